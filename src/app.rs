@@ -1,0 +1,104 @@
+//! The app behind the sidecar: what can be asked of it, over whatever protocol.
+
+pub mod http;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::config::{AppProtocol, AppSettings};
+use crate::message::Metadata;
+use crate::resources::subscription::SubscriptionSpec;
+use crate::shutdown::Stop;
+use crate::telemetry::Telemetry;
+
+/// A way to talk to the app.
+#[async_trait]
+pub trait Channel: Send + Sync {
+    /// Resolves when the app accepts connections; `false` if `stop` came first (spec delivery.md B1.3).
+    async fn listening(&self, stop: &Stop) -> bool;
+
+    /// Ask the app for its configuration, as daprd does; the answer does not matter.
+    async fn load_configuration(&self);
+
+    /// Ask the app what it subscribes to (B2).
+    ///
+    /// # Errors
+    /// If the app cannot be reached, or its answer makes no sense.
+    async fn subscriptions(&self) -> Result<Vec<SubscriptionSpec>, DiscoveryError>;
+
+    /// Give one event to the app, once (B10, B11).
+    async fn deliver(&self, delivery: &Delivery) -> Verdict;
+}
+
+/// An event on its way to a route of the app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The route as the rule names it, not cleaned.
+    pub path: String,
+    /// The request body.
+    pub body: Bytes,
+    /// The message's metadata with `pubsubName`, to become headers.
+    pub metadata: Metadata,
+    /// The `traceparent` header, if there is to be one (B20).
+    pub traceparent: Option<String>,
+}
+
+/// What the app made of an event (B11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done.
+    Success,
+    /// The app does not want it: dead letter or gone.
+    Drop {
+        /// Why, for the log and the dead letter.
+        reason: String,
+    },
+    /// Not done: again later, or dead letter.
+    Retry {
+        /// Why, for the log and the dead letter.
+        reason: String,
+        /// The HTTP status, if the app answered with one (for `matching` of retry policies).
+        status: Option<u16>,
+    },
+}
+
+/// Why the app's subscriptions are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// No answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// An answer with a status that is neither 200 nor 404.
+    #[error("app returned http status code {0} from subscription endpoint")]
+    Status(u16),
+    /// An answer that is no list of subscriptions.
+    #[error("error getting topics from app: {0}")]
+    Malformed(String),
+}
+
+/// The channel for these settings.
+///
+/// # Errors
+/// If the protocol is not supported yet.
+pub fn channel(
+    settings: &AppSettings,
+    app_id: &str,
+    telemetry: Telemetry,
+) -> Result<Arc<dyn Channel>, UnsupportedProtocol> {
+    match settings.protocol {
+        AppProtocol::Http => Ok(Arc::new(http::HttpChannel::new(
+            settings, app_id, telemetry,
+        ))),
+        protocol @ (AppProtocol::Https
+        | AppProtocol::H2c
+        | AppProtocol::Grpc
+        | AppProtocol::Grpcs) => Err(UnsupportedProtocol(protocol.name())),
+    }
+}
+
+/// The app speaks a protocol that is not there yet.
+#[derive(Debug, thiserror::Error)]
+#[error("app-protocol {0} is not supported yet, only http is")]
+pub struct UnsupportedProtocol(&'static str);

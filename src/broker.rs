@@ -1,0 +1,102 @@
+//! What a broker is: the seam between the two paths and the place where messages are stored.
+//!
+//! A broker knows topics, bytes and metadata. It knows no CloudEvents, no HTTP, no app and no policy. To add one: a file
+//! `broker/<name>.rs`, a line in [`registry`], a component file in `components/`, a line in `tests/it/brokers.rs`, which runs the
+//! conformance suite.
+
+pub mod memory;
+pub mod redis;
+pub mod registry;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use crate::message::{Incoming, Metadata, Outgoing, Settlement};
+use crate::shutdown::Stop;
+
+/// One configured broker: the instance behind a pub/sub component.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// What the metadata API lists as capabilities of the component, for example `SUBSCRIBE_WILDCARDS`.
+    fn capabilities(&self) -> &'static [&'static str];
+
+    /// Reach the server once, to tell a wrong setting from a server that is away.
+    ///
+    /// # Errors
+    /// [`BrokerError::is_transient`] tells whether it is worth trying again (design.md D12).
+    async fn connect(&self) -> Result<(), BrokerError>;
+
+    /// Store a message. `Ok` only after the server has confirmed it.
+    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError>;
+
+    /// Begin to hand the messages of a topic to `sink`. What must exist (a consumer group) exists when this returns.
+    ///
+    /// The future is the life of the subscription; the caller runs it. After `stop` it takes no new message, lets the sink finish
+    /// what it holds, settles that, hands back what was not begun, and ends.
+    async fn subscribe(
+        &self,
+        request: SubscribeRequest,
+        sink: Arc<dyn Sink>,
+        stop: Stop,
+    ) -> Result<BoxFuture<'static, ()>, BrokerError>;
+
+    /// Let go of all connections. Subscriptions have ended before; publishing afterwards fails.
+    async fn close(&self);
+}
+
+/// Where a broker's messages go. The return value is the acknowledgement.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Handle one message to its end.
+    async fn accept(&self, message: Incoming) -> Settlement;
+}
+
+/// What to subscribe to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscribeRequest {
+    /// The topic as the broker knows it, namespace prefix included.
+    pub topic: String,
+    /// The subscription's own metadata.
+    pub metadata: Metadata,
+}
+
+/// Why a broker could not do what it was asked. The text is what the API shows after its own prefix.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BrokerError {
+    /// What kind of failure it is.
+    pub kind: BrokerErrorKind,
+    /// The whole text, for clients and logs.
+    pub message: String,
+}
+
+/// Kinds of broker failure, by what one can do about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerErrorKind {
+    /// The server cannot be reached or cannot answer now.
+    Unavailable,
+    /// The server refused this operation; asking again the same way does not help.
+    Rejected,
+    /// The settings or credentials are wrong; only a change of the component helps.
+    Misconfigured,
+    /// The broker has been closed.
+    Closed,
+}
+
+impl BrokerError {
+    /// An error of this kind with this text.
+    pub fn new(kind: BrokerErrorKind, message: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            message: message.to_string(),
+        }
+    }
+
+    /// Is it worth trying the same again later?
+    pub fn is_transient(&self) -> bool {
+        self.kind == BrokerErrorKind::Unavailable
+    }
+}

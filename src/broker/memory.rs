@@ -1,0 +1,1 @@
+//! The embedded broker: messages live in this process and end with it.

@@ -1,0 +1,1 @@
+//! The list of brokers: component type -> constructor.

@@ -1,0 +1,141 @@
+//! What a sidecar is to do, settled: flags, environment and Configuration documents become one value that cannot be wrong.
+//!
+//! [`Settings`] is read by `runtime`, and its sections by the parts they are for. All mistakes are collected before any is reported.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything about one sidecar that does not change while it runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--app-id`.
+    pub app_id: String,
+    /// `NAMESPACE` as it is set; `None` when it is not.
+    pub namespace: Option<String>,
+    /// How to reach the app; `None` without `--app-port`.
+    pub app: Option<AppSettings>,
+    /// The HTTP API.
+    pub http: HttpSettings,
+    /// The gRPC port: announced to the app and checked for conflicts.
+    pub grpc_port: u16,
+    /// The metrics listener; `None` with `--enable-metrics=false`.
+    pub metrics: Option<MetricsSettings>,
+    /// `--resources-path`, in order.
+    pub resources: Vec<PathBuf>,
+    /// A pub/sub `pubsub` on the in-memory broker exists although no file names it (`demo`, and `run` without resources).
+    pub embedded_pubsub: bool,
+    /// Requests to the app that `--disable-init-endpoints` switches off.
+    pub disabled_init_endpoints: InitEndpoints,
+    /// `--dapr-graceful-shutdown-seconds`; `None` waits for ever.
+    pub graceful_shutdown: Option<Duration>,
+    /// `--dapr-block-shutdown-duration`.
+    pub block_shutdown: Option<Duration>,
+    /// `spec.tracing.samplingRate` of the Configuration, as text (spec http-api.md 12).
+    pub sampling_rate: Option<String>,
+    /// Enabled features, for the metadata API.
+    pub features: Vec<String>,
+    /// `spec.components.deny`.
+    pub denied_components: Vec<String>,
+}
+
+/// The app behind the sidecar (spec delivery.md B17).
+#[derive(Clone, Debug)]
+pub struct AppSettings {
+    /// Negative is possible and means an app that never answers (spec resources-cli.md 1.2).
+    pub port: i32,
+    /// `--app-channel-address`.
+    pub address: String,
+    /// `--app-protocol`.
+    pub protocol: AppProtocol,
+    /// `--app-max-concurrency`; `None` is unlimited.
+    pub max_concurrency: Option<usize>,
+    /// `--enable-app-health-check` and its settings.
+    pub health: Option<AppHealthSettings>,
+    /// `APP_API_TOKEN`, sent as `dapr-api-token`.
+    pub token: Option<String>,
+    /// `--read-buffer-size`: the largest head of an answer, in bytes.
+    pub max_header: usize,
+}
+
+/// Protocols between sidecar and app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AppProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/1.1 over TLS, the certificate is not verified.
+    Https,
+    /// HTTP/2 in clear text, by prior knowledge.
+    H2c,
+    /// gRPC.
+    Grpc,
+    /// gRPC over TLS, the certificate is not verified.
+    Grpcs,
+}
+
+impl AppProtocol {
+    /// The name on the command line and in the metadata API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+            Self::Grpc => "grpc",
+            Self::Grpcs => "grpcs",
+        }
+    }
+}
+
+/// App health checks (spec resources-cli.md 11.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppHealthSettings {
+    /// Path of the probe.
+    pub path: String,
+    /// Pause between probes.
+    pub interval: Duration,
+    /// Time one probe may take.
+    pub timeout: Duration,
+    /// Failures until the app counts as unhealthy.
+    pub threshold: u32,
+}
+
+/// The HTTP API and its listeners (spec http-api.md 1).
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// `--dapr-http-port`; 0 takes a free one.
+    pub port: u16,
+    /// `--dapr-listen-addresses`, as written: hosts, IPv6 in brackets; empty means all interfaces.
+    pub listen: Vec<String>,
+    /// `--dapr-public-listen-address` and `--dapr-public-port`.
+    pub public: Option<(String, u16)>,
+    /// `--unix-domain-socket`: the folder of the socket; then there is no TCP listener.
+    pub socket_dir: Option<PathBuf>,
+    /// `--max-body-size` in bytes; `None` is unlimited.
+    pub max_body: Option<usize>,
+    /// `--read-buffer-size` in bytes.
+    pub read_buffer: usize,
+    /// `DAPR_API_TOKEN`, if it is not empty.
+    pub token: Option<String>,
+    /// `--allowed-origins`, as written.
+    pub allowed_origins: String,
+    /// Is every API call logged?
+    pub log_calls: bool,
+}
+
+/// The metrics listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// `--metrics-listen-address`.
+    pub address: String,
+    /// `--metrics-port`.
+    pub port: u16,
+}
+
+/// Start-up requests to the app that are switched off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InitEndpoints {
+    /// No `GET /dapr/config`.
+    pub config: bool,
+    /// No `GET /dapr/subscribe`.
+    pub subscribe: bool,
+}

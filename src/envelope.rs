@@ -1,0 +1,1 @@
+//! CloudEvents: what is in an event, and how one is made and read. Knows nothing of brokers or HTTP.

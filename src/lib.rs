@@ -1,0 +1,19 @@
+//! Sidestream: a pub/sub sidecar that speaks the Dapr API.
+
+pub mod api;
+pub mod app;
+pub mod broker;
+pub mod config;
+pub mod delivery;
+pub mod duration;
+pub mod envelope;
+pub mod environment;
+pub mod health;
+pub mod message;
+pub mod metadata;
+pub mod publish;
+pub mod pubsub;
+pub mod resources;
+pub mod scopes;
+pub mod shutdown;
+pub mod telemetry;

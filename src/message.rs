@@ -1,0 +1,46 @@
+//! What the paths and the brokers hand to each other.
+//!
+//! A message is bytes and a string map. What the bytes mean (CloudEvents, JSON) is the envelope's business, how they are
+//! stored is the broker's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// String metadata that travels beside the payload, keys in their original case, sorted by bytes.
+pub type Metadata = BTreeMap<String, String>;
+
+/// A message on its way to a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The topic as the broker knows it, namespace prefix included.
+    pub topic: String,
+    /// The bytes to store.
+    pub data: Bytes,
+    /// `None` is not the same as empty: a stream entry then has no `metadata` field (spec redis.md 7.1).
+    pub metadata: Option<Metadata>,
+}
+
+/// A message that a broker hands to a [`Sink`](crate::broker::Sink).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The topic of the subscription as the broker knows it (for a wildcard: the pattern), namespace prefix included.
+    pub topic: Arc<str>,
+    /// The bytes as they were stored.
+    pub data: Bytes,
+    /// The stored metadata; empty if there was none.
+    pub metadata: Metadata,
+    /// How often this message has been handed to a sink by this process, this time included; 1 at first.
+    pub attempt: u32,
+}
+
+/// What a sink made of a message. The return value is the acknowledgement: it can be neither doubled nor forgotten.
+/// A future that is dropped before it yields one counts as [`Settlement::Retry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Done for good: the broker forgets it.
+    Ack,
+    /// Not done: the broker hands it over again later, with a growing delay (design.md D1).
+    Retry,
+}

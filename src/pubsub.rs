@@ -1,0 +1,228 @@
+//! Named pub/subs: a broker with the rules of its component around it, and the catalog of all of them.
+//!
+//! Both paths send through [`Pubsub::send`], so that a dead letter obeys the same scopes and namespace as a publish.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::broker::{Broker, BrokerError, Sink, SubscribeRequest};
+use crate::message::{Metadata, Outgoing};
+use crate::metadata::Properties;
+use crate::scopes::Scopes;
+use crate::shutdown::Stop;
+
+/// One pub/sub component at work.
+pub struct Pubsub {
+    /// The component's name.
+    pub name: String,
+    /// `spec.type` as written.
+    pub kind: String,
+    /// `spec.version` as written.
+    pub version: String,
+    broker: Arc<dyn Broker>,
+    scopes: Scopes,
+    app_id: String,
+    /// Put before every topic on the broker (spec resources-cli.md 13.4); empty if the component is not namespace scoped.
+    topic_prefix: String,
+}
+
+/// Why an event could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The scopes of the component forbid it.
+    #[error("topic {topic} is not allowed for app id {app_id}")]
+    Forbidden {
+        /// The topic without prefix.
+        topic: String,
+        /// This sidecar's app id.
+        app_id: String,
+    },
+    /// The broker did not take it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// Why a topic could not be subscribed.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The scopes of the component forbid it; trying again does not help.
+    #[error("subscription to topic '{topic}' on pubsub '{pubsub}' is not allowed")]
+    Forbidden {
+        /// The topic without prefix.
+        topic: String,
+        /// The component.
+        pubsub: String,
+    },
+    /// The broker could not.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl Pubsub {
+    /// A pub/sub around a broker. `topic_prefix` is empty unless the component is namespace scoped.
+    pub fn new(
+        identity: Identity,
+        broker: Arc<dyn Broker>,
+        properties: &Properties,
+        app_id: &str,
+        topic_prefix: &str,
+    ) -> Self {
+        Self {
+            name: identity.name,
+            kind: identity.kind,
+            version: identity.version,
+            scopes: Scopes::of(properties, app_id),
+            broker,
+            app_id: app_id.to_owned(),
+            topic_prefix: topic_prefix.to_owned(),
+        }
+    }
+
+    /// What the metadata API lists as capabilities.
+    pub fn capabilities(&self) -> &'static [&'static str] {
+        self.broker.capabilities()
+    }
+
+    /// Is this app allowed to publish to the topic?
+    ///
+    /// # Errors
+    /// [`SendError::Forbidden`] if not.
+    pub fn check_publish(&self, topic: &str) -> Result<(), SendError> {
+        if self.scopes.may_publish(topic) {
+            Ok(())
+        } else {
+            Err(SendError::Forbidden {
+                topic: topic.to_owned(),
+                app_id: self.app_id.clone(),
+            })
+        }
+    }
+
+    /// Store an event under a topic (without prefix). `Ok` once the broker has confirmed it.
+    ///
+    /// # Errors
+    /// If the scopes forbid the topic, or the broker did not take it.
+    pub async fn send(
+        &self,
+        topic: &str,
+        data: Bytes,
+        metadata: Option<Metadata>,
+    ) -> Result<(), SendError> {
+        self.check_publish(topic)?;
+        Ok(self
+            .broker
+            .publish(Outgoing {
+                topic: self.on_broker(topic),
+                data,
+                metadata,
+            })
+            .await?)
+    }
+
+    /// Begin a subscription to a topic (without prefix); see [`Broker::subscribe`].
+    ///
+    /// # Errors
+    /// If the scopes forbid the topic, or the broker could not.
+    pub async fn subscribe(
+        &self,
+        topic: &str,
+        metadata: Metadata,
+        sink: Arc<dyn Sink>,
+        stop: Stop,
+    ) -> Result<BoxFuture<'static, ()>, SubscribeError> {
+        if !self.scopes.may_subscribe(topic) {
+            return Err(SubscribeError::Forbidden {
+                topic: topic.to_owned(),
+                pubsub: self.name.clone(),
+            });
+        }
+        let request = SubscribeRequest {
+            topic: self.on_broker(topic),
+            metadata,
+        };
+        Ok(self.broker.subscribe(request, sink, stop).await?)
+    }
+
+    /// A topic of the broker as apps know it: without the namespace prefix.
+    pub fn off_broker<'a>(&self, topic: &'a str) -> &'a str {
+        topic
+            .strip_prefix(self.topic_prefix.as_str())
+            .unwrap_or(topic)
+    }
+
+    /// Reach the broker once.
+    ///
+    /// # Errors
+    /// As [`Broker::connect`].
+    pub async fn connect(&self) -> Result<(), BrokerError> {
+        self.broker.connect().await
+    }
+
+    /// Let go of the broker.
+    pub async fn close(&self) {
+        self.broker.close().await;
+    }
+
+    fn on_broker(&self, topic: &str) -> String {
+        if self.topic_prefix.is_empty() {
+            topic.to_owned()
+        } else {
+            format!("{}{topic}", self.topic_prefix)
+        }
+    }
+}
+
+/// Name, type and version of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `metadata.name`.
+    pub name: String,
+    /// `spec.type` as written.
+    pub kind: String,
+    /// `spec.version` as written.
+    pub version: String,
+}
+
+/// All pub/subs of a sidecar by name. Clones are handles to the same.
+#[derive(Clone, Default)]
+pub struct Catalog(Arc<RwLock<BTreeMap<String, Arc<Pubsub>>>>);
+
+impl Catalog {
+    /// The pub/sub of this name.
+    pub fn get(&self, name: &str) -> Option<Arc<Pubsub>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
+    }
+
+    /// Add one, in place of one of the same name.
+    pub fn insert(&self, pubsub: Arc<Pubsub>) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(pubsub.name.clone(), pubsub);
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<Arc<Pubsub>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+}

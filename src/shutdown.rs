@@ -1,0 +1,135 @@
+//! How everything stops: a token that says so, and a tracker that knows which tasks still run.
+//!
+//! Every task of a sidecar is spawned through [`Tasks`]; every loop watches its [`Stop`]. A child stops with its parent, not the other
+//! way round.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The order to stop, for one part of a sidecar.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(CancellationToken);
+
+impl Stop {
+    /// A new root.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A part that stops with this one, and can be stopped alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(self.0.child_token())
+    }
+
+    /// Give the order. It cannot be taken back.
+    pub fn order(&self) {
+        self.0.cancel();
+    }
+
+    /// Has the order been given?
+    pub fn is_ordered(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Resolves once the order is given; at once if it was.
+    pub async fn ordered(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// Run `work` until it ends or the order comes; `None` if the order came first.
+    pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.0.cancelled() => None,
+            done = work => Some(done),
+        }
+    }
+
+    /// Sleep, or less if the order comes. Tells whether to go on.
+    pub async fn sleep(&self, duration: Duration) -> bool {
+        self.or(tokio::time::sleep(duration)).await.is_some()
+    }
+}
+
+/// All running tasks of a sidecar. Clones are handles to the same set.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    names: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Tasks {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Run a future as a task of this sidecar. The name is for the warning when it outlives the stop.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let running = Running::new(name, &self.names);
+        tokio::spawn(self.tracker.track_future(async move {
+            let _running = running;
+            work.await;
+        }))
+    }
+
+    /// Resolves when no task is left.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// The names of the tasks that still run, each once.
+    pub fn running(&self) -> Vec<&'static str> {
+        let mut names = self
+            .names
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// A task's entry in the list of names, taken out when the task ends in whatever way.
+struct Running {
+    name: &'static str,
+    names: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Running {
+    fn new(name: &'static str, names: &Arc<Mutex<Vec<&'static str>>>) -> Self {
+        names
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(name);
+        Self {
+            name,
+            names: names.clone(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut names = self
+            .names
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(at) = names.iter().position(|name| *name == self.name) {
+            names.swap_remove(at);
+        }
+    }
+}
