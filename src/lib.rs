@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backoff;
 pub mod broker;
 pub mod config;
 pub mod delivery;
@@ -17,3 +18,4 @@ pub mod resources;
 pub mod scopes;
 pub mod shutdown;
 pub mod telemetry;
+pub mod text;

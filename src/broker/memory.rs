@@ -1,1 +1,236 @@
-//! The embedded broker: messages live in this process and end with it.
+//! The embedded broker: messages live in this process and end with it (spec redis.md 19, design.md D2).
+//!
+//! Every subscription whose topic matches gets every message, one at a time and in order, from a bounded queue of its own. A message that
+//! was not acknowledged waits beside the queue and comes again.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
+use crate::message::{Incoming, Outgoing, Settlement};
+use crate::shutdown::Stop;
+use crate::telemetry::Telemetry;
+
+/// Messages that wait in the queue of one subscription; a publish waits for a place.
+const QUEUE: usize = 1_000;
+/// How long a publish waits for a place before it fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Messages of one subscription that wait for their redelivery; beyond it the queue is not emptied until one is done.
+const MOST_WAITING: usize = 10_000;
+const REDELIVERY: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
+
+/// A `pubsub.in-memory` component.
+pub struct MemoryBroker {
+    subscriptions: Arc<RwLock<Vec<Subscription>>>,
+    last_number: AtomicU64,
+    closed: AtomicBool,
+    telemetry: Telemetry,
+}
+
+#[derive(Clone)]
+struct Subscription {
+    number: u64,
+    pattern: Arc<str>,
+    queue: mpsc::Sender<Incoming>,
+}
+
+impl MemoryBroker {
+    /// An empty broker.
+    pub fn new(telemetry: Telemetry) -> Self {
+        Self {
+            subscriptions: Arc::default(),
+            last_number: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            telemetry,
+        }
+    }
+
+    fn matching(&self, topic: &str) -> Vec<Subscription> {
+        let subscriptions = self
+            .subscriptions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        subscriptions
+            .iter()
+            .filter(|subscription| matches(&subscription.pattern, topic))
+            .cloned()
+            .collect()
+    }
+
+    fn check_open(&self) -> Result<(), BrokerError> {
+        if self.closed.load(Ordering::Relaxed) {
+            Err(BrokerError::new(
+                BrokerErrorKind::Closed,
+                "component is closed",
+            ))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    fn capabilities(&self) -> &'static [&'static str] {
+        &["SUBSCRIBE_WILDCARDS"]
+    }
+
+    async fn connect(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+        self.check_open()?;
+        let mut places = Vec::new();
+        // All places first: either every subscription gets the message or, with an error, none does.
+        for subscription in self.matching(&message.topic) {
+            let full = || {
+                BrokerError::new(
+                    BrokerErrorKind::Unavailable,
+                    format_args!(
+                        "the queue of topic {} is full: {QUEUE} messages wait for the app; publish more slowly or make the subscriber faster",
+                        subscription.pattern
+                    ),
+                )
+            };
+            match tokio::time::timeout(PATIENCE, subscription.queue.clone().reserve_owned()).await {
+                Ok(Ok(place)) => places.push((place, subscription.pattern)),
+                // It ended in this moment.
+                Ok(Err(_)) => {}
+                Err(_) => return Err(full()),
+            }
+        }
+        let metadata = message.metadata.unwrap_or_default();
+        for (place, topic) in places {
+            place.send(Incoming {
+                topic,
+                data: message.data.clone(),
+                metadata: metadata.clone(),
+                attempt: 1,
+            });
+        }
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequest,
+        sink: Arc<dyn Sink>,
+        stop: Stop,
+    ) -> Result<BoxFuture<'static, ()>, BrokerError> {
+        self.check_open()?;
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
+        let subscription = Subscription {
+            number,
+            pattern: Arc::from(request.topic),
+            queue,
+        };
+        let all = self.subscriptions.clone();
+        all.write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(subscription);
+        let mut serving = Serving {
+            sink,
+            messages,
+            waiting: BTreeMap::new(),
+            telemetry: self.telemetry.clone(),
+        };
+        Ok(Box::pin(async move {
+            serving.run(&stop).await;
+            all.write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|other| other.number != number);
+        }))
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The serial worker of one subscription.
+struct Serving {
+    sink: Arc<dyn Sink>,
+    messages: mpsc::Receiver<Incoming>,
+    /// By the time of their redelivery and a number that keeps those of one time apart.
+    waiting: BTreeMap<(Instant, u64), Incoming>,
+    telemetry: Telemetry,
+}
+
+impl Serving {
+    async fn run(&mut self, stop: &Stop) {
+        let mut number = 0;
+        while !stop.is_ordered() {
+            let due = self.waiting.keys().next().map(|(due, _)| *due);
+            let next = tokio::select! {
+                biased;
+                () = stop.ordered() => return,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.waiting.pop_first().map(|(_, message)| message),
+                message = self.messages.recv(), if self.waiting.len() < MOST_WAITING => message,
+            };
+            let Some(message) = next else { return };
+            // A panic in the sink must not end the subscription: it counts as a retry.
+            let settlement = AssertUnwindSafe(self.sink.accept(message.clone()))
+                .catch_unwind()
+                .await
+                .unwrap_or(Settlement::Retry);
+            if settlement == Settlement::Retry {
+                let pause = REDELIVERY.after(message.attempt);
+                self.telemetry
+                    .redelivery_planned(&message.topic, message.attempt, pause);
+                number += 1;
+                self.waiting.insert(
+                    (Instant::now() + pause, number),
+                    Incoming {
+                        attempt: message.attempt.saturating_add(1),
+                        ..message
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Does a subscription's topic match a published one? A star at the end stands for one character or more.
+fn matches(pattern: &str, topic: &str) -> bool {
+    pattern == topic
+        || pattern
+            .strip_suffix('*')
+            .is_some_and(|prefix| topic.len() > prefix.len() && topic.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_at_the_end_stands_for_at_least_one_character() {
+        #[track_caller]
+        fn check(pattern: &str, topic: &str, expected: bool) {
+            assert_eq!(matches(pattern, topic), expected, "{pattern} {topic}");
+        }
+        check("t", "t", true);
+        check("t", "t1", false);
+        check("t*", "t", false);
+        check("t*", "t1", true);
+        check("t*", "tX/y", true);
+        check("t*", "t*", true);
+        check("*", "t", true);
+        check("*", "", false);
+        check("a*b", "axb", false);
+    }
+}

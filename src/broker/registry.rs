@@ -1,1 +1,78 @@
-//! The list of brokers: component type -> constructor.
+//! The list of brokers: component type -> constructor. A new broker is one arm here.
+
+use std::sync::Arc;
+
+use crate::broker::memory::MemoryBroker;
+use crate::broker::redis::{RedisBroker, Settings};
+use crate::broker::{Broker, BrokerError, BrokerErrorKind};
+use crate::metadata::Properties;
+use crate::shutdown::Tasks;
+use crate::telemetry::Telemetry;
+
+/// What a constructor gets.
+pub struct Parts<'a> {
+    /// The component's name.
+    pub name: &'a str,
+    /// `spec.type` as written; compared without case.
+    pub kind: &'a str,
+    /// `spec.version` as written: empty, `v0` or `v1` in any case.
+    pub version: &'a str,
+    /// The component's properties, resolved.
+    pub properties: &'a Properties,
+    /// This sidecar's app id.
+    pub app_id: &'a str,
+    /// Where loops run.
+    pub tasks: Tasks,
+    /// Log and metrics.
+    pub telemetry: Telemetry,
+}
+
+/// Why there is no broker for a component.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No broker of this type and version.
+    #[error("couldn't find message bus {kind}/{version}")]
+    Unknown {
+        /// `spec.type` as written.
+        kind: String,
+        /// `spec.version` as written.
+        version: String,
+    },
+    /// Its settings make no sense.
+    #[error(transparent)]
+    Settings(#[from] BrokerError),
+}
+
+/// Make the broker of a component, and say what is odd about its settings. Connects to nothing.
+///
+/// # Errors
+/// If the type is unknown or a setting is wrong.
+pub fn build(parts: Parts<'_>) -> Result<(Arc<dyn Broker>, Vec<String>), BuildError> {
+    let unknown = || BuildError::Unknown {
+        kind: parts.kind.to_owned(),
+        version: parts.version.to_owned(),
+    };
+    if !matches!(
+        parts.version.to_ascii_lowercase().as_str(),
+        "" | "v0" | "v1"
+    ) {
+        return Err(unknown());
+    }
+    match parts.kind.to_ascii_lowercase().as_str() {
+        "pubsub.redis" => {
+            let (settings, warnings) = Settings::of(parts.properties, parts.app_id)
+                .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
+            Ok((
+                Arc::new(RedisBroker::new(
+                    parts.name,
+                    settings,
+                    parts.tasks,
+                    parts.telemetry,
+                )?),
+                warnings,
+            ))
+        }
+        "pubsub.in-memory" => Ok((Arc::new(MemoryBroker::new(parts.telemetry)), Vec::new())),
+        _ => Err(unknown()),
+    }
+}

@@ -1,1 +1,8 @@
+//! Behaviour from outside: real brokers, real sockets, real processes. One binary, so that it links once.
 
+mod support;
+
+mod brokers;
+
+mod redis_redelivery;
+mod redis_wire;

@@ -1,1 +1,141 @@
-//! Events of broker.
+//! What brokers notice.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::Level;
+
+const SCOPE: &str = "dapr.contrib";
+
+impl Telemetry {
+    /// A message was not acknowledged and comes again (design.md D1, D2).
+    pub fn redelivery_planned(&self, topic: &str, attempt: u32, pause: Duration) {
+        self.0.log.write(
+            Level::Debug,
+            SCOPE,
+            format_args!("delivery not acknowledged, again in {pause:.1?}"),
+            &[("topic", &topic), ("attempt", &attempt)],
+        );
+    }
+
+    /// Reading from Redis fails from now on.
+    pub fn redis_reading_failed(&self, component: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Error,
+            SCOPE,
+            format_args!("redis streams: error reading, trying again until it works: {error}"),
+            &[("component", &component)],
+        );
+    }
+
+    /// Reading from Redis works again.
+    pub fn redis_reading_again(&self, component: &str) {
+        self.0.log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("redis streams: reading again"),
+            &[("component", &component)],
+        );
+    }
+
+    /// Redelivery and signs of life fail from now on.
+    pub fn redis_upkeep_failed(&self, component: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: upkeep failed, trying again until it works: {error}"),
+            &[("component", &component)],
+        );
+    }
+
+    /// Acks cannot be sent for the moment.
+    pub fn redis_acks_delayed(&self, component: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!(
+                "Error acknowledging Redis messages, trying again until it works: {error}"
+            ),
+            &[("component", &component)],
+        );
+    }
+
+    /// A group was gone, and everything still in the stream will be delivered (design.md D17).
+    pub fn redis_group_recreated(&self, topic: &str, group: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: consumer group {group} does not exist for stream {topic}. This could mean the server experienced data loss, or the group/stream was deleted."),
+            &[("topic", &topic)],
+        );
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: recreating group {group} for stream {topic}"),
+            &[("topic", &topic)],
+        );
+    }
+
+    /// A topic cannot be read while the others go on.
+    pub fn redis_topic_refused(&self, topic: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Error,
+            SCOPE,
+            format_args!("redis streams: error reading from stream {topic}: {error}"),
+            &[("topic", &topic)],
+        );
+    }
+
+    /// That topic can be read again.
+    pub fn redis_topic_admitted(&self, topic: &str) {
+        self.0.log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("redis streams: reading again from stream {topic}"),
+            &[("topic", &topic)],
+        );
+    }
+
+    /// The `metadata` field of an entry is odd; the entry is delivered all the same.
+    pub fn redis_odd_metadata(&self, id: impl Display, oddity: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!(
+                "Redis PubSub: Could not extract metadata for Redis message {id}: {oddity}"
+            ),
+            &[],
+        );
+    }
+
+    /// Entries of a dead consumer are ours now.
+    pub fn redis_taken_over(&self, topic: &str, count: usize, consumer: &str) {
+        self.0.log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("redis streams: took over {count} entries of {consumer}"),
+            &[("topic", &topic)],
+        );
+    }
+
+    /// Entries were trimmed or deleted before they could be delivered.
+    pub fn redis_entries_gone(&self, topic: &str, count: usize) {
+        self.0.log.write(Level::Warn, SCOPE, format_args!("redis streams: {count} entries are no longer in stream {topic} and cannot be delivered again; was it trimmed?"), &[("topic", &topic)]);
+    }
+
+    /// Entries could not be handed back at the end of a subscription.
+    pub fn redis_hand_back_failed(&self, topic: &str, count: usize, error: &dyn Display) {
+        self.0.log.write(Level::Warn, SCOPE, format_args!("redis streams: {count} entries could not be handed back, others will take them over: {error}"), &[("topic", &topic)]);
+    }
+
+    /// The server does not permit the keys by which replicas see that this one lives.
+    pub fn redis_liveness_denied(&self, component: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: not permitted to write sidestream:* keys; entries of a dead replica are taken over only after processingTimeout"),
+            &[("component", &component)],
+        );
+    }
+}

@@ -1,0 +1,633 @@
+//! What a component has in hand: a table of topics and entries that its loops share. No I/O, no clock.
+//!
+//! An entry is on the board from the moment it is read until its ack is confirmed, it is handed back, or it turns out to belong to
+//! somebody else. Its phase says what happens next:
+//!
+//! ```text
+//!  read ─► Ready ─► Running ─► Acking ─► gone
+//!            ▲         └─────► Waiting ─► Fetching ─┐
+//!            └──────────────────────────────────────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::entry::{Entry, EntryId};
+use crate::broker::Sink;
+use crate::message::Settlement;
+
+/// Entries of one topic that may be on the board; beyond it the topic is not read until some are done.
+pub(super) const MOST_HELD: usize = 10_000;
+
+/// The table. All methods are short and never wait.
+pub(super) struct Board {
+    state: Mutex<State>,
+    /// Entries that may be with sinks at a time.
+    concurrency: usize,
+    /// Entries that may be Ready or Running at a time.
+    capacity: usize,
+    /// Something changed that the reader should look at: a topic more or less, or room again.
+    pub(super) reader: Notify,
+    /// Something changed that the keeper should look at: an earlier redelivery, a topic to take over.
+    pub(super) keeper: Notify,
+    /// An entry has left the board.
+    pub(super) left: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    topics: BTreeMap<Arc<str>, Topic>,
+    running: usize,
+    ready: usize,
+    /// The entries that are Waiting, by the time they are due.
+    waiting: BTreeSet<(Instant, Arc<str>, EntryId)>,
+    /// Who was served last: the next topic in order has the next turn.
+    turn: Option<Arc<str>>,
+    /// The reader waits for room, or reads without some topics for want of it.
+    reader_lacks_room: bool,
+}
+
+struct Topic {
+    sink: Arc<dyn Sink>,
+    ready: VecDeque<Entry>,
+    running: usize,
+    held: HashMap<EntryId, Held>,
+    /// Not read any more; ends when nothing is held.
+    closing: bool,
+    /// Not read for the moment: Redis refuses this topic.
+    refused: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    attempt: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Ready,
+    Running,
+    Waiting(Instant),
+    Fetching,
+    Acking,
+}
+
+/// What to ask Redis for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReadPlan {
+    pub(super) topics: Vec<Arc<str>>,
+    /// Entries of each topic.
+    pub(super) count: usize,
+}
+
+/// An entry to hand to its sink.
+pub(super) struct Job {
+    pub(super) topic: Arc<str>,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) entry: Entry,
+}
+
+/// Why a topic could not be put on the board.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AlreadyOpen;
+
+impl Board {
+    pub(super) fn new(concurrency: usize, queue_depth: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            concurrency,
+            capacity: concurrency.saturating_add(queue_depth),
+            reader: Notify::new(),
+            keeper: Notify::new(),
+            left: Notify::new(),
+        }
+    }
+
+    /// Begin to read a topic.
+    pub(super) fn open(&self, name: &Arc<str>, sink: Arc<dyn Sink>) -> Result<(), AlreadyOpen> {
+        let mut state = self.state();
+        if state.topics.contains_key(name) {
+            return Err(AlreadyOpen);
+        }
+        let topic = Topic {
+            sink,
+            ready: VecDeque::new(),
+            running: 0,
+            held: HashMap::new(),
+            closing: false,
+            refused: false,
+        };
+        state.topics.insert(name.clone(), topic);
+        drop(state);
+        self.reader.notify_one();
+        Ok(())
+    }
+
+    /// Do not read a topic any more, and take back what no sink has begun: these entries are to be handed back.
+    pub(super) fn close(&self, name: &str) -> Vec<EntryId> {
+        let mut state = self.state();
+        let Some(topic) = state.topics.get_mut(name) else {
+            return Vec::new();
+        };
+        topic.closing = true;
+        let unread = topic.ready.len();
+        topic.ready.clear();
+        let mut back = Vec::new();
+        topic.held.retain(|id, held| {
+            let keep = matches!(held.phase, Phase::Running | Phase::Acking);
+            if !keep {
+                back.push(*id);
+            }
+            keep
+        });
+        state.ready -= unread;
+        state.waiting.retain(|(_, topic, _)| **topic != *name);
+        drop(state);
+        self.reader.notify_one();
+        back
+    }
+
+    /// Is nothing of this topic with a sink or waiting for the confirmation of its ack?
+    pub(super) fn is_empty(&self, name: &str) -> bool {
+        self.state()
+            .topics
+            .get(name)
+            .is_none_or(|topic| topic.held.is_empty())
+    }
+
+    /// Forget a topic.
+    pub(super) fn remove(&self, name: &str) {
+        self.state().topics.remove(name);
+    }
+
+    /// The topics that are read or still being closed.
+    pub(super) fn topics(&self) -> Vec<Arc<str>> {
+        self.state().topics.keys().cloned().collect()
+    }
+
+    /// Redis refuses this topic (or no longer does).
+    pub(super) fn set_refused(&self, name: &str, refused: bool) {
+        if let Some(topic) = self.state().topics.get_mut(name) {
+            topic.refused = refused;
+        }
+    }
+
+    /// The topics that Redis refuses.
+    pub(super) fn refused(&self) -> Vec<Arc<str>> {
+        self.state()
+            .topics
+            .iter()
+            .filter(|(_, topic)| topic.refused)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// What to read next; `None` if there is nothing to read or no room. Reads are made in large pieces: not before half of the room
+    /// is free.
+    pub(super) fn plan(&self) -> Option<ReadPlan> {
+        let mut state = self.state();
+        let open = state
+            .topics
+            .values()
+            .filter(|topic| topic.is_open())
+            .count();
+        let taken = state.ready + state.running;
+        let free = self.capacity.saturating_sub(taken);
+        let share = (self.capacity / open.max(1)).max(1);
+        let has_room =
+            |topic: &Topic| topic.ready.len() <= share / 2 && topic.held.len() < MOST_HELD;
+        let topics: Vec<_> = if free * 2 >= self.capacity {
+            state
+                .topics
+                .iter()
+                .filter(|(_, topic)| topic.is_open() && has_room(topic))
+                .map(|(name, _)| name.clone())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        state.reader_lacks_room = topics.len() < open;
+        (!topics.is_empty()).then(|| ReadPlan {
+            count: (free / topics.len()).max(1),
+            topics,
+        })
+    }
+
+    /// Put entries on the board as Ready. Those already on it are skipped; those of a topic that is not read any more are returned:
+    /// they are to be handed back.
+    pub(super) fn accept(&self, name: &str, entries: Vec<Entry>) -> Vec<EntryId> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(topic) = state.topics.get_mut(name).filter(|topic| !topic.closing) else {
+            return entries.iter().map(|entry| entry.id).collect();
+        };
+        for mut entry in entries {
+            let attempt = match topic.held.get(&entry.id) {
+                None => entry.attempt,
+                Some(Held {
+                    phase: Phase::Fetching,
+                    attempt,
+                }) => attempt + 1,
+                Some(_) => continue,
+            };
+            entry.attempt = attempt;
+            topic.held.insert(
+                entry.id,
+                Held {
+                    attempt,
+                    phase: Phase::Ready,
+                },
+            );
+            topic.ready.push_back(entry);
+            state.ready += 1;
+        }
+        Vec::new()
+    }
+
+    /// The next entry for a sink, if there is a free place. Topics take turns, and the last free place is kept for a topic that has
+    /// none (design.md D10).
+    pub(super) fn next(&self) -> Option<Job> {
+        let mut state = self.state();
+        let free = self.concurrency.saturating_sub(state.running);
+        if free == 0 || state.ready == 0 {
+            return None;
+        }
+        let alone = state.topics.len() == 1;
+        let may_run =
+            |topic: &Topic| !topic.ready.is_empty() && (alone || free > 1 || topic.running == 0);
+        let name = {
+            let after = |turn: &Arc<str>| {
+                state
+                    .topics
+                    .range::<Arc<str>, _>((
+                        std::ops::Bound::Excluded(turn),
+                        std::ops::Bound::Unbounded,
+                    ))
+                    .find(|(_, topic)| may_run(topic))
+            };
+            let later = state.turn.as_ref().and_then(after);
+            later
+                .or_else(|| state.topics.iter().find(|(_, topic)| may_run(topic)))
+                .map(|(name, _)| name.clone())?
+        };
+        let topic = state.topics.get_mut(&name)?;
+        let entry = topic.ready.pop_front()?;
+        topic.running += 1;
+        topic.held.insert(
+            entry.id,
+            Held {
+                attempt: entry.attempt,
+                phase: Phase::Running,
+            },
+        );
+        let sink = topic.sink.clone();
+        state.running += 1;
+        state.ready -= 1;
+        state.turn = Some(name.clone());
+        Some(Job {
+            topic: name,
+            sink,
+            entry,
+        })
+    }
+
+    /// A sink has finished with an entry. To acknowledge: it stays on the board until [`Board::acked`]. To retry: it waits until `due`,
+    /// or, if its topic is being closed, leaves the board and is to be handed back (`true`).
+    pub(super) fn finished(
+        &self,
+        name: &str,
+        id: EntryId,
+        settlement: Settlement,
+        due: Instant,
+    ) -> bool {
+        let mut state = self.state();
+        state.running = state.running.saturating_sub(1);
+        let mut back = false;
+        if let Some(topic) = state.topics.get_mut(name) {
+            topic.running = topic.running.saturating_sub(1);
+            match settlement {
+                Settlement::Ack => topic.move_to(id, Phase::Acking),
+                Settlement::Retry if topic.closing => {
+                    topic.held.remove(&id);
+                    back = true;
+                }
+                Settlement::Retry => state.wait(name, id, due),
+            }
+        }
+        let first_due = state
+            .waiting
+            .first()
+            .is_some_and(|(_, _, first)| *first == id);
+        let room = state.reader_lacks_room && (state.ready + state.running) * 2 <= self.capacity;
+        drop(state);
+        if room {
+            self.reader.notify_one();
+        }
+        if first_due {
+            self.keeper.notify_one();
+        }
+        if back {
+            self.left.notify_waiters();
+        }
+        back
+    }
+
+    /// The acks of these entries are confirmed, or they are gone for another reason.
+    pub(super) fn acked(&self, name: &str, ids: &[EntryId]) {
+        if let Some(topic) = self.state().topics.get_mut(name) {
+            for id in ids {
+                topic.held.remove(id);
+            }
+        }
+        self.left.notify_waiters();
+    }
+
+    /// When the next redelivery is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.state().waiting.first().map(|(due, _, _)| *due)
+    }
+
+    /// The entries whose redelivery is due, as far as there is room, by topic; they are Fetching now.
+    pub(super) fn take_due(&self, now: Instant) -> BTreeMap<Arc<str>, Vec<EntryId>> {
+        let mut state = self.state();
+        let mut room = self.capacity.saturating_sub(state.ready + state.running);
+        let mut due = BTreeMap::<Arc<str>, Vec<EntryId>>::new();
+        while room > 0 && state.waiting.first().is_some_and(|(at, _, _)| *at <= now) {
+            let Some((_, name, id)) = state.waiting.pop_first() else {
+                break;
+            };
+            if let Some(topic) = state.topics.get_mut(&name) {
+                topic.move_to(id, Phase::Fetching);
+            }
+            due.entry(name).or_default().push(id);
+            room -= 1;
+        }
+        due
+    }
+
+    /// What [`Board::take_due`] gave out could not be fetched: it waits until `due`.
+    pub(super) fn not_fetched(&self, name: &str, ids: &[EntryId], due: Instant) {
+        let mut state = self.state();
+        for id in ids {
+            if state
+                .topics
+                .get(name)
+                .is_some_and(|topic| topic.is_fetching(id))
+            {
+                state.wait(name, *id, due);
+            }
+        }
+    }
+
+    /// What was fetched and did not come: the stream no longer has it. It leaves the board.
+    pub(super) fn not_found(&self, name: &str, ids: &[EntryId]) -> Vec<EntryId> {
+        let mut gone = Vec::new();
+        if let Some(topic) = self.state().topics.get_mut(name) {
+            for id in ids {
+                if topic.is_fetching(id) {
+                    topic.held.remove(id);
+                    gone.push(*id);
+                }
+            }
+        }
+        self.left.notify_waiters();
+        gone
+    }
+
+    /// All entries on the board, to keep them alive.
+    pub(super) fn held(&self) -> Vec<(Arc<str>, Vec<EntryId>)> {
+        let state = self.state();
+        let topics = state
+            .topics
+            .iter()
+            .filter(|(_, topic)| !topic.held.is_empty());
+        topics
+            .map(|(name, topic)| (name.clone(), topic.held.keys().copied().collect()))
+            .collect()
+    }
+
+    /// Which of these entries are not on the board?
+    pub(super) fn unknown(
+        &self,
+        name: &str,
+        ids: impl IntoIterator<Item = EntryId>,
+    ) -> Vec<EntryId> {
+        let state = self.state();
+        let Some(topic) = state.topics.get(name).filter(|topic| !topic.closing) else {
+            return Vec::new();
+        };
+        ids.into_iter()
+            .filter(|id| !topic.held.contains_key(id))
+            .collect()
+    }
+
+    /// These entries belong to somebody else now: what no sink has begun leaves the board.
+    pub(super) fn disown(&self, name: &str, ids: &[EntryId]) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(topic) = state.topics.get_mut(name) else {
+            return;
+        };
+        for id in ids {
+            let Some(held) = topic
+                .held
+                .get(id)
+                .filter(|held| !matches!(held.phase, Phase::Running | Phase::Acking))
+            else {
+                continue;
+            };
+            if let Phase::Waiting(due) = held.phase {
+                state.waiting.remove(&(due, Arc::from(name), *id));
+            }
+            topic.held.remove(id);
+        }
+        let before = topic.ready.len();
+        topic
+            .ready
+            .retain(|entry| topic.held.contains_key(&entry.id));
+        state.ready -= before - topic.ready.len();
+    }
+
+    /// How many more entries may be Ready or Running.
+    pub(super) fn room(&self) -> usize {
+        let state = self.state();
+        self.capacity.saturating_sub(state.ready + state.running)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wait(&mut self, name: &str, id: EntryId, due: Instant) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.move_to(id, Phase::Waiting(due));
+            self.waiting.insert((due, Arc::from(name), id));
+        }
+    }
+}
+
+impl Topic {
+    fn is_fetching(&self, id: &EntryId) -> bool {
+        self.held
+            .get(id)
+            .is_some_and(|held| held.phase == Phase::Fetching)
+    }
+
+    fn is_open(&self) -> bool {
+        !self.closing && !self.refused
+    }
+
+    fn move_to(&mut self, id: EntryId, phase: Phase) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.phase = phase;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::{Incoming, Metadata};
+
+    struct Nobody;
+
+    #[async_trait]
+    impl Sink for Nobody {
+        async fn accept(&self, _: Incoming) -> Settlement {
+            Settlement::Ack
+        }
+    }
+
+    fn board(concurrency: usize, depth: usize, topics: &[&str]) -> Board {
+        let board = Board::new(concurrency, depth);
+        for topic in topics {
+            board.open(&Arc::from(*topic), Arc::new(Nobody)).unwrap();
+        }
+        board
+    }
+
+    fn entries(ids: impl IntoIterator<Item = u64>) -> Vec<Entry> {
+        let entry = |id| Entry {
+            id: format!("{id}-0").parse().unwrap(),
+            data: Bytes::new(),
+            metadata: Metadata::new(),
+            oddity: None,
+            attempt: 1,
+        };
+        ids.into_iter().map(entry).collect()
+    }
+
+    fn running(board: &Board) -> Vec<String> {
+        std::iter::from_fn(|| board.next())
+            .map(|job| {
+                format!(
+                    "{}{}",
+                    job.topic,
+                    job.entry.id.to_string().split('-').next().unwrap()
+                )
+            })
+            .collect()
+    }
+
+    fn id(id: u64) -> EntryId {
+        format!("{id}-0").parse().unwrap()
+    }
+
+    #[test]
+    fn topics_take_turns_and_the_last_place_is_for_one_that_has_none() {
+        let board = board(4, 100, &["a", "b", "c"]);
+        board.accept("a", entries(1..=9));
+        board.accept("b", entries(1..=2));
+        assert_eq!(running(&board), ["a1", "b1", "a2"]);
+        board.accept("c", entries([1]));
+        assert_eq!(running(&board), ["c1"]);
+    }
+
+    #[test]
+    fn one_topic_alone_has_all_places() {
+        let board = board(3, 100, &["a"]);
+        board.accept("a", entries(1..=9));
+        assert_eq!(running(&board), ["a1", "a2", "a3"]);
+    }
+
+    #[test]
+    fn an_entry_is_on_the_board_once() {
+        let board = board(1, 100, &["a"]);
+        board.accept("a", entries([1, 1]));
+        board.accept("a", entries([1, 2]));
+        assert_eq!(running(&board), ["a1"]);
+        board.accept("a", entries([1]));
+        board.finished("a", id(1), Settlement::Ack, Instant::now());
+        board.accept("a", entries([1]));
+        assert_eq!(running(&board), ["a2"]);
+    }
+
+    #[test]
+    fn no_more_is_read_than_there_is_room_for() {
+        let board = board(2, 8, &["a"]);
+        assert_eq!(board.plan().unwrap().count, 10);
+        board.accept("a", entries(1..=4));
+        assert_eq!(board.plan().unwrap().count, 6);
+        board.accept("a", entries(5..=6));
+        assert_eq!(board.plan(), None);
+    }
+
+    #[test]
+    fn a_full_topic_is_left_out_and_the_others_are_read() {
+        let board = board(2, 38, &["a", "b"]);
+        board.accept("a", entries(1..=15));
+        assert_eq!(board.plan().unwrap().topics, [Arc::from("b")]);
+    }
+
+    #[test]
+    fn a_retry_waits_and_comes_back_with_a_higher_attempt() {
+        let board = board(1, 10, &["a"]);
+        let now = Instant::now();
+        board.accept("a", entries([1]));
+        assert_eq!(board.next().unwrap().entry.attempt, 1);
+        assert!(!board.finished("a", id(1), Settlement::Retry, now + Duration::from_secs(1)));
+        assert!(board.take_due(now).is_empty());
+        assert_eq!(
+            board.take_due(now + Duration::from_secs(1)),
+            BTreeMap::from([(Arc::from("a"), vec![id(1)])])
+        );
+        board.accept("a", entries([1]));
+        assert_eq!(board.next().unwrap().entry.attempt, 2);
+    }
+
+    #[test]
+    fn closing_hands_back_what_has_not_begun_and_waits_for_the_rest() {
+        let board = board(1, 10, &["a"]);
+        board.accept("a", entries([1, 2]));
+        board.next().unwrap();
+        assert_eq!(board.close("a"), [id(2)]);
+        assert_eq!(board.accept("a", entries([3])), [id(3)]);
+        assert!(!board.is_empty("a"));
+        assert!(
+            board.finished("a", id(1), Settlement::Retry, Instant::now()),
+            "handed back, not waited for"
+        );
+        assert!(board.is_empty("a"));
+    }
+
+    #[test]
+    fn what_others_have_taken_is_not_begun() {
+        let board = board(1, 10, &["a"]);
+        board.accept("a", entries([1, 2, 3]));
+        board.next().unwrap();
+        board.disown("a", &[id(1), id(2)]);
+        board.finished("a", id(1), Settlement::Ack, Instant::now());
+        assert_eq!(running(&board), ["a3"]);
+    }
+}

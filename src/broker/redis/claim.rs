@@ -1,0 +1,148 @@
+//! Taking entries that are pending already: our own whose redelivery is due, and those of others who cannot finish them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::redis::{Cmd, RedisError, cmd, pipe};
+
+use super::entry::{self, Entry, EntryId, Pending};
+use super::{Shared, work};
+
+/// Ids in one XCLAIM.
+pub(super) const MOST_IDS: usize = 500;
+
+/// The right to claim. An entry that has been claimed and is not on the board yet looks like a stray: so nobody looks for strays
+/// while somebody claims.
+pub(super) type Claiming<'a> = tokio::sync::MutexGuard<'a, ()>;
+
+/// XCLAIM for this consumer of entries that have been idle for at least `idle`.
+pub(super) fn claim(
+    topic: &str,
+    group: &str,
+    consumer: &str,
+    idle: Duration,
+    ids: &[EntryId],
+) -> Cmd {
+    let mut command = cmd("XCLAIM");
+    command
+        .arg(topic)
+        .arg(group)
+        .arg(consumer)
+        .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+    for id in ids {
+        command.arg(id.to_string());
+    }
+    command
+}
+
+/// Fetch entries of ours from the stream again and put them on the board. Returns those that the stream no longer has: they are
+/// struck from the group's list as well.
+///
+/// # Errors
+/// If Redis did not answer; then nothing has changed.
+pub(super) async fn fetch(
+    shared: &Arc<Shared>,
+    topic: &str,
+    ids: &[EntryId],
+    _alone: &Claiming<'_>,
+) -> Result<Vec<EntryId>, RedisError> {
+    let mut gone = Vec::new();
+    for ids in ids.chunks(MOST_IDS) {
+        let command = claim(
+            topic,
+            &shared.settings.group,
+            &shared.instance.consumer,
+            Duration::ZERO,
+            ids,
+        );
+        let found = entry::of_claim(shared.lane.command(&command).await?);
+        let missing: Vec<_> = ids
+            .iter()
+            .copied()
+            .filter(|id| !found.iter().any(|entry| entry.id == *id))
+            .collect();
+        accept(shared, topic, found);
+        if !missing.is_empty() {
+            // Servers before 7 keep deleted entries in the list of pending ones until somebody acknowledges them.
+            let mut acks = pipe();
+            let ack = acks.cmd("XACK").arg(topic).arg(&shared.settings.group);
+            for id in &missing {
+                ack.arg(id.to_string());
+            }
+            shared.lane.pipeline(&acks).await?;
+            gone.extend(missing);
+        }
+    }
+    Ok(gone)
+}
+
+/// Take entries over from other consumers, if they have been idle for at least `idle`, and put them on the board. Tells how many.
+///
+/// # Errors
+/// If Redis did not answer. Some may be ours then all the same: strays.
+pub(super) async fn take_over(
+    shared: &Arc<Shared>,
+    topic: &str,
+    pending: &[Pending],
+    idle: Duration,
+    _alone: &Claiming<'_>,
+) -> Result<usize, RedisError> {
+    let deliveries: HashMap<EntryId, u32> =
+        pending.iter().map(|row| (row.id, row.deliveries)).collect();
+    let ids: Vec<_> = pending.iter().map(|row| row.id).collect();
+    let mut taken = 0;
+    for ids in ids.chunks(MOST_IDS) {
+        let command = claim(
+            topic,
+            &shared.settings.group,
+            &shared.instance.consumer,
+            idle,
+            ids,
+        );
+        let answer = shared
+            .lane
+            .command(&command)
+            .await
+            .inspect_err(|_| shared.look_for_strays())?;
+        let mut entries = entry::of_claim(answer);
+        for entry in &mut entries {
+            entry.attempt = deliveries
+                .get(&entry.id)
+                .copied()
+                .unwrap_or(0)
+                .saturating_add(1);
+        }
+        taken += entries.len();
+        accept(shared, topic, entries);
+    }
+    Ok(taken)
+}
+
+/// The long form of XPENDING: whose entries are pending, of one consumer or of all.
+///
+/// # Errors
+/// If Redis did not answer.
+pub(super) async fn pending(
+    shared: &Shared,
+    topic: &str,
+    from: &str,
+    count: usize,
+    consumer: Option<&str>,
+) -> Result<Vec<Pending>, RedisError> {
+    let mut command = cmd("XPENDING");
+    command
+        .arg(topic)
+        .arg(&shared.settings.group)
+        .arg(from)
+        .arg("+")
+        .arg(count);
+    if let Some(consumer) = consumer {
+        command.arg(consumer);
+    }
+    Ok(entry::of_pending(shared.lane.command(&command).await?))
+}
+
+fn accept(shared: &Arc<Shared>, topic: &str, entries: Vec<Entry>) {
+    work::accept(shared, vec![(topic.to_owned(), entries)]);
+}

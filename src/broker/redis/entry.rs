@@ -1,0 +1,336 @@
+//! Stream entries as Redis sends them and as sinks get them (spec redis.md 7).
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use deadpool_redis::redis::{Cmd, Value, cmd};
+
+use super::settings::Trim;
+use crate::message::{Metadata, Outgoing};
+use crate::text::write_json_string;
+
+/// The id of a stream entry: milliseconds and a number within them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct EntryId {
+    millis: u64,
+    number: u64,
+}
+
+impl FromStr for EntryId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (millis, number) = text.split_once('-').unwrap_or((text, "0"));
+        Ok(Self {
+            millis: millis.parse()?,
+            number: number.parse()?,
+        })
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.number)
+    }
+}
+
+/// One entry, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: EntryId,
+    /// The field `data`; empty if there is none.
+    pub(super) data: Bytes,
+    pub(super) metadata: Metadata,
+    /// What is odd about the field `metadata`, for a warning.
+    pub(super) oddity: Option<String>,
+    /// Which delivery this is, counted from 1.
+    pub(super) attempt: u32,
+}
+
+/// The command that appends a message (spec redis.md 6). `now_millis` is the time that `streamTTL` counts from.
+pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) -> Cmd {
+    let mut command = cmd("XADD");
+    command.arg(&message.topic);
+    match trim {
+        Some(Trim::Length(length)) => drop(command.arg("MAXLEN").arg("~").arg(length)),
+        Some(Trim::Age(age)) => drop(
+            command
+                .arg("MINID")
+                .arg("~")
+                .arg(format!("{}-1", now_millis.saturating_sub(age))),
+        ),
+        None => {}
+    }
+    command.arg("*").arg("data").arg(&message.data[..]);
+    if let Some(metadata) = &message.metadata {
+        command.arg("metadata").arg(encode_metadata(metadata));
+    }
+    command
+}
+
+/// The entries of an XREADGROUP answer, by topic.
+pub(super) fn of_read(answer: Value) -> Vec<(String, Vec<Entry>)> {
+    let streams: Vec<(Value, Value)> = match answer {
+        Value::Array(streams) => streams.into_iter().filter_map(pair).collect(),
+        Value::Map(streams) => streams,
+        _ => return Vec::new(),
+    };
+    streams
+        .into_iter()
+        .filter_map(|(topic, entries)| Some((text(topic)?, of_claim(entries))))
+        .collect()
+}
+
+/// The entries of an XCLAIM answer. Entries that no longer exist are left out.
+pub(super) fn of_claim(answer: Value) -> Vec<Entry> {
+    let Value::Array(entries) = answer else {
+        return Vec::new();
+    };
+    entries.into_iter().filter_map(entry).collect()
+}
+
+/// A row of the long form of XPENDING: an entry that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) id: EntryId,
+    pub(super) consumer: String,
+    pub(super) idle_millis: u64,
+    /// How often it has been delivered.
+    pub(super) deliveries: u32,
+}
+
+/// The rows of the long form of XPENDING.
+pub(super) fn of_pending(answer: Value) -> Vec<Pending> {
+    let Value::Array(rows) = answer else {
+        return Vec::new();
+    };
+    let row = |row| {
+        let Value::Array(columns) = row else {
+            return None;
+        };
+        let [id, consumer, idle, deliveries] = <[Value; 4]>::try_from(columns).ok()?;
+        let (Value::Int(idle), Value::Int(deliveries)) = (idle, deliveries) else {
+            return None;
+        };
+        Some(Pending {
+            id: text(id)?.parse().ok()?,
+            consumer: text(consumer)?,
+            idle_millis: u64::try_from(idle).unwrap_or(0),
+            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+        })
+    };
+    rows.into_iter().filter_map(row).collect()
+}
+
+/// Text of a reply.
+pub(super) fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn pair(value: Value) -> Option<(Value, Value)> {
+    let Value::Array(items) = value else {
+        return None;
+    };
+    let [first, second] = <[Value; 2]>::try_from(items).ok()?;
+    Some((first, second))
+}
+
+fn entry(value: Value) -> Option<Entry> {
+    let (id, fields) = pair(value)?;
+    let id = text(id)?.parse().ok()?;
+    let Value::Array(fields) = fields else {
+        return None;
+    };
+    let (mut data, mut metadata) = (Bytes::new(), None);
+    let mut fields = fields.into_iter();
+    // Of fields with one name the last counts.
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
+            continue;
+        };
+        match name.as_slice() {
+            b"data" => data = Bytes::from(value),
+            b"metadata" => metadata = Some(value),
+            _ => {}
+        }
+    }
+    let (metadata, oddity) =
+        metadata.map_or_else(Default::default, |bytes| decode_metadata(&bytes));
+    Some(Entry {
+        id,
+        data,
+        metadata,
+        oddity,
+        attempt: 1,
+    })
+}
+
+fn encode_metadata(metadata: &Metadata) -> Vec<u8> {
+    let mut json = Vec::with_capacity(2 + 32 * metadata.len());
+    json.push(b'{');
+    for (at, (key, value)) in metadata.iter().enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        write_json_string(&mut json, key.as_bytes());
+        json.push(b':');
+        write_json_string(&mut json, value.as_bytes());
+    }
+    json.push(b'}');
+    json
+}
+
+/// The map of a `metadata` field, with what is odd about it (spec redis.md 7.2).
+fn decode_metadata(bytes: &[u8]) -> (Metadata, Option<String>) {
+    if bytes == b"{}" || bytes == b"null" {
+        return Default::default();
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(serde_json::Value::Object(map)) => {
+            let mut oddity = None;
+            let mut plain = |key: &str, value| match value {
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Null => String::new(),
+                _ => {
+                    let mut reason = oddity
+                        .take()
+                        .unwrap_or_else(|| "values that are no text:".to_owned());
+                    let _ = write!(reason, " {key:?}");
+                    oddity = Some(reason);
+                    String::new()
+                }
+            };
+            let metadata = map
+                .into_iter()
+                .map(|(key, value)| {
+                    let value = plain(&key, value);
+                    (key, value)
+                })
+                .collect();
+            (metadata, oddity)
+        }
+        Ok(serde_json::Value::Null) => Default::default(),
+        Ok(_) => (Metadata::new(), Some("not a JSON object".to_owned())),
+        Err(error) => (Metadata::new(), Some(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn written(message: &Outgoing, trim: Option<Trim>, expected: &[u8]) {
+        let packed = append(message, trim, 1_741_917_566_000).get_packed_command();
+        assert_eq!(
+            String::from_utf8_lossy(&packed),
+            String::from_utf8_lossy(expected)
+        );
+    }
+
+    fn outgoing(metadata: Option<&[(&str, &str)]>) -> Outgoing {
+        let metadata = metadata.map(|pairs| {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        });
+        Outgoing {
+            topic: "orders".to_owned(),
+            data: Bytes::from_static(b"\x00\xff\n"),
+            metadata,
+        }
+    }
+
+    #[test]
+    fn an_entry_is_written_byte_for_byte_as_by_daprd() {
+        let raw = b"*7\r\n$4\r\nXADD\r\n$6\r\norders\r\n$1\r\n*\r\n$4\r\ndata\r\n$3\r\n\x00\xff\n\r\n$8\r\nmetadata\r\n$21\r\n{\"rawPayload\":\"true\"}\r\n";
+        written(&outgoing(Some(&[("rawPayload", "true")])), None, raw);
+        written(
+            &outgoing(None),
+            None,
+            b"*5\r\n$4\r\nXADD\r\n$6\r\norders\r\n$1\r\n*\r\n$4\r\ndata\r\n$3\r\n\x00\xff\n\r\n",
+        );
+        let metadata = encode_metadata(
+            &outgoing(Some(&[
+                ("ttlInSeconds", "60"),
+                ("foo", "a&b"),
+                ("cloudevent.subject", "s1"),
+            ]))
+            .metadata
+            .unwrap(),
+        );
+        assert_eq!(
+            metadata,
+            br#"{"cloudevent.subject":"s1","foo":"a\u0026b","ttlInSeconds":"60"}"#
+        );
+    }
+
+    #[test]
+    fn streams_are_trimmed_with_each_entry() {
+        let packed = |trim| {
+            String::from_utf8_lossy(
+                &append(&outgoing(None), Some(trim), 1_741_917_566_000).get_packed_command(),
+            )
+            .into_owned()
+        };
+        assert!(packed(Trim::Length(1000)).contains("MAXLEN\r\n$1\r\n~\r\n$4\r\n1000\r\n"));
+        assert!(
+            packed(Trim::Age(3_600_000)).contains("MINID\r\n$1\r\n~\r\n$15\r\n1741913966000-1\r\n")
+        );
+    }
+
+    #[test]
+    fn odd_metadata_never_holds_an_entry_back() {
+        #[track_caller]
+        fn check(json: &str, expected: &[(&str, &str)], odd: bool) {
+            let (metadata, oddity) = decode_metadata(json.as_bytes());
+            let expected: Metadata = expected
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect();
+            assert_eq!((metadata, oddity.is_some()), (expected, odd), "{json}");
+        }
+        check("{}", &[], false);
+        check("null", &[], false);
+        check(r#" {"a":"b"} "#, &[("a", "b")], false);
+        check(r#"{"a":null,"b":"c"}"#, &[("a", ""), ("b", "c")], false);
+        check(r#"{"a":1,"b":"c"}"#, &[("a", ""), ("b", "c")], true);
+        check("notjson", &[], true);
+        check("", &[], true);
+        check("[]", &[], true);
+        check(r#"{"a":"b"} trailing"#, &[], true);
+    }
+
+    #[test]
+    fn fields_are_found_in_any_order_and_the_last_of_a_name_counts() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let read = |fields: &[&str]| {
+            entry(Value::Array(vec![
+                bulk("5-1"),
+                Value::Array(fields.iter().map(|field| bulk(field)).collect()),
+            ]))
+            .unwrap()
+        };
+        assert_eq!(
+            read(&["metadata", r#"{"a":"b"}"#, "data", "x"]),
+            read(&[
+                "data",
+                "w",
+                "data",
+                "x",
+                "other",
+                "y",
+                "metadata",
+                r#"{"a":"b"}"#
+            ])
+        );
+        assert_eq!(read(&["Data", "x"]).data, Bytes::new());
+    }
+}

@@ -1,0 +1,198 @@
+//! Who this consumer is, and how the others of its group know that it lives (design.md D9).
+//!
+//! Beside the group stand two kinds of keys, which daprd does not see:
+//! - `sidestream:{group}:alive:<consumer>` expires a few seconds after its owner last renewed it;
+//! - `sidestream:{group}:instances` is a hash from each consumer to the topics it may have entries of.
+//!
+//! The braces keep all keys of a group in one slot of a cluster.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_redis::redis::{Pipeline, RedisError, Value, pipe};
+use uuid::Uuid;
+
+use super::connect::Lane;
+
+/// How long a consumer counts as alive after its last sign.
+const LIFE: Duration = Duration::from_secs(6);
+/// How often it gives one.
+pub(super) const SIGN: Duration = Duration::from_secs(1);
+
+/// One consumer of a group.
+pub(super) struct Instance {
+    /// Its name within the group; no other process has it.
+    pub(super) consumer: String,
+    pub(super) registry: String,
+    alive_prefix: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    topics: BTreeSet<String>,
+    /// Topics of which entries were handed back and may still be in this consumer's list.
+    left: BTreeSet<String>,
+    /// The topics as they stand in the registry.
+    registered: Option<String>,
+    signed_before: bool,
+    /// The server does not let us write these keys: entries are taken over by their idle time only.
+    denied: bool,
+}
+
+/// What a sign of life showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// Given in time, or for the first time.
+    InTime,
+    /// The last one had expired: others may have taken our entries.
+    Late,
+    /// This server does not permit it (told once).
+    JustDenied,
+    /// As before: not permitted.
+    Denied,
+}
+
+impl Instance {
+    pub(super) fn new(group: &str) -> Self {
+        Self {
+            consumer: format!("{group}-{}", Uuid::new_v4().simple()),
+            registry: format!("sidestream:{{{group}}}:instances"),
+            alive_prefix: format!("sidestream:{{{group}}}:alive:"),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The key that exists while this consumer lives.
+    pub(super) fn alive_key(&self, consumer: &str) -> String {
+        format!("{}{consumer}", self.alive_prefix)
+    }
+
+    /// This consumer is going to read a topic.
+    pub(super) fn reads(&self, topic: &str) {
+        self.state().topics.insert(topic.to_owned());
+    }
+
+    /// This consumer has let go of entries of a topic that others are to take.
+    pub(super) fn leaves_entries(&self, topic: &str) {
+        self.state().left.insert(topic.to_owned());
+    }
+
+    /// This consumer does not read a topic any more.
+    pub(super) fn stops_reading(&self, topic: &str) {
+        self.state().topics.remove(topic);
+    }
+
+    /// Give a sign of life, and see to it that the registry names this consumer with its topics.
+    ///
+    /// # Errors
+    /// If Redis did not answer.
+    pub(super) async fn sign(&self, lane: &Lane) -> Result<Sign, RedisError> {
+        if self.state().denied {
+            return Ok(Sign::Denied);
+        }
+        let (signs, topics) = self.signs();
+        let answers = lane.pipeline(&signs).await?;
+        let (lost, late) = match self.read_signs(&answers, topics) {
+            Some(read) => read,
+            None => return Ok(Sign::JustDenied),
+        };
+        if lost {
+            let mut again = pipe();
+            self.set_alive(&mut again, false);
+            lane.pipeline(&again).await?;
+        }
+        Ok(if late { Sign::Late } else { Sign::InTime })
+    }
+
+    /// Was the key gone, and should it not have been? `None` if the server does not permit it.
+    fn read_signs(&self, answers: &[Value], topics: String) -> Option<(bool, bool)> {
+        let refused = answers
+            .iter()
+            .any(|answer| matches!(answer, Value::ServerError(error) if error.code() == "NOPERM"));
+        let mut state = self.state();
+        if refused {
+            state.denied = true;
+            return None;
+        }
+        state.registered = (answers.get(1) == Some(&Value::Int(1))
+            || state.registered.as_ref() != Some(&topics))
+        .then_some(topics);
+        let lost = answers.first() == Some(&Value::Nil);
+        let late = lost && state.signed_before;
+        state.signed_before = true;
+        Some((lost, late))
+    }
+
+    /// Say that this consumer is gone. Entries it has handed back are found by the registry.
+    pub(super) async fn farewell(&self, lane: &Lane) {
+        let (left, denied) = {
+            let state = self.state();
+            (join(&state.left), state.denied || !state.signed_before)
+        };
+        if denied {
+            return;
+        }
+        let mut commands = pipe();
+        commands.cmd("DEL").arg(self.alive_key(&self.consumer));
+        if left.is_empty() {
+            commands.cmd("HDEL").arg(&self.registry).arg(&self.consumer);
+        } else {
+            commands
+                .cmd("HSET")
+                .arg(&self.registry)
+                .arg(&self.consumer)
+                .arg(left);
+        }
+        // If it does not get through, the sign of life expires by itself.
+        let _ = lane.pipeline(&commands).await;
+    }
+
+    fn signs(&self) -> (Pipeline, String) {
+        let (topics, changed) = {
+            let state = self.state();
+            let topics = join(&state.topics.union(&state.left).cloned().collect());
+            let changed = state.registered.as_ref() != Some(&topics);
+            (topics, changed)
+        };
+        let mut signs = pipe();
+        self.set_alive(&mut signs, true);
+        if changed {
+            signs
+                .cmd("HSET")
+                .arg(&self.registry)
+                .arg(&self.consumer)
+                .arg(&topics);
+        } else {
+            signs.cmd("HEXISTS").arg(&self.registry).arg(&self.consumer);
+        }
+        (signs, topics)
+    }
+
+    fn set_alive(&self, commands: &mut Pipeline, only_renew: bool) {
+        let set = commands
+            .cmd("SET")
+            .arg(self.alive_key(&self.consumer))
+            .arg(1)
+            .arg("PX")
+            .arg(LIFE.as_millis() as u64);
+        if only_renew {
+            set.arg("XX");
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Topics as one text. A line break cannot be part of the path of a publish, and a topic that has one all the same is only not taken
+/// over early.
+fn join(topics: &BTreeSet<String>) -> String {
+    topics
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

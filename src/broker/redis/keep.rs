@@ -1,0 +1,209 @@
+//! The clock of a component: redeliveries that are due, signs of life, entries kept alive, take-overs. One loop, whatever the number of
+//! entries (design.md section 3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::redis::{RedisError, pipe};
+use tokio::time::Instant;
+
+use super::instance::{SIGN, Sign};
+use super::{Shared, claim, connect, read, takeover, work};
+use crate::shutdown::Stop;
+
+/// How long until a redelivery is tried again for which there was no room.
+const NO_ROOM: Duration = Duration::from_millis(20);
+/// How long until a topic is looked at again that Redis refused.
+const REFUSED: Duration = Duration::from_secs(2);
+/// Entries in hand are kept alive this often where `processingTimeout` does not say.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Do what is due, until `stop`.
+pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
+    let mut clock = Clock::new(&shared, Instant::now());
+    while !stop.is_ordered() {
+        let wake = clock.next(shared.board.next_due(), shared.board.room() == 0);
+        tokio::select! {
+            () = stop.ordered() => break,
+            () = tokio::time::sleep_until(wake) => {}
+            () = shared.board.keeper.notified() => {}
+        }
+        if let Some(Err(error)) = stop.or(clock.tick(&shared, Instant::now())).await {
+            clock.failed(&shared, &error);
+        } else {
+            clock.failing = false;
+        }
+    }
+}
+
+/// When what is to be done next.
+struct Clock {
+    sign: Instant,
+    sweep: Instant,
+    keep_alive: Instant,
+    reclaim: Option<Instant>,
+    refused: Instant,
+    failing: bool,
+}
+
+impl Clock {
+    fn new(shared: &Shared, now: Instant) -> Self {
+        Self {
+            sign: now,
+            sweep: now,
+            keep_alive: now + keep_alive_period(shared),
+            reclaim: shared.settings.redeliver_interval.map(|_| now),
+            refused: now,
+            failing: false,
+        }
+    }
+
+    fn next(&self, due: Option<Instant>, no_room: bool) -> Instant {
+        let due = due.map(|due| {
+            if no_room {
+                due.max(Instant::now() + NO_ROOM)
+            } else {
+                due
+            }
+        });
+        [
+            Some(self.sign),
+            Some(self.sweep),
+            Some(self.keep_alive),
+            self.reclaim,
+            due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(self.sign)
+    }
+
+    async fn tick(&mut self, shared: &Arc<Shared>, now: Instant) -> Result<(), RedisError> {
+        if shared.board.topics().is_empty() {
+            // Nothing is read: nothing can be in hand, and nobody needs to know that we live.
+            *self = Self {
+                sign: now + SIGN,
+                sweep: now + SIGN,
+                failing: self.failing,
+                ..Self::new(shared, now + SIGN)
+            };
+            return Ok(());
+        }
+        if now >= self.sign {
+            self.sign = now + SIGN;
+            match shared.instance.sign(&shared.lane).await? {
+                Sign::InTime | Sign::Denied => {}
+                Sign::Late => takeover::disown(shared).await?,
+                Sign::JustDenied => shared.telemetry.redis_liveness_denied(&shared.name),
+            }
+        }
+        redeliver(shared, now).await;
+        if now >= self.keep_alive {
+            self.keep_alive = now + keep_alive_period(shared);
+            keep_alive(shared).await?;
+        }
+        if now >= self.sweep {
+            self.sweep = now + SIGN;
+            if takeover::sweep(shared).await? {
+                self.sweep = now + NO_ROOM;
+            }
+        }
+        if let (Some(at), Some(period)) = (self.reclaim, shared.settings.redeliver_interval)
+            && now >= at
+        {
+            self.reclaim = Some(now + period);
+            if let Some(idle) = shared.settings.processing_timeout {
+                takeover::reclaim(shared, idle).await?;
+            }
+        }
+        if now >= self.refused {
+            self.refused = now + REFUSED;
+            admit_refused(shared).await?;
+        }
+        Ok(())
+    }
+
+    /// One line when it begins to fail; the reader says when Redis answers again.
+    fn failed(&mut self, shared: &Shared, error: &RedisError) {
+        if !self.failing {
+            self.failing = true;
+            shared.telemetry.redis_upkeep_failed(
+                &shared.name,
+                &connect::error_text(error, &shared.settings.host),
+            );
+        }
+    }
+}
+
+fn keep_alive_period(shared: &Shared) -> Duration {
+    shared
+        .settings
+        .processing_timeout
+        .map_or(KEEP_ALIVE, |timeout| timeout / 3)
+        .clamp(Duration::from_millis(100), KEEP_ALIVE)
+}
+
+/// Fetch what is due and give it to its sinks. What cannot be fetched waits a little longer.
+async fn redeliver(shared: &Arc<Shared>, now: Instant) {
+    for (topic, ids) in shared.board.take_due(now) {
+        match claim::fetch(shared, &topic, &ids, &shared.claiming.lock().await).await {
+            Ok(gone) => {
+                let gone = shared.board.not_found(&topic, &gone);
+                if !gone.is_empty() {
+                    shared.telemetry.redis_entries_gone(&topic, gone.len());
+                }
+            }
+            Err(_) => {
+                shared
+                    .board
+                    .not_fetched(&topic, &ids, Instant::now() + shared.redelivery.after(1))
+            }
+        }
+    }
+    work::begin(shared);
+}
+
+/// Nobody is to take what we have in hand for abandoned (design.md D8). JUSTID leaves the count of deliveries alone.
+async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
+    for (topic, ids) in shared.board.held() {
+        let mut commands = pipe();
+        for ids in ids.chunks(claim::MOST_IDS) {
+            let mut command = claim::claim(
+                &topic,
+                &shared.settings.group,
+                &shared.instance.consumer,
+                Duration::ZERO,
+                ids,
+            );
+            command.arg("JUSTID");
+            commands.add_command(command);
+        }
+        shared.lane.pipeline(&commands).await?;
+    }
+    Ok(())
+}
+
+/// Look again at the topics that Redis refused.
+async fn admit_refused(shared: &Shared) -> Result<(), RedisError> {
+    for topic in shared.board.refused() {
+        let created = shared
+            .lane
+            .command(&read::create_group(&topic, &shared.settings.group))
+            .await;
+        let fine = match &created {
+            Ok(_) => true,
+            Err(error) => error.code() == Some("BUSYGROUP"),
+        };
+        if fine {
+            shared.board.set_refused(&topic, false);
+            shared.telemetry.redis_topic_admitted(&topic);
+            shared.board.reader.notify_one();
+        } else if let Err(error) = created
+            && connect::is_broken(&error)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}

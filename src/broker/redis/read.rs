@@ -1,0 +1,288 @@
+//! The one reader of a component: it asks for what there is room for, of all topics in one blocking command (design.md D11).
+//!
+//! A blocked read is ended by CLIENT UNBLOCK when the topics or the room change, so that a new subscription is read at once and a stopped
+//! one is not read any more (D16).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::Connection;
+use deadpool_redis::redis::{Cmd, RedisError, Value, cmd, pipe};
+
+use super::board::ReadPlan;
+use super::connect::{self, SILENCE};
+use super::{Shared, entry, takeover, work};
+use crate::backoff::Backoff;
+use crate::shutdown::Stop;
+
+/// How long a read waits for entries. Bounded, so that a server that vanished without a word is noticed.
+const BLOCK: Duration = Duration::from_secs(5);
+/// The same where CLIENT UNBLOCK is not permitted: changes are seen this late.
+const SHORT_BLOCK: Duration = Duration::from_millis(100);
+const PAUSE: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(5),
+};
+
+/// Read until `stop`.
+pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
+    let mut reader = Reader {
+        shared: shared.clone(),
+        connection: None,
+        failures: 0,
+    };
+    while !stop.is_ordered() {
+        let Some(plan) = shared.board.plan() else {
+            shared.reading.send_modify(|round| *round += 1);
+            if stop.or(shared.board.reader.notified()).await.is_none() {
+                break;
+            }
+            continue;
+        };
+        let Some(read) = stop.or(reader.read_after_strays(&plan)).await else {
+            break;
+        };
+        let failed = read.and_then(|answer| {
+            reader.recovered();
+            work::accept(&shared, entry::of_read(answer));
+            Ok(())
+        });
+        // Whoever waits for the end of a read that may contain its topic can go on now: its entries are on the board.
+        shared.reading.send_modify(|round| *round += 1);
+        if let Err(error) = failed {
+            reader.failed(&error);
+            if !is_about_groups(&error) || !reader.restore_groups().await {
+                stop.sleep(PAUSE.after(reader.failures)).await;
+            }
+        }
+    }
+    shared.reading.send_modify(|round| *round += 1);
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    connection: Option<Open>,
+    failures: u32,
+}
+
+struct Open {
+    connection: Connection,
+    client_id: i64,
+    block: Duration,
+}
+
+impl Reader {
+    /// Entries that are ours and never arrived are looked for between two reads: during one, its entries would look like that too.
+    async fn read_after_strays(&mut self, plan: &ReadPlan) -> Result<Value, RedisError> {
+        if self.shared.take_strays() {
+            takeover::strays(&self.shared)
+                .await
+                .inspect_err(|_| self.shared.look_for_strays())?;
+        }
+        self.read(plan).await
+    }
+
+    async fn read(&mut self, plan: &ReadPlan) -> Result<Value, RedisError> {
+        let shared = self.shared.clone();
+        let open = self.open().await?;
+        let command = command(
+            &shared.settings.group,
+            &shared.instance.consumer,
+            plan,
+            open.block,
+        );
+        let answer = {
+            let (client_id, deadline) = (
+                open.client_id,
+                open.block + SILENCE + shared.settings.read_timeout.unwrap_or(SILENCE),
+            );
+            let reading =
+                tokio::time::timeout(deadline, open.connection.send_packed_command(&command));
+            tokio::pin!(reading);
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut reading => break answer,
+                    () = shared.board.reader.notified() => {
+                        if let Some(answer) = unblock(&shared, client_id, reading.as_mut()).await {
+                            break answer;
+                        }
+                    }
+                }
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer.and_then(Value::extract_error),
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        };
+        if shared.unblock_is_denied() {
+            open.block = SHORT_BLOCK;
+        }
+        if answer.as_ref().is_err_and(connect::is_broken) {
+            self.close();
+        }
+        answer
+    }
+
+    async fn open(&mut self) -> Result<&mut Open, RedisError> {
+        if self.connection.is_none() {
+            let mut connection = self.shared.connector.dedicated().await?;
+            let mut question = pipe();
+            question.cmd("CLIENT").arg("ID");
+            let answers = connect::answers(&mut connection, &question).await?;
+            let client_id = if let Some(Value::Int(id)) = answers.first() {
+                Some(*id)
+            } else {
+                None
+            };
+            let block = if client_id.is_some() && !self.shared.unblock_is_denied() {
+                BLOCK
+            } else {
+                SHORT_BLOCK
+            };
+            self.connection = Some(Open {
+                connection,
+                client_id: client_id.unwrap_or(0),
+                block,
+            });
+        }
+        self.connection
+            .as_mut()
+            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
+    }
+
+    /// The connection is gone, and with it perhaps an answer: entries that are ours and that we have never seen.
+    fn close(&mut self) {
+        if let Some(open) = self.connection.take() {
+            drop(Connection::take(open.connection));
+        }
+        self.shared.look_for_strays();
+    }
+
+    fn recovered(&mut self) {
+        if self.failures > 0 {
+            self.failures = 0;
+            self.shared.telemetry.redis_reading_again(&self.shared.name);
+        }
+    }
+
+    fn failed(&mut self, error: &RedisError) {
+        self.failures += 1;
+        if self.failures == 1 && !is_about_groups(error) {
+            self.shared.telemetry.redis_reading_failed(
+                &self.shared.name,
+                &connect::error_text(error, &self.shared.settings.host),
+            );
+        }
+    }
+
+    /// One topic without its group fails the read of all: make the groups that are missing (D17), leave out the topics that Redis refuses.
+    /// Tells whether to read again at once.
+    async fn restore_groups(&mut self) -> bool {
+        let shared = &self.shared;
+        let topics = shared.board.topics();
+        let mut commands = pipe();
+        for topic in &topics {
+            commands.add_command(create_group(topic, &shared.settings.group));
+        }
+        let Ok(answers) = shared.lane.pipeline(&commands).await else {
+            return false;
+        };
+        let mut restored = false;
+        for (topic, answer) in topics.iter().zip(answers) {
+            let error = answer.extract_error().err();
+            match &error {
+                None => {
+                    restored = true;
+                    shared
+                        .telemetry
+                        .redis_group_recreated(topic, &shared.settings.group);
+                }
+                Some(error) if error.code() == Some("BUSYGROUP") => {}
+                Some(error) => {
+                    restored = true;
+                    shared.telemetry.redis_topic_refused(
+                        topic,
+                        &connect::error_text(error, &shared.settings.host),
+                    );
+                    shared.board.set_refused(topic, true);
+                }
+            }
+        }
+        if restored {
+            self.failures = 0;
+        }
+        restored
+    }
+}
+
+/// End a blocked read. Asked again until the read has ended: the first time may come before Redis has begun it.
+async fn unblock<F, T>(
+    shared: &Shared,
+    client_id: i64,
+    mut reading: std::pin::Pin<&mut F>,
+) -> Option<T>
+where
+    F: Future<Output = T>,
+{
+    let mut command = cmd("CLIENT");
+    command.arg("UNBLOCK").arg(client_id);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut reading => return Some(answer),
+            sent = shared.lane.command(&command) => match sent {
+                Ok(_) => {}
+                Err(error) if error.code() == Some("NOPERM") => {
+                    shared.deny_unblock();
+                    return None;
+                }
+                Err(_) => return None,
+            },
+        }
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(2), &mut reading).await {
+            return Some(answer);
+        }
+    }
+}
+
+fn command(group: &str, consumer: &str, plan: &ReadPlan, block: Duration) -> Cmd {
+    let mut command = cmd("XREADGROUP");
+    command
+        .arg("GROUP")
+        .arg(group)
+        .arg(consumer)
+        .arg("COUNT")
+        .arg(plan.count);
+    command
+        .arg("BLOCK")
+        .arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX))
+        .arg("STREAMS");
+    for topic in &plan.topics {
+        command.arg(&**topic);
+    }
+    for _ in &plan.topics {
+        command.arg(">");
+    }
+    command
+}
+
+/// The command that makes a consumer group which has the whole stream before it (spec redis.md 8).
+pub(super) fn create_group(topic: &str, group: &str) -> Cmd {
+    let mut command = cmd("XGROUP");
+    command
+        .arg("CREATE")
+        .arg(topic)
+        .arg(group)
+        .arg("0")
+        .arg("MKSTREAM");
+    command
+}
+
+/// Is the error one of a single stream: its group is gone, its key is something else, or we may not read it?
+fn is_about_groups(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("NOGROUP" | "UNBLOCKED" | "WRONGTYPE" | "NOPERM")
+    )
+}

@@ -1,0 +1,100 @@
+//! The end of a subscription: nothing new is read, what sinks hold is finished, the rest is handed back so that another consumer of
+//! the group takes it at once (design.md D16, spec redis.md 18).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::redis::{Cmd, Value, cmd};
+
+use super::entry::{self, EntryId};
+use super::{Shared, claim};
+
+/// Handed-back entries look as idle as this where `processingTimeout` does not say: every daprd takes them then.
+const LONG_IDLE: Duration = Duration::from_secs(60);
+
+/// Close a topic: returns when nothing of it is in hand any more.
+pub(super) async fn close(shared: &Arc<Shared>, topic: &str) {
+    let mut reading = shared.reading.subscribe();
+    let round = *reading.borrow_and_update();
+    let back = shared.board.close(topic);
+    hand_back(shared, topic, &back).await;
+    // A read that has begun may still bring entries of this topic; they are handed back as they come.
+    let _ = reading.wait_for(|now| *now > round).await;
+    loop {
+        let left = shared.board.left.notified();
+        tokio::pin!(left);
+        left.as_mut().enable();
+        if shared.board.is_empty(topic) && shared.handing_back.is_idle() {
+            break;
+        }
+        left.await;
+    }
+    leave_group(shared, topic).await;
+    shared.board.remove(topic);
+}
+
+/// Hand entries back as a task: for those who cannot wait.
+pub(super) fn hand_back_later(shared: &Arc<Shared>, topic: &str, ids: Vec<EntryId>) {
+    let (shared, topic) = (shared.clone(), topic.to_owned());
+    shared.handing_back.begin();
+    let tasks = shared.tasks.clone();
+    tasks.spawn("redis hand back", async move {
+        hand_back(&shared, &topic, &ids).await;
+        shared.handing_back.end();
+        shared.board.left.notify_waiters();
+    });
+}
+
+/// Make entries look as if nobody had touched them for long.
+async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
+    if ids.is_empty() {
+        return;
+    }
+    let idle = shared.settings.processing_timeout.unwrap_or(LONG_IDLE);
+    for ids in ids.chunks(claim::MOST_IDS) {
+        let mut command = claim::claim(
+            topic,
+            &shared.settings.group,
+            &shared.instance.consumer,
+            Duration::ZERO,
+            ids,
+        );
+        command
+            .arg("IDLE")
+            .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
+            .arg("JUSTID");
+        if let Err(error) = shared.lane.command(&command).await {
+            // They stay with this consumer and are taken over like those of a dead one.
+            shared
+                .telemetry
+                .redis_hand_back_failed(topic, ids.len(), &error);
+        }
+    }
+    shared.instance.leaves_entries(topic);
+}
+
+/// Leave no empty consumer behind. One that still has entries must stay: they would be lost with it.
+async fn leave_group(shared: &Shared, topic: &str) {
+    let mut own = cmd("XPENDING");
+    own.arg(topic)
+        .arg(&shared.settings.group)
+        .arg("-")
+        .arg("+")
+        .arg(1)
+        .arg(&shared.instance.consumer);
+    if let Ok(Value::Array(rows)) = shared.lane.command(&own).await
+        && entry::of_pending(Value::Array(rows)).is_empty()
+    {
+        let _ = shared.lane.command(&delete_consumer(topic, shared)).await;
+    }
+}
+
+fn delete_consumer(topic: &str, shared: &Shared) -> Cmd {
+    let mut command = cmd("XGROUP");
+    command
+        .arg("DELCONSUMER")
+        .arg(topic)
+        .arg(&shared.settings.group)
+        .arg(&shared.instance.consumer);
+    command
+}

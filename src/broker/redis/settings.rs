@@ -1,0 +1,578 @@
+//! The settings of a `pubsub.redis` component: text in, typed values out, all mistakes at once (spec redis.md 2.5, 3, 4).
+//!
+//! Daprd's strict decoder decides what is an error and how it reads. What daprd would silently ignore (an unknown key, a
+//! `redeliverInterval` it cannot read) becomes a warning here (design.md D15).
+
+use std::time::Duration;
+
+use crate::duration::{self, GoDuration};
+use crate::metadata::{Properties, nearest};
+
+/// What a component says about its Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `redisHost` as resolved: `host:port`, several separated by commas; empty if it was not given.
+    pub host: String,
+    /// `redisUsername`; only used together with a password.
+    pub username: String,
+    /// `redisPassword`; empty means none.
+    pub password: String,
+    /// `redisType` is `cluster`.
+    pub cluster: bool,
+    /// `failover`: `redisHost` lists sentinels.
+    pub sentinel: bool,
+    /// `redisDB`; 0 is not selected.
+    pub database: i64,
+    /// Tries after the first one, for commands that the server explicitly refused for the moment.
+    pub max_retries: u32,
+    /// Shortest and longest pause between such tries.
+    pub retry_pause: (Duration, Duration),
+    /// Longest time to connect.
+    pub dial_timeout: Duration,
+    /// Longest wait for the answer to a command; `None` waits for ever.
+    pub read_timeout: Option<Duration>,
+    /// `enableTLS`, with what it needs.
+    pub tls: Option<Tls>,
+    /// `consumerID`: the name of the consumer group.
+    pub group: String,
+    /// Idle time after which an entry of a consumer without liveness key is taken over; `None` is never.
+    pub processing_timeout: Option<Duration>,
+    /// Period of that take-over; `None` is never. Given explicitly, also the longest wait before a redelivery.
+    pub redeliver_interval: Option<Duration>,
+    /// The longest wait before a redelivery (design.md D1).
+    pub longest_wait: Duration,
+    /// Entries held in memory beside those with the app.
+    pub queue_depth: usize,
+    /// Entries with the app at a time, over all topics of the component.
+    pub concurrency: usize,
+    /// How streams are trimmed when something is added.
+    pub trim: Option<Trim>,
+}
+
+/// TLS to the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// `insecureSkipTLSVerify`.
+    pub insecure: bool,
+    /// `clientCert` and `clientKey`, PEM text, if both are given.
+    pub client: Option<(String, String)>,
+}
+
+/// Trimming with every XADD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trim {
+    /// `maxLenApprox`.
+    Length(i64),
+    /// `streamTTL`, in milliseconds. May be negative: everything is trimmed then.
+    Age(i64),
+}
+
+/// Settings that make the component unusable. The text is daprd's.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("redis client configuration error: {0}")]
+pub struct SettingsError(String);
+
+/// Every key that means something, for the question whether a key is misspelt.
+const KNOWN: &[&str] = &[
+    "allowedTopics",
+    "clientCert",
+    "clientKey",
+    "concurrency",
+    "concurrencyMode",
+    "consumerID",
+    "dialTimeout",
+    "enableTLS",
+    "failover",
+    "idleCheckFrequency",
+    "idleTimeout",
+    "insecureSkipTLSVerify",
+    "maxConnAge",
+    "maxLenApprox",
+    "minIdleConns",
+    "poolSize",
+    "poolTimeout",
+    "processingTimeout",
+    "protectedTopics",
+    "publishingScopes",
+    "queryIndexes",
+    "queueDepth",
+    "readTimeout",
+    "redeliverInterval",
+    "redisDB",
+    "redisHost",
+    "redisMaxRetries",
+    "redisMaxRetryInterval",
+    "redisMinRetryInterval",
+    "redisPassword",
+    "redisPort",
+    "redisType",
+    "redisUsername",
+    "sentinelMasterName",
+    "sentinelPassword",
+    "sentinelUsername",
+    "streamTTL",
+    "subscriptionScopes",
+    "ttlInSeconds",
+    "useEntraID",
+    "writeTimeout",
+];
+
+const DEFAULT_PROCESSING_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_REDELIVER_INTERVAL: Duration = Duration::from_secs(15);
+/// D1: the wait before a redelivery doubles up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+impl Settings {
+    /// Read all settings. Beside them come warnings: what is ignored or looks like a mistake.
+    ///
+    /// # Errors
+    /// One error that names every value that cannot be read.
+    pub fn of(properties: &Properties, app_id: &str) -> Result<(Self, Vec<String>), SettingsError> {
+        let mut read = Decoder {
+            properties,
+            errors: Vec::new(),
+        };
+        let mut warnings = unknown_keys(properties);
+        let port = read
+            .number::<u16>("redisPort", "uint16", false)
+            .filter(|port| *port != 0);
+        let retries = read
+            .number::<i64>("redisMaxRetries", "int", true)
+            .unwrap_or(0);
+        let min_pause = read.client_duration("redisMinRetryInterval");
+        let max_pause = read.client_duration("redisMaxRetryInterval");
+        let dial = read.client_duration("dialTimeout");
+        let reading = read.client_duration("readTimeout");
+        for unused in [
+            "writeTimeout",
+            "poolTimeout",
+            "maxConnAge",
+            "idleTimeout",
+            "idleCheckFrequency",
+        ] {
+            read.client_duration(unused);
+        }
+        for unused in ["poolSize", "minIdleConns", "ttlInSeconds"] {
+            read.number::<i64>(unused, "int", true);
+        }
+        let tls = read.flag("enableTLS");
+        let insecure = read.flag("insecureSkipTLSVerify");
+        let entra = read.flag("useEntraID");
+        let sentinel = read.flag("failover");
+        let processing = read.entry_duration("processingTimeout");
+        let age = read.entry_duration("streamTTL");
+        let length = read
+            .number::<i64>("maxLenApprox", "int64", true)
+            .filter(|length| *length > 0);
+        let database = read
+            .number::<i64>("redisDB", "int", true)
+            .unwrap_or(0)
+            .max(0);
+        let depth = read
+            .number::<usize>("queueDepth", "uint", false)
+            .unwrap_or(100);
+        let concurrency = read
+            .number::<usize>("concurrency", "uint", false)
+            .unwrap_or(10);
+        read.finish()?;
+        if concurrency == 0 {
+            warnings.push("concurrency is 0, which would deliver nothing: 1 is used".to_owned());
+        }
+        if length.is_some() && age.is_some() {
+            warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
+        }
+        let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
+        if entra.unwrap_or(false) {
+            return Err(SettingsError(
+                "useEntraID is not supported yet; use redisUsername and redisPassword".to_owned(),
+            ));
+        }
+        let processing_timeout =
+            processing.map_or(Some(DEFAULT_PROCESSING_TIMEOUT), GoDuration::positive);
+        let redeliver = redeliver_interval(properties, &mut warnings);
+        let client = (text("clientCert"), text("clientKey"));
+        let settings = Self {
+            host: resolve_hosts(&text("redisHost"), port)?,
+            username: text("redisUsername"),
+            password: text("redisPassword"),
+            cluster: properties.get("redisType") == Some("cluster"),
+            sentinel: sentinel.unwrap_or(false),
+            database,
+            max_retries: u32::try_from(if retries == 0 { 3 } else { retries.max(0) })
+                .unwrap_or(u32::MAX),
+            retry_pause: (
+                min_pause
+                    .and_then(GoDuration::positive)
+                    .unwrap_or(Duration::from_millis(8)),
+                max_pause
+                    .and_then(GoDuration::positive)
+                    .unwrap_or(Duration::from_millis(512)),
+            ),
+            dial_timeout: dial
+                .and_then(GoDuration::positive)
+                .unwrap_or(Duration::from_secs(5)),
+            read_timeout: match reading {
+                Some(never) if never.as_nanos() < 0 => None,
+                other => Some(
+                    other
+                        .and_then(GoDuration::positive)
+                        .unwrap_or(Duration::from_secs(3)),
+                ),
+            },
+            tls: tls.unwrap_or(false).then(|| Tls {
+                insecure: insecure.unwrap_or(false),
+                client: (!client.0.is_empty() && !client.1.is_empty()).then_some(client),
+            }),
+            group: properties
+                .get_exact("consumerID")
+                .filter(|id| !id.is_empty())
+                .unwrap_or(app_id)
+                .to_owned(),
+            processing_timeout,
+            redeliver_interval: redeliver.map_or(Some(DEFAULT_REDELIVER_INTERVAL), |given| {
+                Some(given).filter(|d| !d.is_zero())
+            }),
+            longest_wait: redeliver
+                .filter(|given| !given.is_zero())
+                .unwrap_or(LONGEST_WAIT),
+            queue_depth: depth,
+            concurrency: concurrency.max(1),
+            trim: length.map(Trim::Length).or_else(|| {
+                age.filter(|age| age.as_nanos() != 0)
+                    .map(|age| Trim::Age(age.as_nanos() / 1_000_000))
+            }),
+        };
+        Ok((settings, warnings))
+    }
+}
+
+/// Read a `redeliverInterval`: milliseconds or a duration (D15). What cannot be read is no error, as in daprd, but said.
+fn redeliver_interval(properties: &Properties, warnings: &mut Vec<String>) -> Option<Duration> {
+    let text = properties.get("redeliverInterval")?;
+    let read = match text.parse::<i64>() {
+        Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
+        Err(_) => duration::parse(text).ok().and_then(|duration| {
+            if duration.as_nanos() == 0 {
+                Some(Duration::ZERO)
+            } else {
+                duration.positive()
+            }
+        }),
+    };
+    if read.is_none() {
+        warnings.push(format!("redeliverInterval {text:?} is neither a duration like 30s nor a number of milliseconds: 15s is used"));
+    }
+    read
+}
+
+fn unknown_keys(properties: &Properties) -> Vec<String> {
+    let unknown = properties
+        .iter()
+        .filter(|(name, _)| !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name)));
+    unknown
+        .map(|(name, _)| match nearest(name, KNOWN) {
+            Some(known) => {
+                format!("setting {name:?} is not known and has no effect; did you mean {known:?}?")
+            }
+            None => format!("setting {name:?} is not known and has no effect"),
+        })
+        .collect()
+}
+
+/// `redisHost` with `redisPort` or 6379 where a part has no port (spec redis.md 4).
+fn resolve_hosts(hosts: &str, port: Option<u16>) -> Result<String, SettingsError> {
+    if hosts.contains(',') {
+        let parts: Result<Vec<_>, _> = hosts
+            .split(',')
+            .map(str::trim)
+            .map(|part| {
+                if part.is_empty() {
+                    Ok(String::new())
+                } else {
+                    resolve_host(part, port)
+                }
+            })
+            .collect();
+        return Ok(parts?.join(","));
+    }
+    if hosts.is_empty() && port.is_none() {
+        Ok(String::new())
+    } else {
+        resolve_host(hosts, port)
+    }
+}
+
+fn resolve_host(host: &str, port: Option<u16>) -> Result<String, SettingsError> {
+    if let Some(own) = port_of(host) {
+        return match port {
+            Some(other) if own != other.to_string() => Err(SettingsError(format!(
+                "redis host \"{host}\" already contains port {own}, but redisPort is set to {other}; either remove the port from redisHost or remove the redisPort setting"
+            ))),
+            _ => Ok(host.to_owned()),
+        };
+    }
+    let port = port.unwrap_or(6379);
+    Ok(if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    })
+}
+
+/// The port of `host:port` or `[v6]:port`; `None` if the text is a host alone.
+fn port_of(host: &str) -> Option<&str> {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once("]:").map(|(_, port)| port);
+    }
+    host.split_once(':')
+        .map(|(_, port)| port)
+        .filter(|port| !port.contains(':'))
+}
+
+/// Reads values one by one and remembers what is wrong with them.
+struct Decoder<'a> {
+    properties: &'a Properties,
+    errors: Vec<String>,
+}
+
+impl Decoder<'_> {
+    fn read<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.properties.get(name)?;
+        parse(text)
+            .map_err(|reason| {
+                self.errors
+                    .push(format!("* error decoding '{name}': {reason}"))
+            })
+            .ok()
+    }
+
+    fn number<N: std::str::FromStr>(&mut self, name: &str, kind: &str, signed: bool) -> Option<N> {
+        self.read(name, |text| {
+            let digits = if signed {
+                text.strip_prefix(['-', '+']).unwrap_or(text)
+            } else {
+                text
+            };
+            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse()
+                .ok()
+                .filter(|_| plain)
+                .ok_or_else(|| format!("invalid {kind} \"{text}\""))
+        })
+    }
+
+    fn flag(&mut self, name: &str) -> Option<bool> {
+        self.read(name, |text| match text {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+            _ => Err(format!("invalid bool \"{text}\"")),
+        })
+    }
+
+    /// Kind A of spec redis.md 2.5: `processingTimeout`, `streamTTL`.
+    fn entry_duration(&mut self, name: &str) -> Option<GoDuration> {
+        self.read(name, |text| {
+            duration::parse_or_millis(text).map_err(|_| format!("invalid duration \"{text}\""))
+        })
+    }
+
+    /// Kind B: the timeouts of the client.
+    fn client_duration(&mut self, name: &str) -> Option<GoDuration> {
+        self.read(name, |text| {
+            duration::parse_or_millis(text)
+                .map_err(|error| format!("invalid Duration \"{text}\": {error}"))
+        })
+    }
+
+    fn finish(mut self) -> Result<(), SettingsError> {
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        self.errors.sort();
+        Err(SettingsError(format!(
+            "decode failed. {} error(s) decoding:\n\n{}",
+            self.errors.len(),
+            self.errors.join("\n")
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<(Settings, Vec<String>), SettingsError> {
+        Settings::of(&pairs.iter().copied().collect(), "app")
+    }
+
+    #[track_caller]
+    fn check<T: PartialEq + std::fmt::Debug>(
+        pairs: &[(&str, &str)],
+        field: impl Fn(&Settings) -> T,
+        expected: T,
+    ) {
+        assert_eq!(field(&read(pairs).unwrap().0), expected, "{pairs:?}");
+    }
+
+    #[track_caller]
+    fn refused(pairs: &[(&str, &str)], expected: &str) {
+        let error = read(pairs).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{pairs:?}: {error}");
+    }
+
+    #[test]
+    fn durations_are_milliseconds_or_go_durations() {
+        let timeout = |s: &Settings| s.processing_timeout;
+        check(&[], timeout, Some(Duration::from_secs(60)));
+        check(
+            &[("processingTimeout", "5000")],
+            timeout,
+            Some(Duration::from_secs(5)),
+        );
+        check(
+            &[("processingTimeout", "5s")],
+            timeout,
+            Some(Duration::from_secs(5)),
+        );
+        check(
+            &[("PROCESSINGTIMEOUT", "5s")],
+            timeout,
+            Some(Duration::from_secs(5)),
+        );
+        check(&[("processingTimeout", "0")], timeout, None);
+        check(&[("processingTimeout", "-1")], timeout, None);
+        check(
+            &[("streamTTL", "24h")],
+            |s| s.trim,
+            Some(Trim::Age(86_400_000)),
+        );
+        check(
+            &[("streamTTL", "60000")],
+            |s| s.trim,
+            Some(Trim::Age(60_000)),
+        );
+        check(
+            &[("maxLenApprox", "1000"), ("streamTTL", "1h")],
+            |s| s.trim,
+            Some(Trim::Length(1000)),
+        );
+        check(&[("maxLenApprox", "-1")], |s| s.trim, None);
+        check(
+            &[("readTimeout", "3")],
+            |s| s.read_timeout,
+            Some(Duration::from_millis(3)),
+        );
+        check(&[("readTimeout", "-1")], |s| s.read_timeout, None);
+        check(&[("redisMaxRetries", "-1")], |s| s.max_retries, 0);
+    }
+
+    #[test]
+    fn redeliver_interval_takes_durations_too_and_is_never_an_error() {
+        let interval = |s: &Settings| (s.redeliver_interval, s.longest_wait);
+        let minute = Duration::from_secs(60);
+        check(&[], interval, (Some(Duration::from_secs(15)), minute));
+        check(
+            &[("redeliverInterval", "30s")],
+            interval,
+            (Some(Duration::from_secs(30)), Duration::from_secs(30)),
+        );
+        check(
+            &[("redeliverInterval", "5000")],
+            interval,
+            (Some(Duration::from_secs(5)), Duration::from_secs(5)),
+        );
+        check(
+            &[("redeliverinterval", "5000")],
+            interval,
+            (Some(Duration::from_secs(5)), Duration::from_secs(5)),
+        );
+        check(&[("redeliverInterval", "0")], interval, (None, minute));
+        check(
+            &[("redeliverInterval", "bogus")],
+            interval,
+            (Some(Duration::from_secs(15)), minute),
+        );
+        assert!(read(&[("redeliverInterval", "bogus")]).unwrap().1[0].contains("bogus"));
+    }
+
+    #[test]
+    fn values_that_cannot_be_read_are_all_named() {
+        refused(
+            &[("processingTimeout", "")],
+            "* error decoding 'processingTimeout': invalid duration \"\"",
+        );
+        refused(
+            &[("streamTTL", "30d")],
+            "* error decoding 'streamTTL': invalid duration \"30d\"",
+        );
+        refused(
+            &[("maxLenApprox", "1e3")],
+            "* error decoding 'maxLenApprox': invalid int64 \"1e3\"",
+        );
+        for value in ["-5", "+5", "0x10", " 7", "1.5", ""] {
+            refused(
+                &[("queueDepth", value)],
+                &format!("* error decoding 'queueDepth': invalid uint \"{value}\""),
+            );
+        }
+        for value in ["yes", "", "tRuE"] {
+            refused(
+                &[("enableTLS", value)],
+                &format!("* error decoding 'enableTLS': invalid bool \"{value}\""),
+            );
+        }
+        refused(&[("redisPort", "99999")], "invalid uint16 \"99999\"");
+        refused(&[("redisMaxRetries", "")], "invalid int \"\"");
+        refused(
+            &[("readTimeout", "abc")],
+            "invalid Duration \"abc\": time: invalid duration \"abc\"",
+        );
+        refused(
+            &[("queueDepth", "x"), ("concurrency", "y")],
+            "decode failed. 2 error(s) decoding:\n\n* error decoding 'concurrency': invalid uint \"y\"\n* error decoding 'queueDepth': invalid uint \"x\"",
+        );
+    }
+
+    #[test]
+    fn hosts_get_a_port() {
+        let host = |s: &Settings| s.host.clone();
+        check(&[], host, String::new());
+        check(&[("redisHost", "h")], host, "h:6379".to_owned());
+        check(
+            &[("redisHost", "h"), ("redisPort", "6380")],
+            host,
+            "h:6380".to_owned(),
+        );
+        check(
+            &[("redisHost", "h:1"), ("redisPort", "1")],
+            host,
+            "h:1".to_owned(),
+        );
+        check(
+            &[("redisHost", "node1 , node2")],
+            host,
+            "node1:6379,node2:6379".to_owned(),
+        );
+        check(&[("redisHost", "::1")], host, "[::1]:6379".to_owned());
+        check(&[("redisHost", "[::1]:7")], host, "[::1]:7".to_owned());
+        check(
+            &[("REDISHOST", "a:1"), ("redisHost", "b:1")],
+            host,
+            "b:1".to_owned(),
+        );
+        refused(
+            &[("redisHost", "h:6379"), ("redisPort", "6380")],
+            "redis host \"h:6379\" already contains port 6379, but redisPort is set to 6380; either remove the port from redisHost or remove the redisPort setting",
+        );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_the_nearest_known_one() {
+        let (_, warnings) = read(&[("redelivreInterval", "1s"), ("foo", "bar")]).unwrap();
+        assert_eq!(warnings.len(), 2);
+        assert!(
+            warnings[0].contains("did you mean \"redeliverInterval\"?"),
+            "{warnings:?}"
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! Entries that nobody will finish: of instances that died, of a daprd that died, and our own that got lost on the way to us.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::redis::{RedisError, Value, cmd, pipe};
+
+use super::entry::{self, Pending};
+use super::{Shared, claim};
+
+/// An entry of a dead instance must have rested this long: then no other instance has just taken it.
+const RESTED: Duration = Duration::from_secs(1);
+/// Rows of XPENDING in one answer.
+const PAGE: usize = 1000;
+
+/// Take over what dead instances of this group have in hand, as far as there is room. Tells whether there may be more.
+///
+/// # Errors
+/// If Redis did not answer.
+pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<bool, RedisError> {
+    let mut more = false;
+    for consumer in dead_instances(shared).await? {
+        let mut question = cmd("HGET");
+        question.arg(&shared.instance.registry).arg(&consumer);
+        let topics = entry::text(shared.lane.command(&question).await?).unwrap_or_default();
+        let ours = shared.board.topics();
+        let mut remaining = Vec::new();
+        for topic in topics.split('\n').filter(|topic| !topic.is_empty()) {
+            if !ours.iter().any(|our| **our == *topic) || !bury(shared, topic, &consumer).await? {
+                remaining.push(topic);
+            }
+        }
+        more |= remaining
+            .iter()
+            .any(|topic| ours.iter().any(|our| **our == **topic));
+        update_registry(shared, &consumer, &topics, &remaining.join("\n")).await?;
+    }
+    Ok(more)
+}
+
+async fn dead_instances(shared: &Shared) -> Result<Vec<String>, RedisError> {
+    let mut question = cmd("HKEYS");
+    question.arg(&shared.instance.registry);
+    let Value::Array(consumers) = shared.lane.command(&question).await? else {
+        return Ok(Vec::new());
+    };
+    let others: Vec<String> = consumers
+        .into_iter()
+        .filter_map(entry::text)
+        .filter(|consumer| *consumer != shared.instance.consumer)
+        .collect();
+    let mut questions = pipe();
+    for consumer in &others {
+        questions
+            .cmd("EXISTS")
+            .arg(shared.instance.alive_key(consumer));
+    }
+    let alive = shared.lane.pipeline(&questions).await?;
+    Ok(others
+        .into_iter()
+        .zip(alive)
+        .filter(|(_, alive)| *alive == Value::Int(0))
+        .map(|(consumer, _)| consumer)
+        .collect())
+}
+
+/// Take what one dead instance has of one topic. Tells whether nothing is left.
+async fn bury(shared: &Arc<Shared>, topic: &str, consumer: &str) -> Result<bool, RedisError> {
+    let room = shared.board.room();
+    if room == 0 {
+        return Ok(false);
+    }
+    let pending = match claim::pending(shared, topic, "-", room.min(PAGE), Some(consumer)).await {
+        Ok(pending) => pending,
+        // The stream or the group is gone, and what was pending with it.
+        Err(error) if error.code() == Some("NOGROUP") => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    if pending.is_empty() {
+        return Ok(true);
+    }
+    let taken = claim::take_over(
+        shared,
+        topic,
+        &pending,
+        RESTED,
+        &shared.claiming.lock().await,
+    )
+    .await?;
+    if taken > 0 {
+        shared.telemetry.redis_taken_over(topic, taken, consumer);
+    }
+    Ok(false)
+}
+
+/// Forget a dead instance, or the topics of it that are done. Several survivors may do this at a time: they agree.
+async fn update_registry(
+    shared: &Shared,
+    consumer: &str,
+    before: &str,
+    remaining: &str,
+) -> Result<(), RedisError> {
+    let mut command = if remaining.is_empty() {
+        cmd("HDEL")
+    } else if remaining == before {
+        return Ok(());
+    } else {
+        cmd("HSET")
+    };
+    command.arg(&shared.instance.registry).arg(consumer);
+    if !remaining.is_empty() {
+        command.arg(remaining);
+    }
+    shared.lane.command(&command).await.map(drop)
+}
+
+/// Take over entries that have been idle for `processingTimeout`, whoever has them: consumers without sign of life, for example daprd.
+/// The living keep theirs alive.
+///
+/// # Errors
+/// If Redis did not answer.
+pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), RedisError> {
+    let topics = shared.board.topics();
+    let mut questions = pipe();
+    for topic in &topics {
+        questions
+            .cmd("XPENDING")
+            .arg(&**topic)
+            .arg(&shared.settings.group);
+        questions
+            .arg("IDLE")
+            .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
+            .arg("-")
+            .arg("+")
+            .arg(shared.board.room().min(PAGE));
+    }
+    if shared.board.room() == 0 {
+        return Ok(());
+    }
+    let answers = shared.lane.pipeline(&questions).await?;
+    for (topic, answer) in topics.iter().zip(answers) {
+        let rows = match answer.extract_error() {
+            Ok(rows) => entry::of_pending(rows),
+            // Servers before 6.2 cannot select by idle time.
+            Err(_) => claim::pending(shared, topic, "-", PAGE, None)
+                .await
+                .unwrap_or_default(),
+        };
+        let rows: Vec<Pending> = rows
+            .into_iter()
+            .filter(|row| Duration::from_millis(row.idle_millis) >= idle)
+            .collect();
+        let unknown = shared.board.unknown(topic, rows.iter().map(|row| row.id));
+        let rows: Vec<Pending> = rows
+            .into_iter()
+            .filter(|row| unknown.contains(&row.id))
+            .collect();
+        if !rows.is_empty() {
+            let taken =
+                claim::take_over(shared, topic, &rows, idle, &shared.claiming.lock().await).await?;
+            if taken > 0 {
+                shared
+                    .telemetry
+                    .redis_taken_over(topic, taken, "consumers that let them rest");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Find entries that Redis has given to this consumer and that never arrived: their answer was lost with a connection.
+///
+/// # Errors
+/// If Redis did not answer.
+pub(super) async fn strays(shared: &Arc<Shared>) -> Result<(), RedisError> {
+    let claiming = shared.claiming.lock().await;
+    for topic in shared.board.topics() {
+        let mut from = "-".to_owned();
+        loop {
+            let page =
+                match claim::pending(shared, &topic, &from, PAGE, Some(&shared.instance.consumer))
+                    .await
+                {
+                    Ok(page) => page,
+                    Err(error) if error.code() == Some("NOGROUP") => break,
+                    Err(error) => return Err(error),
+                };
+            let ids = shared.board.unknown(&topic, page.iter().map(|row| row.id));
+            claim::fetch(shared, &topic, &ids, &claiming).await?;
+            match page.last() {
+                Some(last) if page.len() == PAGE => from = format!("({}", last.id),
+                _ => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// After our sign of life had expired: let go of the entries that others have taken meanwhile.
+///
+/// # Errors
+/// If Redis did not answer.
+pub(super) async fn disown(shared: &Shared) -> Result<(), RedisError> {
+    for topic in shared.board.topics() {
+        let mut from = "-".to_owned();
+        loop {
+            let page = match claim::pending(shared, &topic, &from, PAGE, None).await {
+                Ok(page) => page,
+                Err(error) if error.code() == Some("NOGROUP") => break,
+                Err(error) => return Err(error),
+            };
+            let taken: Vec<_> = page
+                .iter()
+                .filter(|row| row.consumer != shared.instance.consumer)
+                .map(|row| row.id)
+                .collect();
+            shared.board.disown(&topic, &taken);
+            match page.last() {
+                Some(last) if page.len() == PAGE => from = format!("({}", last.id),
+                _ => break,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! From the board to the sinks and back: as many entries at a time as `concurrency` allows, each to its end.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Shared;
+use super::board::Job;
+use super::entry::{Entry, EntryId};
+use super::release;
+use crate::message::{Incoming, Settlement};
+
+/// Put what was read on the board and let work begin. What belongs to a topic that is not read any more is handed back.
+pub(super) fn accept(shared: &Arc<Shared>, read: Vec<(String, Vec<Entry>)>) {
+    for (topic, entries) in read {
+        for entry in &entries {
+            if let Some(oddity) = &entry.oddity {
+                shared.telemetry.redis_odd_metadata(entry.id, oddity);
+            }
+        }
+        let back = shared.board.accept(&topic, entries);
+        if !back.is_empty() {
+            release::hand_back_later(shared, &topic, back);
+        }
+    }
+    begin(shared);
+}
+
+/// Start workers for what is ready, as many as there are free places.
+pub(super) fn begin(shared: &Arc<Shared>) {
+    while let Some(job) = shared.board.next() {
+        shared
+            .tasks
+            .spawn("redis delivery", work(shared.clone(), job));
+    }
+}
+
+/// One place: handle an entry, then the next one, until nothing is ready for it.
+async fn work(shared: Arc<Shared>, job: Job) {
+    let mut next = Some(job);
+    while let Some(job) = next {
+        handle(&shared, job).await;
+        next = shared.board.next();
+    }
+}
+
+async fn handle(shared: &Arc<Shared>, job: Job) {
+    let Job { topic, sink, entry } = job;
+    let mut place = Place {
+        shared,
+        topic: &topic,
+        id: entry.id,
+        attempt: entry.attempt,
+        settlement: Settlement::Retry,
+    };
+    let incoming = Incoming {
+        topic: topic.clone(),
+        data: entry.data,
+        metadata: entry.metadata,
+        attempt: entry.attempt,
+    };
+    place.settlement = sink.accept(incoming).await;
+}
+
+/// A taken place. Leaving it settles the entry: also by a panic in the sink, which counts as a retry.
+struct Place<'a> {
+    shared: &'a Arc<Shared>,
+    topic: &'a Arc<str>,
+    id: EntryId,
+    attempt: u32,
+    settlement: Settlement,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let shared = self.shared;
+        let pause = shared.redelivery.after(self.attempt);
+        let back =
+            shared
+                .board
+                .finished(self.topic, self.id, self.settlement, Instant::now() + pause);
+        match self.settlement {
+            Settlement::Ack => shared.acks.add(self.topic, self.id),
+            Settlement::Retry if back => {
+                release::hand_back_later(shared, self.topic, vec![self.id])
+            }
+            Settlement::Retry => {
+                shared
+                    .telemetry
+                    .redelivery_planned(self.topic, self.attempt, pause)
+            }
+        }
+        if std::thread::panicking() {
+            // This worker is lost with the panic; another one takes over its place.
+            begin(shared);
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Bad days of Redis and of replicas: nothing is lost, nothing is doubled without need (design.md D1, D8, D9, D13, D16, D17).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::{pending, ready};
+use sidestream::broker::redis::RedisBroker;
+use sidestream::broker::{Broker, SubscribeRequest};
+use sidestream::message::{Metadata, Outgoing, Settlement};
+use sidestream::shutdown::{Stop, Tasks};
+
+use crate::support::eventually;
+use crate::support::redis::{A_WHILE, RedisServer};
+use crate::support::sink::Recorder;
+
+struct Subscribed {
+    stop: Stop,
+    tasks: Tasks,
+}
+
+async fn subscribe(broker: &RedisBroker, sink: Arc<Recorder>) -> Subscribed {
+    let (stop, tasks) = (Stop::new(), Tasks::new());
+    let request = SubscribeRequest {
+        topic: "orders".to_owned(),
+        metadata: Metadata::new(),
+    };
+    tasks.spawn(
+        "subscription",
+        broker.subscribe(request, sink, stop.clone()).await.unwrap(),
+    );
+    Subscribed { stop, tasks }
+}
+
+impl Subscribed {
+    async fn end(self) {
+        self.stop.order();
+        self.tasks.ended().await;
+    }
+}
+
+async fn publish(broker: &RedisBroker, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        broker.publish(message(number)).await.unwrap();
+    }
+}
+
+fn message(number: u32) -> Outgoing {
+    Outgoing {
+        topic: "orders".to_owned(),
+        data: Bytes::from(number.to_string()),
+        metadata: None,
+    }
+}
+
+/// The distinct messages that arrived.
+fn distinct(sinks: &[&Recorder]) -> usize {
+    let mut texts: Vec<_> = sinks.iter().flat_map(|sink| sink.texts()).collect();
+    texts.sort();
+    texts.dedup();
+    texts.len()
+}
+
+/// A replica in a runtime of its own, so that it can die as a process does: without a word.
+struct Replica {
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Replica {
+    fn start(redis: &RedisServer, sink: Arc<Recorder>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let broker = redis.broker("app", &[]);
+        let ready = std::sync::mpsc::channel();
+        runtime.spawn(async move {
+            let _subscribed = subscribe(&broker, sink).await;
+            ready.0.send(()).unwrap();
+            pending::<()>().await;
+        });
+        ready.1.recv().unwrap();
+        Self {
+            runtime: Some(runtime),
+        }
+    }
+
+    fn die(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_entries_of_a_dead_replica_are_taken_over_within_ten_seconds() {
+    let redis = RedisServer::start().await;
+    let stuck = Recorder::waiting(|_| Box::pin(pending()));
+    let mut dying = Replica::start(&redis, stuck.clone());
+    let publisher = redis.broker("app", &[]);
+    publish(&publisher, 0..50).await;
+    eventually("the first replica has entries in hand", || async {
+        stuck.count() == 10
+    })
+    .await;
+    let survivor = Recorder::acking();
+    let subscribed = subscribe(&publisher, survivor.clone()).await;
+    let killed = Instant::now();
+    dying.die();
+    eventually("all messages", || async { distinct(&[&survivor]) == 50 }).await;
+    assert!(
+        killed.elapsed() < Duration::from_secs(10),
+        "took {:?}",
+        killed.elapsed()
+    );
+    redis.settled("orders", "app").await;
+    assert!(
+        survivor.seen().iter().all(|message| message.attempt == 2),
+        "the dead replica's delivery counts"
+    );
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_sink_keeps_its_entries_while_another_replica_watches() {
+    let redis = RedisServer::start().await;
+    let settings = [("processingTimeout", "600"), ("redeliverInterval", "200")];
+    let slow = Recorder::waiting(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            Settlement::Ack
+        })
+    });
+    let (one, two) = (
+        redis.broker("app", &settings),
+        redis.broker("app", &settings),
+    );
+    let first = subscribe(&one, slow.clone()).await;
+    publish(&one, 0..3).await;
+    eventually("in hand", || async { slow.count() == 3 }).await;
+    let other = Recorder::acking();
+    let second = subscribe(&two, other.clone()).await;
+    redis.settled("orders", "app").await;
+    assert_eq!(
+        (slow.count(), other.count()),
+        (3, 0),
+        "longer than processingTimeout, and delivered once all the same"
+    );
+    first.end().await;
+    second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_a_foreign_consumer_left_are_taken_over_when_idle() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker(
+        "app",
+        &[("processingTimeout", "500"), ("redeliverInterval", "100")],
+    );
+    publish(&broker, 0..5).await;
+    let _: String = redis
+        .call(&["XGROUP", "CREATE", "orders", "app", "0"])
+        .await;
+    let _: deadpool_redis::redis::Value = redis
+        .call(&[
+            "XREADGROUP",
+            "GROUP",
+            "app",
+            "app",
+            "STREAMS",
+            "orders",
+            ">",
+        ])
+        .await;
+    let sink = Recorder::acking();
+    let subscribed = subscribe(&broker, sink.clone()).await;
+    eventually("all five", || async { sink.count() == 5 }).await;
+    redis.settled("orders", "app").await;
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_stop_hands_back_what_was_not_begun() {
+    let redis = RedisServer::start().await;
+    let (one, two) = (redis.broker("app", &[]), redis.broker("app", &[]));
+    let slow = Recorder::waiting(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            Settlement::Ack
+        })
+    });
+    let first = subscribe(&one, slow.clone()).await;
+    publish(&one, 0..60).await;
+    eventually("ten in hand", || async { slow.count() == 10 }).await;
+    first.end().await;
+    one.close().await;
+    let taken = slow.count();
+    let other = Recorder::acking();
+    let second = subscribe(&two, other.clone()).await;
+    let begun = Instant::now();
+    eventually("the rest", || async { other.count() + taken == 60 }).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "at once, not after processingTimeout: {:?}",
+        begun.elapsed()
+    );
+    redis.settled("orders", "app").await;
+    assert_eq!(
+        distinct(&[&slow, &other]),
+        60,
+        "nothing twice because of an orderly stop"
+    );
+    second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_begins_again_gets_everything_once() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("app", &[]);
+    let sink = Recorder::acking();
+    for round in 0..5 {
+        let subscribed = subscribe(&broker, sink.clone()).await;
+        publish(&broker, round * 20..round * 20 + 10).await;
+        subscribed.end().await;
+        publish(&broker, round * 20 + 10..round * 20 + 20).await;
+    }
+    let subscribed = subscribe(&broker, sink.clone()).await;
+    eventually("a hundred", || async { sink.count() >= 100 }).await;
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!((sink.count(), distinct(&[&sink])), (100, 100));
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_crashes_and_comes_back() {
+    let mut redis = RedisServer::start().await;
+    let broker = redis.broker("app", &[("redisMaxRetries", "-1")]);
+    let sink = Recorder::waiting(|message| {
+        if message.data.len() == 1 {
+            Box::pin(ready(Settlement::Ack))
+        } else {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Settlement::Ack
+            })
+        }
+    });
+    let subscribed = subscribe(&broker, sink.clone()).await;
+    publish(&broker, 0..100).await;
+    redis.crash();
+    let error = broker.publish(message(100)).await.unwrap_err();
+    assert!(
+        error.is_transient()
+            && error
+                .to_string()
+                .starts_with("redis streams: error from publish: "),
+        "{error}"
+    );
+    redis.restart().await;
+    eventually("publishing again", || async {
+        broker.publish(message(101)).await.is_ok()
+    })
+    .await;
+    eventually("everything that was accepted", || async {
+        distinct(&[&sink]) >= 101
+    })
+    .await;
+    redis.settled("orders", "app").await;
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_stream_is_read_again_from_its_beginning() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("app", &[]);
+    let sink = Recorder::acking();
+    let subscribed = subscribe(&broker, sink.clone()).await;
+    publish(&broker, 0..10).await;
+    eventually("ten", || async { sink.count() == 10 }).await;
+    let _: i64 = redis.call(&["DEL", "orders"]).await;
+    publish(&broker, 10..20).await;
+    eventually("twenty", || async { sink.count() == 20 }).await;
+    let _: i64 = redis.call(&["XGROUP", "DESTROY", "orders", "app"]).await;
+    eventually("what is still in the stream, again", || async {
+        sink.count() == 30
+    })
+    .await;
+    let _: String = redis.call(&["FLUSHALL"]).await;
+    publish(&broker, 20..30).await;
+    eventually("forty", || async { sink.count() == 40 }).await;
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_redis_refuses_does_not_stop_the_others() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("app", &[]);
+    let (sink, other) = (Recorder::acking(), Recorder::acking());
+    let subscribed = subscribe(&broker, sink.clone()).await;
+    let (stop, tasks) = (Stop::new(), Tasks::new());
+    let request = SubscribeRequest {
+        topic: "other".to_owned(),
+        metadata: Metadata::new(),
+    };
+    tasks.spawn(
+        "subscription",
+        broker
+            .subscribe(request, other.clone(), stop.clone())
+            .await
+            .unwrap(),
+    );
+    let _: i64 = redis.call(&["DEL", "other"]).await;
+    let _: String = redis.call(&["SET", "other", "no stream"]).await;
+    publish(&broker, 0..10).await;
+    eventually("ten", || async { sink.count() == 10 }).await;
+    let _: i64 = redis.call(&["DEL", "other"]).await;
+    broker
+        .publish(Outgoing {
+            topic: "other".to_owned(),
+            ..message(1)
+        })
+        .await
+        .unwrap();
+    eventually("the topic is back", || async { other.count() == 1 }).await;
+    stop.order();
+    tasks.ended().await;
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_topic_does_not_starve_a_fast_one() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("app", &[]);
+    let slow = Recorder::waiting(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            Settlement::Ack
+        })
+    });
+    let subscribed = subscribe(&broker, slow.clone()).await;
+    let (fast, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
+    let request = SubscribeRequest {
+        topic: "fast".to_owned(),
+        metadata: Metadata::new(),
+    };
+    tasks.spawn(
+        "subscription",
+        broker
+            .subscribe(request, fast.clone(), stop.clone())
+            .await
+            .unwrap(),
+    );
+    publish(&broker, 0..300).await;
+    eventually("the slow topic is at work", || async { slow.count() == 9 }).await;
+    for number in 0..200 {
+        broker
+            .publish(Outgoing {
+                topic: "fast".to_owned(),
+                ..message(number)
+            })
+            .await
+            .unwrap();
+    }
+    eventually("all of the fast topic", || async { fast.count() == 200 }).await;
+    assert_eq!(slow.count(), 9);
+    stop.order();
+    tasks.ended().await;
+    drop(subscribed);
+}

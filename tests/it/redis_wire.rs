@@ -1,0 +1,135 @@
+//! What stands in Redis: commands and entries as daprd writes and reads them (spec redis.md 17, 18).
+
+use bytes::Bytes;
+use sidestream::broker::{Broker, SubscribeRequest};
+use sidestream::message::{Metadata, Outgoing};
+use sidestream::shutdown::{Stop, Tasks};
+
+use crate::support::eventually;
+use crate::support::redis::RedisServer;
+use crate::support::sink::Recorder;
+
+async fn publish(broker: &dyn Broker, data: &'static [u8], metadata: Option<Metadata>) {
+    broker
+        .publish(Outgoing {
+            topic: "orders".to_owned(),
+            data: Bytes::from_static(data),
+            metadata,
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn entries_have_data_then_metadata_and_no_metadata_where_there_is_none() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("pub-app", &[]);
+    publish(
+        &*broker,
+        b"\x00\xff\n",
+        Some([("rawPayload".to_owned(), "true".to_owned())].into()),
+    )
+    .await;
+    publish(&*broker, b"", Some(Metadata::new())).await;
+    publish(&*broker, b"x", None).await;
+    let entries: Vec<(String, Vec<Vec<u8>>)> = redis.call(&["XRANGE", "orders", "-", "+"]).await;
+    let fields: Vec<_> = entries.into_iter().map(|(_, fields)| fields).collect();
+    let expected: [&[&[u8]]; 3] = [
+        &[
+            b"data",
+            b"\x00\xff\n",
+            b"metadata",
+            b"{\"rawPayload\":\"true\"}",
+        ],
+        &[b"data", b"", b"metadata", b"{}"],
+        &[b"data", b"x"],
+    ];
+    assert_eq!(
+        fields,
+        expected.map(|entry| entry.iter().map(|field| field.to_vec()).collect::<Vec<_>>())
+    );
+}
+
+#[tokio::test]
+async fn a_new_group_has_the_whole_stream_before_it_and_entries_of_others_are_read() {
+    let redis = RedisServer::start().await;
+    let _: String = redis
+        .call(&[
+            "XADD",
+            "orders",
+            "*",
+            "metadata",
+            "{\"k\":\"v\"}",
+            "data",
+            "old",
+        ])
+        .await;
+    let broker = redis.broker("app", &[]);
+    let (sink, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
+    let request = SubscribeRequest {
+        topic: "orders".to_owned(),
+        metadata: Metadata::new(),
+    };
+    tasks.spawn(
+        "subscription",
+        broker
+            .subscribe(request, sink.clone(), stop.clone())
+            .await
+            .unwrap(),
+    );
+    eventually("the old entry", || async { sink.count() == 1 }).await;
+    assert_eq!(
+        (sink.texts(), sink.seen()[0].metadata["k"].as_str()),
+        (vec!["old".to_owned()], "v")
+    );
+    redis.settled("orders", "app").await;
+    stop.order();
+    tasks.ended().await;
+    let consumers: Vec<Vec<deadpool_redis::redis::Value>> =
+        redis.call(&["XINFO", "CONSUMERS", "orders", "app"]).await;
+    assert!(
+        consumers.is_empty(),
+        "an orderly stop leaves no consumer behind: {consumers:?}"
+    );
+}
+
+#[tokio::test]
+async fn two_hundred_topics_need_three_connections() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("app", &[]);
+    let (sink, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
+    for number in 0..200 {
+        let request = SubscribeRequest {
+            topic: format!("topic-{number}"),
+            metadata: Metadata::new(),
+        };
+        tasks.spawn(
+            "subscription",
+            broker
+                .subscribe(request, sink.clone(), stop.clone())
+                .await
+                .unwrap(),
+        );
+    }
+    for number in 0..200 {
+        broker
+            .publish(Outgoing {
+                topic: format!("topic-{number}"),
+                data: Bytes::from_static(b"x"),
+                metadata: None,
+            })
+            .await
+            .unwrap();
+    }
+    eventually("one message of each topic", || async {
+        sink.count() == 200
+    })
+    .await;
+    let clients: String = redis.call(&["CLIENT", "LIST"]).await;
+    assert!(
+        clients.lines().count() <= 4,
+        "three of ours and the one that asks:\n{clients}"
+    );
+    stop.order();
+    tasks.ended().await;
+}

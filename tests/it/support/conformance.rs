@@ -1,0 +1,271 @@
+//! What every broker must do, through the trait alone. A new broker runs this suite by one line in `brokers.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sidestream::broker::{Broker, BrokerErrorKind, Sink, SubscribeRequest};
+use sidestream::message::{Incoming, Metadata, Outgoing, Settlement};
+use sidestream::shutdown::{Stop, Tasks};
+
+use super::eventually;
+use super::sink::Recorder;
+
+/// The suite. Every case has topics of its own, so that one broker serves all.
+pub(crate) async fn all(broker: Arc<dyn Broker>) {
+    broker.connect().await.unwrap();
+    a_message_arrives_as_it_was_published(&*broker).await;
+    a_retry_comes_again_with_the_same_bytes(&*broker).await;
+    a_failing_message_does_not_hold_up_the_others(&*broker).await;
+    a_panic_in_a_sink_counts_as_a_retry(&*broker).await;
+    topics_do_not_mix(&*broker).await;
+    stopping_finishes_what_is_in_hand_and_takes_no_more(&*broker).await;
+    stopping_one_subscription_leaves_the_others(&*broker).await;
+    a_sink_may_publish_to_its_own_topic(&broker).await;
+    a_closed_broker_refuses(&*broker).await;
+}
+
+struct Subscribed {
+    stop: Stop,
+    tasks: Tasks,
+}
+
+impl Subscribed {
+    async fn end(self) {
+        self.stop.order();
+        self.tasks.ended().await;
+    }
+}
+
+async fn subscribe(broker: &dyn Broker, topic: &str, sink: Arc<dyn Sink>) -> Subscribed {
+    let (stop, tasks) = (Stop::new(), Tasks::new());
+    let request = SubscribeRequest {
+        topic: topic.to_owned(),
+        metadata: Metadata::new(),
+    };
+    let life = broker.subscribe(request, sink, stop.clone()).await.unwrap();
+    tasks.spawn("subscription", life);
+    Subscribed { stop, tasks }
+}
+
+async fn publish(broker: &dyn Broker, topic: &str, text: &str) {
+    let message = Outgoing {
+        topic: topic.to_owned(),
+        data: Bytes::copy_from_slice(text.as_bytes()),
+        metadata: None,
+    };
+    broker.publish(message).await.unwrap();
+}
+
+async fn seen(sink: &Recorder, count: usize) {
+    eventually(
+        &format!("{count} messages, got {:?}", sink.texts()),
+        || async { sink.count() >= count },
+    )
+    .await;
+}
+
+async fn a_message_arrives_as_it_was_published(broker: &dyn Broker) {
+    let sink = Recorder::acking();
+    let subscribed = subscribe(broker, "bytes", sink.clone()).await;
+    let metadata: Metadata = [
+        ("Mixed-Case".to_owned(), "a<b&\"å\"".to_owned()),
+        ("empty".to_owned(), String::new()),
+    ]
+    .into();
+    for (data, metadata) in [
+        (&b"\x00\xff\n"[..], None),
+        (b"", Some(Metadata::new())),
+        (b"{\"a\": 1.0}", Some(metadata.clone())),
+    ] {
+        broker
+            .publish(Outgoing {
+                topic: "bytes".to_owned(),
+                data: Bytes::copy_from_slice(data),
+                metadata,
+            })
+            .await
+            .unwrap();
+        seen(&sink, 1).await;
+    }
+    seen(&sink, 3).await;
+    let mut got: Vec<_> = sink
+        .seen()
+        .into_iter()
+        .map(|message| {
+            (
+                message.data,
+                message.metadata,
+                &*message.topic == "bytes",
+                message.attempt,
+            )
+        })
+        .collect();
+    got.sort();
+    let expected = [
+        (Bytes::new(), Metadata::new()),
+        (Bytes::from_static(b"\x00\xff\n"), Metadata::new()),
+        (Bytes::from_static(b"{\"a\": 1.0}"), metadata),
+    ];
+    assert_eq!(
+        got,
+        expected.map(|(data, metadata)| (data, metadata, true, 1))
+    );
+    subscribed.end().await;
+}
+
+async fn a_retry_comes_again_with_the_same_bytes(broker: &dyn Broker) {
+    let sink = Recorder::answering(|message: &Incoming| {
+        if message.attempt < 3 {
+            Settlement::Retry
+        } else {
+            Settlement::Ack
+        }
+    });
+    let subscribed = subscribe(broker, "retry", sink.clone()).await;
+    publish(broker, "retry", "again").await;
+    seen(&sink, 3).await;
+    assert_eq!(sink.texts(), ["again"; 3]);
+    assert_eq!(
+        sink.seen()
+            .iter()
+            .map(|message| message.attempt)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    subscribed.end().await;
+}
+
+async fn a_failing_message_does_not_hold_up_the_others(broker: &dyn Broker) {
+    let sink = Recorder::answering(|message: &Incoming| {
+        if message.data.starts_with(b"bad") {
+            Settlement::Retry
+        } else {
+            Settlement::Ack
+        }
+    });
+    let subscribed = subscribe(broker, "poison", sink.clone()).await;
+    for number in 0..50 {
+        publish(broker, "poison", &format!("bad {number}")).await;
+    }
+    publish(broker, "poison", "good").await;
+    eventually("the good one", || async {
+        sink.texts().contains(&"good".to_owned())
+    })
+    .await;
+    subscribed.end().await;
+}
+
+async fn a_panic_in_a_sink_counts_as_a_retry(broker: &dyn Broker) {
+    let sink = Recorder::answering(|message: &Incoming| {
+        assert!(message.attempt > 1, "this panic belongs to the test");
+        Settlement::Ack
+    });
+    let subscribed = subscribe(broker, "panic", sink.clone()).await;
+    publish(broker, "panic", "x").await;
+    seen(&sink, 2).await;
+    publish(broker, "panic", "y").await;
+    seen(&sink, 4).await;
+    subscribed.end().await;
+}
+
+async fn topics_do_not_mix(broker: &dyn Broker) {
+    let (one, two) = (Recorder::acking(), Recorder::acking());
+    let (first, second) = (
+        subscribe(broker, "mix/1", one.clone()).await,
+        subscribe(broker, "mix/2", two.clone()).await,
+    );
+    for number in 0..20 {
+        publish(broker, "mix/1", &format!("1.{number}")).await;
+        publish(broker, "mix/2", &format!("2.{number}")).await;
+    }
+    seen(&one, 20).await;
+    seen(&two, 20).await;
+    assert!(
+        one.texts().iter().all(|text| text.starts_with("1."))
+            && two.texts().iter().all(|text| text.starts_with("2."))
+    );
+    first.end().await;
+    second.end().await;
+}
+
+async fn stopping_finishes_what_is_in_hand_and_takes_no_more(broker: &dyn Broker) {
+    let finished = Arc::new(AtomicU32::new(0));
+    let count = finished.clone();
+    let sink = Recorder::waiting(move |_| {
+        let count = count.clone();
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            count.fetch_add(1, Ordering::Relaxed);
+            Settlement::Ack
+        })
+    });
+    let subscribed = subscribe(broker, "stop", sink.clone()).await;
+    publish(broker, "stop", "in hand").await;
+    seen(&sink, 1).await;
+    subscribed.end().await;
+    assert_eq!(
+        finished.load(Ordering::Relaxed),
+        1,
+        "the sink was not waited for"
+    );
+    publish(broker, "stop", "too late").await;
+    tokio::time::sleep(super::redis::A_WHILE).await;
+    assert_eq!(sink.texts(), ["in hand"]);
+}
+
+async fn stopping_one_subscription_leaves_the_others(broker: &dyn Broker) {
+    let (going, staying) = (Recorder::acking(), Recorder::acking());
+    let (first, second) = (
+        subscribe(broker, "going", going.clone()).await,
+        subscribe(broker, "staying", staying.clone()).await,
+    );
+    first.end().await;
+    publish(broker, "staying", "x").await;
+    seen(&staying, 1).await;
+    second.end().await;
+}
+
+async fn a_sink_may_publish_to_its_own_topic(broker: &Arc<dyn Broker>) {
+    let publisher = broker.clone();
+    let sink = Recorder::waiting(move |message| {
+        let publisher = publisher.clone();
+        Box::pin(async move {
+            if message.data.len() < 5 {
+                publish(
+                    &*publisher,
+                    "echo",
+                    &format!("{}x", String::from_utf8_lossy(&message.data)),
+                )
+                .await;
+            }
+            Settlement::Ack
+        })
+    });
+    let subscribed = subscribe(&**broker, "echo", sink.clone()).await;
+    publish(&**broker, "echo", "x").await;
+    seen(&sink, 5).await;
+    subscribed.end().await;
+}
+
+async fn a_closed_broker_refuses(broker: &dyn Broker) {
+    broker.close().await;
+    let message = Outgoing {
+        topic: "closed".to_owned(),
+        data: Bytes::new(),
+        metadata: None,
+    };
+    let error = broker.publish(message).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.to_string().as_str()),
+        (BrokerErrorKind::Closed, "component is closed")
+    );
+    let again = broker
+        .subscribe(SubscribeRequest::default(), Recorder::acking(), Stop::new())
+        .await;
+    assert_eq!(
+        again.err().map(|error| error.kind),
+        Some(BrokerErrorKind::Closed)
+    );
+}

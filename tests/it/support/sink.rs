@@ -1,0 +1,65 @@
+//! A sink that records what it gets and settles as the test says.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sidestream::broker::Sink;
+use sidestream::message::{Incoming, Settlement};
+
+type Answer = dyn Fn(Incoming) -> BoxFuture<'static, Settlement> + Send + Sync;
+
+pub(crate) struct Recorder {
+    seen: Mutex<Vec<Incoming>>,
+    answer: Box<Answer>,
+}
+
+impl Recorder {
+    /// Settles every message as `answer` says.
+    pub(crate) fn answering(
+        answer: impl Fn(&Incoming) -> Settlement + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Self::waiting(move |message| {
+            let settlement = answer(&message);
+            Box::pin(async move { settlement })
+        })
+    }
+
+    /// The same for an answer that takes its time.
+    pub(crate) fn waiting(
+        answer: impl Fn(Incoming) -> BoxFuture<'static, Settlement> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            seen: Mutex::default(),
+            answer: Box::new(answer),
+        })
+    }
+
+    pub(crate) fn acking() -> Arc<Self> {
+        Self::answering(|_| Settlement::Ack)
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Incoming> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    /// The payloads as text, in the order they came.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.seen()
+            .iter()
+            .map(|message| String::from_utf8_lossy(&message.data).into_owned())
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Sink for Recorder {
+    async fn accept(&self, message: Incoming) -> Settlement {
+        self.seen.lock().unwrap().push(message.clone());
+        (self.answer)(message).await
+    }
+}
