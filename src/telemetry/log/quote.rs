@@ -45,7 +45,7 @@ fn push_go(line: &mut String, letter: char) -> fmt::Result {
         '\t' => line.push_str("\\t"),
         '\u{b}' => line.push_str("\\v"),
         ' '..='~' => line.push(letter),
-        '\0'..=' ' | '\u{7f}' => write!(line, "\\x{:02x}", u32::from(letter))?,
+        '\0'..='\u{1f}' | '\u{7f}' => write!(line, "\\x{:02x}", u32::from(letter))?,
         _ if is_printable(letter) => line.push(letter),
         '\0'..='\u{ffff}' => write!(line, "\\u{:04x}", u32::from(letter))?,
         _ => write!(line, "\\U{:08x}", u32::from(letter))?,
