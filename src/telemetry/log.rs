@@ -323,7 +323,7 @@ impl<Z: TimeZone<Offset: fmt::Display>> fmt::Display for Stamp<'_, Z> {
         let mut fraction = self.0.timestamp_subsec_nanos() % 1_000_000_000;
         if fraction > 0 {
             let mut digits = 9;
-            while fraction % 10 == 0 {
+            while fraction.is_multiple_of(10) {
                 fraction /= 10;
                 digits -= 1;
             }
