@@ -173,7 +173,11 @@ pub(super) mod tests {
             colour,
             Stop::new(),
         ));
-        paper.text()
+        // Without the time, which is not the same in every run.
+        let text = paper.text();
+        text.lines()
+            .map(|line| format!("{}\n", &line[9..]))
+            .collect()
     }
 
     #[test]
@@ -188,7 +192,7 @@ pub(super) mod tests {
         });
         assert_eq!(
             text,
-            "   0.0s  yours      SUCCESS        taken\n   0.0s  order 1    published      POST\n   0.0s  order 1    delivered      POST /orders\n   0.0s  order 1    SUCCESS        taken\n"
+            "yours      SUCCESS        taken\norder 1    published      POST\norder 1    delivered      POST /orders\norder 1    SUCCESS        taken\n"
         );
     }
 
@@ -197,10 +201,7 @@ pub(super) mod tests {
         let text = told(true, |narrator| {
             narrator.tell(Who::Order(12), Step::Retry, format_args!("busy"));
         });
-        assert_eq!(
-            text,
-            "   0.0s  order 12   \x1b[33mRETRY        \x1b[0m  busy\n"
-        );
+        assert_eq!(text, "order 12   \x1b[33mRETRY        \x1b[0m  busy\n");
     }
 
     #[test]

@@ -97,3 +97,56 @@ pub(super) fn curl(url: &str) -> String {
         "curl -i -H 'Content-Type: application/json' -d '{{\"orderId\":\"mine\",\"item\":\"tea\"}}' {url}/v1.0/publish/pubsub/orders"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::book::Book;
+    use super::super::narrator::{Narrator, tests::Paper};
+    use super::super::sample_app;
+    use super::*;
+    use crate::shutdown::{Stop, Tasks};
+
+    /// The sample app in the place of the sidecar: whatever is asked goes over a real connection.
+    #[tokio::test]
+    async fn the_sample_app_answers_over_http_and_ends_with_its_stop() {
+        let (stop, tasks, paper) = (Stop::new(), Tasks::new(), Paper::default());
+        let narrator = Narrator::new(Box::new(paper.clone()), false, Stop::new());
+        let port = sample_app::start(Arc::new(Book::new(narrator)), &stop, &tasks)
+            .await
+            .unwrap();
+        let client = Publisher::new(port);
+        let post = async |path: &str, body: &str| {
+            let (status, text) = client
+                .call(Method::POST, path, body.to_owned())
+                .await
+                .unwrap();
+            (status.as_u16(), text)
+        };
+
+        let event = r#"{"id":"a","type":"t","data":{"orderId":"mine","warehouse":"busy"}}"#;
+        let retry = (200, r#"{"status":"RETRY"}"#.to_owned());
+        let success = (200, r#"{"status":"SUCCESS"}"#.to_owned());
+        assert_eq!(post("/orders", event).await, retry);
+        assert_eq!(post("/orders", event).await, success);
+        assert_eq!(post("/payments-dead", event).await, success);
+        assert_eq!(post("/elsewhere", event).await.0, 404);
+        assert!(paper.text().contains("attempt 2"), "{}", paper.text());
+
+        let refused = client.publish(&Order::nth(1)).await.unwrap_err();
+        assert!(refused.starts_with("404 "), "{refused}");
+        assert!(!client.ready_within(Duration::from_millis(50)).await);
+        stop.order();
+        tasks.ended().await;
+        assert!(client.publish(&Order::nth(1)).await.is_err());
+    }
+
+    #[test]
+    fn the_curl_line_names_the_port_of_the_sidecar() {
+        assert_eq!(
+            curl("http://127.0.0.1:3500"),
+            r#"curl -i -H 'Content-Type: application/json' -d '{"orderId":"mine","item":"tea"}' http://127.0.0.1:3500/v1.0/publish/pubsub/orders"#
+        );
+    }
+}
