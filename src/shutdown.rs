@@ -3,6 +3,8 @@
 //! Every task of a sidecar is spawned through [`Tasks`]; every loop watches its [`Stop`]. A child stops with its parent, not the other
 //! way round.
 
+pub mod signals;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::Mutex;
