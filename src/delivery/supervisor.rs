@@ -1,17 +1,36 @@
 //! Starts and stops the subscriptions of a sidecar, and knows what they are.
+//!
+//! What files declare and what the app asks for is merged into one set (spec delivery.md B5); what runs is then made equal to it. An app
+//! that cannot say what it wants is asked again, and so is one that comes back after having been gone (design.md D14).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use crate::app::Channel;
-use crate::pubsub::Catalog;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
+
+use crate::app::{Channel, DiscoveryError};
+use crate::delivery::backoff::Backoff;
+use crate::delivery::consumer::Consumer;
+use crate::delivery::subscriptions::{Subscription, merge};
+use crate::pubsub::{Catalog, Pubsub, SubscribeError};
 use crate::resources::subscription::SubscriptionSpec;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::trace::Tracing;
 
+/// As often an app that is not reached is asked before the start goes on without it (B2), and the longest pause meanwhile.
+const FIRST_QUESTIONS: u32 = 4;
+const LONGEST_FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause between attempts in the background, for questions and for subscriptions (B6).
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// All subscriptions of one sidecar. Clones are handles to the same.
 #[derive(Clone)]
-pub struct Supervisor {}
+pub struct Supervisor(Arc<Inner>);
 
 /// What a supervisor works with.
 pub struct Parts {
@@ -31,31 +50,354 @@ pub struct Parts {
     pub telemetry: Telemetry,
 }
 
+struct Inner {
+    parts: Parts,
+    declared: Vec<Arc<Subscription>>,
+    /// The merged set, in the order of the metadata API.
+    listed: RwLock<Vec<Arc<Subscription>>>,
+    /// What runs, by pub/sub and topic. Held while it changes.
+    running: Mutex<BTreeMap<(String, String), Running>>,
+    app_is_gone: Arc<Notify>,
+}
+
+/// A subscription that runs or is being tried again.
+struct Running {
+    subscription: Arc<Subscription>,
+    stop: Stop,
+    /// `None` if it cannot run: no such component, or not allowed.
+    task: Option<JoinHandle<()>>,
+}
+
 /// A `match` expression that does not compile, with the subscription and the position.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RuleError(pub String);
+
+/// Why the app's subscriptions are not known.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+}
+
+/// What came of one attempt to subscribe.
+enum Attempt {
+    Runs(BoxFuture<'static, ()>),
+    /// Worth trying again.
+    Failed,
+    /// Not worth it.
+    Hopeless,
+}
 
 impl Supervisor {
     /// Compile what is declared.
     ///
     /// # Errors
     /// If a rule of a declared subscription does not compile.
-    pub fn new(_parts: Parts) -> Result<Self, RuleError> {
-        Ok(Self {})
+    pub fn new(mut parts: Parts) -> Result<Self, RuleError> {
+        let declared = std::mem::take(&mut parts.declared)
+            .into_iter()
+            .map(|spec| Subscription::compile(spec, Origin::Declarative))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self(Arc::new(Inner {
+            listed: RwLock::new(merge(&declared, &[])),
+            declared,
+            running: Mutex::default(),
+            app_is_gone: Arc::default(),
+            parts,
+        })))
     }
 
     /// Ask the app for its subscriptions and start all. Returns after the first round; what failed is tried again in the
     /// background (design.md D14, spec delivery.md B6).
-    pub async fn activate(&self, _channel: Arc<dyn Channel>) {}
+    pub async fn activate(&self, channel: Arc<dyn Channel>) {
+        let parts = &self.0.parts;
+        if parts.skip_discovery {
+            parts.telemetry.discovery_skipped();
+        }
+        if parts.skip_discovery || parts.catalog.is_empty() {
+            return self.0.run(&channel).await;
+        }
+        let is_known = self.0.ask_at_start(&channel).await;
+        let inner = self.0.clone();
+        parts.tasks.spawn("discovery", async move {
+            inner.keep_asking(&channel, is_known).await
+        });
+    }
 
     /// What is subscribed, in the order of the metadata API (spec http-api.md 7.1).
     pub fn listed(&self) -> Vec<Listed> {
-        Vec::new()
+        let list = |subscription: &Arc<Subscription>| Listed {
+            spec: subscription.spec.clone(),
+            origin: subscription.origin,
+        };
+        self.0.merged().iter().map(list).collect()
     }
 
     /// End all subscriptions: no new messages, what the app has in hand is finished and settled.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.0.parts.stop.order();
+        let mut running = self.0.running.lock().await;
+        end_all(std::mem::take(&mut *running)).await;
+    }
+}
+
+impl Inner {
+    /// The first round. Tells whether the app's answer is known.
+    async fn ask_at_start(&self, channel: &Arc<dyn Channel>) -> bool {
+        let mut backoff = Backoff::up_to(LONGEST_FIRST_PAUSE);
+        for question in 1..=FIRST_QUESTIONS {
+            let error = match self.ask(channel).await {
+                Ok(()) => return true,
+                Err(error) => error,
+            };
+            // What is declared does not wait for the app's answer.
+            self.run(channel).await;
+            let is_lost = matches!(error, AskError::Discovery(DiscoveryError::Unreachable(_)));
+            if !is_lost || question == FIRST_QUESTIONS {
+                self.tell(&error);
+                return false;
+            }
+            if !self.parts.stop.sleep(backoff.pause()).await {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// In the background: ask until there is an answer, and again when the app comes back after having been gone.
+    async fn keep_asking(&self, channel: &Arc<dyn Channel>, mut is_known: bool) {
+        let stop = &self.parts.stop;
+        let mut backoff = Backoff::up_to(LONGEST_PAUSE);
+        let mut told = String::new();
+        loop {
+            let goes_on = if is_known {
+                backoff = Backoff::up_to(LONGEST_PAUSE);
+                stop.or(self.app_is_gone.notified()).await.is_some()
+                    && channel.listening(stop).await
+            } else {
+                stop.sleep(backoff.pause()).await
+            };
+            if !goes_on {
+                return;
+            }
+            let had_some = self
+                .merged()
+                .iter()
+                .any(|known| known.origin == Origin::Programmatic);
+            match stop.or(self.ask(channel)).await {
+                None => return,
+                // An app that asked for something before may only not be ready to say so.
+                Some(Ok(())) => {
+                    is_known = !had_some
+                        || self
+                            .merged()
+                            .iter()
+                            .any(|known| known.origin == Origin::Programmatic)
+                }
+                Some(Err(error)) => {
+                    is_known = false;
+                    let text = error.to_string();
+                    if told != text {
+                        self.tell(&error);
+                        told = text;
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self, error: &AskError) {
+        if let AskError::Discovery(
+            error @ (DiscoveryError::Status(_) | DiscoveryError::Malformed(_)),
+        ) = error
+        {
+            self.parts.telemetry.discovery_failed(error);
+        }
+        if !matches!(error, AskError::Discovery(DiscoveryError::Status(_))) {
+            self.parts.telemetry.subscribing_failed(error);
+        }
+    }
+
+    /// Ask the app, and run what it wants.
+    async fn ask(&self, channel: &Arc<dyn Channel>) -> Result<(), AskError> {
+        let wanted = channel
+            .subscriptions()
+            .await?
+            .into_iter()
+            .map(|spec| Subscription::compile(spec, Origin::Programmatic))
+            .collect::<Result<Vec<_>, _>>()?;
+        let merged = merge(&self.declared, &wanted);
+        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = merged;
+        self.run(channel).await;
+        Ok(())
+    }
+
+    fn merged(&self) -> Vec<Arc<Subscription>> {
+        self.listed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Make what runs equal to what is listed.
+    async fn run(&self, channel: &Arc<dyn Channel>) {
+        let mut running = self.running.lock().await;
+        let listed = self.merged();
+        let is_wanted = |_: &(String, String), known: &mut Running| {
+            !listed
+                .iter()
+                .any(|wanted| wanted.equals(&known.subscription))
+        };
+        end_all(running.extract_if(.., is_wanted).collect()).await;
+        let missing: Vec<_> = listed
+            .into_iter()
+            .filter(|wanted| !running.contains_key(&key(wanted)))
+            .collect();
+        if missing.is_empty() || self.parts.stop.is_ordered() {
+            return;
+        }
+        self.announce(&missing);
+        let started = join_all(
+            missing
+                .into_iter()
+                .map(|wanted| self.start(wanted, channel)),
+        )
+        .await;
+        running.extend(
+            started
+                .into_iter()
+                .map(|started| (key(&started.subscription), started)),
+        );
+    }
+
+    fn announce(&self, new: &[Arc<Subscription>]) {
+        let telemetry = &self.parts.telemetry;
+        let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut lettered = Vec::new();
+        for subscription in new {
+            let spec = &subscription.spec;
+            if subscription.origin == Origin::Programmatic {
+                topics.entry(&spec.pubsub).or_default().push(&spec.topic);
+            }
+            if subscription.dead_letter_topic().is_some() {
+                lettered.push(spec.topic.as_str());
+            }
+            if spec.bulk.is_some_and(|bulk| bulk.enabled) {
+                telemetry.bulk_not_supported(&spec.pubsub, &spec.topic);
+            }
+        }
+        for (pubsub, topics) in topics {
+            telemetry.app_subscribed(pubsub, &topics);
+        }
+        if !lettered.is_empty() {
+            telemetry.first_failure_dead_letters(&lettered);
+        }
+    }
+
+    async fn start(&self, subscription: Arc<Subscription>, channel: &Arc<dyn Channel>) -> Running {
+        let stop = self.parts.stop.child();
+        let task = match self.parts.catalog.get(&subscription.spec.pubsub) {
+            // A component that does not exist: listed, not active.
+            None => None,
+            Some(pubsub) => {
+                let consumer = Arc::new(Consumer {
+                    subscription: subscription.clone(),
+                    pubsub,
+                    channel: channel.clone(),
+                    tracing: self.parts.tracing.clone(),
+                    app_is_gone: self.app_is_gone.clone(),
+                    stop: stop.clone(),
+                    telemetry: self.parts.telemetry.clone(),
+                });
+                self.establish(consumer, &stop).await
+            }
+        };
+        Running {
+            subscription,
+            stop,
+            task,
+        }
+    }
+
+    async fn establish(&self, consumer: Arc<Consumer>, stop: &Stop) -> Option<JoinHandle<()>> {
+        let tasks = &self.parts.tasks;
+        match stop.or(attempt(&consumer, stop, true)).await? {
+            Attempt::Runs(work) => Some(tasks.spawn("subscription", work)),
+            Attempt::Hopeless => None,
+            Attempt::Failed => {
+                let stop = stop.clone();
+                Some(tasks.spawn("subscription", async move { retry(&consumer, &stop).await }))
+            }
+        }
+    }
+}
+
+/// Try until it works, then run it (B6).
+async fn retry(consumer: &Arc<Consumer>, stop: &Stop) {
+    let mut backoff = Backoff::up_to(LONGEST_PAUSE);
+    while stop.sleep(backoff.pause()).await {
+        match stop.or(attempt(consumer, stop, false)).await {
+            Some(Attempt::Runs(work)) => {
+                let spec = &consumer.subscription.spec;
+                consumer
+                    .telemetry
+                    .subscription_started_late(&spec.pubsub, &spec.topic);
+                return work.await;
+            }
+            Some(Attempt::Failed) => {}
+            Some(Attempt::Hopeless) | None => return,
+        }
+    }
+}
+
+async fn attempt(consumer: &Arc<Consumer>, stop: &Stop, is_first: bool) -> Attempt {
+    let spec = &consumer.subscription.spec;
+    let pubsub: &Pubsub = &consumer.pubsub;
+    let telemetry = &consumer.telemetry;
+    if spec.topic.is_empty() {
+        telemetry.subscription_without_topic(&spec.pubsub);
+        return Attempt::Hopeless;
+    }
+    let begun = pubsub.subscribe(
+        &spec.topic,
+        spec.metadata.clone(),
+        consumer.clone(),
+        stop.clone(),
+    );
+    match begun.await {
+        Ok(work) => Attempt::Runs(work),
+        Err(error @ SubscribeError::Forbidden { .. }) => {
+            telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
+            Attempt::Hopeless
+        }
+        Err(error) => {
+            if is_first {
+                telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
+            } else {
+                telemetry.subscription_failed_again(&spec.pubsub, &spec.topic, &error);
+            }
+            Attempt::Failed
+        }
+    }
+}
+
+/// Stop these, and wait until the app has nothing of theirs in hand.
+async fn end_all(running: BTreeMap<(String, String), Running>) {
+    for ending in running.values() {
+        ending.stop.order();
+    }
+    // A task that panicked has ended too.
+    let _ = join_all(running.into_values().filter_map(|ending| ending.task)).await;
+}
+
+fn key(subscription: &Subscription) -> (String, String) {
+    (
+        subscription.spec.pubsub.clone(),
+        subscription.spec.topic.clone(),
+    )
 }
 
 /// One subscription as the metadata API shows it.
