@@ -8,5 +8,7 @@ mod backoff;
 mod consumer;
 mod dead_letter;
 mod router;
+#[cfg(test)]
+mod stage;
 mod subscriptions;
 pub mod supervisor;

@@ -143,6 +143,10 @@ fn value_of(json: &serde_json::Value) -> Value {
 }
 
 /// `@present(operand, "field")`.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "functions of the library have this signature"
+)]
 fn is_present<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let [operand, field] = arguments.as_slice() else {
         return Err(ExecutionError::invalid_argument_count(2, arguments.len()));

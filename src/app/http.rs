@@ -301,7 +301,7 @@ fn token(settings: &AppSettings) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// An IPv6 address as it stands in a URI.
+/// An address as it stands in a URI: with colons in it, it needs brackets.
 fn bracketed(address: &str) -> String {
     if address.contains(':') && !address.starts_with('[') {
         format!("[{address}]")
@@ -368,3 +368,6 @@ fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

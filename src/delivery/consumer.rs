@@ -341,3 +341,6 @@ fn id_in(body: &Bytes) -> String {
         .map(|event| id_of(&event))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

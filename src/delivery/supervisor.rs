@@ -3,7 +3,8 @@
 //! What files declare and what the app asks for is merged into one set (spec delivery.md B5); what runs is then made equal to it. An app
 //! that cannot say what it wants is asked again, and so is one that comes back after having been gone (design.md D14).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use crate::telemetry::trace::Tracing;
 /// As often an app that is not reached is asked before the start goes on without it (B2), and the longest pause meanwhile.
 const FIRST_QUESTIONS: u32 = 4;
 const LONGEST_FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// So long the declared subscriptions wait for an app that takes the question and does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longest pause between attempts in the background, for questions and for subscriptions (B6).
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -56,7 +60,7 @@ struct Inner {
     /// The merged set, in the order of the metadata API.
     listed: RwLock<Vec<Arc<Subscription>>>,
     /// What runs, by pub/sub and topic. Held while it changes.
-    running: Mutex<BTreeMap<(String, String), Running>>,
+    running: Mutex<HashMap<(String, String), Running>>,
     app_is_gone: Arc<Notify>,
 }
 
@@ -81,6 +85,9 @@ enum AskError {
     #[error(transparent)]
     Rule(#[from] RuleError),
 }
+
+/// What the app wants.
+type Answer = Result<Vec<Arc<Subscription>>, AskError>;
 
 /// What came of one attempt to subscribe.
 enum Attempt {
@@ -149,9 +156,13 @@ impl Inner {
     async fn ask_at_start(&self, channel: &Arc<dyn Channel>) -> bool {
         let mut backoff = Backoff::up_to(LONGEST_FIRST_PAUSE);
         for question in 1..=FIRST_QUESTIONS {
-            let error = match self.ask(channel).await {
-                Ok(()) => return true,
-                Err(error) => error,
+            let error = match self.ask_with_patience(channel).await {
+                None => return false,
+                Some(Ok(wanted)) => {
+                    self.adopt(&wanted, channel).await;
+                    return true;
+                }
+                Some(Err(error)) => error,
             };
             // What is declared does not wait for the app's answer.
             self.run(channel).await;
@@ -165,6 +176,16 @@ impl Inner {
             }
         }
         false
+    }
+
+    /// Ask, however long the answer takes; but what is declared starts meanwhile if it takes long. `None` at the stop.
+    async fn ask_with_patience(&self, channel: &Arc<dyn Channel>) -> Option<Answer> {
+        let mut answer = pin!(self.parts.stop.or(ask(channel)));
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
+            return answer;
+        }
+        self.run(channel).await;
+        answer.await
     }
 
     /// In the background: ask until there is an answer, and again when the app comes back after having been gone.
@@ -183,19 +204,13 @@ impl Inner {
             if !goes_on {
                 return;
             }
-            let had_some = self
-                .merged()
-                .iter()
-                .any(|known| known.origin == Origin::Programmatic);
-            match stop.or(self.ask(channel)).await {
+            let had_some = self.has_programmatic();
+            match stop.or(ask(channel)).await {
                 None => return,
-                // An app that asked for something before may only not be ready to say so.
-                Some(Ok(())) => {
-                    is_known = !had_some
-                        || self
-                            .merged()
-                            .iter()
-                            .any(|known| known.origin == Origin::Programmatic)
+                Some(Ok(wanted)) => {
+                    self.adopt(&wanted, channel).await;
+                    // An app that asked for something before may only not be ready to say so.
+                    is_known = !had_some || self.has_programmatic();
                 }
                 Some(Err(error)) => {
                     is_known = false;
@@ -210,29 +225,32 @@ impl Inner {
     }
 
     fn tell(&self, error: &AskError) {
-        if let AskError::Discovery(
-            error @ (DiscoveryError::Status(_) | DiscoveryError::Malformed(_)),
-        ) = error
-        {
-            self.parts.telemetry.discovery_failed(error);
-        }
-        if !matches!(error, AskError::Discovery(DiscoveryError::Status(_))) {
-            self.parts.telemetry.subscribing_failed(error);
+        let telemetry = &self.parts.telemetry;
+        match error {
+            AskError::Discovery(error @ DiscoveryError::Status(_)) => {
+                telemetry.discovery_failed(error)
+            }
+            AskError::Discovery(error @ DiscoveryError::Malformed(_)) => {
+                telemetry.discovery_failed(error);
+                telemetry.subscribing_failed(error);
+            }
+            AskError::Discovery(DiscoveryError::Unreachable(_)) | AskError::Rule(_) => {
+                telemetry.subscribing_failed(error);
+            }
         }
     }
 
-    /// Ask the app, and run what it wants.
-    async fn ask(&self, channel: &Arc<dyn Channel>) -> Result<(), AskError> {
-        let wanted = channel
-            .subscriptions()
-            .await?
-            .into_iter()
-            .map(|spec| Subscription::compile(spec, Origin::Programmatic))
-            .collect::<Result<Vec<_>, _>>()?;
-        let merged = merge(&self.declared, &wanted);
+    /// Run what the app wants, beside what is declared.
+    async fn adopt(&self, wanted: &[Arc<Subscription>], channel: &Arc<dyn Channel>) {
+        let merged = merge(&self.declared, wanted);
         *self.listed.write().unwrap_or_else(PoisonError::into_inner) = merged;
         self.run(channel).await;
-        Ok(())
+    }
+
+    fn has_programmatic(&self) -> bool {
+        self.merged()
+            .iter()
+            .any(|known| known.origin == Origin::Programmatic)
     }
 
     fn merged(&self) -> Vec<Arc<Subscription>> {
@@ -246,12 +264,12 @@ impl Inner {
     async fn run(&self, channel: &Arc<dyn Channel>) {
         let mut running = self.running.lock().await;
         let listed = self.merged();
-        let is_wanted = |_: &(String, String), known: &mut Running| {
+        let is_unwanted = |_: &(String, String), known: &mut Running| {
             !listed
                 .iter()
                 .any(|wanted| wanted.equals(&known.subscription))
         };
-        end_all(running.extract_if(.., is_wanted).collect()).await;
+        end_all(running.extract_if(is_unwanted).collect()).await;
         let missing: Vec<_> = listed
             .into_iter()
             .filter(|wanted| !running.contains_key(&key(wanted)))
@@ -335,6 +353,13 @@ impl Inner {
     }
 }
 
+/// Ask the app what it wants. One bad rule spoils its whole list (B2).
+async fn ask(channel: &Arc<dyn Channel>) -> Answer {
+    let wanted = channel.subscriptions().await?;
+    let compile = |spec| Subscription::compile(spec, Origin::Programmatic);
+    Ok(wanted.into_iter().map(compile).collect::<Result<_, _>>()?)
+}
+
 /// Try until it works, then run it (B6).
 async fn retry(consumer: &Arc<Consumer>, stop: &Stop) {
     let mut backoff = Backoff::up_to(LONGEST_PAUSE);
@@ -385,7 +410,7 @@ async fn attempt(consumer: &Arc<Consumer>, stop: &Stop, is_first: bool) -> Attem
 }
 
 /// Stop these, and wait until the app has nothing of theirs in hand.
-async fn end_all(running: BTreeMap<(String, String), Running>) {
+async fn end_all(running: HashMap<(String, String), Running>) {
     for ending in running.values() {
         ending.stop.order();
     }
@@ -419,3 +444,6 @@ pub enum Origin {
     /// A gRPC stream.
     Streaming,
 }
+
+#[cfg(test)]
+mod tests;

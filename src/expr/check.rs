@@ -20,12 +20,12 @@ enum Type {
     Null,
     List,
     Map,
-    Type,
+    Meta,
     Duration,
     Timestamp,
 }
 
-use Type::{Bool, Bytes, Double, Duration, Dyn, Int, List, Map, Null, Text, Timestamp, Uint};
+use Type::{Bool, Bytes, Double, Duration, Dyn, Int, List, Map, Meta, Null, Text, Timestamp, Uint};
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +40,7 @@ impl fmt::Display for Type {
             Self::Null => "null",
             Self::List => "list(dyn)",
             Self::Map => "map(dyn, dyn)",
-            Self::Type => "type(dyn)",
+            Self::Meta => "type(dyn)",
             Self::Duration => "google.protobuf.Duration",
             Self::Timestamp => "google.protobuf.Timestamp",
         })
@@ -220,7 +220,7 @@ impl<'a> Checker<'a> {
         let local = self.locals.iter().rev().find(|(local, _)| *local == name);
         match local {
             Some((_, kind)) => *kind,
-            None if TYPES.contains(&name) => Type::Type,
+            None if TYPES.contains(&name) => Meta,
             None => Dyn,
         }
     }
@@ -343,7 +343,7 @@ fn type_of_operator(name: &str, arguments: &[Type]) -> Option<Result<Type, Misfi
             | operators::GREATER_EQUALS,
             [left, right],
         ) => {
-            let ordered = |side: &Type| !matches!(side, Null | List | Map | Type::Type);
+            let ordered = |side: &Type| !matches!(side, Null | List | Map | Meta);
             let alike = left.fits(*right) || both_numbers(*left, *right);
             when(alike && ordered(left) && ordered(right), Bool)
         }
@@ -368,7 +368,7 @@ fn both_numbers(left: Type, right: Type) -> bool {
 fn type_of_function(name: &str, target: Option<Type>, arguments: &[Type]) -> Result<Type, Misfit> {
     let is_time_part = TIME_PARTS.contains(&name);
     match (name, target, arguments) {
-        ("type", None, [_]) => return Ok(Type::Type),
+        ("type", None, [_]) => return Ok(Meta),
         ("dyn", None, [_]) => return Ok(Dyn),
         (_, Some(target), zone) if is_time_part => {
             let of_time = target.fits(Timestamp)

@@ -44,7 +44,7 @@ pub(super) fn of(
     let has_trace = value_of(delivery, "traceparent").is_some();
     for (key, value) in &delivery.metadata {
         let is = |name: &str| key.eq_ignore_ascii_case(name);
-        let named = || of_connection.split(',').any(|name| is(name.trim()));
+        let named = || !key.is_empty() && of_connection.split(',').any(|name| is(name.trim()));
         if NEVER.into_iter().any(is)
             || ends_with(key, "-bin")
             || named()

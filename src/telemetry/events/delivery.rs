@@ -265,7 +265,7 @@ impl Telemetry {
     /// An event is acknowledged without having been delivered, and there is no dead-letter topic for it (design.md D4).
     pub fn event_given_up(&self, pubsub: &str, topic: &str, reason: &str) {
         self.0.log.write(
-            Level::Debug,
+            Level::Info,
             SUBSCRIPTION,
             format_args!("event acknowledged without delivery: {reason}"),
             &[("pubsub", &pubsub), ("topic", &topic)],
