@@ -1,93 +1,68 @@
-//! Stand-in for the envelope of the api room: the agreed names, the least that delivery needs. Replaced at the merge.
+//! CloudEvents: what is in an event, and how one is made and read. Knows nothing of brokers or HTTP.
+//!
+//! The publish path makes events with [`wrap()`]; the delivery path reads them back as [`Event`] (spec delivery.md, part A and B7). JSON
+//! that an app published is checked and copied, never rebuilt (design.md D6).
 
-use std::borrow::Cow;
+mod clock;
+mod content;
+pub mod json;
+mod lifetime;
+mod protobuf;
+mod unwrap;
+mod wrap;
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+pub use self::clock::{Clock, Moment};
+pub use self::lifetime::lifetime;
+pub use self::unwrap::{Event, EventError, raw_event};
+pub use self::wrap::{Publication, Trace, WrapError, wrap};
 
-use crate::message::Metadata;
+/// The version of CloudEvents that new events say.
+const SPEC_VERSION: &str = "1.0";
 
-/// An event.
-pub struct Event<'a> {
-    fields: Map<String, Value>,
-    _data: &'a Bytes,
-}
+/// `type` of an event whose publisher names none.
+const DEFAULT_TYPE: &str = "com.dapr.event.sent";
 
-/// The bytes are no event.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct EventError(String);
+/// `source` of an event that has no publisher to name.
+const DEFAULT_SOURCE: &str = "Dapr";
 
-/// `rawPayload` is no boolean.
-#[derive(Debug, thiserror::Error)]
-#[error("rawPayload value must be a valid boolean: actual is '{0}'")]
-pub struct RawFlagError(String);
-
-impl<'a> Event<'a> {
-    /// Read an event.
-    ///
-    /// # Errors
-    /// If it is no JSON object.
-    pub fn parse(data: &'a Bytes) -> Result<Self, EventError> {
-        let text = String::from_utf8_lossy(data);
-        let fields = serde_json::from_str(&text).map_err(|error| EventError(error.to_string()))?;
-        Ok(Self {
-            fields,
-            _data: data,
-        })
-    }
-
-    /// A text attribute.
-    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.fields.get(name)?.as_str().map(Cow::Borrowed)
-    }
-
-    /// Is there this attribute?
-    pub fn has(&self, name: &str) -> bool {
-        self.fields.contains_key(name)
-    }
-
-    /// Has it expired?
-    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
-        self.text("expiration")
-            .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
-            .is_some_and(|time| time < now)
-    }
-
-    /// As a tree.
-    ///
-    /// # Errors
-    /// If a part of it is no JSON.
-    pub fn to_json_value(&self) -> Result<Value, EventError> {
-        Ok(Value::Object(self.fields.clone()))
-    }
-}
-
-/// The wrapper around a raw payload.
-pub fn raw_event(data: &Bytes, pubsub: &str, topic: &str, metadata: &Metadata) -> Bytes {
-    let mut event = serde_json::json!({
-        "data_base64": BASE64_STANDARD.encode(data), "datacontenttype": "application/octet-stream",
-        "id": uuid::Uuid::new_v4().to_string(), "pubsubname": pubsub, "source": "Dapr", "specversion": "1.0", "topic": topic,
-        "type": "com.dapr.event.sent"
-    });
-    for name in ["traceid", "traceparent", "tracestate"] {
-        if let Some(value) = metadata.get(name) {
-            event[name] = Value::from(value.as_str());
-        }
-    }
-    Bytes::from(event.to_string())
-}
-
-/// `rawPayload` of a subscription or a publish.
+/// What kind of publish or subscription metadata says about wrapping: `rawPayload` (spec redis.md 2.6).
 ///
 /// # Errors
-/// If it is no boolean of Go.
-pub fn is_raw(metadata: &Metadata) -> Result<bool, RawFlagError> {
-    match metadata.get("rawPayload").map(String::as_str) {
-        None | Some("" | "0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
-        Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(true),
-        Some(other) => Err(RawFlagError(other.to_owned())),
+/// If the value is not a boolean as Go reads them.
+pub fn is_raw(metadata: &crate::message::Metadata) -> Result<bool, NotABoolean> {
+    match metadata.get("rawPayload").map_or("", String::as_str) {
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        other => Err(NotABoolean(other.to_owned())),
+    }
+}
+
+/// A `rawPayload` that is neither true nor false.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rawPayload value must be a valid boolean: actual is '{0}'")]
+pub struct NotABoolean(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_payload_is_a_boolean_of_go_in_one_spelling_of_its_name() {
+        let check = |name: &str, value: &str, expected: Result<bool, &str>| {
+            let metadata = [(name.to_owned(), value.to_owned())].into();
+            let expected = expected.map_err(|text| NotABoolean(text.to_owned()));
+            assert_eq!(is_raw(&metadata), expected, "{name}={value}");
+        };
+        for value in ["1", "t", "T", "true", "TRUE", "True"] {
+            check("rawPayload", value, Ok(true));
+        }
+        for value in ["", "0", "f", "F", "false", "FALSE", "False"] {
+            check("rawPayload", value, Ok(false));
+        }
+        for value in ["yes", "tRue", "100", " true", "null"] {
+            check("rawPayload", value, Err(value));
+        }
+        check("rawpayload", "true", Ok(false));
+        check("RawPayload", "yes", Ok(false));
     }
 }

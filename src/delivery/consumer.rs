@@ -4,12 +4,12 @@
 //! dead-letter topic if there is one, and is acknowledged. What failed goes there too, or else comes again later: planning that is the
 //! broker's business (design.md D1).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::Utc;
-use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::app::{Channel, Delivery, Reason, Verdict};
@@ -18,7 +18,7 @@ use crate::delivery::dead_letter::{Cause, Letter};
 use crate::delivery::subscriptions::Subscription;
 use crate::envelope::{self, Event, EventError};
 use crate::expr::{EvaluationError, Subject};
-use crate::message::{Incoming, Metadata, Settlement};
+use crate::message::{Incoming, Settlement};
 use crate::pubsub::Pubsub;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
@@ -95,20 +95,12 @@ impl Consumer {
                 return Err(Ending::Failed(Cause::new("raw-flag", error.as_str())));
             }
         };
-        let seen = self.seen(message, is_raw);
-        let event = Event::parse(&seen).map_err(|error| self.undecodable(&error))?;
+        let (event, body) = self.read(message, is_raw)?;
         if event.is_expired(Utc::now()) {
             return Err(self.expired(&event));
         }
-        let path = self.path(&event, &message.metadata)?;
-        let traceparent = self
-            .tracing
-            .at_delivery(trace_of(&event, &message.metadata).as_deref());
-        let body = if is_raw {
-            seen.clone()
-        } else {
-            message.data.clone()
-        };
+        let path = self.path(&event)?;
+        let traceparent = self.tracing.at_delivery(trace_of(&event).as_deref());
         Ok(Prepared {
             path,
             body,
@@ -116,45 +108,42 @@ impl Consumer {
         })
     }
 
-    /// The bytes of the event as rules and trace see it.
-    fn seen(&self, message: &Incoming, is_raw: bool) -> Bytes {
+    /// The event as rules and trace see it, and the body to deliver.
+    fn read(&self, message: &Incoming, is_raw: bool) -> Result<(Event, Bytes), Ending> {
+        let Incoming { data, metadata, .. } = message;
         if is_raw {
-            let spec = &self.subscription.spec;
-            return envelope::raw_event(
-                &message.data,
-                &self.pubsub.name,
-                &spec.topic,
-                &message.metadata,
-            );
+            let topic = &self.subscription.spec.topic;
+            let wrapper = envelope::raw_event(data, &self.pubsub.name, topic, metadata);
+            let event = Event::parse(&wrapper).map_err(|error| self.undecodable(&error))?;
+            return Ok((event, wrapper));
         }
-        match message.metadata.get("content-type") {
-            Some(kind) if is_binary(kind) => binary_event(message, kind),
-            _ if message.data.trim_ascii() == b"null" => Bytes::from_static(b"{}"),
-            _ => message.data.clone(),
-        }
+        let event = match metadata.get("content-type") {
+            Some(kind) if is_binary(kind) => Event::binary(data, kind, metadata),
+            _ => {
+                let mut event = Event::parse(data).map_err(|error| self.undecodable(&error))?;
+                event.fill_trace(metadata);
+                event
+            }
+        };
+        Ok((event, data.clone()))
     }
 
-    fn path(&self, event: &Event<'_>, metadata: &Metadata) -> Result<Arc<str>, Ending> {
-        let found = self.subscription.rules.path::<RoutingError>(|| {
-            let mut tree = event.to_json_value()?;
-            fill_trace(&mut tree, metadata);
-            Ok(Subject::new(&tree))
-        });
-        match found {
+    fn path(&self, event: &Event) -> Result<Arc<str>, Ending> {
+        let spec = &self.subscription.spec;
+        let subject = || Ok(Subject::new(&event.to_json_value()?));
+        match self.subscription.rules.path::<RoutingError>(subject) {
             Ok(Some(path)) => Ok(path.clone()),
             Ok(None) => {
-                let spec = &self.subscription.spec;
                 self.telemetry
-                    .event_without_route(&spec.pubsub, &spec.topic, &id_of(event));
+                    .event_without_route(&spec.pubsub, &spec.topic, &event.id());
                 Err(Ending::Over(Cause::new(
                     "no-route",
                     "no rule matches and there is no default route",
                 )))
             }
             Err(error) => {
-                let spec = &self.subscription.spec;
                 self.telemetry
-                    .routing_failed(&spec.pubsub, &spec.topic, &id_of(event), &error);
+                    .routing_failed(&spec.pubsub, &spec.topic, &event.id(), &error);
                 Err(Ending::Failed(Cause::new("rule-error", error.to_string())))
             }
         }
@@ -184,11 +173,11 @@ impl Consumer {
         Ending::Failed(Cause::new("undecodable", error.to_string()))
     }
 
-    fn expired(&self, event: &Event<'_>) -> Ending {
+    fn expired(&self, event: &Event) -> Ending {
         let spec = &self.subscription.spec;
         let expiration = event.text("expiration").unwrap_or_default();
         self.telemetry
-            .event_expired(&spec.pubsub, &spec.topic, &id_of(event), &expiration);
+            .event_expired(&spec.pubsub, &spec.topic, &event.id(), &expiration);
         Ending::Over(Cause::new("expired", format!("expired at {expiration}")))
     }
 
@@ -275,52 +264,13 @@ fn cause_of(reason: &Reason) -> Cause {
     Cause::new(word, reason.to_string())
 }
 
-/// The trace that the event belongs to (B20): its own, or that of the metadata.
-fn trace_of(event: &Event<'_>, metadata: &Metadata) -> Option<String> {
-    ["traceparent", "traceid"].into_iter().find_map(|name| {
-        if event.has(name) {
-            event.text(name).map(std::borrow::Cow::into_owned)
-        } else {
-            metadata.get(name).cloned()
-        }
-    })
-}
-
-/// Trace attributes that the event lacks come from the metadata; a `traceparent` sets `traceid` too (B7, step 3).
-fn fill_trace(event: &mut Value, metadata: &Metadata) {
-    let Value::Object(fields) = event else {
-        return;
-    };
-    if !fields.contains_key("traceparent")
-        && let Some(parent) = metadata.get("traceparent")
-    {
-        fields.insert("traceparent".to_owned(), parent.as_str().into());
-        fields.insert("traceid".to_owned(), parent.as_str().into());
+/// The trace that the event belongs to (B20).
+fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
+    if event.has("traceparent") {
+        event.text("traceparent")
+    } else {
+        event.text("traceid")
     }
-    for name in ["traceid", "tracestate"] {
-        if !fields.contains_key(name)
-            && let Some(value) = metadata.get(name)
-        {
-            fields.insert(name.to_owned(), value.as_str().into());
-        }
-    }
-}
-
-/// A CloudEvent in binary mode: its attributes stand in the metadata. Only rules and trace see this; the body stays as it is.
-fn binary_event(message: &Incoming, kind: &str) -> Bytes {
-    let mut fields = Map::new();
-    for (key, value) in &message.metadata {
-        let lower = key.to_lowercase();
-        if let Some(name) = lower.strip_prefix("ce_") {
-            fields.insert(name.to_owned(), value.as_str().into());
-        }
-    }
-    fields.insert(
-        "data".to_owned(),
-        String::from_utf8_lossy(&message.data).into(),
-    );
-    fields.insert("datacontenttype".to_owned(), kind.into());
-    Bytes::from(Value::Object(fields).to_string())
 }
 
 fn is_binary(kind: &str) -> bool {
@@ -328,17 +278,10 @@ fn is_binary(kind: &str) -> bool {
     base.eq_ignore_ascii_case("application/octet-stream")
 }
 
-fn id_of(event: &Event<'_>) -> String {
-    event
-        .text("id")
-        .map(std::borrow::Cow::into_owned)
-        .unwrap_or_default()
-}
-
 /// The id of a delivered body, for the log of what went wrong.
 fn id_in(body: &Bytes) -> String {
     Event::parse(body)
-        .map(|event| id_of(&event))
+        .map(|event| event.id().into_owned())
         .unwrap_or_default()
 }
 
