@@ -3,20 +3,20 @@
 //! What files declare and what the app asks for is merged into one set (spec delivery.md B5); what runs is then made equal to it. An app
 //! that cannot say what it wants is asked again, and so is one that comes back after having been gone (design.md D14).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use tokio::sync::{Mutex, Notify};
-use tokio::task::JoinHandle;
 
 use crate::app::{Channel, DiscoveryError};
 use crate::delivery::backoff::Backoff;
 use crate::delivery::consumer::Consumer;
+use crate::delivery::running::Running;
 use crate::delivery::subscriptions::{Subscription, merge};
-use crate::pubsub::{Catalog, Pubsub, SubscribeError};
+use crate::pubsub::Catalog;
 use crate::resources::subscription::SubscriptionSpec;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
@@ -29,7 +29,7 @@ const LONGEST_FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// So long the declared subscriptions wait for an app that takes the question and does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Longest pause between attempts in the background, for questions and for subscriptions (B6).
+/// Longest pause between two questions in the background.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// All subscriptions of one sidecar. Clones are handles to the same.
@@ -59,17 +59,9 @@ struct Inner {
     declared: Vec<Arc<Subscription>>,
     /// The merged set, in the order of the metadata API.
     listed: RwLock<Vec<Arc<Subscription>>>,
-    /// What runs, by pub/sub and topic. Held while it changes.
-    running: Mutex<HashMap<(String, String), Running>>,
+    /// What runs. Held while it changes.
+    running: Mutex<Vec<Running>>,
     app_is_gone: Arc<Notify>,
-}
-
-/// A subscription that runs or is being tried again.
-struct Running {
-    subscription: Arc<Subscription>,
-    stop: Stop,
-    /// `None` if it cannot run: no such component, or not allowed.
-    task: Option<JoinHandle<()>>,
 }
 
 /// A `match` expression that does not compile, with the subscription and the position.
@@ -88,15 +80,6 @@ enum AskError {
 
 /// What the app wants.
 type Answer = Result<Vec<Arc<Subscription>>, AskError>;
-
-/// What came of one attempt to subscribe.
-enum Attempt {
-    Runs(BoxFuture<'static, ()>),
-    /// Worth trying again.
-    Failed,
-    /// Not worth it.
-    Hopeless,
-}
 
 impl Supervisor {
     /// Compile what is declared.
@@ -147,7 +130,7 @@ impl Supervisor {
     pub async fn stop(&self) {
         self.0.parts.stop.order();
         let mut running = self.0.running.lock().await;
-        end_all(std::mem::take(&mut *running)).await;
+        Running::end_all(std::mem::take(&mut *running)).await;
     }
 }
 
@@ -264,34 +247,32 @@ impl Inner {
     async fn run(&self, channel: &Arc<dyn Channel>) {
         let mut running = self.running.lock().await;
         let listed = self.merged();
-        let is_unwanted = |_: &(String, String), known: &mut Running| {
-            !listed
+        let runs = |running: &[Running], wanted: &Subscription| {
+            running
                 .iter()
-                .any(|wanted| wanted.equals(&known.subscription))
+                .any(|known| known.subscription.equals(wanted))
         };
-        end_all(running.extract_if(is_unwanted).collect()).await;
+        let is_unwanted = |known: &mut Running| {
+            let same = |wanted: &Arc<Subscription>| wanted.equals(&known.subscription);
+            !listed.iter().any(same)
+        };
+        Running::end_all(running.extract_if(.., is_unwanted).collect()).await;
         let missing: Vec<_> = listed
-            .into_iter()
-            .filter(|wanted| !running.contains_key(&key(wanted)))
+            .iter()
+            .filter(|wanted| !runs(&running, wanted))
             .collect();
         if missing.is_empty() || self.parts.stop.is_ordered() {
             return;
         }
         self.announce(&missing);
-        let started = join_all(
-            missing
-                .into_iter()
-                .map(|wanted| self.start(wanted, channel)),
-        )
-        .await;
-        running.extend(
-            started
-                .into_iter()
-                .map(|started| (key(&started.subscription), started)),
-        );
+        let starting = missing
+            .into_iter()
+            .map(|wanted| self.start(wanted, channel));
+        let started = join_all(starting).await;
+        running.extend(started);
     }
 
-    fn announce(&self, new: &[Arc<Subscription>]) {
+    fn announce(&self, new: &[&Arc<Subscription>]) {
         let telemetry = &self.parts.telemetry;
         let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut lettered = Vec::new();
@@ -315,41 +296,21 @@ impl Inner {
         }
     }
 
-    async fn start(&self, subscription: Arc<Subscription>, channel: &Arc<dyn Channel>) -> Running {
-        let stop = self.parts.stop.child();
-        let task = match self.parts.catalog.get(&subscription.spec.pubsub) {
-            // A component that does not exist: listed, not active.
-            None => None,
-            Some(pubsub) => {
-                let consumer = Arc::new(Consumer {
-                    subscription: subscription.clone(),
-                    pubsub,
-                    channel: channel.clone(),
-                    tracing: self.parts.tracing.clone(),
-                    app_is_gone: self.app_is_gone.clone(),
-                    stop: stop.clone(),
-                    telemetry: self.parts.telemetry.clone(),
-                });
-                self.establish(consumer, &stop).await
-            }
+    async fn start(&self, wanted: &Arc<Subscription>, channel: &Arc<dyn Channel>) -> Running {
+        let (subscription, stop) = (wanted.clone(), self.parts.stop.child());
+        let Some(pubsub) = self.parts.catalog.get(&wanted.spec.pubsub) else {
+            return Running::inactive(subscription, stop);
         };
-        Running {
+        let consumer = Consumer {
             subscription,
+            pubsub,
+            channel: channel.clone(),
+            tracing: self.parts.tracing.clone(),
+            app_is_gone: self.app_is_gone.clone(),
             stop,
-            task,
-        }
-    }
-
-    async fn establish(&self, consumer: Arc<Consumer>, stop: &Stop) -> Option<JoinHandle<()>> {
-        let tasks = &self.parts.tasks;
-        match stop.or(attempt(&consumer, stop, true)).await? {
-            Attempt::Runs(work) => Some(tasks.spawn("subscription", work)),
-            Attempt::Hopeless => None,
-            Attempt::Failed => {
-                let stop = stop.clone();
-                Some(tasks.spawn("subscription", async move { retry(&consumer, &stop).await }))
-            }
-        }
+            telemetry: self.parts.telemetry.clone(),
+        };
+        Running::start(consumer, &self.parts.tasks).await
     }
 }
 
@@ -358,71 +319,6 @@ async fn ask(channel: &Arc<dyn Channel>) -> Answer {
     let wanted = channel.subscriptions().await?;
     let compile = |spec| Subscription::compile(spec, Origin::Programmatic);
     Ok(wanted.into_iter().map(compile).collect::<Result<_, _>>()?)
-}
-
-/// Try until it works, then run it (B6).
-async fn retry(consumer: &Arc<Consumer>, stop: &Stop) {
-    let mut backoff = Backoff::up_to(LONGEST_PAUSE);
-    while stop.sleep(backoff.pause()).await {
-        match stop.or(attempt(consumer, stop, false)).await {
-            Some(Attempt::Runs(work)) => {
-                let spec = &consumer.subscription.spec;
-                consumer
-                    .telemetry
-                    .subscription_started_late(&spec.pubsub, &spec.topic);
-                return work.await;
-            }
-            Some(Attempt::Failed) => {}
-            Some(Attempt::Hopeless) | None => return,
-        }
-    }
-}
-
-async fn attempt(consumer: &Arc<Consumer>, stop: &Stop, is_first: bool) -> Attempt {
-    let spec = &consumer.subscription.spec;
-    let pubsub: &Pubsub = &consumer.pubsub;
-    let telemetry = &consumer.telemetry;
-    if spec.topic.is_empty() {
-        telemetry.subscription_without_topic(&spec.pubsub);
-        return Attempt::Hopeless;
-    }
-    let begun = pubsub.subscribe(
-        &spec.topic,
-        spec.metadata.clone(),
-        consumer.clone(),
-        stop.clone(),
-    );
-    match begun.await {
-        Ok(work) => Attempt::Runs(work),
-        Err(error @ SubscribeError::Forbidden { .. }) => {
-            telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
-            Attempt::Hopeless
-        }
-        Err(error) => {
-            if is_first {
-                telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
-            } else {
-                telemetry.subscription_failed_again(&spec.pubsub, &spec.topic, &error);
-            }
-            Attempt::Failed
-        }
-    }
-}
-
-/// Stop these, and wait until the app has nothing of theirs in hand.
-async fn end_all(running: HashMap<(String, String), Running>) {
-    for ending in running.values() {
-        ending.stop.order();
-    }
-    // A task that panicked has ended too.
-    let _ = join_all(running.into_values().filter_map(|ending| ending.task)).await;
-}
-
-fn key(subscription: &Subscription) -> (String, String) {
-    (
-        subscription.spec.pubsub.clone(),
-        subscription.spec.topic.clone(),
-    )
 }
 
 /// One subscription as the metadata API shows it.
