@@ -1,7 +1,10 @@
 //! The app behind the sidecar: what can be asked of it, over whatever protocol.
 
+pub mod discovery;
 pub mod http;
+pub mod verdict;
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,7 +39,7 @@ pub trait Channel: Send + Sync {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// The route as the rule names it, not cleaned.
-    pub path: String,
+    pub path: Arc<str>,
     /// The request body.
     pub body: Bytes,
     /// The message's metadata with `pubsubName`, to become headers.
@@ -51,17 +54,47 @@ pub enum Verdict {
     /// Done.
     Success,
     /// The app does not want it: dead letter or gone.
-    Drop {
-        /// Why, for the log and the dead letter.
-        reason: String,
-    },
+    Drop(Reason),
     /// Not done: again later, or dead letter.
-    Retry {
-        /// Why, for the log and the dead letter.
-        reason: String,
-        /// The HTTP status, if the app answered with one (for `matching` of retry policies).
-        status: Option<u16>,
+    Retry(Reason),
+}
+
+/// What a verdict other than success comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The `status` in the answer: `RETRY`, `DROP`, or something unknown.
+    Status(String),
+    /// An answer with an HTTP status that is no success, and the beginning of its body.
+    Code {
+        /// The HTTP status.
+        code: u16,
+        /// The beginning of the body.
+        body: String,
     },
+    /// No connection to the app.
+    Unreachable(String),
+    /// No answer, or none that can be read.
+    Unanswered(String),
+}
+
+impl Reason {
+    /// The HTTP status, if it was that (for `matching` of retry policies).
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Code { code, .. } => Some(*code),
+            Self::Status(_) | Self::Unreachable(_) | Self::Unanswered(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Code { code, body } => write!(f, "{body}. status code returned: {code}"),
+            Self::Unreachable(error) | Self::Unanswered(error) => f.write_str(error),
+        }
+    }
 }
 
 /// Why the app's subscriptions are not known.

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod duration;
 pub mod envelope;
 pub mod environment;
+pub mod expr;
 pub mod health;
 pub mod message;
 pub mod metadata;

@@ -81,6 +81,11 @@ impl Pubsub {
         }
     }
 
+    /// The app id of this sidecar.
+    pub fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
     /// What the metadata API lists as capabilities.
     pub fn capabilities(&self) -> &'static [&'static str] {
         self.broker.capabilities()

@@ -1,36 +1,373 @@
-//! The app over HTTP/1.1.
+//! The app over HTTP/1.1 (spec delivery.md B10, B11, B17): one pooled keep-alive client for all that is asked of it.
+//!
+//! Redirects are not followed and nothing is repeated here; whoever gets a verdict decides what becomes of the event.
+
+mod headers;
+mod path;
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
-use crate::app::{Channel, Delivery, DiscoveryError, Verdict};
+use crate::app::{Channel, Delivery, DiscoveryError, Reason, Verdict, discovery, verdict};
 use crate::config::AppSettings;
 use crate::resources::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 
+/// Idle connections that are kept, as in daprd.
+const MAX_IDLE: usize = 64;
+
+/// How long an idle connection is kept: that of Go's client.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// How long a connection may take to come about during a delivery.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// While waiting for the app: time for one attempt, pause between two, attempts between two log lines (B1.3).
+const PROBE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(100);
+const ATTEMPTS_PER_LINE: u32 = 100;
+
+/// So much more than `--read-buffer-size` an answer's head may take, as in daprd.
+const HEAD_SLACK: usize = 4096;
+
+/// What hyper needs at least for reading.
+const LEAST_BUFFER: usize = 8192;
+
+/// Longest body of an answer that is read.
+const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// So many routes are kept as URIs, and so many names of bad headers are remembered.
+const REMEMBERED: usize = 4096;
+
+const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
+
 /// A pooled HTTP client for one app.
-pub struct HttpChannel {}
+pub struct HttpChannel {
+    client: Client<HttpConnector, Full<Bytes>>,
+    address: String,
+    port: i32,
+    /// `None` if address and port cannot stand in a URI: then the app is never reached.
+    authority: Option<Authority>,
+    app_id: String,
+    token: Option<HeaderValue>,
+    max_concurrency: Option<usize>,
+    places: Option<Semaphore>,
+    /// Routes that have been cleaned.
+    routes: RwLock<HashMap<Arc<str>, Uri>>,
+    /// Names of metadata that could not be headers and have been warned of.
+    left_out: Mutex<HashSet<String>>,
+    telemetry: Telemetry,
+}
+
+/// An answer, read to its end.
+struct Answer {
+    code: u16,
+    body: Bytes,
+    /// The body is longer than [`LONGEST_ANSWER`]; `body` is its beginning.
+    is_cut: bool,
+}
 
 impl HttpChannel {
     /// A client for this app. Connects on first use.
-    pub fn new(_settings: &AppSettings, _app_id: &str, _telemetry: Telemetry) -> Self {
-        Self {}
+    pub fn new(settings: &AppSettings, app_id: &str, telemetry: Telemetry) -> Self {
+        let address = bracketed(&settings.address);
+        Self {
+            client: client(settings.max_header),
+            authority: format!("{address}:{}", settings.port).parse().ok(),
+            address,
+            port: settings.port,
+            app_id: app_id.to_owned(),
+            token: token(settings),
+            max_concurrency: settings.max_concurrency,
+            places: settings.max_concurrency.map(Semaphore::new),
+            routes: RwLock::default(),
+            left_out: Mutex::default(),
+            telemetry,
+        }
+    }
+
+    /// Send a request and read its answer to the end. Holds one of the places of `--app-max-concurrency` meanwhile.
+    async fn call(&self, request: Request<Full<Bytes>>) -> Result<Answer, Reason> {
+        let _place = match &self.places {
+            // Nobody closes the semaphore.
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| failed(&error))?;
+        read(answer).await
+    }
+
+    async fn get(&self, path: &'static str) -> Result<Answer, Reason> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = self.uri(PathAndQuery::from_static(path))?;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(app_id) = HeaderValue::from_str(&self.app_id) {
+            headers.insert(APP_ID, app_id);
+        }
+        if let Some(token) = &self.token {
+            headers.insert(headers::TOKEN, token.clone());
+        }
+        self.call(request).await
+    }
+
+    fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, Reason> {
+        let mut request = Request::new(Full::new(delivery.body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.route(&delivery.path)?;
+        let mut headers = headers::of(delivery, self.token.as_ref(), |name| self.leave_out(name));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(delivery.body.len()));
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The URI of a route; made once for each.
+    fn route(&self, route: &Arc<str>) -> Result<Uri, Reason> {
+        let known = self
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(route)
+            .cloned();
+        if let Some(uri) = known {
+            return Ok(uri);
+        }
+        let cleaned = path::clean(route).parse().map_err(|error| {
+            Reason::Unanswered(format!("route {route} cannot be requested: {error}"))
+        })?;
+        let uri = self.uri(cleaned)?;
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        if routes.len() < REMEMBERED {
+            routes.insert(route.clone(), uri.clone());
+        }
+        Ok(uri)
+    }
+
+    fn uri(&self, path: PathAndQuery) -> Result<Uri, Reason> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority.clone_from(&self.authority);
+        parts.path_and_query = Some(path);
+        let uri = if self.authority.is_some() {
+            Uri::from_parts(parts).ok()
+        } else {
+            None
+        };
+        uri.ok_or_else(|| {
+            Reason::Unreachable(format!(
+                "no app can listen on {}:{}",
+                self.address, self.port
+            ))
+        })
+    }
+
+    /// Say once for each name that it is no header (design.md D24).
+    fn leave_out(&self, name: &str) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if left_out.len() < REMEMBERED && !left_out.contains(name) {
+            left_out.insert(name.to_owned());
+            self.telemetry.metadata_left_out(name);
+        }
+    }
+
+    async fn accepts_connections(&self) -> bool {
+        let Ok(port) = u16::try_from(self.port) else {
+            return false;
+        };
+        let host = self.address.trim_start_matches('[').trim_end_matches(']');
+        let attempt = tokio::time::timeout(PROBE, TcpStream::connect((host, port)));
+        matches!(attempt.await, Ok(Ok(_)))
     }
 }
 
 #[async_trait]
 impl Channel for HttpChannel {
-    async fn listening(&self, _stop: &Stop) -> bool {
+    async fn listening(&self, stop: &Stop) -> bool {
+        self.telemetry.waiting_for_app("http", self.port);
+        let mut attempts = 0;
+        loop {
+            match stop.or(self.accepts_connections()).await {
+                None => return false,
+                Some(true) => break,
+                Some(false) => attempts += 1,
+            }
+            if attempts % ATTEMPTS_PER_LINE == 0 {
+                self.telemetry.still_waiting_for_app(self.port);
+            }
+            if !stop.sleep(PAUSE).await {
+                return false;
+            }
+        }
+        self.telemetry.app_discovered(self.port);
+        if let Some(limit) = self.max_concurrency {
+            self.telemetry.app_concurrency_limited(limit);
+        }
         true
     }
 
-    async fn load_configuration(&self) {}
+    async fn load_configuration(&self) {
+        if self.get("/dapr/config").await.is_ok() {
+            self.telemetry.app_configuration_loaded();
+        }
+    }
 
     async fn subscriptions(&self) -> Result<Vec<SubscriptionSpec>, DiscoveryError> {
-        Ok(Vec::new())
+        let answer = self
+            .get("/dapr/subscribe")
+            .await
+            .map_err(|reason| DiscoveryError::Unreachable(reason.to_string()))?;
+        match answer.code {
+            200 if answer.is_cut => Err(DiscoveryError::Malformed(format!(
+                "the answer is longer than {LONGEST_ANSWER} bytes"
+            ))),
+            200 => {
+                let found = discovery::read(&answer.body)?;
+                for topic in &found.routeless {
+                    self.telemetry.subscription_without_route(topic);
+                }
+                if found.subscriptions.is_empty() {
+                    self.telemetry.app_subscribes_to_nothing();
+                }
+                Ok(found.subscriptions)
+            }
+            404 => {
+                self.telemetry.app_subscribes_to_nothing();
+                Ok(Vec::new())
+            }
+            code => Err(DiscoveryError::Status(code)),
+        }
     }
 
-    async fn deliver(&self, _delivery: &Delivery) -> Verdict {
-        Verdict::Success
+    async fn deliver(&self, delivery: &Delivery) -> Verdict {
+        let request = match self.request(delivery) {
+            Ok(request) => request,
+            Err(reason) => return Verdict::Retry(reason),
+        };
+        match self.call(request).await {
+            Ok(answer) if answer.is_cut && might_say_something(&answer) => Verdict::Retry(
+                Reason::Unanswered(format!("the answer is longer than {LONGEST_ANSWER} bytes")),
+            ),
+            Ok(answer) => verdict::of_answer(answer.code, &answer.body),
+            Err(reason) => Verdict::Retry(reason),
+        }
     }
 }
+
+/// Could a status stand in the part of the body that was not read?
+fn might_say_something(answer: &Answer) -> bool {
+    (200..300).contains(&answer.code) && answer.body.trim_ascii_start().starts_with(b"{")
+}
+
+fn client(max_header: usize) -> Client<HttpConnector, Full<Bytes>> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    let buffer = max_header.saturating_add(HEAD_SLACK).max(LEAST_BUFFER);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MAX_IDLE)
+        .http1_max_buf_size(buffer)
+        .build(connector)
+}
+
+fn token(settings: &AppSettings) -> Option<HeaderValue> {
+    let token = settings
+        .token
+        .as_deref()
+        .filter(|token| !token.is_empty())?;
+    let mut value = HeaderValue::from_str(token).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// An address as it stands in a URI: with colons in it, it needs brackets.
+fn bracketed(address: &str) -> String {
+    if address.contains(':') && !address.starts_with('[') {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    }
+}
+
+async fn read(answer: Response<Incoming>) -> Result<Answer, Reason> {
+    let code = answer.status().as_u16();
+    let mut rest = answer.into_body();
+    let mut first = Bytes::new();
+    let mut body = BytesMut::new();
+    while let Some(frame) = rest.frame().await {
+        let frame = frame.map_err(|error| Reason::Unanswered(chain(&error)))?;
+        let Ok(part) = frame.into_data() else {
+            continue;
+        };
+        if first.is_empty() && body.is_empty() {
+            // Most answers come in one piece, which is then not copied.
+            first = part;
+            continue;
+        }
+        if body.is_empty() {
+            body.extend_from_slice(&first);
+        }
+        body.extend_from_slice(&part);
+        if body.len() > LONGEST_ANSWER {
+            return Ok(Answer {
+                code,
+                body: body.freeze(),
+                is_cut: true,
+            });
+        }
+    }
+    let body = if body.is_empty() {
+        first
+    } else {
+        body.freeze()
+    };
+    Ok(Answer {
+        code,
+        body,
+        is_cut: false,
+    })
+}
+
+fn failed(error: &ClientError) -> Reason {
+    if error.is_connect() {
+        Reason::Unreachable(chain(error))
+    } else {
+        Reason::Unanswered(chain(error))
+    }
+}
+
+/// An error with all its sources.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,295 @@
-//! Events of delivery.
+//! Events of delivery: the app, its subscriptions, and each event on its way to it (spec delivery.md B21 for the scopes).
+
+use std::fmt::Display;
+
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::Level;
+
+const RUNTIME: &str = "dapr.runtime";
+const SUBSCRIPTION: &str = "dapr.runtime.processor.subscription";
+const HTTP: &str = "dapr.runtime.processor.pubsub.subscription.http";
+
+/// The app.
+impl Telemetry {
+    /// The wait for the app's port begins.
+    pub fn waiting_for_app(&self, protocol: &str, port: i32) {
+        self.0.log.write(Level::Info, RUNTIME, format_args!("application protocol: {protocol}. waiting on port {port}.  This will block until the app is listening on that port."), &[]);
+    }
+
+    /// The app still does not listen.
+    pub fn still_waiting_for_app(&self, port: i32) {
+        self.0.log.write(
+            Level::Info,
+            RUNTIME,
+            format_args!("waiting for application to listen on port {port}"),
+            &[],
+        );
+    }
+
+    /// The app listens.
+    pub fn app_discovered(&self, port: i32) {
+        self.0.log.write(
+            Level::Info,
+            RUNTIME,
+            format_args!("application discovered on port {port}"),
+            &[],
+        );
+    }
+
+    /// `--app-max-concurrency` applies.
+    pub fn app_concurrency_limited(&self, limit: usize) {
+        self.0.log.write(
+            Level::Info,
+            RUNTIME,
+            format_args!("app max concurrency set to {limit}"),
+            &[],
+        );
+    }
+
+    /// The app has answered to `/dapr/config`, whatever.
+    pub fn app_configuration_loaded(&self) {
+        self.0.log.write(
+            Level::Info,
+            RUNTIME,
+            format_args!("Application configuration loaded"),
+            &[],
+        );
+    }
+
+    /// Metadata of an event cannot be a header of its delivery (design.md D24).
+    pub fn metadata_left_out(&self, name: &str) {
+        self.0.log.write(Level::Warn, HTTP, format_args!("metadata {name:?} of an event cannot be an HTTP header; such events are delivered without it"), &[]);
+    }
+}
+
+/// What is subscribed.
+impl Telemetry {
+    /// The app is not asked.
+    pub fn discovery_skipped(&self) {
+        self.0.log.write(Level::Warn, RUNTIME, format_args!("Skipping programmatic subscription loading (see 'disable-init-endpoints' flag/annotation)"), &[]);
+    }
+
+    /// The app's answer is of no use; it will be asked again.
+    pub fn discovery_failed(&self, error: &dyn Display) {
+        self.0
+            .log
+            .write(Level::Error, RUNTIME, format_args!("{error}"), &[]);
+    }
+
+    /// What the app subscribes to is not known; it will be asked again.
+    pub fn subscribing_failed(&self, error: &dyn Display) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("failed to subscribe to topics: {error}"),
+            &[],
+        );
+    }
+
+    /// The app subscribes to nothing by itself.
+    pub fn app_subscribes_to_nothing(&self) {
+        self.0.log.write(
+            Level::Debug,
+            RUNTIME,
+            format_args!("user app did not subscribe to any topic"),
+            &[],
+        );
+    }
+
+    /// The app subscribes to these topics of a component.
+    pub fn app_subscribed(&self, pubsub: &str, topics: &[&str]) {
+        self.0.log.write(
+            Level::Info,
+            RUNTIME,
+            format_args!(
+                "app is subscribed to the following topics: [[{}]] through pubsub={pubsub}",
+                topics.join(" ")
+            ),
+            &[],
+        );
+    }
+
+    /// An entry of the app's list says no route.
+    pub fn subscription_without_route(&self, topic: &str) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("topic {topic} has an empty routes. removing from subscriptions list"),
+            &[],
+        );
+    }
+
+    /// A subscription names no topic.
+    pub fn subscription_without_topic(&self, pubsub: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SUBSCRIPTION,
+            format_args!("a subscription for pubsub {pubsub} names no topic and is not started"),
+            &[("pubsub", &pubsub)],
+        );
+    }
+
+    /// A subscription did not start at first.
+    pub fn subscription_failed(&self, pubsub: &str, topic: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Error,
+            SUBSCRIPTION,
+            format_args!(
+                "Failed to start subscription for pubsub {pubsub}, topic {topic}: {error}"
+            ),
+            &[("pubsub", &pubsub), ("topic", &topic)],
+        );
+    }
+
+    /// A subscription did not start again.
+    pub fn subscription_failed_again(&self, pubsub: &str, topic: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Error,
+            SUBSCRIPTION,
+            format_args!(
+                "Retry failed for subscription pubsub {pubsub}, topic {topic}: {error}. Will retry."
+            ),
+            &[("pubsub", &pubsub), ("topic", &topic)],
+        );
+    }
+
+    /// A subscription started, not at the first attempt.
+    pub fn subscription_started_late(&self, pubsub: &str, topic: &str) {
+        self.0.log.write(
+            Level::Info,
+            SUBSCRIPTION,
+            format_args!(
+                "Successfully started subscription after retry for pubsub {pubsub}, topic {topic}"
+            ),
+            &[("pubsub", &pubsub), ("topic", &topic)],
+        );
+    }
+
+    /// A subscription wants bulk delivery, which is not there.
+    pub fn bulk_not_supported(&self, pubsub: &str, topic: &str) {
+        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("bulk delivery is not there yet: events of pubsub {pubsub}, topic {topic} are delivered one by one"), &[("pubsub", &pubsub), ("topic", &topic)]);
+    }
+
+    /// Subscriptions have a dead-letter topic and no retry policy (design.md D25).
+    pub fn first_failure_dead_letters(&self, topics: &[&str]) {
+        self.0.log.write(Level::Info, SUBSCRIPTION, format_args!("the first failure moves an event to the dead-letter topic for topics [{}], as there is no retry policy; to retry before, write a Resiliency with spec.policies.retries and name the policy in spec.targets.components.<pubsub>.inbound.retry", topics.join(" ")), &[]);
+    }
+}
+
+/// An event on its way.
+impl Telemetry {
+    /// `rawPayload` of a subscription is no boolean.
+    pub fn raw_flag_invalid(&self, error: &dyn Display) {
+        self.0.log.write(
+            Level::Error,
+            SUBSCRIPTION,
+            format_args!("error deserializing pubsub metadata: {error}"),
+            &[],
+        );
+    }
+
+    /// A payload is no event.
+    pub fn event_undecodable(&self, pubsub: &str, topic: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Error,
+            SUBSCRIPTION,
+            format_args!(
+                "error deserializing cloud event in pubsub {pubsub} and topic {topic}: {error}"
+            ),
+            &[],
+        );
+    }
+
+    /// An event is too old.
+    pub fn event_expired(&self, pubsub: &str, topic: &str, id: &str, expiration: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SUBSCRIPTION,
+            format_args!("dropping expired pub/sub event {id} as of {expiration}"),
+            &[("pubsub", &pubsub), ("topic", &topic)],
+        );
+    }
+
+    /// No rule takes an event.
+    pub fn event_without_route(&self, pubsub: &str, topic: &str, id: &str) {
+        self.0.log.write(
+            Level::Debug,
+            SUBSCRIPTION,
+            format_args!(
+                "no matching route for event {id} in pubsub {pubsub} and topic {topic}; skipping"
+            ),
+            &[],
+        );
+    }
+
+    /// A rule has no answer for an event.
+    pub fn routing_failed(&self, pubsub: &str, topic: &str, id: &str, error: &dyn Display) {
+        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error finding matching route for event {id} in pubsub {pubsub} and topic {topic}: {error}"), &[]);
+    }
+
+    /// The app answered `DROP`.
+    pub fn event_dropped(&self, topic: &str, id: &str) {
+        self.0.log.write(
+            Level::Warn,
+            HTTP,
+            format_args!("DROP status returned from app while processing pub/sub event {id}"),
+            &[("topic", &topic)],
+        );
+    }
+
+    /// The app answered 404.
+    pub fn event_refused(&self, topic: &str, id: &str, answer: &dyn Display) {
+        self.0.log.write(Level::Error, HTTP, format_args!("non-retriable error returned from app while processing pub/sub event {id}: {answer}"), &[("topic", &topic)]);
+    }
+
+    /// The app answered `RETRY`.
+    pub fn retry_wanted(&self, topic: &str, id: &str) {
+        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: <nil>"), &[("id", &id)]);
+    }
+
+    /// The app answered a status that does not exist.
+    pub fn status_unknown(&self, topic: &str, id: &str, status: &str) {
+        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: unknown status returned from app while processing pub/sub event {id}, status: {status}, err: retriable error occurred"), &[]);
+    }
+
+    /// The app answered an HTTP status that is no success.
+    pub fn delivery_refused(&self, topic: &str, id: &str, answer: &dyn Display) {
+        self.0.log.write(Level::Warn, HTTP, format_args!("retriable error returned from app while processing pub/sub event {id}, topic: {topic}, body: {answer}"), &[]);
+    }
+
+    /// The app did not answer.
+    pub fn delivery_unanswered(&self, topic: &str, id: &str, error: &str) {
+        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: error returned from app channel while sending pub/sub event to app: retriable error occurred: {error}"), &[("id", &id)]);
+    }
+
+    /// An event is acknowledged without having been delivered, and there is no dead-letter topic for it (design.md D4).
+    pub fn event_given_up(&self, pubsub: &str, topic: &str, reason: &str) {
+        self.0.log.write(
+            Level::Info,
+            SUBSCRIPTION,
+            format_args!("event acknowledged without delivery: {reason}"),
+            &[("pubsub", &pubsub), ("topic", &topic)],
+        );
+    }
+
+    /// An event stands in the dead-letter topic.
+    pub fn event_dead_lettered(
+        &self,
+        pubsub: &str,
+        topic: &str,
+        dead_letter_topic: &str,
+        reason: &str,
+    ) {
+        self.0.log.write(
+            Level::Debug,
+            SUBSCRIPTION,
+            format_args!("event moved to dead letter topic {dead_letter_topic}: {reason}"),
+            &[("pubsub", &pubsub), ("topic", &topic)],
+        );
+    }
+
+    /// The dead letter could not be written; the event comes again.
+    pub fn dead_letter_failed(&self, topic: &str, dead_letter_topic: &str, error: &dyn Display) {
+        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error sending message to dead letter, origin topic: {topic} dead letter topic {dead_letter_topic} err: {error}"), &[]);
+    }
+}

@@ -1,0 +1,223 @@
+//! From a message's metadata to the headers of a request (spec delivery.md B10).
+
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+
+use crate::app::Delivery;
+
+/// The content type of every single delivery, whatever its body is.
+const CLOUD_EVENT: HeaderValue = HeaderValue::from_static("application/cloudevents+json");
+
+/// The header that carries the token of the app.
+pub(super) const TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
+
+/// Metadata that is no header of ours to set: it belongs to the connection, or to the body.
+const NEVER: [&str; 14] = [
+    "content-type",
+    "content-length",
+    "destination-app-id",
+    "host",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "te",
+    "trailer",
+    "proxy-authorization",
+    "proxy-authenticate",
+];
+
+/// Names of gRPC and HTTP/2 that would mean something else to the app.
+const RENAMED: [&str; 4] = [":method", ":scheme", ":path", ":authority"];
+
+/// The headers of a delivery. Metadata that cannot be a header is handed to `leave_out` (design.md D24).
+pub(super) fn of(
+    delivery: &Delivery,
+    token: Option<&HeaderValue>,
+    mut leave_out: impl FnMut(&str),
+) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(delivery.metadata.len() + 4);
+    headers.insert(CONTENT_TYPE, CLOUD_EVENT);
+    let of_connection = value_of(delivery, "connection").unwrap_or("");
+    let has_trace = value_of(delivery, "traceparent").is_some();
+    for (key, value) in &delivery.metadata {
+        let is = |name: &str| key.eq_ignore_ascii_case(name);
+        let named = || !key.is_empty() && of_connection.split(',').any(|name| is(name.trim()));
+        if NEVER.into_iter().any(is)
+            || ends_with(key, "-bin")
+            || named()
+            || (is("tracestate") && !has_trace)
+        {
+            continue;
+        }
+        match (name_of(key), HeaderValue::from_bytes(value.as_bytes())) {
+            (Some(name), Ok(value)) => drop(headers.insert(name, value)),
+            _ => leave_out(key),
+        }
+    }
+    if let Some(trace) = &delivery.traceparent
+        && let Ok(trace) = HeaderValue::from_str(trace)
+    {
+        headers.insert("traceparent", trace);
+    }
+    if let Some(token) = token {
+        headers.insert(TOKEN, token.clone());
+    }
+    headers
+}
+
+fn name_of(key: &str) -> Option<HeaderName> {
+    if starts_with(key, "grpc-") {
+        return HeaderName::from_bytes(format!("dapr-{key}").as_bytes()).ok();
+    }
+    if RENAMED
+        .into_iter()
+        .any(|name| key.eq_ignore_ascii_case(name))
+    {
+        return HeaderName::from_bytes(format!("dapr-{}", &key[1..]).as_bytes()).ok();
+    }
+    HeaderName::from_bytes(key.as_bytes()).ok()
+}
+
+fn value_of<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a str> {
+    delivery
+        .metadata
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+}
+
+fn starts_with(key: &str, prefix: &str) -> bool {
+    key.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+fn ends_with(key: &str, suffix: &str) -> bool {
+    let start = key.len().saturating_sub(suffix.len());
+    key.get(start..)
+        .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Metadata in, headers out (but the content type), `!name` for what is left out.
+    fn check(metadata: &[(&str, &str)], traceparent: Option<&str>, expected: &[&str]) {
+        let delivery = Delivery {
+            metadata: metadata
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            traceparent: traceparent.map(str::to_owned),
+            ..Delivery::default()
+        };
+        let mut got = Vec::new();
+        let headers = of(&delivery, None, |name| got.push(format!("!{name}")));
+        assert_eq!(headers["content-type"], "application/cloudevents+json");
+        for (name, value) in headers.iter().filter(|(name, _)| **name != CONTENT_TYPE) {
+            got.push(format!(
+                "{name}: {}",
+                String::from_utf8_lossy(value.as_bytes())
+            ));
+        }
+        got.sort();
+        assert_eq!(got, expected, "{metadata:?}");
+    }
+
+    #[test]
+    fn metadata_becomes_headers() {
+        check(
+            &[("pubsubName", "p"), ("Mixed-Case", "C"), ("empty", "")],
+            None,
+            &["empty: ", "mixed-case: C", "pubsubname: p"],
+        );
+        check(
+            &[("a", "å"), ("cloudevent.id", "i"), ("ttlInSeconds", "5")],
+            None,
+            &["a: å", "cloudevent.id: i", "ttlinseconds: 5"],
+        );
+        check(
+            &[("baggage", "a=1"), ("dapr-api-token", "t")],
+            None,
+            &["baggage: a=1", "dapr-api-token: t"],
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_is_not_taken() {
+        for name in NEVER {
+            check(&[(name, "x")], None, &[]);
+            check(&[(&name.to_uppercase(), "x")], None, &[]);
+        }
+        check(&[("x-bin", "y"), ("X-BIN", "y"), ("-bin", "z")], None, &[]);
+        check(
+            &[("Connection", "a, B"), ("A", "1"), ("b", "2"), ("c", "3")],
+            None,
+            &["c: 3"],
+        );
+    }
+
+    #[test]
+    fn names_of_grpc_are_renamed() {
+        check(
+            &[
+                ("grpc-timeout", "1S"),
+                (":path", "/x"),
+                (":authority", "y"),
+                ("GRPC-x", "z"),
+            ],
+            None,
+            &[
+                "dapr-authority: y",
+                "dapr-grpc-timeout: 1S",
+                "dapr-grpc-x: z",
+                "dapr-path: /x",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_a_header_is_left_out() {
+        check(
+            &[
+                ("a b", "c"),
+                ("", "c"),
+                ("n", "b\nc"),
+                ("z", "b\0"),
+                ("ä", "c"),
+                (":x", "c"),
+                ("ok", "1"),
+            ],
+            None,
+            &["!", "!:x", "!a b", "!n", "!z", "!ä", "ok: 1"],
+        );
+    }
+
+    #[test]
+    fn the_trace_of_the_event_comes_before_that_of_the_metadata() {
+        check(&[("traceparent", "m")], Some("e"), &["traceparent: e"]);
+        check(
+            &[("traceparent", "m"), ("tracestate", "a=b")],
+            None,
+            &["traceparent: m", "tracestate: a=b"],
+        );
+        check(&[("tracestate", "a=b")], Some("e"), &["traceparent: e"]);
+        check(&[], Some("not\na header"), &[]);
+    }
+
+    #[test]
+    fn the_token_of_the_app_wins() {
+        let delivery = Delivery {
+            metadata: [("dapr-api-token".to_owned(), "t".to_owned())].into(),
+            ..Delivery::default()
+        };
+        let token = HeaderValue::from_static("secret");
+        assert_eq!(
+            of(&delivery, Some(&token), |_| ())["dapr-api-token"],
+            "secret"
+        );
+    }
+}

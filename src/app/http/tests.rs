@@ -1,0 +1,261 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::config::AppProtocol;
+use crate::shutdown::Tasks;
+use crate::telemetry::log::{Level, Log};
+use crate::telemetry::metrics::Metrics;
+
+fn settings(port: u16) -> AppSettings {
+    AppSettings {
+        port: port.into(),
+        address: "127.0.0.1".to_owned(),
+        protocol: AppProtocol::Http,
+        max_concurrency: None,
+        health: None,
+        token: Some("secret".to_owned()),
+        max_header: 4096,
+    }
+}
+
+fn channel(settings: &AppSettings) -> HttpChannel {
+    let telemetry = Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default());
+    HttpChannel::new(settings, "shop", telemetry)
+}
+
+/// An app that serves these routes.
+async fn app(routes: axum::Router) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    Tasks::new().spawn("app", async move {
+        axum::serve(listener, routes).await.unwrap()
+    });
+    port
+}
+
+/// An app that answers each connection with these bytes and closes it.
+async fn answers(bytes: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    Tasks::new().spawn("app", async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 2048];
+            let _ = connection.read(&mut request).await;
+            let _ = connection.write_all(bytes).await;
+        }
+    });
+    port
+}
+
+fn delivery(path: &str) -> Delivery {
+    Delivery {
+        path: path.into(),
+        body: Bytes::from_static(br#"{"id":"1"}"#),
+        metadata: [
+            ("pubsubName".to_owned(), "p".to_owned()),
+            ("a b".to_owned(), "x".to_owned()),
+        ]
+        .into(),
+        traceparent: None,
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_posted_as_it_is() {
+    let echo = axum::routing::post(async |request: axum::extract::Request| {
+        let uri = request.uri().to_string();
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, 1000).await.unwrap();
+        let header = |name: &str| {
+            parts
+                .headers
+                .get(name)
+                .map_or("-", |value| value.to_str().unwrap())
+                .to_owned()
+        };
+        let seen = format!(
+            "{uri} {} {} {} {} {}",
+            header("content-type"),
+            header("content-length"),
+            header("pubsubname"),
+            header("dapr-api-token"),
+            String::from_utf8_lossy(&body)
+        );
+        (http::StatusCode::INTERNAL_SERVER_ERROR, seen)
+    });
+    let channel = channel(&settings(app(axum::Router::new().fallback(echo)).await));
+    for _ in 0..2 {
+        let verdict = channel.deliver(&delivery("orders//new/?a=1")).await;
+        let Verdict::Retry(Reason::Code { code: 500, body }) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(
+            body,
+            r#"/orders/new?a=1 application/cloudevents+json 10 p secret {"id":"1"}"#
+        );
+    }
+}
+
+/// The verdict on an app that answers with these bytes.
+async fn check(answer: &'static [u8], expected: &str) {
+    let channel = channel(&settings(answers(answer).await));
+    let got = match channel.deliver(&delivery("/x")).await {
+        Verdict::Success => "success".to_owned(),
+        Verdict::Drop(reason) => format!("drop: {reason}"),
+        Verdict::Retry(Reason::Unanswered(_)) => "unanswered".to_owned(),
+        Verdict::Retry(reason) => format!("retry: {reason}"),
+    };
+    assert_eq!(got, expected, "{}", String::from_utf8_lossy(answer));
+}
+
+#[tokio::test]
+async fn odd_answers_have_a_verdict() {
+    check(b"HTTP/1.1 204 No Content\r\n\r\n", "success").await;
+    check(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"status\":\"DROP\"}",
+        "drop: status DROP",
+    )
+    .await;
+    check(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{\"status\r\n9\r\n\":\"DROP\"}\r\n0\r\n\r\n", "drop: status DROP").await;
+    check(
+        b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"DROP\"}",
+        "drop: status DROP",
+    )
+    .await;
+    check(
+        b"HTTP/1.1 302 Found\r\nlocation: /y\r\ncontent-length: 0\r\n\r\n",
+        "retry: . status code returned: 302",
+    )
+    .await;
+    check(
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno",
+        "drop: no. status code returned: 404",
+    )
+    .await;
+    check(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"status\"",
+        "unanswered",
+    )
+    .await;
+    check(b"", "unanswered").await;
+    check(b"nonsense\r\n\r\n", "unanswered").await;
+    let large: &'static str = Box::leak(
+        format!(
+            "HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n",
+            "x".repeat(9000)
+        )
+        .into_boxed_str(),
+    );
+    check(large.as_bytes(), "unanswered").await;
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_there_is_unreachable() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    for port in [i32::from(closed), -1, 0, 70_000] {
+        let settings = AppSettings {
+            port,
+            ..settings(closed)
+        };
+        let channel = channel(&settings);
+        let verdict = channel.deliver(&delivery("/x")).await;
+        assert!(
+            matches!(verdict, Verdict::Retry(Reason::Unreachable(_))),
+            "{port}: {verdict:?}"
+        );
+        assert!(matches!(
+            channel.subscriptions().await,
+            Err(DiscoveryError::Unreachable(_))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn listening_waits_for_the_port_or_the_stop() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let open = channel(&settings(listener.local_addr().unwrap().port()));
+    assert!(open.listening(&Stop::new()).await);
+    drop(listener);
+    let stop = Stop::new();
+    let (heard, ()) = tokio::join!(open.listening(&stop), async { stop.order() });
+    assert!(!heard);
+}
+
+#[tokio::test]
+async fn the_app_is_asked_with_its_id_and_token() {
+    let subscribe = axum::routing::get(async |headers: http::HeaderMap| {
+        assert_eq!(headers["dapr-app-id"], "shop");
+        assert_eq!(headers["dapr-api-token"], "secret");
+        assert_eq!(headers["content-type"], "application/json");
+        r#"[{"pubsubname":"p","topic":"t","route":"/x"},{"topic":"routeless"}]"#
+    });
+    let channel_of = async |routes| channel(&settings(app(routes).await));
+    let asked = channel_of(axum::Router::new().route("/dapr/subscribe", subscribe))
+        .await
+        .subscriptions()
+        .await
+        .unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(
+        channel_of(axum::Router::new())
+            .await
+            .subscriptions()
+            .await
+            .unwrap(),
+        []
+    );
+    for code in [201, 204, 302, 401, 500] {
+        let answer =
+            axum::routing::get(async move || (http::StatusCode::from_u16(code).unwrap(), "[]"));
+        let error = channel_of(axum::Router::new().fallback(answer))
+            .await
+            .subscriptions()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("app returned http status code {code} from subscription endpoint")
+        );
+    }
+    let answer = axum::routing::get("{}");
+    let error = channel_of(axum::Router::new().fallback(answer))
+        .await
+        .subscriptions()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, DiscoveryError::Malformed(_)), "{error}");
+}
+
+#[tokio::test]
+async fn no_more_calls_at_once_than_allowed() {
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let slow = axum::routing::post(async || {
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        NOW.fetch_sub(1, Ordering::SeqCst);
+    });
+    let port = app(axum::Router::new().fallback(slow)).await;
+    let settings = AppSettings {
+        max_concurrency: Some(2),
+        ..settings(port)
+    };
+    let channel = channel(&settings);
+    let delivery = delivery("/x");
+    let all = futures_util::future::join_all((0..10).map(|_| channel.deliver(&delivery))).await;
+    assert!(
+        all.iter().all(|verdict| *verdict == Verdict::Success),
+        "{all:?}"
+    );
+    assert_eq!(MOST.load(Ordering::SeqCst), 2);
+}

@@ -1,0 +1,289 @@
+//! One subscription at work: a message of the broker goes to the app, and the app's verdict settles it (spec delivery.md B7).
+//!
+//! Three ends are possible. What succeeded is acknowledged. What is not to be delivered (dropped, expired, without route) goes to the
+//! dead-letter topic if there is one, and is acknowledged. What failed goes there too, or else comes again later: planning that is the
+//! broker's business (design.md D1).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::Utc;
+use tokio::sync::Notify;
+
+use crate::app::{Channel, Delivery, Reason, Verdict};
+use crate::broker::Sink;
+use crate::delivery::dead_letter::{Cause, Letter};
+use crate::delivery::subscriptions::Subscription;
+use crate::envelope::{self, Event, EventError};
+use crate::expr::{EvaluationError, Subject};
+use crate::message::{Incoming, Settlement};
+use crate::pubsub::Pubsub;
+use crate::shutdown::Stop;
+use crate::telemetry::Telemetry;
+use crate::telemetry::trace::Tracing;
+
+/// Key under which the app learns the component.
+const PUBSUB_NAME: &str = "pubsubName";
+
+/// The sink of one subscription.
+pub(super) struct Consumer {
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) pubsub: Arc<Pubsub>,
+    pub(super) channel: Arc<dyn Channel>,
+    pub(super) tracing: Tracing,
+    /// Told when the app cannot be reached.
+    pub(super) app_is_gone: Arc<Notify>,
+    pub(super) stop: Stop,
+    pub(super) telemetry: Telemetry,
+}
+
+/// How it ended for an event.
+enum Ending {
+    /// The app has it.
+    Done,
+    /// It is not to be delivered.
+    Over(Cause),
+    /// It could not be delivered.
+    Failed(Cause),
+}
+
+/// What is known of an event before the app is asked.
+struct Prepared {
+    path: Arc<str>,
+    body: Bytes,
+    traceparent: Option<String>,
+}
+
+/// Why the rules have no answer.
+#[derive(Debug, thiserror::Error)]
+enum RoutingError {
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error(transparent)]
+    Rule(#[from] EvaluationError),
+}
+
+#[async_trait]
+impl Sink for Consumer {
+    async fn accept(&self, mut message: Incoming) -> Settlement {
+        if self.stop.is_ordered() {
+            return Settlement::Retry;
+        }
+        let name = self.pubsub.name.clone();
+        message.metadata.insert(PUBSUB_NAME.to_owned(), name);
+        let ending = match self.prepare(&message) {
+            Err(ending) => ending,
+            Ok(prepared) => self.deliver(prepared, &mut message).await,
+        };
+        match ending {
+            Ending::Done => Settlement::Ack,
+            Ending::Over(cause) => self.end(message, &cause).await,
+            Ending::Failed(cause) => self.fail(message, &cause).await,
+        }
+    }
+}
+
+impl Consumer {
+    /// Everything up to the call of the app (B7, steps 2 to 5).
+    fn prepare(&self, message: &Incoming) -> Result<Prepared, Ending> {
+        let is_raw = match &self.subscription.is_raw {
+            Ok(is_raw) => *is_raw,
+            Err(error) => {
+                self.telemetry.raw_flag_invalid(error);
+                return Err(Ending::Failed(Cause::new("raw-flag", error.as_str())));
+            }
+        };
+        let (event, body) = self.read(message, is_raw)?;
+        if event.is_expired(Utc::now()) {
+            return Err(self.expired(&event));
+        }
+        let path = self.path(&event)?;
+        let traceparent = self.tracing.at_delivery(trace_of(&event).as_deref());
+        Ok(Prepared {
+            path,
+            body,
+            traceparent,
+        })
+    }
+
+    /// The event as rules and trace see it, and the body to deliver.
+    fn read(&self, message: &Incoming, is_raw: bool) -> Result<(Event, Bytes), Ending> {
+        let Incoming { data, metadata, .. } = message;
+        if is_raw {
+            let topic = &self.subscription.spec.topic;
+            let wrapper = envelope::raw_event(data, &self.pubsub.name, topic, metadata);
+            let event = Event::parse(&wrapper).map_err(|error| self.undecodable(&error))?;
+            return Ok((event, wrapper));
+        }
+        let event = match metadata.get("content-type") {
+            Some(kind) if is_binary(kind) => Event::binary(data, kind, metadata),
+            _ => {
+                let mut event = Event::parse(data).map_err(|error| self.undecodable(&error))?;
+                event.fill_trace(metadata);
+                event
+            }
+        };
+        Ok((event, data.clone()))
+    }
+
+    fn path(&self, event: &Event) -> Result<Arc<str>, Ending> {
+        let spec = &self.subscription.spec;
+        let subject = || Ok(Subject::new(&event.to_json_value()?));
+        match self.subscription.rules.path::<RoutingError>(subject) {
+            Ok(Some(path)) => Ok(path.clone()),
+            Ok(None) => {
+                self.telemetry
+                    .event_without_route(&spec.pubsub, &spec.topic, &event.id());
+                Err(Ending::Over(Cause::new(
+                    "no-route",
+                    "no rule matches and there is no default route",
+                )))
+            }
+            Err(error) => {
+                self.telemetry
+                    .routing_failed(&spec.pubsub, &spec.topic, &event.id(), &error);
+                Err(Ending::Failed(Cause::new("rule-error", error.to_string())))
+            }
+        }
+    }
+
+    async fn deliver(&self, prepared: Prepared, message: &mut Incoming) -> Ending {
+        let delivery = Delivery {
+            path: prepared.path,
+            body: prepared.body,
+            metadata: std::mem::take(&mut message.metadata),
+            traceparent: prepared.traceparent,
+        };
+        let verdict = self.channel.deliver(&delivery).await;
+        let ending = match verdict {
+            Verdict::Success => Ending::Done,
+            Verdict::Drop(reason) => self.dropped(&delivery.body, &reason),
+            Verdict::Retry(reason) => self.failed(&delivery.body, &reason),
+        };
+        message.metadata = delivery.metadata;
+        ending
+    }
+
+    fn undecodable(&self, error: &EventError) -> Ending {
+        let spec = &self.subscription.spec;
+        self.telemetry
+            .event_undecodable(&spec.pubsub, &spec.topic, error);
+        Ending::Failed(Cause::new("undecodable", error.to_string()))
+    }
+
+    fn expired(&self, event: &Event) -> Ending {
+        let spec = &self.subscription.spec;
+        let expiration = event.text("expiration").unwrap_or_default();
+        self.telemetry
+            .event_expired(&spec.pubsub, &spec.topic, &event.id(), &expiration);
+        Ending::Over(Cause::new("expired", format!("expired at {expiration}")))
+    }
+
+    fn dropped(&self, body: &Bytes, reason: &Reason) -> Ending {
+        let (topic, id) = (&self.subscription.spec.topic, id_in(body));
+        match reason {
+            Reason::Code { .. } => self.telemetry.event_refused(topic, &id, reason),
+            Reason::Status(_) | Reason::Unreachable(_) | Reason::Unanswered(_) => {
+                self.telemetry.event_dropped(topic, &id);
+            }
+        }
+        Ending::Over(cause_of(reason))
+    }
+
+    fn failed(&self, body: &Bytes, reason: &Reason) -> Ending {
+        let (topic, id) = (&self.subscription.spec.topic, id_in(body));
+        match reason {
+            Reason::Status(status) if status == "RETRY" => self.telemetry.retry_wanted(topic, &id),
+            Reason::Status(status) => self.telemetry.status_unknown(topic, &id, status),
+            Reason::Code { .. } => self.telemetry.delivery_refused(topic, &id, reason),
+            Reason::Unanswered(error) => self.telemetry.delivery_unanswered(topic, &id, error),
+            Reason::Unreachable(error) => {
+                self.app_is_gone.notify_one();
+                self.telemetry.delivery_unanswered(topic, &id, error);
+            }
+        }
+        Ending::Failed(cause_of(reason))
+    }
+
+    /// What is not to be delivered is acknowledged, but not before its letter is written (design.md D3).
+    async fn end(&self, message: Incoming, cause: &Cause) -> Settlement {
+        let spec = &self.subscription.spec;
+        match self.subscription.dead_letter_topic() {
+            None => {
+                self.telemetry
+                    .event_given_up(&spec.pubsub, &spec.topic, cause.reason);
+                Settlement::Ack
+            }
+            Some(topic) => self.dead_letter(message, topic, cause).await,
+        }
+    }
+
+    /// What failed while everything stops did not fail for good: it is handed back (B18).
+    async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
+        match self.subscription.dead_letter_topic() {
+            Some(topic) if !self.stop.is_ordered() => self.dead_letter(message, topic, cause).await,
+            _ => Settlement::Retry,
+        }
+    }
+
+    async fn dead_letter(&self, message: Incoming, topic: &str, cause: &Cause) -> Settlement {
+        let spec = &self.subscription.spec;
+        let letter = Letter {
+            data: message.data,
+            metadata: message.metadata,
+            origin: &spec.topic,
+            attempts: message.attempt,
+            cause,
+        };
+        match letter.send(&self.pubsub, topic).await {
+            Ok(()) => {
+                self.telemetry
+                    .event_dead_lettered(&spec.pubsub, &spec.topic, topic, cause.reason);
+                Settlement::Ack
+            }
+            Err(error) => {
+                self.telemetry
+                    .dead_letter_failed(&spec.topic, topic, &error);
+                Settlement::Retry
+            }
+        }
+    }
+}
+
+fn cause_of(reason: &Reason) -> Cause {
+    let word = match reason {
+        Reason::Status(status) if status == "DROP" => "dropped",
+        Reason::Status(status) if status == "RETRY" => "retry",
+        Reason::Status(_) => "unknown-status",
+        Reason::Code { .. } => "http-status",
+        Reason::Unreachable(_) => "unreachable",
+        Reason::Unanswered(_) => "no-answer",
+    };
+    Cause::new(word, reason.to_string())
+}
+
+/// The trace that the event belongs to (B20).
+fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
+    if event.has("traceparent") {
+        event.text("traceparent")
+    } else {
+        event.text("traceid")
+    }
+}
+
+fn is_binary(kind: &str) -> bool {
+    let base = kind.split_once(';').map_or(kind, |(base, _)| base);
+    base.eq_ignore_ascii_case("application/octet-stream")
+}
+
+/// The id of a delivered body, for the log of what went wrong.
+fn id_in(body: &Bytes) -> String {
+    Event::parse(body)
+        .map(|event| event.id().into_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

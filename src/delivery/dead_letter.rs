@@ -1,0 +1,142 @@
+//! How an event moves on to the dead-letter topic (spec delivery.md B13, design.md D3 and D5).
+//!
+//! The payload stays as it is; the metadata also says why, after how many attempts, from where and for whom. The event may be
+//! acknowledged only after this says `Ok`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{SecondsFormat, Utc};
+
+use crate::message::Metadata;
+use crate::pubsub::{Pubsub, SendError};
+
+/// Own limit of daprd for a dead letter, whatever else goes on.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest detail, in characters. It travels as a header.
+const LONGEST_DETAIL: usize = 500;
+
+/// Why an event has come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// One of a few words, for machines: `expired`, `no-route`, `dropped` and so on.
+    pub(super) reason: &'static str,
+    /// The rest, for people.
+    pub(super) detail: String,
+}
+
+impl Cause {
+    pub(super) fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// An event on its way to the dead-letter topic.
+#[derive(Debug)]
+pub(super) struct Letter<'a> {
+    /// The bytes as the broker had them.
+    pub(super) data: Bytes,
+    /// The metadata as it was delivered, with `pubsubName`.
+    pub(super) metadata: Metadata,
+    /// The topic that it was read from, without prefix.
+    pub(super) origin: &'a str,
+    /// How often it was handed to this sidecar.
+    pub(super) attempts: u32,
+    /// Why.
+    pub(super) cause: &'a Cause,
+}
+
+/// Why a letter was not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LetterError {
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error("not confirmed within {} s", TIMEOUT.as_secs())]
+    Timeout,
+}
+
+impl Letter<'_> {
+    /// Write it to the dead-letter topic. `Ok` once the broker has confirmed it.
+    pub(super) async fn send(self, pubsub: &Pubsub, topic: &str) -> Result<(), LetterError> {
+        let metadata = self.marked(
+            pubsub.app_id(),
+            &Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        );
+        match tokio::time::timeout(TIMEOUT, pubsub.send(topic, self.data, Some(metadata))).await {
+            Ok(sent) => Ok(sent?),
+            Err(_) => Err(LetterError::Timeout),
+        }
+    }
+
+    /// The metadata of the letter. What an earlier dead letter wrote there is replaced.
+    fn marked(&self, subscriber: &str, time: &str) -> Metadata {
+        let mut metadata = self.metadata.clone();
+        for (name, value) in [
+            ("deadletterreason", self.cause.reason.to_owned()),
+            ("deadletterdetail", in_one_line(&self.cause.detail)),
+            ("deadletterattempts", self.attempts.to_string()),
+            ("deadlettertopic", self.origin.to_owned()),
+            ("deadlettertime", time.to_owned()),
+            ("deadlettersubscriber", subscriber.to_owned()),
+        ] {
+            metadata.insert(name.to_owned(), value);
+        }
+        metadata
+    }
+}
+
+/// Text that can be a header.
+fn in_one_line(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars()
+        .take(LONGEST_DETAIL)
+        .map(visible)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_says_why_and_keeps_the_rest() {
+        let cause = Cause::new("http-500", "line one\nline two\0");
+        let letter = Letter {
+            data: Bytes::from_static(b"{}"),
+            metadata: [
+                ("a", "b"),
+                ("pubsubName", "p"),
+                ("deadlettertopic", "older"),
+            ]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into(),
+            origin: "orders",
+            attempts: 3,
+            cause: &cause,
+        };
+        let marked: Vec<_> = letter
+            .marked("app", "2024-05-01T12:00:00Z")
+            .into_iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        assert_eq!(
+            marked,
+            [
+                "a=b",
+                "deadletterattempts=3",
+                "deadletterdetail=line one line two",
+                "deadletterreason=http-500",
+                "deadlettersubscriber=app",
+                "deadlettertime=2024-05-01T12:00:00Z",
+                "deadlettertopic=orders",
+                "pubsubName=p",
+            ]
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! For the tests of delivery: a broker that keeps what it is given, and a real app on a port of this machine.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::extract::Request;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+
+use crate::app::{self, Channel};
+use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
+use crate::config::{AppProtocol, AppSettings};
+use crate::message::{Incoming, Metadata, Outgoing, Settlement};
+use crate::metadata::Properties;
+use crate::pubsub::{Identity, Pubsub};
+use crate::shutdown::{Stop, Tasks};
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::{Level, Log};
+use crate::telemetry::metrics::Metrics;
+
+/// A broker in which everything stays where it was put.
+#[derive(Default)]
+pub(super) struct Shelf {
+    pub(super) refuses: AtomicBool,
+    pub(super) sent: Mutex<Vec<Outgoing>>,
+    sinks: Arc<Mutex<HashMap<String, Arc<dyn Sink>>>>,
+}
+
+impl Shelf {
+    pub(super) fn pubsub(self: &Arc<Self>) -> Arc<Pubsub> {
+        let identity = Identity {
+            name: "pubsub".to_owned(),
+            kind: "pubsub.shelf".to_owned(),
+            version: "v1".to_owned(),
+        };
+        Arc::new(Pubsub::new(
+            identity,
+            self.clone(),
+            &Properties::default(),
+            "shop",
+            "",
+        ))
+    }
+
+    /// Hand a message to the subscriber of a topic, if there is one.
+    pub(super) async fn hand(&self, topic: &str, data: &'static str) -> Option<Settlement> {
+        let sink = self.sinks.lock().unwrap().get(topic).cloned()?;
+        Some(sink.accept(message(topic, data.as_bytes(), &[])).await)
+    }
+
+    pub(super) fn topics(&self) -> Vec<String> {
+        let mut topics: Vec<_> = self.sinks.lock().unwrap().keys().cloned().collect();
+        topics.sort();
+        topics
+    }
+
+    fn check(&self) -> Result<(), BrokerError> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(BrokerError::new(BrokerErrorKind::Unavailable, "away"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Broker for Shelf {
+    fn capabilities(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    async fn connect(&self) -> Result<(), BrokerError> {
+        self.check()
+    }
+
+    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+        self.check()?;
+        self.sent.lock().unwrap().push(message);
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequest,
+        sink: Arc<dyn Sink>,
+        stop: Stop,
+    ) -> Result<BoxFuture<'static, ()>, BrokerError> {
+        self.check()?;
+        self.sinks
+            .lock()
+            .unwrap()
+            .insert(request.topic.clone(), sink);
+        let sinks = self.sinks.clone();
+        Ok(Box::pin(async move {
+            stop.ordered().await;
+            sinks.lock().unwrap().remove(&request.topic);
+        }))
+    }
+
+    async fn close(&self) {}
+}
+
+pub(super) fn message(topic: &str, data: &[u8], metadata: &[(&str, &str)]) -> Incoming {
+    Incoming {
+        topic: topic.into(),
+        data: Bytes::copy_from_slice(data),
+        metadata: metadata
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect::<Metadata>(),
+        attempt: 1,
+    }
+}
+
+pub(super) fn telemetry() -> Telemetry {
+    Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default())
+}
+
+/// What an app was asked: method and path, trace, body.
+pub(super) type Asked = Arc<Mutex<Vec<String>>>;
+
+/// What an app answers now: path -> status and body. A path that is not there is 404.
+pub(super) type Answers = Arc<Mutex<HashMap<&'static str, (u16, String)>>>;
+
+/// A real app.
+pub(super) struct App {
+    pub(super) asked: Asked,
+    pub(super) answers: Answers,
+    pub(super) channel: Arc<dyn Channel>,
+    tasks: Tasks,
+    stop: Stop,
+    port: u16,
+}
+
+impl App {
+    pub(super) async fn start(answers: &[(&'static str, u16, &str)]) -> Self {
+        let answers = answers
+            .iter()
+            .map(|(path, code, body)| (*path, (*code, (*body).to_owned())))
+            .collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let settings = AppSettings {
+            port: port.into(),
+            address: "127.0.0.1".to_owned(),
+            protocol: AppProtocol::Http,
+            max_concurrency: None,
+            health: None,
+            token: None,
+            max_header: 4096,
+        };
+        let mut app = Self {
+            asked: Asked::default(),
+            answers: Arc::new(Mutex::new(answers)),
+            channel: app::channel(&settings, "shop", telemetry()).unwrap(),
+            tasks: Tasks::new(),
+            stop: Stop::new(),
+            port,
+        };
+        app.serve(listener);
+        app
+    }
+
+    pub(super) fn answer(&self, path: &'static str, code: u16, body: &str) {
+        self.answers
+            .lock()
+            .unwrap()
+            .insert(path, (code, body.to_owned()));
+    }
+
+    /// The events that came, without questions for subscriptions.
+    pub(super) fn events(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        asked
+            .iter()
+            .filter(|line| line.starts_with("POST"))
+            .cloned()
+            .collect()
+    }
+
+    /// Be gone: the port is closed, connections too.
+    pub(super) async fn go(&self) {
+        self.stop.order();
+        self.tasks.ended().await;
+    }
+
+    /// Be there again.
+    pub(super) async fn come_back(&mut self) {
+        self.tasks = Tasks::new();
+        self.stop = Stop::new();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(([127, 0, 0, 1], self.port).into()).unwrap();
+        self.serve(socket.listen(64).unwrap());
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let (asked, answers, stop) = (self.asked.clone(), self.answers.clone(), self.stop.clone());
+        let handler = async move |request: Request| {
+            let (parts, body) = request.into_parts();
+            let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            let trace = parts
+                .headers
+                .get("traceparent")
+                .map_or("-", |value| value.to_str().unwrap());
+            let line = format!(
+                "{} {} {trace} {}",
+                parts.method,
+                parts.uri,
+                String::from_utf8_lossy(&body)
+            );
+            asked.lock().unwrap().push(line);
+            let answer = answers.lock().unwrap().get(parts.uri.path()).cloned();
+            let (code, body) = answer.unwrap_or((404, String::new()));
+            (http::StatusCode::from_u16(code).unwrap(), body)
+        };
+        let routes = axum::Router::new().fallback(handler);
+        self.tasks.spawn("app", async move {
+            stop.or(async { axum::serve(listener, routes).await.unwrap() })
+                .await;
+        });
+    }
+}
+
+/// Wait until this holds, at most ten seconds.
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}

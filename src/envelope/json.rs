@@ -1,0 +1,366 @@
+//! JSON as text: written as Go writes it, checked without building it, taken apart one level deep.
+//!
+//! Nothing here recurses, and nothing looks at numbers: whatever is JSON by its grammar passes with its digits (design.md D6).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Write a string with its quotes, escaped as Go does (spec delivery.md A5). Invalid UTF-8 becomes `\ufffd`, byte by byte.
+pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    if let Ok(text) = std::str::from_utf8(text) {
+        push_escaped(out, text);
+    } else {
+        for chunk in text.utf8_chunks() {
+            push_escaped(out, chunk.valid());
+            for _ in chunk.invalid() {
+                out.extend_from_slice(br"\ufffd");
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+/// A map of strings as a JSON object, as Go writes it: the `metadata` of a stream entry (spec redis.md 7.1).
+pub fn push_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
+    out.push(b'{');
+    for (at, (name, value)) in map.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        push_text(out, name.as_bytes());
+        out.push(b':');
+        push_text(out, value.as_bytes());
+    }
+    out.push(b'}');
+}
+
+/// The text of a body that is exactly one JSON value, without the blanks around it; invalid UTF-8 in strings is replaced.
+pub fn one_value(body: &[u8]) -> Option<Cow<'_, str>> {
+    let value = trimmed(body);
+    serde_json::from_slice::<IgnoredAny>(value).ok()?;
+    Some(valid_text(value))
+}
+
+/// The members of an object: decoded names with the text of their values; of equal names the last wins.
+///
+/// # Errors
+/// If the text is not one JSON object.
+pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, serde_json::Error> {
+    serde_json::from_str::<Members<'_>>(object).map(|members| members.0)
+}
+
+/// The content of a JSON string; `None` if the value is something else. A lone half of a surrogate pair becomes U+FFFD.
+pub fn text_of(value: &str) -> Option<Cow<'_, str>> {
+    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
+    let Some(mut at) = inner.find('\\') else {
+        return Some(inner.into());
+    };
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    loop {
+        text.push_str(&rest[..at]);
+        let (letter, length) = escape(&rest[at..]);
+        text.push(letter);
+        rest = &rest[at + length..];
+        match rest.find('\\') {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    text.push_str(rest);
+    Some(text.into())
+}
+
+/// The same JSON with every lone half of a surrogate pair replaced, which strict parsers refuse.
+pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    let mut mended = String::new();
+    let mut copied = 0;
+    let mut from = 0;
+    while let Some(at) = json[from..].find('\\').map(|at| from + at) {
+        let (letter, length) = escape(&json[at..]);
+        from = at + length;
+        if letter == char::REPLACEMENT_CHARACTER {
+            mended.push_str(&json[copied..at]);
+            mended.push(letter);
+            copied = from;
+        }
+    }
+    if copied == 0 {
+        return json.into();
+    }
+    mended.push_str(&json[copied..]);
+    mended.into()
+}
+
+/// Bytes as text; invalid UTF-8 becomes U+FFFD, byte by byte as in Go.
+pub fn valid_text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.into();
+    }
+    let mut text = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for _ in chunk.invalid() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text.into()
+}
+
+/// Bytes without the blanks of JSON around them.
+pub fn trimmed(bytes: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let start = bytes.iter().position(|byte| !is_blank(byte));
+    let Some(start) = start else {
+        return &[];
+    };
+    let end = bytes
+        .iter()
+        .rposition(|byte| !is_blank(byte))
+        .map_or(start, |last| last + 1);
+    &bytes[start..end]
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if !NEEDS_A_LOOK[usize::from(byte)] {
+            continue;
+        }
+        // U+2028 and U+2029 are e2 80 a8 and e2 80 a9.
+        let (escape, length): (&[u8], usize) = match byte {
+            b'"' => (br#"\""#, 1),
+            b'\\' => (br"\\", 1),
+            b'\n' => (br"\n", 1),
+            b'\r' => (br"\r", 1),
+            b'\t' => (br"\t", 1),
+            0x08 => (br"\b", 1),
+            0x0c => (br"\f", 1),
+            b'<' => (br"\u003c", 1),
+            b'>' => (br"\u003e", 1),
+            b'&' => (br"\u0026", 1),
+            0xe2 => match bytes.get(at + 1..at + 3) {
+                Some([0x80, 0xa8]) => (br"\u2028", 3),
+                Some([0x80, 0xa9]) => (br"\u2029", 3),
+                _ => continue,
+            },
+            _ => (b"", 1),
+        };
+        out.extend_from_slice(&bytes[copied..at]);
+        copied = at + length;
+        if escape.is_empty() {
+            out.extend_from_slice(br"\u00");
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 15)]);
+        } else {
+            out.extend_from_slice(escape);
+        }
+    }
+    out.extend_from_slice(&bytes[copied..]);
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Bytes at which text may need an escape.
+const NEEDS_A_LOOK: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table[b'<' as usize] = true;
+    table[b'>' as usize] = true;
+    table[b'&' as usize] = true;
+    table[0xe2] = true;
+    table
+};
+
+/// The letter that an escape at the start of `text` means, and the length of the escape. The text has passed a JSON parser.
+fn escape(text: &str) -> (char, usize) {
+    let bytes = text.as_bytes();
+    let letter = match bytes.get(1) {
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return unicode_escape(bytes),
+        Some(&byte) => char::from(byte),
+        None => return ('\\', 1),
+    };
+    (letter, 2)
+}
+
+fn unicode_escape(bytes: &[u8]) -> (char, usize) {
+    let Some(first) = code_unit(bytes) else {
+        return (char::REPLACEMENT_CHARACTER, 2);
+    };
+    let second = match first {
+        0xd800..=0xdbff => bytes.get(6..).and_then(code_unit),
+        _ => None,
+    };
+    match second {
+        Some(second @ 0xdc00..=0xdfff) => {
+            let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+            (char::from_u32(code).unwrap_or_default(), 12)
+        }
+        _ => {
+            let letter = char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER);
+            (letter, 6)
+        }
+    }
+}
+
+/// The code unit of `\uXXXX` at the start.
+fn code_unit(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.get(..6)?.strip_prefix(br"\u")?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+struct Members<'a>(BTreeMap<Cow<'a, str>, &'a str>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = BTreeMap::new();
+        // Names are taken raw, too: a strict parser refuses lone surrogates in them.
+        while let Some(name) = map.next_key::<&'de RawValue>()? {
+            let value = map.next_value::<&'de RawValue>()?;
+            members.insert(text_of(name.get()).unwrap_or_default(), value.get());
+        }
+        Ok(Members(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_as_go_does() {
+        let check = |text: &[u8], expected: &str| {
+            let mut out = Vec::new();
+            push_text(&mut out, text);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        check(b"", r#""""#);
+        check(b"a<b>&c", r#""a\u003cb\u003e\u0026c""#);
+        check(b"\"\\/'\x7f", "\"\\\"\\\\/'\x7f\"");
+        check(b"\n\r\t\x08\x0c\x00\x1f", r#""\n\r\t\b\f\u0000\u001f""#);
+        check("å\u{2028}\u{2029}€😀".as_bytes(), "\"å\\u2028\\u2029€😀\"");
+        check(b"a\xfe\xff\x00b", r#""a\ufffd\ufffd\u0000b""#);
+        check(b"\xe2\x80", r#""\ufffd\ufffd""#);
+        check(b"\xe2\x82(", r#""\ufffd\ufffd(""#);
+    }
+
+    #[test]
+    fn one_value_is_taken_as_it_is_without_blanks_around() {
+        let check = |body: &[u8], expected: Option<&str>| {
+            assert_eq!(one_value(body).as_deref(), expected, "{body:?}");
+        };
+        for same in [
+            r#"{"b":1 , "a":[ 1 ],"b":2}"#,
+            "1e400",
+            "-0.0",
+            "12345678901234567890.10",
+            r#""\ud800""#,
+            r#"{"\udc00":1}"#,
+            "null",
+            "\"<&\u{2028}\"",
+        ] {
+            check(same.as_bytes(), Some(same));
+        }
+        check(b" \r\n\t{ \"a\" : 1 }\n\n", Some("{ \"a\" : 1 }"));
+        check(b"{\"a\":\"x\xffy\"}", Some("{\"a\":\"x\u{fffd}y\"}"));
+        for none in [
+            &b""[..],
+            b"  ",
+            b"{bad",
+            b"{\"a\":1",
+            b"nope",
+            b"{'a':1}",
+            b"{\"a\":1} x",
+            b"1 2",
+            b"\xef\xbb\xbf{}",
+            b"\xff",
+            b"01",
+            b"\"a\nb\"",
+        ] {
+            check(none, None);
+        }
+    }
+
+    #[test]
+    fn nesting_does_not_overflow() {
+        let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+        assert!(one_value(deep.as_bytes()).is_some());
+        let object = format!("{{\"a\":{deep}}}");
+        assert_eq!(members(&object).unwrap()["a"], deep);
+    }
+
+    #[test]
+    fn members_are_sorted_and_the_last_of_equal_ones_wins() {
+        let all = members(r#" {"b":{"x":[1, 2]},"a":1.0,"a":2.50,"\u0063\ud800":null} "#).unwrap();
+        let all: Vec<_> = all.iter().map(|(name, value)| (&**name, *value)).collect();
+        assert_eq!(
+            all,
+            [
+                ("a", "2.50"),
+                ("b", r#"{"x":[1, 2]}"#),
+                ("c\u{fffd}", "null")
+            ]
+        );
+        for none in ["[1]", "null", "1", "", "{", "{} x", "{1:2}"] {
+            assert!(members(none).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn strings_are_decoded() {
+        let check = |value: &str, expected: Option<&str>| {
+            assert_eq!(text_of(value).as_deref(), expected, "{value}");
+        };
+        check(r#""plain å""#, Some("plain å"));
+        check(
+            r#""\"\\\/\b\f\n\r\t\u00e5\ud83d\ude00!""#,
+            Some("\"\\/\u{8}\u{c}\n\r\tå😀!"),
+        );
+        check(r#""\ud800x\udc00""#, Some("\u{fffd}x\u{fffd}"));
+        check(r#""\ud800\ud83d\ude00""#, Some("\u{fffd}😀"));
+        check("1", None);
+        check("null", None);
+    }
+
+    #[test]
+    fn lone_surrogates_are_mended_and_nothing_else() {
+        let check =
+            |json: &str, expected: &str| assert_eq!(without_lone_surrogates(json), expected);
+        check(
+            r#"{"a":"\ud83d\ude00\\ud800\n"}"#,
+            r#"{"a":"\ud83d\ude00\\ud800\n"}"#,
+        );
+        check(r#"["\ud800","\udc00b"]"#, "[\"\u{fffd}\",\"\u{fffd}b\"]");
+    }
+}

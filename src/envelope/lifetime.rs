@@ -1,0 +1,149 @@
+//! How long an event is of use: the `ttl` of a publish (spec delivery.md A8).
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::message::Metadata;
+
+/// The longest lifetime: what fits into 63 bits of nanoseconds, 292 years (design.md D23).
+const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+
+/// The lifetime that publish metadata asks for: `ttl`, else `ttlInSeconds`, in any case. What makes no sense is none.
+pub fn lifetime(metadata: &Metadata) -> Option<Duration> {
+    let text = find(metadata, "ttl").or_else(|| find(metadata, "ttlInSeconds"))?;
+    go_duration(text).or_else(|| whole_seconds(text))
+}
+
+/// `expiration` of an event made at `now`.
+pub(super) fn expiration(now: DateTime<Utc>, lifetime: Duration) -> String {
+    let lifetime = chrono::Duration::from_std(lifetime).unwrap_or(chrono::Duration::MAX);
+    now.checked_add_signed(lifetime)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+        .to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A metadata value by name: exact spelling first, else any case.
+pub(super) fn find<'a>(metadata: &'a Metadata, name: &str) -> Option<&'a str> {
+    metadata
+        .get(name)
+        .or_else(|| {
+            let mut all = metadata.iter();
+            all.find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
+        })
+        .map(String::as_str)
+}
+
+fn whole_seconds(text: &str) -> Option<Duration> {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let seconds = digits.parse().unwrap_or(u64::MAX);
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(LONGEST))
+}
+
+/// A duration as Go writes it; a negative one is zero.
+fn go_duration(text: &str) -> Option<Duration> {
+    let (negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if unsigned == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = unsigned;
+    let mut total = 0_f64;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let end = rest[number..]
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .map_or(rest.len(), |at| number + at);
+        total += rest[..number].parse::<f64>().ok()? * unit(&rest[number..end])?;
+        rest = &rest[end..];
+    }
+    if unsigned.is_empty() {
+        return None;
+    }
+    let longest = LONGEST.as_secs_f64();
+    Some(if negative {
+        Duration::ZERO
+    } else {
+        Duration::from_secs_f64(total.min(longest))
+    })
+}
+
+fn unit(name: &str) -> Option<f64> {
+    Some(match name {
+        "ns" => 1e-9,
+        "us" | "µs" | "μs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(metadata: &[(&str, &str)], expected: Option<f64>) {
+        let map = metadata
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let seconds = lifetime(&map).map(|lifetime| lifetime.as_secs_f64());
+        assert_eq!(seconds, expected, "{metadata:?}");
+    }
+
+    #[test]
+    fn durations_and_whole_seconds_are_lifetimes() {
+        for (text, seconds) in [
+            ("10s", 10.0),
+            ("1m30s", 90.0),
+            ("1.5h", 5400.0),
+            ("600000ms", 600.0),
+            ("600", 600.0),
+            ("+600", 600.0),
+            ("0", 0.0),
+            ("0s", 0.0),
+            ("-5s", 0.0),
+            ("-1h", 0.0),
+        ] {
+            check(&[("ttl", text)], Some(seconds));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_no_lifetime() {
+        for text in [
+            "", "-5", "abc", "1.5", "0x10", "0x", "1d", "600+", "s", "1", "-", "1h-1m", " 5", ".s",
+        ] {
+            let expected = (text == "1").then_some(1.0);
+            check(&[("ttlInSeconds", text)], expected);
+        }
+    }
+
+    #[test]
+    fn ttl_hides_ttl_in_seconds_in_any_case() {
+        check(&[("ttl", "1h"), ("ttlInSeconds", "5")], Some(3600.0));
+        check(&[("ttl", ""), ("ttlInSeconds", "5")], None);
+        check(&[("TTL", "bad"), ("ttlInSeconds", "5")], None);
+        check(&[("TTLINSECONDS", "5")], Some(5.0));
+        check(&[("ttlinsecond", "5")], None);
+    }
+
+    /// D23: daprd wraps around, and the event expires at once.
+    #[test]
+    fn a_very_long_lifetime_is_capped_far_in_the_future() {
+        let now = DateTime::from_timestamp(1_714_564_800, 0).unwrap();
+        for text in ["18446744074", "99999999999999999999999", "9999999999h"] {
+            let metadata = [("ttl".to_owned(), text.to_owned())].into();
+            let expiration = expiration(now, lifetime(&metadata).unwrap());
+            assert!(expiration.starts_with("2316-"), "{text}: {expiration}");
+        }
+    }
+}

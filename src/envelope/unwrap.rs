@@ -1,0 +1,369 @@
+//! Reading events back: a view of delivered bytes that takes them apart one level deep (spec delivery.md B7 and A8).
+//!
+//! The bytes themselves go to the app as they are; this is what expiry, routing and tracing look at.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Number};
+use uuid::Uuid;
+
+use crate::envelope::json::{self, push_text};
+use crate::envelope::wrap::push_base64;
+use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, SPEC_VERSION};
+use crate::message::Metadata;
+
+/// The trace attributes that message metadata can carry for an event without.
+const TRACE_ATTRIBUTES: [&str; 3] = ["traceid", "traceparent", "tracestate"];
+
+/// What a delivered payload says as an event. Cheap to clone: the text is shared.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    text: Bytes,
+    attributes: BTreeMap<String, Attribute>,
+}
+
+#[derive(Clone, Debug)]
+enum Attribute {
+    /// JSON, as a part of the text.
+    Json(Range<usize>),
+    /// A string that does not stand in the text.
+    Text(String),
+}
+
+/// A payload that cannot be read as an event.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct EventError(#[from] serde_json::Error);
+
+impl Event {
+    /// The payload as an event: any JSON object; `null` is an event without attributes.
+    ///
+    /// # Errors
+    /// If the payload is anything else.
+    pub fn parse(data: &Bytes) -> Result<Self, EventError> {
+        let text = match json::valid_text(data) {
+            Cow::Borrowed(_) => data.clone(),
+            Cow::Owned(mended) => mended.into(),
+        };
+        if json::trimmed(&text) == b"null" {
+            return Ok(Self::default());
+        }
+        let attributes = {
+            let whole = json::valid_text(&text);
+            let range_of = |part: &str| {
+                // Both are parts of the same text, so that the difference is an offset.
+                let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+                Attribute::Json(start..start + part.len())
+            };
+            json::members(&whole)?
+                .into_iter()
+                .map(|(name, value)| (name.into_owned(), range_of(value)))
+                .collect()
+        };
+        Ok(Self { text, attributes })
+    }
+
+    /// The event of binary mode: attributes from `ce_*` metadata, the payload is `data`.
+    pub fn binary(data: &[u8], content_type: &str, metadata: &Metadata) -> Self {
+        let mut attributes = BTreeMap::new();
+        for (name, value) in metadata {
+            let name = name.to_lowercase();
+            if let Some(name) = name.strip_prefix("ce_") {
+                attributes.insert(name.to_owned(), Attribute::Text(value.clone()));
+            }
+        }
+        let data = json::valid_text(data).into_owned();
+        attributes.insert("data".to_owned(), Attribute::Text(data));
+        let content_type = Attribute::Text(content_type.to_owned());
+        attributes.insert("datacontenttype".to_owned(), content_type);
+        Self {
+            text: Bytes::new(),
+            attributes,
+        }
+    }
+
+    /// Take trace attributes that the event lacks from the message's metadata; `traceparent` sets `traceid`, too.
+    pub fn fill_trace(&mut self, metadata: &Metadata) {
+        for name in TRACE_ATTRIBUTES {
+            let Some(value) = metadata.get(name) else {
+                continue;
+            };
+            if self.attributes.contains_key(name) {
+                continue;
+            }
+            if name == "traceparent" {
+                self.set_text("traceid", value);
+            }
+            self.set_text(name, value);
+        }
+    }
+
+    /// An attribute that is a string.
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.attributes.get(name)? {
+            Attribute::Text(text) => Some(text.into()),
+            Attribute::Json(range) => json::text_of(self.json(range)),
+        }
+    }
+
+    /// Is there an attribute of this name that is not null?
+    pub fn has(&self, name: &str) -> bool {
+        match self.attributes.get(name) {
+            None => false,
+            Some(Attribute::Text(_)) => true,
+            Some(Attribute::Json(range)) => self.json(range) != "null",
+        }
+    }
+
+    /// `id`, empty if there is none.
+    pub fn id(&self) -> Cow<'_, str> {
+        self.text("id").unwrap_or_default()
+    }
+
+    /// Is its `expiration` over? One that is no RFC 3339 time never is.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.text("expiration")
+            .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+            .is_some_and(|expiration| expiration < now)
+    }
+
+    /// The event as a value for expressions: every number is a double.
+    ///
+    /// # Errors
+    /// If a number is too large for a double, or the nesting too deep.
+    pub fn to_json_value(&self) -> Result<serde_json::Value, EventError> {
+        let mut object = Map::new();
+        for (name, attribute) in &self.attributes {
+            let value = match attribute {
+                Attribute::Text(text) => text.as_str().into(),
+                Attribute::Json(range) => {
+                    let json = json::without_lone_surrogates(self.json(range));
+                    with_doubles(serde_json::from_str(&json)?)
+                }
+            };
+            object.insert(name.clone(), value);
+        }
+        Ok(object.into())
+    }
+
+    fn json(&self, range: &Range<usize>) -> &str {
+        // Ranges come from `parse`, which has seen that the text is UTF-8.
+        let bytes = self.text.get(range.clone()).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    fn set_text(&mut self, name: &str, value: &str) {
+        let value = Attribute::Text(value.to_owned());
+        self.attributes.insert(name.to_owned(), value);
+    }
+}
+
+/// The event around a payload that is not one, for subscriptions with `rawPayload` (spec delivery.md B7, step 3). Each call makes a new id.
+pub fn raw_event(data: &[u8], pubsub: &str, topic: &str, metadata: &Metadata) -> Bytes {
+    let mut out = Vec::with_capacity(data.len() / 3 * 4 + 320);
+    let mut id = Uuid::encode_buffer();
+    let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
+    out.extend_from_slice(br#"{"data_base64":""#);
+    push_base64(&mut out, data);
+    out.extend_from_slice(br#"","datacontenttype":"application/octet-stream""#);
+    let trace_parent = metadata.get("traceparent");
+    let trace_id = trace_parent.or_else(|| metadata.get("traceid"));
+    for (name, value) in [
+        ("id", Some(&*id)),
+        ("pubsubname", Some(pubsub)),
+        ("source", Some(DEFAULT_SOURCE)),
+        ("specversion", Some(SPEC_VERSION)),
+        ("topic", Some(topic)),
+        ("traceid", trace_id.map(String::as_str)),
+        ("traceparent", trace_parent.map(String::as_str)),
+        ("tracestate", metadata.get("tracestate").map(String::as_str)),
+        ("type", Some(DEFAULT_TYPE)),
+    ] {
+        if let Some(value) = value {
+            out.push(b',');
+            push_text(&mut out, name.as_bytes());
+            out.push(b':');
+            push_text(&mut out, value.as_bytes());
+        }
+    }
+    out.push(b'}');
+    out.into()
+}
+
+/// The same value with every number as a double, which is what daprd's expressions see.
+fn with_doubles(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Number(number) => number
+            .as_f64()
+            .and_then(Number::from_f64)
+            .map_or(Value::Number(number), Value::Number),
+        Value::Array(items) => items.into_iter().map(with_doubles).collect(),
+        Value::Object(members) => {
+            let member = |(name, value)| (name, with_doubles(value));
+            Value::Object(members.into_iter().map(member).collect())
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::String(_)) => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(text: &'static str) -> Event {
+        Event::parse(&Bytes::from_static(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn any_object_is_an_event_and_nothing_else_but_null() {
+        let check = |payload: &'static [u8], expected: bool| {
+            let parsed = Event::parse(&Bytes::from_static(payload));
+            assert_eq!(parsed.is_ok(), expected, "{payload:?}");
+        };
+        for payload in [
+            &b"{}"[..],
+            b"{\"orderId\":1}",
+            b" {\"a\":\"\xff\"} ",
+            b"null",
+            b" null\n",
+        ] {
+            check(payload, true);
+        }
+        for payload in [
+            &b""[..],
+            b"[1]",
+            b"1",
+            b"\"x\"",
+            b"not json",
+            b"{} x",
+            b"{\"a\":",
+            b"\xef\xbb\xbf{}",
+        ] {
+            check(payload, false);
+        }
+    }
+
+    #[test]
+    fn attributes_are_read_as_text() {
+        let event = event(r#"{"id":"å<b","t":"\u0041\ud800","n":5,"z":null,"o":{},"id2":""}"#);
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(event.text(name).as_deref(), expected, "{name}")
+        };
+        check("id", Some("å<b"));
+        check("t", Some("A\u{fffd}"));
+        check("id2", Some(""));
+        check("n", None);
+        check("z", None);
+        check("o", None);
+        check("x", None);
+        assert!(event.has("n") && !event.has("z") && !event.has("x"));
+        assert_eq!(event.id(), "å<b");
+        let broken = Event::parse(&Bytes::from_static(b"{\"x\":\"\xff\",\"id\":\"1\"}")).unwrap();
+        assert_eq!(broken.id(), "1");
+    }
+
+    #[test]
+    fn an_event_is_expired_strictly_after_a_valid_time() {
+        let now = DateTime::from_timestamp(1_714_564_800, 0).unwrap(); // 2024-05-01T12:00:00Z
+        let check = |text: &'static str, expected: bool| {
+            assert_eq!(event(text).is_expired(now), expected, "{text}")
+        };
+        check(r#"{"expiration":"2024-05-01T11:59:59Z"}"#, true);
+        check(r#"{"expiration":"2024-05-01T13:59:59+02:00"}"#, true);
+        check(r#"{"expiration":"2024-05-01T12:00:00Z"}"#, false);
+        check(r#"{"expiration":"2099-01-01T00:00:00Z"}"#, false);
+        for text in [
+            "{}",
+            r#"{"expiration":"soon"}"#,
+            r#"{"expiration":""}"#,
+            r#"{"expiration":5}"#,
+            r#"{"expiration":null}"#,
+        ] {
+            check(text, false);
+        }
+    }
+
+    #[test]
+    fn values_for_expressions_have_doubles_for_numbers() {
+        let event = event(
+            r#"{"n":1,"big":12345678901234567890123,"a":[1,{"x":-0.5}],"s":"\ud800","t":"x"}"#,
+        );
+        let expected = json!({"n":1.0,"big":12345678901234567890123.0,"a":[1.0,{"x":-0.5}],"s":"\u{fffd}","t":"x"});
+        assert_eq!(event.to_json_value().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_no_double_can_hold_is_an_error() {
+        event(r#"{"n":1e400}"#).to_json_value().unwrap_err();
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        let deep = Event::parse(&deep.into()).unwrap();
+        deep.to_json_value().unwrap_err();
+    }
+
+    #[test]
+    fn trace_attributes_are_filled_from_metadata_if_they_are_missing() {
+        let metadata = [
+            ("traceparent".to_owned(), "P".to_owned()),
+            ("tracestate".to_owned(), "S".to_owned()),
+        ]
+        .into();
+        let mut bare = event("{}");
+        bare.fill_trace(&metadata);
+        assert_eq!(
+            bare.to_json_value().unwrap(),
+            json!({"traceid":"P","traceparent":"P","tracestate":"S"})
+        );
+        let mut own = event(r#"{"traceparent":"own","tracestate":""}"#);
+        own.fill_trace(&metadata);
+        assert_eq!(
+            own.to_json_value().unwrap(),
+            json!({"traceparent":"own","tracestate":""})
+        );
+    }
+
+    #[test]
+    fn binary_mode_takes_attributes_from_metadata() {
+        let metadata = [
+            ("CE_Type".to_owned(), "t".to_owned()),
+            ("other".to_owned(), "x".to_owned()),
+        ]
+        .into();
+        let event = Event::binary(b"ab", "application/octet-stream", &metadata);
+        let expected = json!({"data":"ab","datacontenttype":"application/octet-stream","type":"t"});
+        assert_eq!(event.to_json_value().unwrap(), expected);
+    }
+
+    #[test]
+    fn raw_payloads_get_an_event_of_their_own_with_a_new_id_each_time() {
+        let raw = |pairs: &[(&str, &str)]| {
+            let metadata = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            String::from_utf8(raw_event(br#"{"orderId":1}"#, "pubsub", "orders", &metadata).into())
+                .unwrap()
+        };
+        let without_id = |event: &str| {
+            let id = Event::parse(&Bytes::copy_from_slice(event.as_bytes()))
+                .unwrap()
+                .id()
+                .into_owned();
+            event.replace(&id, "U")
+        };
+        assert_eq!(
+            without_id(&raw(&[("rawPayload", "true")])),
+            r#"{"data_base64":"eyJvcmRlcklkIjoxfQ==","datacontenttype":"application/octet-stream","id":"U","pubsubname":"pubsub","source":"Dapr","specversion":"1.0","topic":"orders","type":"com.dapr.event.sent"}"#
+        );
+        let traced = raw(&[("traceid", ""), ("tracestate", "")]);
+        assert!(traced.contains(r#""topic":"orders","traceid":"","tracestate":"","type""#));
+        let traced = raw(&[("traceid", "I"), ("traceparent", "P")]);
+        assert!(traced.contains(r#""traceid":"P","traceparent":"P","type""#));
+        assert_ne!(raw(&[]), raw(&[]));
+    }
+}

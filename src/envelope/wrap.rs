@@ -1,0 +1,238 @@
+//! Making an event: payload and request in, the bytes of a CloudEvent out, in one pass (spec delivery.md A3 to A8).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::envelope::content::Content;
+use crate::envelope::json::{self, push_text};
+use crate::envelope::lifetime::{self, find};
+use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, Moment, SPEC_VERSION};
+use crate::message::Metadata;
+
+/// Room for the attributes of an event beside its data and topic.
+const ATTRIBUTES: usize = 512;
+
+/// All that an event says beside its data.
+#[derive(Clone, Debug)]
+pub struct Publication<'a> {
+    /// The publishing app.
+    pub app_id: &'a str,
+    /// The component.
+    pub pubsub: &'a str,
+    /// The topic, without namespace prefix.
+    pub topic: &'a str,
+    /// The content type of the payload as it was sent; empty if none was.
+    pub content_type: &'a str,
+    /// The publish metadata: overrides and lifetime.
+    pub metadata: &'a Metadata,
+    /// The trace it belongs to.
+    pub trace: Trace<'a>,
+    /// `id`, unless overridden.
+    pub id: Uuid,
+    /// `time`.
+    pub now: Moment,
+}
+
+/// The trace attributes of an event; empty if there is no trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace<'a> {
+    /// `traceid` and `traceparent`.
+    pub parent: &'a str,
+    /// `tracestate`.
+    pub state: &'a str,
+}
+
+/// A payload that says it is an event, and is none.
+#[derive(Debug, thiserror::Error)]
+pub enum WrapError {
+    /// It is not a JSON object.
+    #[error("not a JSON object: {0}")]
+    NotAnObject(#[from] serde_json::Error),
+}
+
+/// The event of a publish.
+///
+/// # Errors
+/// If the content type says that the payload is an event, and it is not one JSON object.
+pub fn wrap(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapError> {
+    let content = Content::of(publication.content_type, body);
+    if content == Content::Event {
+        return complete(body, publication);
+    }
+    let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ATTRIBUTES);
+    push_data(&mut out, content, body);
+    push_attributes(&mut out, publication);
+    Ok(out.into())
+}
+
+/// `{"data":...` or `{"data_base64":...`: the first member of every new event.
+fn push_data(out: &mut Vec<u8>, content: Content, body: &[u8]) {
+    if content == Content::Binary {
+        out.extend_from_slice(br#"{"data_base64":""#);
+        push_base64(out, body);
+        out.push(b'"');
+        return;
+    }
+    out.extend_from_slice(br#"{"data":"#);
+    let value = match content {
+        Content::Json => json::one_value(body),
+        Content::Event | Content::Binary | Content::Text => None,
+    };
+    match value {
+        Some(value) => out.extend_from_slice(value.as_bytes()),
+        None => push_text(out, body),
+    }
+}
+
+/// Everything behind the data, in the order of bytes, and the end of the object.
+fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) {
+    let metadata = publication.metadata;
+    let overridden = Overrides::of(metadata);
+    let content_type = or_default(publication.content_type, "text/plain");
+    push_member(out, "datacontenttype", content_type);
+    if let Some(lifetime) = lifetime::lifetime(metadata) {
+        let expiration = lifetime::expiration(publication.now.utc, lifetime);
+        push_member(out, "expiration", &expiration);
+    }
+    match overridden.id {
+        "" => {
+            let mut buffer = Uuid::encode_buffer();
+            push_member(
+                out,
+                "id",
+                publication.id.hyphenated().encode_lower(&mut buffer),
+            );
+        }
+        id => push_member(out, "id", id),
+    }
+    push_member(out, "pubsubname", publication.pubsub);
+    let source = overridden.source.unwrap_or(publication.app_id);
+    push_member(out, "source", or_default(source, DEFAULT_SOURCE));
+    push_member(out, "specversion", SPEC_VERSION);
+    if !overridden.subject.is_empty() {
+        push_member(out, "subject", overridden.subject);
+    }
+    push_member(out, "time", &publication.now.text);
+    push_member(out, "topic", publication.topic);
+    let parent = or_default(overridden.trace_parent, publication.trace.parent);
+    push_member(out, "traceid", parent);
+    push_member(out, "traceparent", parent);
+    let state = or_default(overridden.trace_state, publication.trace.state);
+    push_member(out, "tracestate", state);
+    push_member(out, "type", or_default(overridden.kind, DEFAULT_TYPE));
+    out.push(b'}');
+}
+
+fn push_member(out: &mut Vec<u8>, name: &str, text: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    push_text(out, text.as_bytes());
+}
+
+pub(super) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // The room is exactly what padded base64 takes, so that this cannot fail.
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
+    out.truncate(start + written);
+}
+
+fn or_default<'a>(text: &'a str, default: &'a str) -> &'a str {
+    if text.is_empty() { default } else { text }
+}
+
+/// What `cloudevent.*` metadata says (A7). Empty means: as if not given, but for the source.
+#[derive(Default)]
+struct Overrides<'a> {
+    id: &'a str,
+    source: Option<&'a str>,
+    kind: &'a str,
+    subject: &'a str,
+    trace_parent: &'a str,
+    trace_state: &'a str,
+}
+
+impl<'a> Overrides<'a> {
+    fn of(metadata: &'a Metadata) -> Self {
+        if metadata.is_empty() {
+            return Self::default();
+        }
+        let text = |name: &str| find(metadata, name).unwrap_or_default();
+        Self {
+            id: text("cloudevent.id"),
+            source: find(metadata, "cloudevent.source"),
+            kind: text("cloudevent.type"),
+            subject: text("cloudevent.subject"),
+            trace_parent: or_default(text("cloudevent.traceparent"), text("cloudevent.traceid")),
+            trace_state: text("cloudevent.tracestate"),
+        }
+    }
+}
+
+/// A structured event with what it lacks (A6). Values of the publisher are copied as they are.
+fn complete(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapError> {
+    let text = json::valid_text(json::trimmed(body));
+    let mut event = json::members(&text)?
+        .into_iter()
+        .map(|(name, value)| (name, Value::Raw(value)))
+        .collect::<BTreeMap<_, _>>();
+    let expiration = lifetime::lifetime(publication.metadata)
+        .map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
+    if let Some(expiration) = &expiration {
+        event.insert("expiration".into(), Value::Text(expiration));
+    }
+    event.insert("topic".into(), Value::Text(publication.topic));
+    event.insert("pubsubname".into(), Value::Text(publication.pubsub));
+    for (name, default) in [
+        ("source", DEFAULT_SOURCE),
+        ("type", DEFAULT_TYPE),
+        ("specversion", SPEC_VERSION),
+    ] {
+        if matches!(event.get(name), None | Some(Value::Raw("null"))) {
+            event.insert(name.into(), Value::Text(default));
+        }
+    }
+    // A `traceparent` without `traceid` is overwritten, too.
+    if !event.contains_key("traceid") {
+        for name in ["traceid", "traceparent"] {
+            event.insert(name.into(), Value::Text(publication.trace.parent));
+        }
+    }
+    for (name, default) in [
+        ("time", &*publication.now.text),
+        ("tracestate", publication.trace.state),
+    ] {
+        event.entry(name.into()).or_insert(Value::Text(default));
+    }
+    Ok(written(&event, body.len()))
+}
+
+/// The value of an attribute: the publisher's JSON or our text.
+enum Value<'a> {
+    Raw(&'a str),
+    Text(&'a str),
+}
+
+fn written(event: &BTreeMap<Cow<'_, str>, Value<'_>>, body: usize) -> Bytes {
+    let mut out = Vec::with_capacity(body + ATTRIBUTES);
+    for (name, value) in event {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        push_text(&mut out, name.as_bytes());
+        out.push(b':');
+        match value {
+            Value::Raw(json) => out.extend_from_slice(json.as_bytes()),
+            Value::Text(text) => push_text(&mut out, text.as_bytes()),
+        }
+    }
+    out.push(b'}');
+    out.into()
+}
+
+#[cfg(test)]
+mod tests;

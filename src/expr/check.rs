@@ -1,0 +1,445 @@
+//! What can be told about an expression before there is an event: unknown functions, and types that never fit.
+//!
+//! A small part of cel-go's checker: what comes from the event has any type, so only literals, operators and functions of the standard
+//! library are told apart. In doubt an expression is let through; it then fails, or not, with its event.
+
+use std::fmt;
+
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, operators};
+
+/// Types as the checker of cel-go names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Dyn,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    Text,
+    Bytes,
+    Null,
+    List,
+    Map,
+    Meta,
+    Duration,
+    Timestamp,
+}
+
+use Type::{Bool, Bytes, Double, Duration, Dyn, Int, List, Map, Meta, Null, Text, Timestamp, Uint};
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dyn => "dyn",
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Uint => "uint",
+            Self::Double => "double",
+            Self::Text => "string",
+            Self::Bytes => "bytes",
+            Self::Null => "null",
+            Self::List => "list(dyn)",
+            Self::Map => "map(dyn, dyn)",
+            Self::Meta => "type(dyn)",
+            Self::Duration => "google.protobuf.Duration",
+            Self::Timestamp => "google.protobuf.Timestamp",
+        })
+    }
+}
+
+impl Type {
+    fn fits(self, wanted: Self) -> bool {
+        self == Dyn || wanted == Dyn || self == wanted
+    }
+
+    fn is_number(self) -> bool {
+        matches!(self, Int | Uint | Double)
+    }
+}
+
+/// Names that stand for types. They are no attributes of the event: `type == 'x'` never works (B8).
+const TYPES: [&str; 11] = [
+    "bool",
+    "bytes",
+    "double",
+    "dyn",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "type",
+    "uint",
+];
+
+/// One way to call a function: name, receiver, arguments, result.
+type Overload = (&'static str, Option<Type>, &'static [Type], Type);
+
+const TIME_PARTS: [&str; 10] = [
+    "getFullYear",
+    "getMonth",
+    "getDayOfYear",
+    "getDayOfMonth",
+    "getDate",
+    "getDayOfWeek",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+];
+const DURATION_PARTS: [&str; 4] = ["getHours", "getMinutes", "getSeconds", "getMilliseconds"];
+
+const FUNCTIONS: [Overload; 44] = [
+    ("size", None, &[Text], Int),
+    ("size", None, &[Bytes], Int),
+    ("size", None, &[List], Int),
+    ("size", None, &[Map], Int),
+    ("size", Some(Text), &[], Int),
+    ("size", Some(Bytes), &[], Int),
+    ("size", Some(List), &[], Int),
+    ("size", Some(Map), &[], Int),
+    ("contains", Some(Text), &[Text], Bool),
+    ("startsWith", Some(Text), &[Text], Bool),
+    ("endsWith", Some(Text), &[Text], Bool),
+    ("matches", Some(Text), &[Text], Bool),
+    ("matches", None, &[Text, Text], Bool),
+    ("int", None, &[Int], Int),
+    ("int", None, &[Uint], Int),
+    ("int", None, &[Double], Int),
+    ("int", None, &[Text], Int),
+    ("int", None, &[Timestamp], Int),
+    ("int", None, &[Duration], Int),
+    ("uint", None, &[Uint], Uint),
+    ("uint", None, &[Int], Uint),
+    ("uint", None, &[Double], Uint),
+    ("uint", None, &[Text], Uint),
+    ("double", None, &[Double], Double),
+    ("double", None, &[Int], Double),
+    ("double", None, &[Uint], Double),
+    ("double", None, &[Text], Double),
+    ("string", None, &[Text], Text),
+    ("string", None, &[Bool], Text),
+    ("string", None, &[Int], Text),
+    ("string", None, &[Uint], Text),
+    ("string", None, &[Double], Text),
+    ("string", None, &[Bytes], Text),
+    ("string", None, &[Timestamp], Text),
+    ("string", None, &[Duration], Text),
+    ("bool", None, &[Bool], Bool),
+    ("bool", None, &[Text], Bool),
+    ("bytes", None, &[Text], Bytes),
+    ("bytes", None, &[Bytes], Bytes),
+    ("duration", None, &[Text], Duration),
+    ("duration", None, &[Duration], Duration),
+    ("timestamp", None, &[Text], Timestamp),
+    ("timestamp", None, &[Timestamp], Timestamp),
+    ("timestamp", None, &[Int], Timestamp),
+];
+
+/// Ways to use an operator of two sides.
+const OPERATORS: [(&str, Type, Type, Type); 25] = [
+    (operators::ADD, Int, Int, Int),
+    (operators::ADD, Uint, Uint, Uint),
+    (operators::ADD, Double, Double, Double),
+    (operators::ADD, Text, Text, Text),
+    (operators::ADD, Bytes, Bytes, Bytes),
+    (operators::ADD, List, List, List),
+    (operators::ADD, Timestamp, Duration, Timestamp),
+    (operators::ADD, Duration, Timestamp, Timestamp),
+    (operators::ADD, Duration, Duration, Duration),
+    (operators::SUBSTRACT, Int, Int, Int),
+    (operators::SUBSTRACT, Uint, Uint, Uint),
+    (operators::SUBSTRACT, Double, Double, Double),
+    (operators::SUBSTRACT, Timestamp, Timestamp, Duration),
+    (operators::SUBSTRACT, Timestamp, Duration, Timestamp),
+    (operators::SUBSTRACT, Duration, Duration, Duration),
+    (operators::MULTIPLY, Int, Int, Int),
+    (operators::MULTIPLY, Uint, Uint, Uint),
+    (operators::MULTIPLY, Double, Double, Double),
+    (operators::DIVIDE, Int, Int, Int),
+    (operators::DIVIDE, Uint, Uint, Uint),
+    (operators::DIVIDE, Double, Double, Double),
+    (operators::MODULO, Int, Int, Int),
+    (operators::MODULO, Uint, Uint, Uint),
+    (operators::IN, Dyn, List, Bool),
+    (operators::IN, Dyn, Map, Bool),
+];
+
+/// Find what can never work.
+pub(super) fn check(tree: &IdedExpr, text: &str) -> Result<(), String> {
+    let mut checker = Checker {
+        text,
+        locals: Vec::new(),
+    };
+    checker.type_of(tree).map(drop)
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    /// Variables of macros, innermost last.
+    locals: Vec<(&'a str, Type)>,
+}
+
+impl<'a> Checker<'a> {
+    fn type_of(&mut self, node: &'a IdedExpr) -> Result<Type, String> {
+        match &node.expr {
+            Expr::Unspecified => Err(self.at("", "empty expression")),
+            Expr::Literal(literal) => Ok(type_of_literal(literal)),
+            Expr::Ident(name) => Ok(self.type_of_name(name)),
+            Expr::Select(select) => {
+                let operand = self.type_of(&select.operand)?;
+                if !operand.fits(Map) {
+                    let said = format!("type '{operand}' does not support field selection");
+                    return Err(self.at(&select.field, &said));
+                }
+                Ok(if select.test { Bool } else { Dyn })
+            }
+            Expr::Call(call) => self.type_of_call(call),
+            Expr::Comprehension(inner) => self.type_of_comprehension(inner),
+            Expr::List(_) | Expr::Map(_) => {
+                for child in super::children(node) {
+                    self.type_of(child)?;
+                }
+                Ok(if matches!(node.expr, Expr::List(_)) {
+                    List
+                } else {
+                    Map
+                })
+            }
+            Expr::Struct(value) => {
+                let said = format!(
+                    "undeclared reference to '{}' (in container '')",
+                    value.type_name
+                );
+                Err(self.at(&value.type_name, &said))
+            }
+        }
+    }
+
+    fn type_of_name(&self, name: &str) -> Type {
+        let local = self.locals.iter().rev().find(|(local, _)| *local == name);
+        match local {
+            Some((_, kind)) => *kind,
+            None if TYPES.contains(&name) => Meta,
+            None => Dyn,
+        }
+    }
+
+    fn type_of_comprehension(&mut self, inner: &'a ComprehensionExpr) -> Result<Type, String> {
+        let range = self.type_of(&inner.iter_range)?;
+        if !range.fits(List) && !range.fits(Map) {
+            let said = format!(
+                "expression of type '{range}' cannot be range of a comprehension (must be list, map, or dynamic)"
+            );
+            return Err(self.at("", &said));
+        }
+        let start = self.type_of(&inner.accu_init)?;
+        let outer = self.locals.len();
+        self.locals.push((&inner.accu_var, start));
+        self.locals.push((&inner.iter_var, Dyn));
+        self.locals
+            .extend(inner.iter_var2.as_deref().map(|name| (name, Dyn)));
+        self.type_of(&inner.loop_cond)?;
+        self.type_of(&inner.loop_step)?;
+        let result = self.type_of(&inner.result);
+        self.locals.truncate(outer);
+        result
+    }
+
+    fn type_of_call(&mut self, call: &'a CallExpr) -> Result<Type, String> {
+        let target = match &call.target {
+            Some(target) => Some(self.type_of(target)?),
+            None => None,
+        };
+        let mut arguments = Vec::with_capacity(call.args.len());
+        for argument in &call.args {
+            arguments.push(self.type_of(argument)?);
+        }
+        let name = call.func_name.as_str();
+        let result = match target {
+            None => type_of_operator(name, &arguments),
+            Some(_) => None,
+        };
+        match result.unwrap_or_else(|| type_of_function(name, target, &arguments)) {
+            Ok(result) => Ok(result),
+            Err(Misfit::Unknown) => {
+                let said = format!("undeclared reference to '{name}' (in container '')");
+                Err(self.at(name, &said))
+            }
+            Err(Misfit::Types) => Err(self.misfit(name, target, &arguments)),
+        }
+    }
+
+    fn misfit(&self, name: &str, target: Option<Type>, arguments: &[Type]) -> String {
+        let arguments: Vec<_> = arguments.iter().map(Type::to_string).collect();
+        let receiver = target
+            .map(|target| format!("{target}."))
+            .unwrap_or_default();
+        let said = format!(
+            "found no matching overload for '{name}' applied to '{receiver}({})'",
+            arguments.join(", ")
+        );
+        self.at(name, &said)
+    }
+
+    /// A message with the position of the first time that `name` is called or stands.
+    fn at(&self, name: &str, said: &str) -> String {
+        // Operators are named `_==_`: what stands in the text is between the underscores.
+        let written = name.trim_matches(|c| c == '_' || c == '@');
+        let found = (!written.is_empty())
+            .then(|| find_outside_quotes(self.text, written))
+            .flatten();
+        match found {
+            None => format!("ERROR: <input>: {said}"),
+            Some(offset) => {
+                let before = &self.text[..offset];
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+                format!("ERROR: <input>:{line}:{column}: {said}")
+            }
+        }
+    }
+}
+
+enum Misfit {
+    Unknown,
+    Types,
+}
+
+fn type_of_literal(literal: &LiteralValue) -> Type {
+    match literal {
+        LiteralValue::Boolean(_) => Bool,
+        LiteralValue::Bytes(_) => Bytes,
+        LiteralValue::Double(_) => Double,
+        LiteralValue::Int(_) => Int,
+        LiteralValue::Null => Null,
+        LiteralValue::String(_) => Text,
+        LiteralValue::UInt(_) => Uint,
+    }
+}
+
+/// `None` if it is no operator.
+fn type_of_operator(name: &str, arguments: &[Type]) -> Option<Result<Type, Misfit>> {
+    let when = |fits: bool, result: Type| Some(if fits { Ok(result) } else { Err(Misfit::Types) });
+    match (name, arguments) {
+        (operators::LOGICAL_AND | operators::LOGICAL_OR, sides) => {
+            when(sides.iter().all(|side| side.fits(Bool)), Bool)
+        }
+        (operators::LOGICAL_NOT | operators::NOT_STRICTLY_FALSE, [side]) => {
+            when(side.fits(Bool), Bool)
+        }
+        (operators::NEGATE, [side]) => when(side.fits(Int) || *side == Double, *side),
+        (operators::CONDITIONAL, [condition, yes, no]) => {
+            let result = if yes == no { *yes } else { Dyn };
+            when(condition.fits(Bool) && yes.fits(*no), result)
+        }
+        (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
+            when(left.fits(*right) || both_numbers(*left, *right), Bool)
+        }
+        (
+            operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS,
+            [left, right],
+        ) => {
+            let ordered = |side: &Type| !matches!(side, Null | List | Map | Meta);
+            let alike = left.fits(*right) || both_numbers(*left, *right);
+            when(alike && ordered(left) && ordered(right), Bool)
+        }
+        (operators::INDEX, [operand, index]) => when(
+            operand.fits(Map) || (*operand == List && (index.fits(Int) || index.is_number())),
+            Dyn,
+        ),
+        (_, [left, right]) if OPERATORS.iter().any(|(known, ..)| *known == name) => {
+            let fitting = OPERATORS.iter().filter(|(known, on_left, on_right, _)| {
+                *known == name && left.fits(*on_left) && right.fits(*on_right)
+            });
+            Some(one_of(fitting.map(|(.., result)| *result)))
+        }
+        _ => None,
+    }
+}
+
+fn both_numbers(left: Type, right: Type) -> bool {
+    left.is_number() && right.is_number()
+}
+
+fn type_of_function(name: &str, target: Option<Type>, arguments: &[Type]) -> Result<Type, Misfit> {
+    let is_time_part = TIME_PARTS.contains(&name);
+    match (name, target, arguments) {
+        ("type", None, [_]) => return Ok(Meta),
+        ("dyn", None, [_]) => return Ok(Dyn),
+        (_, Some(target), zone) if is_time_part => {
+            let of_time = target.fits(Timestamp)
+                && zone.len() <= 1
+                && zone.iter().all(|zone| zone.fits(Text));
+            let of_duration =
+                target.fits(Duration) && zone.is_empty() && DURATION_PARTS.contains(&name);
+            return if of_time || of_duration {
+                Ok(Int)
+            } else {
+                Err(Misfit::Types)
+            };
+        }
+        _ => {}
+    }
+    let known = is_time_part
+        || name == "type"
+        || name == "dyn"
+        || FUNCTIONS.iter().any(|(known, ..)| *known == name);
+    if !known {
+        return Err(Misfit::Unknown);
+    }
+    let fitting = FUNCTIONS.iter().filter(|(known, receiver, wanted, _)| {
+        let receives = match (receiver, target) {
+            (Some(wanted), Some(target)) => target.fits(*wanted),
+            (None, None) => true,
+            _ => false,
+        };
+        *known == name
+            && receives
+            && wanted.len() == arguments.len()
+            && arguments
+                .iter()
+                .zip(*wanted)
+                .all(|(argument, wanted)| argument.fits(*wanted))
+    });
+    one_of(fitting.map(|(.., result)| *result))
+}
+
+/// The type of a call that fits these overloads: theirs if they agree.
+fn one_of(mut results: impl Iterator<Item = Type>) -> Result<Type, Misfit> {
+    let first = results.next().ok_or(Misfit::Types)?;
+    Ok(if results.all(|result| result == first) {
+        first
+    } else {
+        Dyn
+    })
+}
+
+/// Where `wanted` stands for the first time, not as a part of a longer name or of a literal.
+fn find_outside_quotes(text: &str, wanted: &str) -> Option<usize> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut quote = None;
+    let mut before = ' ';
+    for (offset, c) in text.char_indices() {
+        match quote {
+            Some(open) if c == open && before != '\\' => quote = None,
+            Some(_) => {}
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None => {
+                let after = text[offset..]
+                    .strip_prefix(wanted)
+                    .map(|rest| rest.chars().next());
+                let whole =
+                    |after: Option<char>| !after.is_some_and(is_name) || !wanted.ends_with(is_name);
+                if after.is_some_and(whole) && !(is_name(before) && wanted.starts_with(is_name)) {
+                    return Some(offset);
+                }
+            }
+        }
+        before = c;
+    }
+    None
+}
