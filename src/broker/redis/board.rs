@@ -169,11 +169,11 @@ impl Board {
         self.state().topics.keys().cloned().collect()
     }
 
-    /// Redis refuses this topic (or no longer does).
-    pub(super) fn set_refused(&self, name: &str, refused: bool) {
-        if let Some(topic) = self.state().topics.get_mut(name) {
-            topic.refused = refused;
-        }
+    /// Redis refuses this topic (or no longer does). Tells whether that is news.
+    pub(super) fn set_refused(&self, name: &str, refused: bool) -> bool {
+        let mut state = self.state();
+        let topic = state.topics.get_mut(name);
+        topic.is_some_and(|topic| std::mem::replace(&mut topic.refused, refused) != refused)
     }
 
     /// The topics that Redis refuses.

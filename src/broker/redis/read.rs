@@ -200,12 +200,11 @@ impl Reader {
                 }
                 Some(error) if error.code() == Some("BUSYGROUP") => {}
                 Some(error) => {
-                    restored = true;
-                    shared.telemetry.redis_topic_refused(
-                        topic,
-                        &connect::error_text(error, &shared.settings.host),
-                    );
-                    shared.board.set_refused(topic, true);
+                    if shared.board.set_refused(topic, true) {
+                        restored = true;
+                        let text = connect::error_text(error, &shared.settings.host);
+                        shared.telemetry.redis_topic_refused(topic, &text);
+                    }
                 }
             }
         }
