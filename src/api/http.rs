@@ -336,3 +336,6 @@ fn of_routes(server: &Server, routes: impl Iterator<Item = &'static Route>) -> R
     }
     router
 }
+
+#[cfg(test)]
+mod tests;

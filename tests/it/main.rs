@@ -1,1 +1,3 @@
+//! Tests from outside: one binary, a module for each subject.
 
+mod openapi;

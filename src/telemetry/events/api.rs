@@ -86,16 +86,6 @@ impl Telemetry {
         );
     }
 
-    /// Accepting a connection failed, for example because there are too many open files.
-    pub fn http_accept_failed(&self, error: &std::io::Error) {
-        self.0.log.write(
-            Level::Warn,
-            HTTP,
-            format_args!("cannot accept a connection: {error}"),
-            &[],
-        );
-    }
-
     /// `POST /v1.0/shutdown` was called.
     pub fn shutdown_requested(&self, is_forced: bool) {
         let text = if is_forced {
