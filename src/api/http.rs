@@ -5,6 +5,7 @@
 mod body;
 mod call;
 mod fallback;
+mod first_head;
 mod health;
 mod listen;
 mod metadata;

@@ -23,7 +23,7 @@ use tower::Service;
 
 use crate::api::http::call::{empty, with_body};
 use crate::api::http::listen::Listener;
-use crate::api::http::path;
+use crate::api::http::{first_head, path};
 use crate::shutdown::{Stop, Tasks};
 
 /// What a head may have beyond `--read-buffer-size`.
@@ -74,8 +74,7 @@ pub async fn serve(
         };
         match accepted {
             None => return,
-            Some(Ok(Stream::Tcp(stream))) => connections.begin(stream),
-            Some(Ok(Stream::Unix(stream))) => connections.begin(stream),
+            Some(Ok(stream)) => connections.begin(stream),
             Some(Err(_)) => {
                 connections.stop.sleep(ACCEPT_PAUSE).await;
             }
@@ -98,9 +97,25 @@ struct Connections {
 }
 
 impl Connections {
-    fn begin(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let work = self.clone().run(stream);
+    fn begin(self: &Arc<Self>, stream: Stream) {
+        let connections = self.clone();
+        let work = async move {
+            match stream {
+                Stream::Tcp(mut stream) => {
+                    if connections.is_worth_reading(&mut stream).await {
+                        connections.run(stream).await;
+                    }
+                }
+                Stream::Unix(stream) => connections.run(stream).await,
+            }
+        };
         self.tasks.spawn("http connection", work);
+    }
+
+    /// Does a first request come in time, and one that can be read?
+    async fn is_worth_reading(&self, stream: &mut TcpStream) -> bool {
+        let look = tokio::time::timeout(FIRST_HEAD, first_head::is_refused(stream));
+        matches!(self.stop.or(look).await, Some(Ok(false)))
     }
 
     /// Answer the requests of a connection until it ends or the order to stop comes.

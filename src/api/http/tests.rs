@@ -824,6 +824,51 @@ async fn the_public_server_has_health_and_metadata_only() {
 }
 
 #[tokio::test]
+async fn messages_that_make_no_sense_are_refused() {
+    let api = start(|_| {}, router).await;
+    for (message, status) in [
+        ("HELLO\r\n\r\n", 400),
+        ("GET /v1.0/healthz HTTP/1.1\r\n\r\n", 400),
+        ("GET /v1.0/healthz HTTP/1.0\r\n\r\n", 204),
+        ("GET /v1.0/healthz% HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (
+            "GET http://example.com/v1.0/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            204,
+        ),
+        (
+            "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            200,
+        ),
+        (
+            "POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: snail\r\n\r\n",
+            501,
+        ),
+    ] {
+        assert_eq!(
+            api.send(message.as_bytes()).await.status,
+            status,
+            "{message}"
+        );
+    }
+    let continued = b"POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}";
+    let answer = api.send(continued).await;
+    assert!(
+        answer.status == 100 && answer.body.starts_with("HTTP/1.1 204"),
+        "{} {}",
+        answer.head,
+        answer.body
+    );
+}
+
+#[tokio::test]
 async fn heads_have_a_limit_of_size_but_not_of_number() {
     let api = start(|_| {}, router).await;
     assert_eq!(
