@@ -1,8 +1,10 @@
 //! The API surface: what the HTTP server (and later the gRPC server) shares.
 
+pub mod error;
 pub mod http;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Settings;
 use crate::delivery::supervisor::Supervisor;
@@ -33,8 +35,38 @@ pub struct Context {
     pub tracing: Tracing,
     /// Where `POST /v1.0/shutdown` goes.
     pub shutdown: tokio::sync::mpsc::UnboundedSender<ShutdownRequest>,
+    /// What clients put beside the metadata, shown by all servers.
+    pub extended: Extended,
     /// Log and metrics.
     pub telemetry: Telemetry,
+}
+
+/// The Dapr version whose API this is: what clients compare with the versions they need.
+pub const API_VERSION: &str = "1.18.3";
+
+/// Values that clients keep in the sidecar with `PUT /v1.0/metadata/{key}`. Clones are handles to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Extended(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Extended {
+    /// Keep a value until the process ends, in place of an older one.
+    pub fn put(&self, key: String, value: String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, value);
+    }
+
+    /// All of them with the version of the runtime, which nobody can replace.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        let mut all = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        all.insert("daprRuntimeVersion".to_owned(), API_VERSION.to_owned());
+        all
+    }
 }
 
 /// A component as the metadata API lists it.

@@ -14,6 +14,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// How to reach the app; `None` without `--app-port`.
     pub app: Option<AppSettings>,
+    /// The same whether or not there is an `--app-port` (0 then): the metadata API shows it.
+    pub app_connection: AppSettings,
     /// The HTTP API.
     pub http: HttpSettings,
     /// The gRPC port: announced to the app and checked for conflicts.

@@ -5,7 +5,6 @@
 
 mod clock;
 mod content;
-pub mod json;
 mod lifetime;
 mod protobuf;
 mod unwrap;

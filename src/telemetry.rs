@@ -7,7 +7,7 @@ pub mod log;
 pub mod metrics;
 pub mod trace;
 
-mod events;
+pub mod events;
 
 use std::sync::Arc;
 

@@ -1,22 +1,342 @@
-//! The HTTP API: routes, layers, listeners.
+//! The HTTP API: all routes on one screen, and what is done for each request (spec http-api.md 2 and 3).
+//!
+//! Paths are matched while they are still encoded. Whatever has no route, the wrong methods of known paths included, goes to the fallback.
+
+mod body;
+mod call;
+mod fallback;
+mod first_head;
+mod health;
+mod listen;
+mod metadata;
+mod not_configured;
+mod path;
+mod publish;
+mod serve;
+mod shutdown;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use axum::extract::Request;
+use axum::routing::any;
 
+pub use self::listen::{BindError, Listener, bind, bind_public};
+pub use self::serve::serve;
+
+use self::call::Server;
+use self::not_configured::Block;
 use crate::api::Context;
-use crate::shutdown::{Stop, Tasks};
+use crate::api::error::JobCall;
 
-/// The routes of the API server.
-pub fn router(_context: Context) -> Router {
-    Router::new()
+/// A path and what its methods do.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The path, with `{name}` for a segment and `{*name}` for the whole rest.
+    pub pattern: &'static str,
+    calls: Calls,
 }
 
-/// Serve one listener until `stop`, then finish the running requests. Connections are tasks of `tasks`.
-pub async fn serve(
-    _listener: TcpListener,
-    _router: Router,
-    _read_buffer: usize,
-    _stop: Stop,
-    _tasks: Tasks,
-) {
+/// Methods with what they call.
+type Calls = &'static [(&'static [&'static str], Endpoint)];
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Publish,
+    GetMetadata,
+    PutMetadata,
+    Health,
+    OutboundHealth,
+    Shutdown,
+    Document,
+    NotConfigured(Block),
 }
+
+impl Route {
+    /// All methods of the path.
+    pub fn methods(&self) -> impl Iterator<Item = &'static str> {
+        self.calls
+            .iter()
+            .flat_map(|(methods, _)| methods.iter().copied())
+    }
+}
+
+const fn route(pattern: &'static str, calls: Calls) -> Route {
+    Route { pattern, calls }
+}
+
+const GET: &[&str] = &["GET"];
+const POST: &[&str] = &["POST"];
+const PUT: &[&str] = &["PUT"];
+const DELETE: &[&str] = &["DELETE"];
+const GET_DELETE: &[&str] = &["GET", "DELETE"];
+const POST_PUT: &[&str] = &["POST", "PUT"];
+const GET_POST_PUT_DELETE: &[&str] = &["GET", "POST", "PUT", "DELETE"];
+
+use Endpoint::NotConfigured as No;
+
+/// Every route of the API server.
+pub const ROUTES: &[Route] = &[
+    route(
+        "/v1.0/publish/{pubsub}/{*topic}",
+        &[(POST_PUT, Endpoint::Publish)],
+    ),
+    route("/v1.0/metadata", &[(GET, Endpoint::GetMetadata)]),
+    route("/v1.0/metadata/{key}", &[(PUT, Endpoint::PutMetadata)]),
+    route("/v1.0/healthz", &[(GET, Endpoint::Health)]),
+    route("/v1.0/healthz/outbound", &[(GET, Endpoint::OutboundHealth)]),
+    route("/v1.0/shutdown", &[(POST, Endpoint::Shutdown)]),
+    route("/openapi.yaml", &[(GET, Endpoint::Document)]),
+    // Other building blocks: the answers that clients expect when nothing is configured.
+    route("/v1.0/state/{store}", &[(POST_PUT, No(Block::State))]),
+    route(
+        "/v1.0/state/{store}/{key}",
+        &[(GET_DELETE, No(Block::State))],
+    ),
+    route(
+        "/v1.0/state/{store}/bulk",
+        &[(GET_POST_PUT_DELETE, No(Block::State))],
+    ),
+    route(
+        "/v1.0/state/{store}/transaction",
+        &[(GET_POST_PUT_DELETE, No(Block::State))],
+    ),
+    route(
+        "/v1.0-alpha1/state/{store}/query",
+        &[(POST_PUT, No(Block::StateQuery))],
+    ),
+    route("/v1.0/secrets/{store}/{key}", &[(GET, No(Block::Secrets))]),
+    route("/v1.0/bindings/{name}", &[(POST_PUT, No(Block::Binding))]),
+    route(
+        "/v1.0/configuration/{store}",
+        &[(GET, No(Block::Configuration))],
+    ),
+    route(
+        "/v1.0/configuration/{store}/subscribe",
+        &[(GET, No(Block::Configuration))],
+    ),
+    route(
+        "/v1.0/configuration/{store}/{id}/unsubscribe",
+        &[(GET, No(Block::Configuration))],
+    ),
+    route(
+        "/v1.0-alpha1/configuration/{store}",
+        &[(GET, No(Block::Configuration))],
+    ),
+    route(
+        "/v1.0-alpha1/configuration/{store}/subscribe",
+        &[(GET, No(Block::Configuration))],
+    ),
+    route(
+        "/v1.0-alpha1/configuration/{store}/{id}/unsubscribe",
+        &[(GET, No(Block::Configuration))],
+    ),
+    route("/v1.0-alpha1/lock/{store}", &[(POST, No(Block::Lock))]),
+    route("/v1.0-alpha1/unlock/{store}", &[(POST, No(Block::Unlock))]),
+    route(
+        "/v1.0-alpha1/crypto/{name}/encrypt",
+        &[(PUT, No(Block::Crypto))],
+    ),
+    route(
+        "/v1.0-alpha1/crypto/{name}/decrypt",
+        &[(PUT, No(Block::Crypto))],
+    ),
+    route(
+        "/v1.0-alpha1/subtlecrypto/{name}/getkey",
+        &[(POST, No(Block::SubtleCrypto))],
+    ),
+    route(
+        "/v1.0-alpha1/subtlecrypto/{name}/encrypt",
+        &[(POST, No(Block::SubtleCrypto))],
+    ),
+    route(
+        "/v1.0-alpha1/subtlecrypto/{name}/decrypt",
+        &[(POST, No(Block::SubtleCrypto))],
+    ),
+    route(
+        "/v1.0-alpha1/subtlecrypto/{name}/wrapkey",
+        &[(POST, No(Block::SubtleCrypto))],
+    ),
+    route(
+        "/v1.0-alpha1/subtlecrypto/{name}/unwrapkey",
+        &[(POST, No(Block::SubtleCrypto))],
+    ),
+    route(
+        "/v1.0-alpha1/subtlecrypto/{name}/sign",
+        &[(POST, No(Block::SubtleCrypto))],
+    ),
+    route(
+        "/v1.0-alpha1/subtlecrypto/{name}/verify",
+        &[(POST, No(Block::SubtleCrypto))],
+    ),
+    route(
+        "/v1.0-alpha1/conversation/{name}/converse",
+        &[(POST, No(Block::Conversation))],
+    ),
+    route(
+        "/v1.0-alpha2/conversation/{name}/converse",
+        &[(POST, No(Block::Conversation))],
+    ),
+    route(
+        "/v1.0/actors/{type}/{id}/state",
+        &[(POST_PUT, No(Block::ActorWrite))],
+    ),
+    route(
+        "/v1.0/actors/{type}/{id}/state/{key}",
+        &[(GET, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/actors/{type}/{id}/method/{method}",
+        &[(GET_POST_PUT_DELETE, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/actors/{type}/{id}/reminders/{name}",
+        &[
+            (GET_DELETE, No(Block::Actor)),
+            (POST_PUT, No(Block::ActorWrite)),
+        ],
+    ),
+    route(
+        "/v1.0/actors/{type}/{id}/timers/{name}",
+        &[
+            (DELETE, No(Block::Actor)),
+            (POST_PUT, No(Block::ActorWrite)),
+        ],
+    ),
+    route(
+        "/v1.0/workflows/{component}/{id}",
+        &[(GET, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/workflows/{component}/{id}/raiseEvent/{event}",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/workflows/{component}/{id}/start",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/workflows/{component}/{id}/pause",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/workflows/{component}/{id}/resume",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/workflows/{component}/{id}/terminate",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/workflows/{component}/{id}/purge",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-beta1/workflows/{component}/{id}",
+        &[(GET, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-beta1/workflows/{component}/{id}/raiseEvent/{event}",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-beta1/workflows/{component}/{id}/start",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-beta1/workflows/{component}/{id}/pause",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-beta1/workflows/{component}/{id}/resume",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-beta1/workflows/{component}/{id}/terminate",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-beta1/workflows/{component}/{id}/purge",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-alpha1/workflows/{component}/{id}",
+        &[(GET, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-alpha1/workflows/{component}/{id}/raiseEvent/{event}",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-alpha1/workflows/{component}/{id}/start",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-alpha1/workflows/{component}/{id}/pause",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-alpha1/workflows/{component}/{id}/resume",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-alpha1/workflows/{component}/{id}/terminate",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0-alpha1/workflows/{component}/{id}/purge",
+        &[(POST, No(Block::Actor))],
+    ),
+    route(
+        "/v1.0/jobs/{name}",
+        &[
+            (POST, No(Block::Job(JobCall::Schedule))),
+            (GET, No(Block::Job(JobCall::Get))),
+            (DELETE, No(Block::Job(JobCall::Delete))),
+        ],
+    ),
+    route(
+        "/v1.0-alpha1/jobs/{name}",
+        &[
+            (POST, No(Block::Job(JobCall::Schedule))),
+            (GET, No(Block::Job(JobCall::Get))),
+            (DELETE, No(Block::Job(JobCall::Delete))),
+        ],
+    ),
+];
+
+/// The routes of the public server: the same handlers, and nothing else.
+const PUBLIC_ROUTES: &[Route] = &[
+    route("/v1.0/metadata", &[(GET, Endpoint::GetMetadata)]),
+    route("/v1.0/metadata/{key}", &[(PUT, Endpoint::PutMetadata)]),
+    route("/v1.0/healthz", &[(GET, Endpoint::Health)]),
+    route("/v1.0/healthz/outbound", &[(GET, Endpoint::OutboundHealth)]),
+];
+
+/// Paths that must not be taken for a single publish to a component called `bulk`; until bulk publish is there they are unknown.
+const BULK: &[Route] = &[route("/v1.0/publish/bulk/{pubsub}/{*topic}", &[])];
+
+/// The routes of the API server. Paths are expected to be clean, which [`serve`] sees to.
+pub fn router(context: Context) -> Router {
+    of_routes(&Server::api(context), ROUTES.iter().chain(BULK))
+}
+
+/// The routes of the public server (spec http-api.md 1): no token, no limit, no fallback.
+pub fn public_router(context: Context) -> Router {
+    of_routes(&Server::public(context), PUBLIC_ROUTES.iter())
+}
+
+/// Every path answers all methods: which one calls what is decided in one place, the fallback included.
+fn of_routes(server: &Server, routes: impl Iterator<Item = &'static Route>) -> Router {
+    let handler = |calls: Option<Calls>| {
+        let server = server.clone();
+        move |request: Request| server.clone().answer(calls, request)
+    };
+    let mut router = Router::new().fallback(handler(None));
+    for route in routes {
+        router = router.route(route.pattern, any(handler(Some(route.calls))));
+    }
+    router
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,10 @@ use chrono::{DateTime, Local, SecondsFormat, TimeZone, Utc};
 
 /// Tells the time. Clones share the text of the current second.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Arc<Mutex<Option<(i64, Arc<str>)>>>);
+pub struct Clock(Arc<Mutex<Second>>);
+
+/// A second since 1970 and its text.
+type Second = Option<(i64, Arc<str>)>;
 
 /// A point in time, and how events write it.
 #[derive(Clone, Debug)]

@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Number};
 use uuid::Uuid;
 
-use crate::envelope::json::{self, push_text};
 use crate::envelope::wrap::push_base64;
 use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, SPEC_VERSION};
+use crate::json::{self, push_text};
 use crate::message::Metadata;
 
 /// The trace attributes that message metadata can carry for an event without.

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::envelope::content::Content;
-use crate::envelope::json::{self, push_text};
 use crate::envelope::lifetime::{self, find};
 use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, Moment, SPEC_VERSION};
+use crate::json::{self, push_text};
 use crate::message::Metadata;
 
 /// Room for the attributes of an event beside its data and topic.

@@ -1,6 +1,6 @@
 //! One function for each notable event, in a file for each room that has some.
 
-mod api;
+pub mod api;
 mod broker;
 mod delivery;
 mod lifecycle;

@@ -3,6 +3,6 @@
 mod support;
 
 mod brokers;
-
+mod openapi;
 mod redis_redelivery;
 mod redis_wire;

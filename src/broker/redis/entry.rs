@@ -8,8 +8,8 @@ use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, Value, cmd};
 
 use super::settings::Trim;
+use crate::json::push_map;
 use crate::message::{Metadata, Outgoing};
-use crate::text::write_json_string;
 
 /// The id of a stream entry: milliseconds and a number within them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -173,16 +173,7 @@ fn entry(value: Value) -> Option<Entry> {
 
 fn encode_metadata(metadata: &Metadata) -> Vec<u8> {
     let mut json = Vec::with_capacity(2 + 32 * metadata.len());
-    json.push(b'{');
-    for (at, (key, value)) in metadata.iter().enumerate() {
-        if at > 0 {
-            json.push(b',');
-        }
-        write_json_string(&mut json, key.as_bytes());
-        json.push(b':');
-        write_json_string(&mut json, value.as_bytes());
-    }
-    json.push(b'}');
+    push_map(&mut json, metadata);
     json
 }
 

@@ -94,9 +94,8 @@ impl Instance {
         }
         let (signs, topics) = self.signs();
         let answers = lane.pipeline(&signs).await?;
-        let (lost, late) = match self.read_signs(&answers, topics) {
-            Some(read) => read,
-            None => return Ok(Sign::JustDenied),
+        let Some((lost, late)) = self.read_signs(&answers, topics) else {
+            return Ok(Sign::JustDenied);
         };
         if lost {
             let mut again = pipe();

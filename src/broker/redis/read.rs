@@ -39,13 +39,12 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
             }
             continue;
         };
-        let Some(read) = stop.or(reader.read_after_strays(&plan)).await else {
+        let Some(read) = stop.or(Box::pin(reader.read_after_strays(&plan))).await else {
             break;
         };
-        let failed = read.and_then(|answer| {
+        let failed = read.map(|answer| {
             reader.recovered();
             work::accept(&shared, entry::of_read(answer));
-            Ok(())
         });
         // Whoever waits for the end of a read that may contain its topic can go on now: its entries are on the board.
         shared.reading.send_modify(|round| *round += 1);

@@ -4,7 +4,7 @@ use chrono::DateTime;
 use cloudevents::{AttributesReader, Event};
 
 use super::*;
-use crate::envelope::json::push_map;
+use crate::json::push_map;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const ID: &str = "5b8c5a0e-1d5f-4f6b-9c64-9a3b6a0c1d2e";

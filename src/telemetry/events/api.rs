@@ -1,1 +1,100 @@
-//! Events of api.
+//! Events of the HTTP API and of the publish path.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::Level;
+
+const RUNTIME: &str = "dapr.runtime";
+const HTTP: &str = "dapr.runtime.http";
+
+/// One API call, for the log of calls (spec http-api.md 11.5).
+#[derive(Clone, Copy, Debug)]
+pub struct ApiCall<'a> {
+    /// The verb.
+    pub method: &'a str,
+    /// The decoded path as it was sent.
+    pub path: &'a str,
+    /// From head to answer.
+    pub duration: Duration,
+    /// The status.
+    pub code: u16,
+    /// Bytes of the answer's body.
+    pub size: u64,
+    /// If the client says who it is.
+    pub user_agent: Option<&'a str>,
+}
+
+impl Telemetry {
+    /// A publish has come back from the broker; `error` if it did not take the event.
+    pub fn publish_ended(
+        &self,
+        pubsub: &str,
+        topic: &str,
+        _elapsed: Duration,
+        error: Option<&impl Display>,
+    ) {
+        if let Some(error) = error {
+            self.0.log.write(
+                Level::Debug,
+                RUNTIME,
+                format_args!("error when publishing to topic {topic} in pubsub {pubsub}: {error}"),
+                &[("pubsub", &pubsub), ("topic", &topic)],
+            );
+        }
+    }
+
+    /// An API call was answered.
+    pub fn api_called(&self, call: &ApiCall<'_>) {
+        let method = format_args!("{} {}", call.method, call.path).to_string();
+        let duration = call.duration.as_millis();
+        let agent = call.user_agent.unwrap_or_default();
+        let fields: [(&str, &dyn Display); 5] = [
+            ("method", &method),
+            ("duration", &duration),
+            ("code", &call.code),
+            ("size", &call.size),
+            ("useragent", &agent),
+        ];
+        let shown = if call.user_agent.is_some() { 5 } else { 4 };
+        self.0.log.write(
+            Level::Info,
+            "dapr.runtime.http-info",
+            format_args!("HTTP API Called"),
+            &fields[..shown],
+        );
+    }
+
+    /// An address of the API is taken.
+    pub fn http_listening(&self, place: &str) {
+        self.0.log.write(
+            Level::Info,
+            HTTP,
+            format_args!("HTTP server listening on {place}"),
+            &[],
+        );
+    }
+
+    /// An address of the API cannot be taken, for good.
+    pub fn http_not_listening(&self, place: &str, error: &std::io::Error) {
+        self.0.log.write(
+            Level::Warn,
+            HTTP,
+            format_args!("cannot listen on {place}: {error}"),
+            &[],
+        );
+    }
+
+    /// `POST /v1.0/shutdown` was called.
+    pub fn shutdown_requested(&self, is_forced: bool) {
+        let text = if is_forced {
+            "Force shutdown requested, exiting immediately without graceful shutdown"
+        } else {
+            "Shutdown requested via API"
+        };
+        self.0
+            .log
+            .write(Level::Info, RUNTIME, format_args!("{text}"), &[]);
+    }
+}

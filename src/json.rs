@@ -5,8 +5,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
 /// Write a string with its quotes, escaped as Go does (spec delivery.md A5). Invalid UTF-8 becomes `\ufffd`, byte by byte.
@@ -37,6 +40,16 @@ pub fn push_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
         push_text(out, value.as_bytes());
     }
     out.push(b'}');
+}
+
+/// A value as compact JSON with the escapes of Go.
+pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    // Writing to memory cannot fail, and what is written here has string keys only.
+    let _ = value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut out, GoEscapes,
+    ));
+    out
 }
 
 /// The text of a body that is exactly one JSON value, without the blanks around it; invalid UTF-8 in strings is replaced.
@@ -167,6 +180,21 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Formats strings with those escapes that Go has and others do not.
+struct GoEscapes;
+
+impl Formatter for GoEscapes {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut escaped = Vec::with_capacity(fragment.len());
+        push_escaped(&mut escaped, fragment);
+        writer.write_all(&escaped)
+    }
+}
+
 /// Bytes at which text may need an escape.
 const NEEDS_A_LOOK: [bool; 256] = {
     let mut table = [false; 256];
@@ -273,6 +301,15 @@ mod tests {
         check(b"a\xfe\xff\x00b", r#""a\ufffd\ufffd\u0000b""#);
         check(b"\xe2\x80", r#""\ufffd\ufffd""#);
         check(b"\xe2\x82(", r#""\ufffd\ufffd(""#);
+    }
+
+    #[test]
+    fn values_are_written_with_the_same_escapes() {
+        let value = ["a<b>\u{2028}&\n\u{1}\"", "å"];
+        assert_eq!(
+            String::from_utf8(to_vec(&value)).unwrap(),
+            r#"["a\u003cb\u003e\u2028\u0026\n\u0001\"","å"]"#
+        );
     }
 
     #[test]

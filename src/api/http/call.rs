@@ -1,0 +1,302 @@
+//! One API call from head to answer: trace, token, handler, headers, log, in the order of spec http-api.md 2.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use crate::api::Context;
+use crate::api::error::ApiError;
+use crate::api::http::body::RequestBody;
+use crate::api::http::{
+    Calls, Endpoint, fallback, health, metadata, not_configured, path, publish, shutdown,
+};
+use crate::telemetry::events::api::ApiCall;
+use crate::telemetry::trace::{TraceContext, Tracing, baggage};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+const API_TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
+
+/// The description of the API that is served at `/openapi.yaml`.
+const DOCUMENT: &str = include_str!("../../../openapi/sidestream.yaml");
+
+/// A server and what its handlers need. Clones are handles to the same.
+#[derive(Clone)]
+pub(super) struct Server(Arc<Inner>);
+
+struct Inner {
+    context: Context,
+    limit: Option<usize>,
+    token: Option<String>,
+    is_public: bool,
+}
+
+/// A request on its way through a handler.
+pub(super) struct Call<'a> {
+    pub(super) context: &'a Context,
+    pub(super) head: &'a Parts,
+    pub(super) body: &'a mut RequestBody,
+    pub(super) trace: &'a TraceContext,
+}
+
+impl Server {
+    pub(super) fn api(context: Context) -> Self {
+        let http = &context.settings.http;
+        Self(Arc::new(Inner {
+            limit: http.max_body,
+            token: http.token.clone().filter(|token| !token.is_empty()),
+            is_public: false,
+            context,
+        }))
+    }
+
+    pub(super) fn public(context: Context) -> Self {
+        Self(Arc::new(Inner {
+            limit: None,
+            token: None,
+            is_public: true,
+            context,
+        }))
+    }
+
+    /// Answer a request to a path with these calls; `None` if there is no such path.
+    pub(super) async fn answer(self, calls: Option<Calls>, request: Request) -> Response {
+        let start = Instant::now();
+        let (head, body) = request.into_parts();
+        let mut body = RequestBody::new(body, self.0.limit);
+        let traced = match self.traced(&head) {
+            Ok(traced) => traced,
+            Err(reason) => {
+                let refusal = text(StatusCode::BAD_REQUEST, reason);
+                return self.finished(&head, &mut body, refusal).await;
+            }
+        };
+        let mut response = if self.is_admitted(&head) {
+            let response = self.handled(calls, &head, &mut body, &traced.context).await;
+            self.log(&head, &response, start);
+            response
+        } else {
+            text(StatusCode::UNAUTHORIZED, "invalid api token\n".into())
+        };
+        traced.put_into(response.headers_mut());
+        self.finished(&head, &mut body, response).await
+    }
+
+    async fn handled(
+        &self,
+        calls: Option<Calls>,
+        head: &Parts,
+        body: &mut RequestBody,
+        trace: &TraceContext,
+    ) -> Response {
+        let method = head.method.as_str();
+        let endpoint = calls
+            .unwrap_or_default()
+            .iter()
+            .find(|(methods, _)| methods.contains(&method))
+            .map(|(_, endpoint)| *endpoint);
+        let call = Call {
+            context: &self.0.context,
+            head,
+            body,
+            trace,
+        };
+        let answer = match endpoint {
+            Some(endpoint) => endpoint.call(call).await,
+            None if self.0.is_public => Ok(not_public(calls, method)),
+            None => Err(fallback::error(head)),
+        };
+        answer.unwrap_or_else(|error| refused(&error))
+    }
+
+    /// The trace of a request; the text of the refusal if its baggage is invalid. Health checks are never traced.
+    fn traced(&self, head: &Parts) -> Result<Traced, String> {
+        let tracing = &self.0.context.tracing;
+        if *tracing == Tracing::Off || is_about_health(head.uri.path()) {
+            return Ok(Traced::default());
+        }
+        let first = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+        let baggage = joined(&head.headers);
+        if let Some(baggage) = &baggage {
+            baggage::check(&String::from_utf8_lossy(baggage.as_bytes()))
+                .map_err(|reason| format!("invalid baggage header: {reason}\n"))?;
+        }
+        let context = tracing.begin(first(TRACEPARENT), first(TRACESTATE));
+        Ok(Traced { context, baggage })
+    }
+
+    /// Does the request carry the token, or need none (spec http-api.md 11.1)?
+    fn is_admitted(&self, head: &Parts) -> bool {
+        let Some(token) = &self.0.token else {
+            return true;
+        };
+        let given = head.headers.get(API_TOKEN);
+        given.is_some_and(|given| given.as_bytes() == token.as_bytes()) || is_health_check(head)
+    }
+
+    fn log(&self, head: &Parts, response: &Response, start: Instant) {
+        let context = &self.0.context;
+        if self.0.is_public || !context.settings.http.log_calls {
+            return;
+        }
+        context.telemetry.api_called(&ApiCall {
+            method: head.method.as_str(),
+            path: &path::decoded_path(head.uri.path()),
+            duration: start.elapsed(),
+            code: response.status().as_u16(),
+            size: axum::body::HttpBody::size_hint(response.body()).lower(),
+            user_agent: head
+                .headers
+                .get(USER_AGENT)
+                .and_then(|agent| agent.to_str().ok()),
+        });
+    }
+
+    /// See to it that what is left of the body does not get in the way of the answer.
+    async fn finished(
+        &self,
+        head: &Parts,
+        body: &mut RequestBody,
+        mut response: Response,
+    ) -> Response {
+        if body.is_over() {
+            return response;
+        }
+        // Who waits to be told to go on is not told: the answer is there already.
+        if head.headers.contains_key(EXPECT) || !body.discard().await {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl Endpoint {
+    async fn call(self, call: Call<'_>) -> Result<Response, ApiError> {
+        match self {
+            Self::Publish => publish::single(call).await,
+            Self::GetMetadata => metadata::get(call).await,
+            Self::PutMetadata => metadata::put(call).await,
+            Self::Health => health::all(&call),
+            Self::OutboundHealth => health::outbound(&call),
+            Self::Shutdown => Ok(shutdown::request(&call)),
+            Self::Document => Ok(with_body(StatusCode::OK, "application/yaml", DOCUMENT)),
+            Self::NotConfigured(block) => Err(not_configured::error(block, call).await),
+        }
+    }
+}
+
+/// The trace of a request and what is echoed of it.
+#[derive(Default)]
+struct Traced {
+    context: TraceContext,
+    baggage: Option<HeaderValue>,
+}
+
+impl Traced {
+    fn put_into(self, headers: &mut HeaderMap) {
+        for (name, value) in [
+            (TRACEPARENT, self.context.answered_parent()),
+            (TRACESTATE, self.context.answered_state()),
+        ] {
+            // Both are printable ASCII, so that they always are header values.
+            if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
+                headers.insert(name, value);
+            }
+        }
+        if let Some(baggage) = self.baggage {
+            headers.insert(BAGGAGE, baggage);
+        }
+    }
+}
+
+/// All values of `baggage`; `None` if there is nothing in them.
+fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(BAGGAGE).iter();
+    let first = values.next()?.clone();
+    let all = values.fold(first, |all, value| {
+        let joined = [all.as_bytes(), b",", value.as_bytes()].concat();
+        HeaderValue::from_bytes(&joined).unwrap_or(all)
+    });
+    (!all.is_empty()).then_some(all)
+}
+
+/// Does `/healthz` stand anywhere in the decoded path?
+fn is_about_health(path: &str) -> bool {
+    path.contains("/healthz")
+        || (path.contains('%') && path::decoded_path(path).contains("/healthz"))
+}
+
+fn is_health_check(head: &Parts) -> bool {
+    let decoded = path::decoded_path(head.uri.path());
+    head.method == http::Method::GET
+        && matches!(
+            decoded.trim_matches('/'),
+            "v1.0/healthz" | "v1.0/healthz/outbound"
+        )
+}
+
+/// What the public server says to everything it has no route for (spec http-api.md 11.4).
+fn not_public(calls: Option<Calls>, method: &str) -> Response {
+    let is_standard = matches!(
+        method,
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE"
+    );
+    let Some(calls) = calls.filter(|_| is_standard) else {
+        if is_standard {
+            return text(StatusCode::NOT_FOUND, "404 page not found\n".into());
+        }
+        return empty(StatusCode::METHOD_NOT_ALLOWED);
+    };
+    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    for method in calls.iter().flat_map(|(methods, _)| methods.iter()) {
+        response
+            .headers_mut()
+            .append(ALLOW, HeaderValue::from_static(method));
+    }
+    response
+}
+
+/// An answer without body.
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// An error as the client sees it.
+fn refused(error: &ApiError) -> Response {
+    let shape = error.shape();
+    with_body(shape.status, "application/json", shape.body())
+}
+
+/// An answer in plain text.
+pub(super) fn text(status: StatusCode, text: String) -> Response {
+    let mut response = with_body(status, "text/plain; charset=utf-8", text);
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// An answer with a body.
+pub(super) fn with_body(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

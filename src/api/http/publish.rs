@@ -1,0 +1,51 @@
+//! `POST /v1.0/publish/{pubsub}/{topic...}`: one event (spec http-api.md 5).
+
+use axum::response::Response;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use crate::api::error::ApiError;
+use crate::api::http::call::{Call, empty};
+use crate::api::http::path;
+use crate::json::valid_text;
+use crate::publish::{PublishError, Request};
+
+const PREFIX: &str = "/v1.0/publish/";
+
+/// 204 once the broker has the event.
+pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
+    let uri = &call.head.uri;
+    // The route has matched, so that both parts are there.
+    let names = uri.path().strip_prefix(PREFIX).unwrap_or_default();
+    let (pubsub, topic) = names.split_once('/').unwrap_or((names, ""));
+    let (pubsub, topic) = (path::decoded(pubsub), path::decoded(topic));
+    let metadata = path::metadata(uri.query());
+    let publisher = &call.context.publisher;
+    let app_id = &call.context.settings.app_id;
+
+    let component = publisher
+        .pubsub(&pubsub)
+        .map_err(|error| ApiError::of_publish(error, &pubsub, &topic, app_id, &metadata))?;
+    let body = call.body.read().await.map_err(|error| ApiError::Publish {
+        pubsub: pubsub.clone().into_owned(),
+        topic: topic.clone().into_owned(),
+        error: error.to_string(),
+    })?;
+    let content_type = call.head.headers.get(CONTENT_TYPE);
+    let request = Request {
+        topic: topic.into_owned(),
+        content_type: content_type.map_or_else(String::new, |value| {
+            valid_text(value.as_bytes()).into_owned()
+        }),
+        body,
+        metadata,
+        trace: call.trace.clone(),
+    };
+    publisher
+        .publish(&component, &request)
+        .await
+        .map_err(|error: PublishError| {
+            ApiError::of_publish(error, &pubsub, &request.topic, app_id, &request.metadata)
+        })?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}

@@ -1,0 +1,241 @@
+//! Connections of the API: accepted, read, answered, ended in order (spec http-api.md 1).
+//!
+//! What must be seen before a route is matched is done here: the size of the head, a missing host, bad escapes, path cleaning.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONNECTION, HOST};
+use http::{HeaderValue, Request, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tower::Service;
+
+use crate::api::http::call::{empty, with_body};
+use crate::api::http::listen::Listener;
+use crate::api::http::{first_head, path};
+use crate::shutdown::{Stop, Tasks};
+
+/// What a head may have beyond `--read-buffer-size`.
+const SLACK: usize = 4096;
+
+/// What `--read-buffer-size=0` means.
+const LARGE: usize = 1 << 20;
+
+/// The least that is read at once; smaller limits are checked afterwards.
+const SMALLEST_BUFFER: usize = 64 << 10;
+
+/// The time a client has to send the head of its first request.
+const FIRST_HEAD: Duration = Duration::from_secs(10);
+
+/// The pause after an accept that failed, so that a lack of file descriptors does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serve one listener until `stop`, then finish the running requests. Connections are tasks of `tasks`.
+pub async fn serve(
+    listener: impl Into<Listener>,
+    router: Router,
+    read_buffer: usize,
+    stop: Stop,
+    tasks: Tasks,
+) {
+    let listener = listener.into();
+    let limit = if read_buffer == 0 { LARGE } else { read_buffer } + SLACK;
+    let connections = Arc::new(Connections {
+        builder: builder(limit),
+        limit,
+        router,
+        stop,
+        tasks,
+    });
+    loop {
+        let accepted = match &listener {
+            Listener::Tcp(tcp) => connections.stop.or(tcp.accept()).await.map(|accepted| {
+                accepted.map(|(stream, _)| {
+                    // Without it small answers wait for the client's acknowledgement; it cannot fail on a live socket.
+                    let _ = stream.set_nodelay(true);
+                    Stream::Tcp(stream)
+                })
+            }),
+            Listener::Unix(socket) => {
+                let accepted = connections.stop.or(socket.listener.accept()).await;
+                accepted.map(|accepted| accepted.map(|(stream, _)| Stream::Unix(stream)))
+            }
+        };
+        match accepted {
+            None => return,
+            Some(Ok(stream)) => connections.begin(stream),
+            Some(Err(_)) => {
+                connections.stop.sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+/// What all connections of a listener share.
+struct Connections {
+    builder: Builder<TokioExecutor>,
+    limit: usize,
+    router: Router,
+    stop: Stop,
+    tasks: Tasks,
+}
+
+impl Connections {
+    fn begin(self: &Arc<Self>, stream: Stream) {
+        let connections = self.clone();
+        let work = async move {
+            match stream {
+                Stream::Tcp(mut stream) => {
+                    if connections.is_worth_reading(&mut stream).await {
+                        connections.run(stream).await;
+                    }
+                }
+                Stream::Unix(stream) => connections.run(stream).await,
+            }
+        };
+        self.tasks.spawn("http connection", work);
+    }
+
+    /// Does a first request come in time, and one that can be read?
+    async fn is_worth_reading(&self, stream: &mut TcpStream) -> bool {
+        let look = tokio::time::timeout(FIRST_HEAD, first_head::is_refused(stream));
+        matches!(self.stop.or(look).await, Some(Ok(false)))
+    }
+
+    /// Answer the requests of a connection until it ends or the order to stop comes.
+    async fn run(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let service = {
+            let (connections, has_begun) = (self.clone(), has_begun.clone());
+            service_fn(move |request| {
+                has_begun.store(true, Ordering::Relaxed);
+                connections.clone().answer(request)
+            })
+        };
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut first_head = pin!(tokio::time::sleep(FIRST_HEAD));
+        let mut is_waiting = true;
+        loop {
+            tokio::select! {
+                // How a connection ends is the client's business.
+                _ = connection.as_mut() => return,
+                () = self.stop.ordered() => break,
+                () = first_head.as_mut(), if is_waiting => {
+                    if !has_begun.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    is_waiting = false;
+                }
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {
+        if let Some(refusal) = refusal(&request, self.limit) {
+            return Ok(refusal);
+        }
+        let mut request = request.map(Body::new);
+        if let Some(clean) = path::cleaned(request.uri()) {
+            *request.uri_mut() = clean;
+        }
+        self.router.clone().call(request).await
+    }
+}
+
+fn builder(limit: usize) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // hyper's own timeout would close idle connections, too.
+        .header_read_timeout(None)
+        .max_buf_size(limit.max(SMALLEST_BUFFER))
+        .max_headers((limit / 8).min(4096));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limit).unwrap_or(u32::MAX));
+    builder
+}
+
+/// The answer to a request that never gets to a route.
+fn refusal<B>(request: &Request<B>, limit: usize) -> Option<Response> {
+    let path = request.uri().path();
+    if path == "*" && request.method() == http::Method::OPTIONS {
+        return Some(empty(StatusCode::OK));
+    }
+    if head_size(request) > limit {
+        let text = "431 Request Header Fields Too Large";
+        return Some(closing(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text));
+    }
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+        let text = "400 Bad Request: missing required Host header";
+        return Some(closing(StatusCode::BAD_REQUEST, text));
+    }
+    (!path::is_well_escaped(path)).then(|| closing(StatusCode::BAD_REQUEST, "400 Bad Request"))
+}
+
+/// The bytes of a request from its method to the empty line, as HTTP/1.1 writes them.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let target = uri
+        .path_and_query()
+        .map_or(1, |target| target.as_str().len());
+    let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len();
+    let headers = request.headers().iter();
+    headers.fold(line, |size, (name, value)| {
+        size + name.as_str().len() + value.len() + ": \r\n".len()
+    })
+}
+
+fn closing(status: StatusCode, text: &'static str) -> Response {
+    let mut response = with_body(status, "text/plain; charset=utf-8", text);
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_without_meaning_are_refused() {
+        let check = |request: http::request::Builder, expected: Option<u16>| {
+            let request = request.body(()).unwrap();
+            let status = refusal(&request, 8192).map(|response| response.status().as_u16());
+            assert_eq!(status, expected, "{request:?}");
+        };
+        let get = |path: &str| Request::get(path).header("host", "x");
+        check(get("/v1.0/healthz?%zz"), None);
+        check(get("/a%2Fb"), None);
+        check(get("/%zz"), Some(400));
+        check(get("/a%"), Some(400));
+        check(Request::get("/"), Some(400));
+        check(Request::get("/").version(Version::HTTP_10), None);
+        check(Request::get("http://h/").version(Version::HTTP_2), None);
+        check(Request::options("*").header("host", "x"), Some(200));
+        check(get("/").header("x-fill", "f".repeat(8100)), None);
+        check(get("/").header("x-fill", "f".repeat(8190)), Some(431));
+        check(get(&format!("/?{}", "q".repeat(9000))), Some(431));
+    }
+}
