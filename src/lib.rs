@@ -13,6 +13,7 @@ pub mod message;
 pub mod metadata;
 pub mod publish;
 pub mod pubsub;
+pub mod quantity;
 pub mod resources;
 pub mod scopes;
 pub mod shutdown;

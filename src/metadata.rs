@@ -50,6 +50,39 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Properties {
     }
 }
 
+/// The known name that `name` is most likely meant to be; `None` when it looks like none of them, or is one of them (design.md D15).
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    // A third of the letters may be wrong: `redeliverInterwal` is found, `foo` is not taken for `topic`.
+    let limit = (lower.chars().count() / 3).max(1);
+    known
+        .iter()
+        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), *candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= limit && *candidate != name)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters must be changed, added or removed to get from one text to the other; two swapped neighbours count as one.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for (i, a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let mut best = (rows[i][j] + usize::from(a != b))
+                .min(rows[i][j + 1] + 1)
+                .min(row[j] + 1);
+            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
+                best = best.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +101,20 @@ mod tests {
         assert_eq!(properties.get("redishost"), Some("a"));
         assert_eq!(properties.get("foo"), Some("2"));
         assert_eq!(properties.get_exact("foo"), None);
+    }
+    #[test]
+    fn a_misspelt_name_is_recognised() {
+        let known = ["redisHost", "redeliverInterval", "topic", "route"];
+        for (name, expected) in [
+            ("redeliverInterwal", Some("redeliverInterval")),
+            ("redis-host", Some("redisHost")),
+            ("tpoic", Some("topic")),
+            ("redishost", Some("redisHost")),
+            ("topic", None),
+            ("foo", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name, &known), expected, "{name}");
+        }
     }
 }

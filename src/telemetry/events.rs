@@ -3,4 +3,5 @@
 mod api;
 mod broker;
 mod delivery;
+mod input;
 mod lifecycle;
