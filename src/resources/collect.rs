@@ -527,8 +527,8 @@ mod tests {
         let text = [memory("a", ""), "foo: [\n".to_owned(), memory("c", "")].join("---\n");
         let loaded = load(&[("1.yaml", &text), ("2.yml", &memory("d", ""))]);
         assert_eq!(loaded.names(), ["a", "c", "d"]);
-        assert_eq!(loaded.mistakes(), [7]);
-        assert!(loaded.warnings()[0].starts_with("daprd load Component DIR/1.yaml error when parsing manifests yaml resource in DIR/1.yaml: line 7: "));
+        assert_eq!(loaded.mistakes(), [6]);
+        assert!(loaded.warnings()[0].starts_with("daprd load Component DIR/1.yaml error when parsing manifests yaml resource in DIR/1.yaml: line 6: "));
     }
 
     #[test]
