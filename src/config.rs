@@ -1,6 +1,13 @@
 //! What a sidecar is to do, settled: flags, environment and Configuration documents become one value that cannot be wrong.
 //!
 //! [`Settings`] is read by `runtime`, and its sections by the parts they are for. All mistakes are collected before any is reported.
+//! [`Settings::resolve`] makes them; [`LogSettings`] comes before, because the mistakes are to be logged.
+
+mod log;
+mod resolve;
+
+pub use self::log::{LogError, LogSettings};
+pub use self::resolve::{ConfigError, Resolved};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,12 +1,32 @@
 //! The resource files: what stands in the folders of `--resources-path`, read, checked and filtered.
 //!
 //! Text becomes typed values here, with file and line for every mistake; nobody above sees YAML. Mirrors spec resources-cli.md 4 to 9.
+//! [`Resources::load`] is the way in: `folder` lists the files, `load` knows YAML, `value` and `fields` know Go's rules, each kind of
+//! resource has a file of its own, and `collect` puts them together.
 
 pub mod component;
+pub mod configuration;
+pub mod fields;
+pub mod folder;
+pub mod load;
+pub mod manifest;
+pub mod note;
+pub mod resiliency;
+pub mod resolve;
+pub mod secrets;
 pub mod subscription;
+pub mod value;
+
+mod collect;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use self::component::{Component, ProcessError};
+use self::note::Note;
+use self::resiliency::{Policies, Resiliency};
+use self::subscription::SubscriptionSpec;
+use crate::environment::Environment;
 
 /// Where something stands: for messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,11 +37,133 @@ pub struct Place {
     pub line: usize,
 }
 
+impl Place {
+    /// A line of a file.
+    pub fn new(file: &Path, line: usize) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => write!(f, "{}", self.file.display()),
             line => write!(f, "{}:{line}", self.file.display()),
+        }
+    }
+}
+
+/// What to read, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadRequest<'a> {
+    /// `--app-id`: scopes and templates. `None` reads for every app, as `check` does without one.
+    pub app_id: Option<&'a str>,
+    /// `--resources-path`, in order.
+    pub folders: &'a [PathBuf],
+    /// `components.deny` of the Configuration.
+    pub denied: &'a [String],
+    /// Is the feature `HotReload` on? It decides the words about a folder that is missing.
+    pub hot_reload: bool,
+    /// Of the sidecar, with what it sets for itself.
+    pub environment: &'a Environment,
+}
+
+/// Everything that the folders hold for one app.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// Secret stores first, then pub/subs, each in the order of (folder, file, document). Ready to be used.
+    pub components: Vec<Component>,
+    /// Declared subscriptions in the same order; one that has the name of an earlier one stands in its place at the end.
+    pub subscriptions: Vec<SubscriptionSpec>,
+    /// Resiliency resources as they are.
+    pub resiliencies: Vec<Resiliency>,
+    /// What is said about all this, for the log and for `check`, in order.
+    pub notes: Vec<Note>,
+    /// What ends the process: all of it, not only the first.
+    pub errors: Vec<LoadError>,
+}
+
+impl Resources {
+    /// Read the folders. Nothing is connected to.
+    pub fn load(request: &LoadRequest<'_>) -> Self {
+        collect::all(request)
+    }
+
+    /// The policies of all resiliency resources together, later ones over earlier ones.
+    pub fn policies(&self) -> Policies {
+        let mut policies = Policies::default();
+        for resource in &self.resiliencies {
+            policies.add(&resource.policies);
+        }
+        policies
+    }
+}
+
+/// Why the process cannot start with these folders; the texts are what follows `Fatal error from runtime: `.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// A folder is not there, with hot reload on.
+    #[error("failed to create watcher: failed to add target {}: {reason}", folder.display())]
+    NotWatched {
+        /// As given.
+        folder: PathBuf,
+        /// Of the operating system.
+        reason: String,
+    },
+    /// A folder cannot be listed.
+    #[error("failed to load components: open {}: {reason}", folder.display())]
+    NotListed {
+        /// As given.
+        folder: PathBuf,
+        /// Of the operating system.
+        reason: String,
+    },
+    /// Two components of one name.
+    #[error(
+        "failed to load components: duplicate definition of Component name {name} ({second}) with existing {name} ({first})"
+    )]
+    Duplicate {
+        /// Their name.
+        name: String,
+        /// `type/version` of the one that was there.
+        first: String,
+        /// Where that stands.
+        first_place: Place,
+        /// `type/version` of the other.
+        second: String,
+        /// Where the other stands.
+        place: Place,
+    },
+    /// A component that cannot be used.
+    #[error("failed to load components: {0}")]
+    Component(#[from] ProcessError),
+}
+
+impl LoadError {
+    /// Where the mistake stands.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::NotWatched { folder, .. } | Self::NotListed { folder, .. } => {
+                Place::new(folder, 0)
+            }
+            Self::Duplicate { place, .. } => place.clone(),
+            Self::Component(error) => error.place.clone(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotWatched { .. } | Self::NotListed { .. } => {
+                "create the folder or correct --resources-path".to_owned()
+            }
+            Self::Duplicate { first_place, .. } => {
+                format!("rename one of the two, the other stands at {first_place}")
+            }
+            Self::Component(error) => error.cause.remedy().to_owned(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::metadata::Properties;
 use crate::resources::Place;
+use crate::resources::note::{Note, PROCESSOR};
+use crate::telemetry::log::Level;
 
 /// A component that this sidecar is to load: filtered by namespace and scope, secrets and templates put in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +32,263 @@ pub struct Component {
 impl Component {
     /// `name (type/version)`, or `name (type)` without a version: how logs and errors call it.
     pub fn log_name(&self) -> impl fmt::Display + '_ {
-        fmt::from_fn(|f| match self.version.as_str() {
-            "" => write!(f, "{} ({})", self.name, self.kind),
-            version => write!(f, "{} ({}/{version})", self.name, self.kind),
-        })
+        fmt::from_fn(|f| f.write_str(&log_name(&self.name, &self.kind, &self.version)))
+    }
+
+    /// Is it a pub/sub? The others in a loaded set are secret stores, which are already in use.
+    pub fn is_pubsub(&self) -> bool {
+        Category::of(&self.kind) == Some(Category::Pubsub)
+    }
+
+    /// The line that says it is in use.
+    pub fn loaded(&self) -> Note {
+        let text = format!("Component loaded: {}", self.log_name());
+        Note::log(Level::Info, text).from(PROCESSOR)
+    }
+
+    /// What the log says when it cannot be used, and the error that ends the process unless `ignoreErrors` is set (spec 5.5).
+    pub fn failed(&self, cause: ComponentError) -> (Vec<Note>, Option<ProcessError>) {
+        let error = ProcessError {
+            name: self.name.clone(),
+            log_name: self.log_name().to_string(),
+            place: self.place.clone(),
+            cause,
+        };
+        let mut notes = Vec::new();
+        if !matches!(error.cause, ComponentError::Category(_)) {
+            let text = format!(
+                "Failed to init component {}: {}",
+                error.log_name, error.cause
+            );
+            notes.push(Note::log(Level::Error, text).from(PROCESSOR));
+            notes.push(Note::log(Level::Error, error.wrapped()).from(PROCESSOR));
+        }
+        if self.ignore_errors {
+            let text = format!("Ignoring error processing component: {error}");
+            let note = Note::mistake(Level::Error, self.place.clone(), text).from(PROCESSOR);
+            notes.push(note.with_remedy(error.cause.remedy()));
+            return (notes, None);
+        }
+        let text = format!("Error processing component, daprd will exit gracefully: {error}");
+        notes.push(Note::log(Level::Warn, text).from(PROCESSOR));
+        (notes, Some(error))
+    }
+}
+
+/// `name (type/version)`, or `name (type)` without a version.
+pub fn log_name(name: &str, kind: &str, version: &str) -> String {
+    match version {
+        "" => format!("{name} ({kind})"),
+        version => format!("{name} ({kind}/{version})"),
+    }
+}
+
+/// What a component type is for, by its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// `pubsub.*`.
+    Pubsub,
+    /// `secretstores.local.env` and `secretstores.local.file`.
+    SecretStore,
+    /// A building block that daprd has and this sidecar does not: skipped with a warning (spec 5.6).
+    Foreign,
+}
+
+impl Category {
+    /// The category of a type; `None` if nobody knows it. The prefix is case-sensitive, the rest is not.
+    pub fn of(kind: &str) -> Option<Self> {
+        let (prefix, rest) = kind.split_once('.')?;
+        let rest = rest.to_ascii_lowercase();
+        match (prefix, rest.as_str()) {
+            ("pubsub", _) => Some(Self::Pubsub),
+            ("secretstores", "local.env" | "local.file") => Some(Self::SecretStore),
+            (
+                "secretstores" | "state" | "bindings" | "middleware" | "configuration" | "crypto"
+                | "lock" | "conversation",
+                _,
+            ) => Some(Self::Foreign),
+            _ => None,
+        }
+    }
+}
+
+/// Is this the version that every type here has? Empty, `v0` and `v1` are the same (spec 5.1).
+pub fn is_first_version(version: &str) -> bool {
+    matches!(version.to_ascii_lowercase().as_str(), "" | "v0" | "v1")
+}
+
+/// Why a component cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComponentError {
+    /// Its type has no known category.
+    #[error("incorrect type {0}")]
+    Category(String),
+    /// Its type or version is not known.
+    #[error(
+        "[CREATE_COMPONENT_FAILURE]: initialization error occurred for {log_name}: couldn't find {what} {kind}/{version}"
+    )]
+    Unknown {
+        /// `name (type/version)`.
+        log_name: String,
+        /// `message bus` or `secret store`.
+        what: &'static str,
+        /// The type as written.
+        kind: String,
+        /// The version as written.
+        version: String,
+    },
+    /// Its settings are wrong, or it could not be started.
+    #[error("[INIT_COMPONENT_FAILURE]: initialization error occurred for {log_name}: {cause}")]
+    Init {
+        /// `name (type/version)`.
+        log_name: String,
+        /// In the words of the component.
+        cause: String,
+    },
+}
+
+impl ComponentError {
+    /// No broker has this type and version.
+    pub fn unknown_pubsub(component: &Component) -> Self {
+        Self::unknown(component, "message bus")
+    }
+
+    /// No secret store has this type and version.
+    pub fn unknown_secret_store(component: &Component) -> Self {
+        Self::unknown(component, "secret store")
+    }
+
+    /// It could not be started, in its own words.
+    pub fn init(component: &Component, cause: impl fmt::Display) -> Self {
+        Self::Init {
+            log_name: component.log_name().to_string(),
+            cause: cause.to_string(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Category(_) => {
+                "use a type such as pubsub.redis, pubsub.in-memory or secretstores.local.file"
+            }
+            Self::Unknown { .. } => {
+                "correct spec.type or spec.version; supported: pubsub.redis, pubsub.in-memory, version v1"
+            }
+            Self::Init { .. } => "correct spec.metadata of the component",
+        }
+    }
+
+    fn unknown(component: &Component, what: &'static str) -> Self {
+        Self::Unknown {
+            log_name: component.log_name().to_string(),
+            what,
+            kind: component.kind.clone(),
+            version: component.version.clone(),
+        }
+    }
+}
+
+/// A component that cannot be used and whose author did not ask to ignore that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessError {
+    /// `metadata.name`.
+    pub name: String,
+    /// `name (type/version)`.
+    pub log_name: String,
+    /// Where the component stands.
+    pub place: Place,
+    /// Why.
+    pub cause: ComponentError,
+}
+
+impl ProcessError {
+    /// The cause in the wrapping that daprd puts around it once more.
+    fn wrapped(&self) -> String {
+        match &self.cause {
+            ComponentError::Category(_) => self.cause.to_string(),
+            cause => format!(
+                "[INIT_COMPONENT_FAILURE]: initialization error occurred for {}: {cause}",
+                self.log_name
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "process component {} error: {}",
+            self.name,
+            self.wrapped()
+        )
+    }
+}
+
+impl std::error::Error for ProcessError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn categories_by_prefix() {
+        for (kind, category) in [
+            ("pubsub.redis", Some(Category::Pubsub)),
+            ("pubsub.Redis", Some(Category::Pubsub)),
+            ("PubSub.redis", None),
+            ("secretstores.Local.Env", Some(Category::SecretStore)),
+            ("secretstores.hashicorp.vault", Some(Category::Foreign)),
+            ("state.redis", Some(Category::Foreign)),
+            ("nameresolution.mdns", None),
+            ("workflow.dapr", None),
+            ("pubsub", None),
+            ("", None),
+        ] {
+            assert_eq!(Category::of(kind), category, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_worded_as_in_daprd_and_can_be_ignored() {
+        let mut component = Component {
+            name: "a".to_owned(),
+            kind: "pubsub.foo".to_owned(),
+            version: "v1".to_owned(),
+            ignore_errors: false,
+            init_timeout: Duration::from_secs(5),
+            properties: Properties::default(),
+            namespace_scoped: false,
+            place: Place::default(),
+        };
+        let cause = ComponentError::unknown_pubsub(&component);
+        let (notes, error) = component.failed(cause.clone());
+        let create = "[CREATE_COMPONENT_FAILURE]: initialization error occurred for a (pubsub.foo/v1): couldn't find message bus pubsub.foo/v1";
+        let init = format!(
+            "[INIT_COMPONENT_FAILURE]: initialization error occurred for a (pubsub.foo/v1): {create}"
+        );
+        let process = format!("process component a error: {init}");
+        assert_eq!(error.unwrap().to_string(), process);
+        let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                format!("Failed to init component a (pubsub.foo/v1): {create}"),
+                init.clone(),
+                format!("Error processing component, daprd will exit gracefully: {process}"),
+            ]
+        );
+        component.ignore_errors = true;
+        let (notes, error) = component.failed(cause);
+        assert_eq!(error, None);
+        assert_eq!(
+            notes[2].text,
+            format!("Ignoring error processing component: {process}")
+        );
     }
 }

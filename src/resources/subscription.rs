@@ -2,6 +2,7 @@
 
 use crate::message::Metadata;
 use crate::resources::Place;
+use crate::resources::fields::Fields;
 
 /// One declared subscription (spec delivery.md B2, B4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,4 +43,184 @@ pub struct BulkSpec {
     pub max_messages_count: i32,
     /// Longest wait for a batch to fill, in milliseconds.
     pub max_await_duration_ms: i32,
+}
+
+/// A `Subscription` document: what it says and whom it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionResource {
+    /// What to subscribe to.
+    pub spec: SubscriptionSpec,
+    /// App ids; empty means all.
+    pub scopes: Vec<String>,
+}
+
+/// The two versions of the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionVersion {
+    /// `dapr.io/v1alpha1`: one `route`.
+    V1Alpha1,
+    /// `dapr.io/v2alpha1`: `routes` with rules.
+    V2Alpha1,
+}
+
+impl SubscriptionResource {
+    /// Read one (spec resources-cli.md 7); what is wrong with it is among the findings of `root`.
+    pub fn read(root: &Fields<'_>, version: SubscriptionVersion, place: Place) -> Self {
+        let mut spec = SubscriptionSpec {
+            place: Some(place),
+            ..SubscriptionSpec::default()
+        };
+        if let Some(metadata) = root.fields("metadata") {
+            spec.name = metadata.text("name");
+            // Known but without effect here.
+            metadata.has("namespace");
+            metadata.done();
+        }
+        if let Some(fields) = root.fields("spec") {
+            read_spec(&fields, version, &mut spec);
+        }
+        let scopes = root.texts("scopes", false);
+        root.done();
+        Self { spec, scopes }
+    }
+}
+
+fn read_spec(fields: &Fields<'_>, version: SubscriptionVersion, spec: &mut SubscriptionSpec) {
+    spec.pubsub = fields.text("pubsubname");
+    spec.topic = fields.text("topic");
+    spec.dead_letter_topic = fields.text("deadLetterTopic");
+    let metadata = fields.text_map("metadata").into_iter();
+    spec.metadata = metadata.map(|(name, (value, _))| (name, value)).collect();
+    spec.bulk = fields
+        .fields("bulkSubscribe")
+        .map(|bulk| bulk.done_with(read_bulk));
+    let default = match version {
+        SubscriptionVersion::V1Alpha1 => fields.text("route"),
+        SubscriptionVersion::V2Alpha1 => {
+            fields.fields("routes").map_or_else(String::new, |routes| {
+                spec.rules = routes.list("rules").iter().map(read_rule).collect();
+                routes.done_with(|routes| routes.text("default"))
+            })
+        }
+    };
+    if !default.is_empty() {
+        spec.rules.push(RuleSpec {
+            match_: String::new(),
+            path: default,
+        });
+    }
+    if spec.pubsub.is_empty() {
+        fields.remark("pubsubname", "missing: nothing can be subscribed to");
+    }
+    if spec.topic.is_empty() {
+        fields.remark("topic", "missing: nothing can be subscribed to");
+    }
+    fields.done();
+}
+
+fn read_rule(rule: &Fields<'_>) -> RuleSpec {
+    rule.done_with(|rule| RuleSpec {
+        match_: rule.text("match").trim().to_owned(),
+        path: rule.text("path"),
+    })
+}
+
+fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
+    let count = |name: &'static str| {
+        let number = bulk.int(name).unwrap_or(0);
+        i32::try_from(number).unwrap_or_else(|_| {
+            bulk.mistake(name, "does not fit 32 bits");
+            0
+        })
+    };
+    BulkSpec {
+        enabled: bulk.bool("enabled").unwrap_or(false),
+        max_messages_count: count("maxMessagesCount"),
+        max_await_duration_ms: count("maxAwaitDurationMs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::fields::{Dialect, Findings};
+    use crate::resources::load;
+
+    fn read(spec: &str, version: SubscriptionVersion) -> (SubscriptionSpec, Vec<String>) {
+        let yaml = format!("metadata: {{name: s}}\nspec: {spec}");
+        let document = load::document(&yaml, 1).unwrap().unwrap();
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        let resource = SubscriptionResource::read(&root, version, Place::default());
+        let (mistakes, remarks) = findings.into_parts();
+        let found = mistakes.into_iter().chain(remarks).map(|found| found.text);
+        (resource.spec, found.collect())
+    }
+
+    fn rules(spec: &SubscriptionSpec) -> Vec<(&str, &str)> {
+        let rules = spec.rules.iter();
+        rules
+            .map(|rule| (rule.match_.as_str(), rule.path.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn rules_come_in_order_and_the_default_last() {
+        let (spec, found) = read(
+            "{pubsubname: p, topic: 12, routes: {rules: [{match: ' a == 1 ', path: /a}, {path: /b}], default: /c}, metadata: {k: true, m: 1.50}}",
+            SubscriptionVersion::V2Alpha1,
+        );
+        assert_eq!(rules(&spec), [("a == 1", "/a"), ("", "/b"), ("", "/c")]);
+        assert_eq!(spec.topic, "12");
+        assert_eq!(spec.metadata["m"], "1.5");
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_old_version_has_one_route() {
+        let (spec, _) = read(
+            "{pubsubname: p, topic: t, route: a, deadLetterTopic: d}",
+            SubscriptionVersion::V1Alpha1,
+        );
+        assert_eq!(rules(&spec), [("", "a")]);
+        assert_eq!(spec.dead_letter_topic, "d");
+        let (spec, _) = read(
+            "{pubsubname: p, topic: t, route: ''}",
+            SubscriptionVersion::V1Alpha1,
+        );
+        assert_eq!(rules(&spec), []);
+    }
+
+    #[test]
+    fn bulk_settings_must_be_a_mapping_of_numbers_that_fit() {
+        let bulk = |text: &str| {
+            read(
+                &format!("{{pubsubname: p, topic: t, bulkSubscribe: {text}}}"),
+                SubscriptionVersion::V2Alpha1,
+            )
+        };
+        let (spec, _) = bulk("{enabled: true, maxMessagesCount: 10}");
+        assert_eq!(
+            spec.bulk,
+            Some(BulkSpec {
+                enabled: true,
+                max_messages_count: 10,
+                max_await_duration_ms: 0
+            })
+        );
+        assert_eq!(bulk("[a]").1.len(), 1);
+        assert_eq!(bulk("{maxMessagesCount: 3000000000}").1.len(), 1);
+    }
+
+    #[test]
+    fn the_route_of_the_other_version_is_remarked() {
+        let (_, found) = read(
+            "{pubsubname: p, topic: t, route: /a}",
+            SubscriptionVersion::V2Alpha1,
+        );
+        assert_eq!(
+            found,
+            ["unknown field spec.route is ignored, did you mean routes?"]
+        );
+    }
 }

@@ -3,4 +3,5 @@
 pub mod api;
 mod broker;
 mod delivery;
+mod input;
 mod lifecycle;

@@ -1,0 +1,687 @@
+//! The flags of `daprd`, parsed by the rules of Go's pflag (spec resources-cli.md 1). One table says everything about them.
+//!
+//! Only shape is checked here; what values mean together is `config`'s business. `run` reads the same table through clap.
+
+use std::path::PathBuf;
+
+use crate::cli::pflag;
+use crate::duration::{self, GoDuration};
+use crate::quantity;
+
+/// The command line of a sidecar, as typed values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flags {
+    /// `--app-id`.
+    pub app_id: String,
+    /// `--app-port`, as written; empty is none.
+    pub app_port: String,
+    /// `--app-protocol`, as written.
+    pub app_protocol: String,
+    /// `--app-ssl`.
+    pub app_ssl: bool,
+    /// `--app-channel-address`.
+    pub app_channel_address: String,
+    /// `--app-max-concurrency`; 0 and less is unlimited.
+    pub app_max_concurrency: i64,
+    /// `--dapr-http-port`, as written.
+    pub dapr_http_port: String,
+    /// `--dapr-grpc-port`, as written.
+    pub dapr_grpc_port: String,
+    /// `--dapr-internal-grpc-port`, as written; empty is none.
+    pub dapr_internal_grpc_port: String,
+    /// `--dapr-listen-addresses`, as written.
+    pub dapr_listen_addresses: String,
+    /// `--dapr-public-port`, as written; empty is none.
+    pub dapr_public_port: String,
+    /// `--dapr-public-listen-address`.
+    pub dapr_public_listen_address: String,
+    /// `--unix-domain-socket`; empty is none.
+    pub unix_domain_socket: String,
+    /// `--resources-path`.
+    pub resources_path: Vec<String>,
+    /// `--components-path`; empty is none.
+    pub components_path: String,
+    /// `--config`.
+    pub config: Vec<String>,
+    /// `--max-body-size`, as written.
+    pub max_body_size: Option<String>,
+    /// `--dapr-http-max-request-size`, in MiB.
+    pub dapr_http_max_request_size: Option<i64>,
+    /// `--read-buffer-size`, as written.
+    pub read_buffer_size: Option<String>,
+    /// `--dapr-http-read-buffer-size`, in KiB.
+    pub dapr_http_read_buffer_size: Option<i64>,
+    /// `--allowed-origins`.
+    pub allowed_origins: String,
+    /// `--enable-metrics`.
+    pub enable_metrics: bool,
+    /// `--metrics-port`, as written.
+    pub metrics_port: String,
+    /// `--metrics-listen-address`.
+    pub metrics_listen_address: String,
+    /// `--enable-profiling`.
+    pub enable_profiling: bool,
+    /// `--profile-port`, as written.
+    pub profile_port: String,
+    /// `--enable-api-logging`; `None` leaves it to the Configuration.
+    pub enable_api_logging: Option<bool>,
+    /// `--log-level`, as written.
+    pub log_level: String,
+    /// `--log-as-json`.
+    pub log_as_json: bool,
+    /// `--log-file`; empty is none.
+    pub log_file: String,
+    /// `--enable-app-health-check`.
+    pub enable_app_health_check: bool,
+    /// `--app-health-check-path`.
+    pub app_health_check_path: String,
+    /// `--app-health-probe-interval`, in seconds.
+    pub app_health_probe_interval: i64,
+    /// `--app-health-probe-timeout`, in milliseconds.
+    pub app_health_probe_timeout: i64,
+    /// `--app-health-threshold`.
+    pub app_health_threshold: i64,
+    /// `--dapr-graceful-shutdown-seconds`.
+    pub dapr_graceful_shutdown_seconds: i64,
+    /// `--dapr-block-shutdown-duration`; only an explicit one blocks.
+    pub dapr_block_shutdown_duration: Option<GoDuration>,
+    /// `--disable-init-endpoints`.
+    pub disable_init_endpoints: Vec<String>,
+    /// `--hot-reload-reconcile-interval`.
+    pub hot_reload_reconcile_interval: GoDuration,
+    /// `--mode`.
+    pub mode: String,
+    /// `--enable-mtls`.
+    pub enable_mtls: bool,
+    /// `--version`.
+    pub version: bool,
+    /// `--build-info`.
+    pub build_info: bool,
+    /// `--wait`.
+    pub wait: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        Self {
+            app_id: String::new(),
+            app_port: String::new(),
+            app_protocol: "http".to_owned(),
+            app_ssl: false,
+            app_channel_address: "127.0.0.1".to_owned(),
+            app_max_concurrency: -1,
+            dapr_http_port: "3500".to_owned(),
+            dapr_grpc_port: "50001".to_owned(),
+            dapr_internal_grpc_port: String::new(),
+            dapr_listen_addresses: String::new(),
+            dapr_public_port: String::new(),
+            dapr_public_listen_address: String::new(),
+            unix_domain_socket: String::new(),
+            resources_path: Vec::new(),
+            components_path: String::new(),
+            config: Vec::new(),
+            max_body_size: None,
+            dapr_http_max_request_size: None,
+            read_buffer_size: None,
+            dapr_http_read_buffer_size: None,
+            allowed_origins: String::new(),
+            enable_metrics: true,
+            metrics_port: "9090".to_owned(),
+            metrics_listen_address: "0.0.0.0".to_owned(),
+            enable_profiling: false,
+            profile_port: "7777".to_owned(),
+            enable_api_logging: None,
+            log_level: "info".to_owned(),
+            log_as_json: false,
+            log_file: String::new(),
+            enable_app_health_check: false,
+            app_health_check_path: "/healthz".to_owned(),
+            app_health_probe_interval: 5,
+            app_health_probe_timeout: 500,
+            app_health_threshold: 3,
+            dapr_graceful_shutdown_seconds: 5,
+            dapr_block_shutdown_duration: None,
+            disable_init_endpoints: Vec::new(),
+            hot_reload_reconcile_interval: GoDuration::ZERO,
+            mode: "standalone".to_owned(),
+            enable_mtls: false,
+            version: false,
+            build_info: false,
+            wait: false,
+        }
+    }
+}
+
+/// A flag whose value has the right type but not the right meaning: `Failed to parse flags: <it>`, exit code 1 (spec 1.1 rule 10).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlagError {
+    /// A size that is none.
+    #[error("invalid value for '{flag}' option: {cause}")]
+    Size {
+        /// Without dashes.
+        flag: &'static str,
+        /// What is wrong with it.
+        cause: quantity::QuantityError,
+    },
+}
+
+impl Flags {
+    /// The folders to read: `--resources-path`, else `--components-path`.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        if self.resources_path.is_empty() && !self.components_path.is_empty() {
+            return vec![PathBuf::from(&self.components_path)];
+        }
+        self.resources_path.iter().map(PathBuf::from).collect()
+    }
+
+    /// `--max-body-size` in bytes; -1 stands for the default.
+    ///
+    /// # Errors
+    /// It is no size.
+    pub fn max_body_bytes(&self) -> Result<i64, FlagError> {
+        let old = self.dapr_http_max_request_size.map(|mib| (mib, 1 << 20));
+        size("max-body-size", self.max_body_size.as_deref(), old)
+    }
+
+    /// `--read-buffer-size` in bytes; -1 stands for the default.
+    ///
+    /// # Errors
+    /// It is no size.
+    pub fn read_buffer_bytes(&self) -> Result<i64, FlagError> {
+        let old = self.dapr_http_read_buffer_size.map(|kib| (kib, 1 << 10));
+        size("read-buffer-size", self.read_buffer_size.as_deref(), old)
+    }
+
+    /// All mistakes of this sort.
+    pub fn mistakes(&self) -> Vec<FlagError> {
+        [self.max_body_bytes(), self.read_buffer_bytes()]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect()
+    }
+}
+
+/// The new flag wins over the deprecated one, which counts in larger units.
+fn size(flag: &'static str, text: Option<&str>, old: Option<(i64, i64)>) -> Result<i64, FlagError> {
+    match (text, old) {
+        (Some(text), _) => quantity::parse(text).map_err(|cause| FlagError::Size { flag, cause }),
+        (None, Some((count, unit))) if count >= 0 => Ok(count.saturating_mul(unit)),
+        (None, _) => Ok(-1),
+    }
+}
+
+/// One flag.
+pub struct Flag {
+    /// Without dashes.
+    pub name: &'static str,
+    /// Type and place of the value.
+    pub kind: Kind,
+    /// For the usage text.
+    pub help: &'static str,
+    /// What to use instead.
+    pub deprecated: Option<&'static str>,
+}
+
+/// Type of a flag, and where its value goes.
+pub enum Kind {
+    /// Text.
+    Text(fn(&mut Flags) -> &mut String),
+    /// Text that may be absent.
+    OptionalText(fn(&mut Flags) -> &mut Option<String>),
+    /// Yes or no.
+    Bool(fn(&mut Flags) -> &mut bool),
+    /// Yes, no or nothing said.
+    OptionalBool(fn(&mut Flags) -> &mut Option<bool>),
+    /// A whole number.
+    Int(fn(&mut Flags) -> &mut i64),
+    /// A whole number that may be absent.
+    OptionalInt(fn(&mut Flags) -> &mut Option<i64>),
+    /// A Go duration.
+    Duration(fn(&mut Flags) -> &mut GoDuration),
+    /// A Go duration that may be absent.
+    OptionalDuration(fn(&mut Flags) -> &mut Option<GoDuration>),
+    /// A list: each occurrence is one CSV record and is appended.
+    List(fn(&mut Flags) -> &mut Vec<String>),
+    /// Checked and forgotten: of building blocks that are not ours.
+    Unused(Shape),
+}
+
+/// What a flag without effect accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Any text.
+    Text,
+    /// A list of texts.
+    List,
+    /// Yes or no.
+    Bool,
+    /// A number from 0.
+    Uint,
+    /// A Go duration.
+    Duration,
+}
+
+impl Flag {
+    /// May it stand without a value?
+    pub fn is_bool(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Bool(_) | Kind::OptionalBool(_) | Kind::Unused(Shape::Bool)
+        )
+    }
+
+    /// Does it collect its occurrences?
+    pub fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::List(_) | Kind::Unused(Shape::List))
+    }
+
+    /// Put a value in.
+    ///
+    /// # Errors
+    /// It is not of the flag's type; in the words of Go.
+    pub fn set(&self, flags: &mut Flags, text: &str) -> Result<(), String> {
+        let duration = || duration::parse(text).map_err(|error| error.to_string());
+        match self.kind {
+            Kind::Text(place) => text.clone_into(place(flags)),
+            Kind::OptionalText(place) => *place(flags) = Some(text.to_owned()),
+            Kind::Bool(place) => *place(flags) = pflag::bool(text)?,
+            Kind::OptionalBool(place) => *place(flags) = Some(pflag::bool(text)?),
+            Kind::Int(place) => *place(flags) = pflag::int(text)?,
+            Kind::OptionalInt(place) => *place(flags) = Some(pflag::int(text)?),
+            Kind::Duration(place) => *place(flags) = duration()?,
+            Kind::OptionalDuration(place) => *place(flags) = Some(duration()?),
+            Kind::List(place) => place(flags).extend(pflag::list(text)?),
+            Kind::Unused(shape) => match shape {
+                Shape::Text => {}
+                Shape::List => drop(pflag::list(text)?),
+                Shape::Bool => drop(pflag::bool(text)?),
+                Shape::Uint => drop(pflag::uint(text)?),
+                Shape::Duration => drop(duration()?),
+            },
+        }
+        Ok(())
+    }
+
+    /// Its type in the usage text; empty for bools.
+    pub fn type_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Bool(_) | Kind::OptionalBool(_) | Kind::Unused(Shape::Bool) => "",
+            Kind::Text(_) | Kind::OptionalText(_) | Kind::Unused(Shape::Text) => "string",
+            Kind::Int(_) | Kind::OptionalInt(_) => "int",
+            Kind::Unused(Shape::Uint) => "uint",
+            Kind::Duration(_) | Kind::OptionalDuration(_) | Kind::Unused(Shape::Duration) => {
+                "duration"
+            }
+            Kind::List(_) | Kind::Unused(Shape::List) => "strings",
+        }
+    }
+
+    /// Its default in the usage text; `None` for the zero of its type.
+    pub fn default(&self) -> Option<String> {
+        let mut flags = Flags::default();
+        match self.kind {
+            Kind::Text(place) => {
+                Some(format!("{:?}", place(&mut flags))).filter(|text| text != "\"\"")
+            }
+            Kind::Bool(place) => Some(place(&mut flags).to_string()).filter(|text| text == "true"),
+            Kind::Int(place) => Some(place(&mut flags).to_string()).filter(|text| text != "0"),
+            _ => None,
+        }
+    }
+}
+
+const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
+    Flag {
+        name,
+        kind,
+        help,
+        deprecated: None,
+    }
+}
+
+const fn old(name: &'static str, kind: Kind, hint: &'static str) -> Flag {
+    Flag {
+        name,
+        kind,
+        help: "",
+        deprecated: Some(hint),
+    }
+}
+
+const NO_EFFECT: &str = "accepted, without effect here";
+
+/// All flags, by name.
+pub static FLAGS: &[Flag] = &[
+    flag(
+        "actors-disseminate-timeout",
+        Kind::Unused(Shape::Duration),
+        NO_EFFECT,
+    ),
+    flag("actors-service", Kind::Unused(Shape::Text), NO_EFFECT),
+    flag(
+        "allowed-origins",
+        Kind::Text(|f| &mut f.allowed_origins),
+        "Origins that browsers may call from; * for all, empty for no CORS",
+    ),
+    flag(
+        "app-binding-options-timeout",
+        Kind::Unused(Shape::Duration),
+        NO_EFFECT,
+    ),
+    flag(
+        "app-channel-address",
+        Kind::Text(|f| &mut f.app_channel_address),
+        "Host on which the app listens",
+    ),
+    flag(
+        "app-health-check-path",
+        Kind::Text(|f| &mut f.app_health_check_path),
+        "Path of the app's health check",
+    ),
+    flag(
+        "app-health-probe-interval",
+        Kind::Int(|f| &mut f.app_health_probe_interval),
+        "Seconds between health checks of the app",
+    ),
+    flag(
+        "app-health-probe-timeout",
+        Kind::Int(|f| &mut f.app_health_probe_timeout),
+        "Milliseconds one health check may take",
+    ),
+    flag(
+        "app-health-threshold",
+        Kind::Int(|f| &mut f.app_health_threshold),
+        "Failed health checks until the app counts as unhealthy",
+    ),
+    flag(
+        "app-id",
+        Kind::Text(|f| &mut f.app_id),
+        "Name of the app; required",
+    ),
+    flag(
+        "app-max-concurrency",
+        Kind::Int(|f| &mut f.app_max_concurrency),
+        "Most requests to the app at a time; -1 for no limit",
+    ),
+    flag(
+        "app-port",
+        Kind::Text(|f| &mut f.app_port),
+        "Port on which the app listens; none for an app that only publishes",
+    ),
+    flag(
+        "app-protocol",
+        Kind::Text(|f| &mut f.app_protocol),
+        "Protocol of the app: http, https, h2c, grpc or grpcs",
+    ),
+    old(
+        "app-ssl",
+        Kind::Bool(|f| &mut f.app_ssl),
+        "use '--app-protocol https|grpcs'",
+    ),
+    flag(
+        "build-info",
+        Kind::Bool(|f| &mut f.build_info),
+        "Print version and build, and exit",
+    ),
+    old(
+        "components-path",
+        Kind::Text(|f| &mut f.components_path),
+        "use --resources-path",
+    ),
+    flag(
+        "config",
+        Kind::List(|f| &mut f.config),
+        "Configuration file; may be given several times",
+    ),
+    flag(
+        "control-plane-address",
+        Kind::Unused(Shape::Text),
+        NO_EFFECT,
+    ),
+    flag(
+        "control-plane-namespace",
+        Kind::Unused(Shape::Text),
+        NO_EFFECT,
+    ),
+    flag(
+        "control-plane-trust-domain",
+        Kind::Unused(Shape::Text),
+        NO_EFFECT,
+    ),
+    flag(
+        "dapr-block-shutdown-duration",
+        Kind::OptionalDuration(|f| &mut f.dapr_block_shutdown_duration),
+        "Keep serving this long after a signal, without deliveries, or until the app is unhealthy",
+    ),
+    flag(
+        "dapr-graceful-shutdown-seconds",
+        Kind::Int(|f| &mut f.dapr_graceful_shutdown_seconds),
+        "Seconds an orderly stop may take; 0 for ever",
+    ),
+    flag(
+        "dapr-grpc-port",
+        Kind::Text(|f| &mut f.dapr_grpc_port),
+        "Port of the gRPC API",
+    ),
+    old(
+        "dapr-http-max-request-size",
+        Kind::OptionalInt(|f| &mut f.dapr_http_max_request_size),
+        "use '--max-body-size 4Mi'",
+    ),
+    flag(
+        "dapr-http-port",
+        Kind::Text(|f| &mut f.dapr_http_port),
+        "Port of the HTTP API",
+    ),
+    old(
+        "dapr-http-read-buffer-size",
+        Kind::OptionalInt(|f| &mut f.dapr_http_read_buffer_size),
+        "use '--read-buffer-size 4Ki'",
+    ),
+    flag(
+        "dapr-internal-grpc-listen-address",
+        Kind::Unused(Shape::Text),
+        NO_EFFECT,
+    ),
+    flag(
+        "dapr-internal-grpc-port",
+        Kind::Text(|f| &mut f.dapr_internal_grpc_port),
+        NO_EFFECT,
+    ),
+    flag(
+        "dapr-listen-addresses",
+        Kind::Text(|f| &mut f.dapr_listen_addresses),
+        "Hosts on which the APIs listen, separated by commas; empty for all",
+    ),
+    flag(
+        "dapr-public-listen-address",
+        Kind::Text(|f| &mut f.dapr_public_listen_address),
+        "Host of the public port",
+    ),
+    flag(
+        "dapr-public-port",
+        Kind::Text(|f| &mut f.dapr_public_port),
+        "Second HTTP port, for health and metadata only",
+    ),
+    flag(
+        "disable-builtin-k8s-secret-store",
+        Kind::Unused(Shape::Bool),
+        NO_EFFECT,
+    ),
+    flag(
+        "disable-init-endpoints",
+        Kind::List(|f| &mut f.disable_init_endpoints),
+        "Start-up requests to the app that are left out: config, subscribe",
+    ),
+    flag(
+        "enable-api-logging",
+        Kind::OptionalBool(|f| &mut f.enable_api_logging),
+        "Log every call of the API",
+    ),
+    flag(
+        "enable-app-health-check",
+        Kind::Bool(|f| &mut f.enable_app_health_check),
+        "Check the app's health and deliver only while it is healthy",
+    ),
+    flag(
+        "enable-metrics",
+        Kind::Bool(|f| &mut f.enable_metrics),
+        "Serve metrics",
+    ),
+    flag("enable-mtls", Kind::Bool(|f| &mut f.enable_mtls), NO_EFFECT),
+    flag(
+        "enable-profiling",
+        Kind::Bool(|f| &mut f.enable_profiling),
+        NO_EFFECT,
+    ),
+    flag(
+        "hot-reload-reconcile-interval",
+        Kind::Duration(|f| &mut f.hot_reload_reconcile_interval),
+        "Time between full comparisons with the resource folders; 0 for 60s",
+    ),
+    flag(
+        "log-as-json",
+        Kind::Bool(|f| &mut f.log_as_json),
+        "Log JSON",
+    ),
+    flag(
+        "log-file",
+        Kind::Text(|f| &mut f.log_file),
+        "Append the log to this file in place of stdout",
+    ),
+    flag(
+        "log-level",
+        Kind::Text(|f| &mut f.log_level),
+        "debug, info, warn, error or fatal",
+    ),
+    flag(
+        "max-body-size",
+        Kind::OptionalText(|f| &mut f.max_body_size),
+        "Largest body of a request, for example 4Mi (the default)",
+    ),
+    flag(
+        "metrics-listen-address",
+        Kind::Text(|f| &mut f.metrics_listen_address),
+        "Host of the metrics port",
+    ),
+    flag(
+        "metrics-port",
+        Kind::Text(|f| &mut f.metrics_port),
+        "Port of the metrics",
+    ),
+    flag(
+        "mode",
+        Kind::Text(|f| &mut f.mode),
+        "standalone; nothing else is supported",
+    ),
+    flag(
+        "placement-host-address",
+        Kind::Unused(Shape::Text),
+        NO_EFFECT,
+    ),
+    flag(
+        "profile-port",
+        Kind::Text(|f| &mut f.profile_port),
+        NO_EFFECT,
+    ),
+    flag(
+        "read-buffer-size",
+        Kind::OptionalText(|f| &mut f.read_buffer_size),
+        "Largest head of a request, for example 4Ki (the default)",
+    ),
+    old(
+        "reminders-service",
+        Kind::Unused(Shape::Text),
+        "flag no longer has any effect",
+    ),
+    flag(
+        "resources-path",
+        Kind::List(|f| &mut f.resources_path),
+        "Folder of resource files; may be given several times",
+    ),
+    flag(
+        "scheduler-host-address",
+        Kind::Unused(Shape::List),
+        NO_EFFECT,
+    ),
+    flag(
+        "scheduler-job-streams",
+        Kind::Unused(Shape::Uint),
+        NO_EFFECT,
+    ),
+    flag("sentry-address", Kind::Unused(Shape::Text), NO_EFFECT),
+    flag(
+        "sentry-request-jwt-audiences",
+        Kind::Unused(Shape::List),
+        NO_EFFECT,
+    ),
+    flag(
+        "unix-domain-socket",
+        Kind::Text(|f| &mut f.unix_domain_socket),
+        "Folder for unix domain sockets, which then replace the API ports",
+    ),
+    flag(
+        "version",
+        Kind::Bool(|f| &mut f.version),
+        "Print the version, and exit",
+    ),
+    flag(
+        "wait",
+        Kind::Bool(|f| &mut f.wait),
+        "Wait until the sidecar on --dapr-http-port is ready to publish, and exit",
+    ),
+];
+
+/// The flag of a name.
+pub fn find(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_every_flag_takes_its_own_default() {
+        assert!(FLAGS.is_sorted_by_key(|flag| flag.name));
+        for flag in FLAGS {
+            if let Some(default) = flag.default() {
+                let mut flags = Flags::default();
+                flag.set(&mut flags, default.trim_matches('"')).unwrap();
+                assert_eq!(flags, Flags::default(), "{}", flag.name);
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_in_bytes() {
+        for (new, deprecated, bytes) in [
+            (None, None, Some(-1)),
+            (Some("2Mi"), None, Some(2 << 20)),
+            (Some("1Mi"), Some(2), Some(1 << 20)),
+            (None, Some(2), Some(2 << 20)),
+            (None, Some(-1), Some(-1)),
+            (None, Some(0), Some(0)),
+            (Some("4MB"), Some(2), None),
+        ] {
+            let flags = Flags {
+                max_body_size: new.map(str::to_owned),
+                dapr_http_max_request_size: deprecated,
+                ..Flags::default()
+            };
+            assert_eq!(flags.max_body_bytes().ok(), bytes);
+            assert_eq!(flags.mistakes().is_empty(), bytes.is_some());
+        }
+    }
+
+    #[test]
+    fn components_path_counts_only_alone() {
+        let mut flags = Flags {
+            components_path: "a,b".to_owned(),
+            ..Flags::default()
+        };
+        assert_eq!(flags.folders(), [PathBuf::from("a,b")]);
+        flags.resources_path.push("c".to_owned());
+        assert_eq!(flags.folders(), [PathBuf::from("c")]);
+    }
+}

@@ -1,0 +1,407 @@
+//! The rules of Go's pflag: how arguments become flags and values, and the exact words about those that do not
+//! (spec resources-cli.md 1.1). Drives the table in `flags`.
+
+use std::fmt::Write as _;
+
+use crate::cli::flags::{FLAGS, Flag, Flags, find};
+use crate::resources::value::integer;
+
+/// What the arguments said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The values.
+    pub flags: Flags,
+    /// `--help` or `-h` was among them: nothing after it was read.
+    pub help: bool,
+    /// Lines for stderr about deprecated flags.
+    pub notices: Vec<String>,
+}
+
+/// Why arguments cannot be understood; the texts are pflag's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SyntaxError {
+    /// No such flag.
+    #[error("unknown flag: --{0}")]
+    UnknownFlag(String),
+    /// No such letter; only `-h` exists.
+    #[error("unknown shorthand flag: '{letter}' in {argument}")]
+    UnknownLetter {
+        /// The letter.
+        letter: char,
+        /// The whole argument.
+        argument: String,
+    },
+    /// The last argument is a flag that takes a value.
+    #[error("flag needs an argument: --{0}")]
+    NoValue(String),
+    /// `---x`, `--=x`.
+    #[error("bad flag syntax: {0}")]
+    Syntax(String),
+    /// A value of the wrong type.
+    #[error("invalid argument {value:?} for \"--{flag}\" flag: {cause}")]
+    Value {
+        /// As given.
+        value: String,
+        /// Without dashes.
+        flag: &'static str,
+        /// In the words of Go.
+        cause: String,
+    },
+}
+
+/// Read arguments, the program's name not among them. The notices that came before an error are given, too.
+///
+/// # Errors
+/// The first argument that cannot be understood.
+pub fn parse(arguments: &[String]) -> (Parsed, Result<(), SyntaxError>) {
+    let mut parsed = Parsed::default();
+    let result = parse_into(&mut parsed, arguments);
+    (parsed, result)
+}
+
+fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), SyntaxError> {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            return Ok(());
+        }
+        let Some(text) = flag_text(argument)? else {
+            continue;
+        };
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let Some(flag) = find(name) else {
+            if name == "help" || name == "h" {
+                parsed.help = true;
+                return Ok(());
+            }
+            return Err(SyntaxError::UnknownFlag(name.to_owned()));
+        };
+        // A value is taken whatever it begins with; the reference also rewrites it (rule 2), which helps nobody.
+        let value = match value {
+            Some(value) => value,
+            None if flag.is_bool() => "true",
+            None => match arguments.next() {
+                Some(value) => value,
+                None => return Err(SyntaxError::NoValue(name.to_owned())),
+            },
+        };
+        set(parsed, flag, value)?;
+    }
+    Ok(())
+}
+
+/// The usage text: all flags, sorted.
+pub fn usage() -> String {
+    let label = |flag: &Flag| match flag.type_name() {
+        "" => format!("      --{}", flag.name),
+        kind => format!("      --{} {kind}", flag.name),
+    };
+    let shown = || FLAGS.iter().filter(|flag| flag.deprecated.is_none());
+    let width = shown().map(|flag| label(flag).len()).max().unwrap_or(0);
+    let mut text = "Usage of daprd:\n".to_owned();
+    for flag in shown() {
+        let default = flag
+            .default()
+            .map(|default| format!(" (default {default})"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{:width$}   {}{}",
+            label(flag),
+            flag.help,
+            default.unwrap_or_default()
+        );
+    }
+    text
+}
+
+/// What follows the dashes of a flag; `None` for a positional argument. A single dash before more than one letter counts as two.
+fn flag_text(argument: &str) -> Result<Option<&str>, SyntaxError> {
+    let Some(rest) = argument.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
+        return Ok(None);
+    };
+    let text = match rest.strip_prefix('-') {
+        Some(text) => text,
+        None if argument.len() > 2 => rest,
+        None if rest == "h" => return Ok(Some("help")),
+        None => {
+            return Err(SyntaxError::UnknownLetter {
+                letter: rest.chars().next().unwrap_or_default(),
+                argument: argument.to_owned(),
+            });
+        }
+    };
+    if text.is_empty() || text.starts_with(['-', '=']) {
+        return Err(SyntaxError::Syntax(argument.to_owned()));
+    }
+    Ok(Some(text))
+}
+
+fn set(parsed: &mut Parsed, flag: &'static Flag, value: &str) -> Result<(), SyntaxError> {
+    flag.set(&mut parsed.flags, value)
+        .map_err(|cause| SyntaxError::Value {
+            value: value.to_owned(),
+            flag: flag.name,
+            cause,
+        })?;
+    if let Some(hint) = flag.deprecated {
+        let notice = format!("Flag --{} has been deprecated, {hint}", flag.name);
+        parsed.notices.push(notice);
+    }
+    Ok(())
+}
+
+/// A bool as Go's `ParseBool` reads it.
+///
+/// # Errors
+/// It is none.
+pub fn bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {text:?}: invalid syntax"
+        )),
+    }
+}
+
+/// An integer as Go's `ParseInt` with base 0 reads it.
+///
+/// # Errors
+/// It is none, or does not fit.
+pub fn int(text: &str) -> Result<i64, String> {
+    number(text, "ParseInt")
+}
+
+/// The same for numbers from 0.
+///
+/// # Errors
+/// It is none, or does not fit.
+pub fn uint(text: &str) -> Result<u64, String> {
+    number(text, "ParseUint")
+}
+
+fn number<T: TryFrom<i128>>(text: &str, function: &str) -> Result<T, String> {
+    let plain = text.replace('_', "");
+    let value = integer(&plain).and_then(|value| T::try_from(value).ok());
+    value.ok_or_else(|| {
+        let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let why = if is_number {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
+        format!("strconv.{function}: parsing {text:?}: {why}")
+    })
+}
+
+/// One CSV record (RFC 4180); an empty text is no value at all.
+///
+/// # Errors
+/// Quotes that do not match; in the words of Go.
+pub fn list(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = Vec::new();
+    if text.is_empty() {
+        return Ok(fields);
+    }
+    let mut rest = text;
+    loop {
+        let (field, after) = field(rest).map_err(|(at, why)| {
+            let column = text.len() - rest.len() + at + 1;
+            format!("parse error on line 1, column {column}: {why}")
+        })?;
+        fields.push(field);
+        match after.strip_prefix(',') {
+            Some(after) => rest = after,
+            None => return Ok(fields),
+        }
+    }
+}
+
+/// The first field of a record and what follows it, from the comma on; or the position of the mistake.
+fn field(text: &str) -> Result<(String, &str), (usize, &'static str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(',').unwrap_or(text.len());
+        let (field, after) = text.split_at(end);
+        return match field.find('"') {
+            Some(at) => Err((at, "bare \" in non-quoted field")),
+            None => Ok((field.to_owned(), after)),
+        };
+    };
+    let mut field = String::new();
+    let mut rest = quoted;
+    loop {
+        let Some(end) = rest.find('"') else {
+            return Err((text.len(), "extraneous or missing \" in quoted-field"));
+        };
+        field.push_str(&rest[..end]);
+        let after = &rest[end + 1..];
+        if let Some(more) = after.strip_prefix('"') {
+            field.push('"');
+            rest = more;
+        } else if after.is_empty() || after.starts_with(',') {
+            return Ok((field, after));
+        } else {
+            return Err((
+                text.len() - after.len(),
+                "extraneous or missing \" in quoted-field",
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(line: &str) -> Vec<String> {
+        line.split(' ')
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn flags(line: &str) -> Flags {
+        let (parsed, result) = parse(&arguments(line));
+        result.unwrap();
+        parsed.flags
+    }
+
+    fn refused(line: &str, expected: &str) {
+        let error = parse(&arguments(line)).1.unwrap_err();
+        assert_eq!(error.to_string(), expected, "{line}");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_told_as_pflag_tells_it() {
+        refused("--foo", "unknown flag: --foo");
+        refused("--foo=1", "unknown flag: --foo");
+        refused("-foo", "unknown flag: --foo");
+        refused("-x", "unknown shorthand flag: 'x' in -x");
+        refused("-1", "unknown shorthand flag: '1' in -1");
+        refused("---foo=1", "bad flag syntax: ---foo=1");
+        refused("--=1", "bad flag syntax: --=1");
+        refused("--app-protocol", "flag needs an argument: --app-protocol");
+        refused(
+            "--enable-api-logging=yes",
+            "invalid argument \"yes\" for \"--enable-api-logging\" flag: strconv.ParseBool: parsing \"yes\": invalid syntax",
+        );
+        refused(
+            "--app-max-concurrency=x",
+            "invalid argument \"x\" for \"--app-max-concurrency\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+        );
+        refused(
+            "--app-max-concurrency=99999999999999999999",
+            "invalid argument \"99999999999999999999\" for \"--app-max-concurrency\" flag: strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
+        );
+        refused(
+            "--scheduler-job-streams=-1",
+            "invalid argument \"-1\" for \"--scheduler-job-streams\" flag: strconv.ParseUint: parsing \"-1\": value out of range",
+        );
+        refused(
+            "--dapr-block-shutdown-duration 30",
+            "invalid argument \"30\" for \"--dapr-block-shutdown-duration\" flag: time: missing unit in duration \"30\"",
+        );
+        refused("--version --foo", "unknown flag: --foo");
+    }
+
+    #[test]
+    fn one_dash_or_two_equals_or_space_and_the_last_wins() {
+        for line in [
+            "--app-id a",
+            "--app-id=a",
+            "-app-id a",
+            "-app-id=a",
+            "--app-id=b --app-id=a",
+            "foo --app-id a bar",
+            "--app-id a -- --foo",
+            "--app-id a - ",
+        ] {
+            assert_eq!(flags(line).app_id, "a", "{line}");
+        }
+        assert_eq!(flags("--app-id= ").app_id, "");
+        assert_eq!(flags("--profile-port -1 --app-id -10").app_id, "-10");
+        assert_eq!(flags("--app-max-concurrency -1").app_max_concurrency, -1);
+        assert_eq!(flags("--app-max-concurrency=0x10").app_max_concurrency, 16);
+        assert_eq!(flags("--app-max-concurrency=1_0").app_max_concurrency, 10);
+        assert_eq!(flags("--app-max-concurrency=010").app_max_concurrency, 8);
+    }
+
+    #[test]
+    fn a_bool_takes_no_value_after_a_space() {
+        for (line, expected) in [
+            ("--enable-metrics false", true),
+            ("--enable-metrics=F", false),
+            ("--enable-metrics", true),
+        ] {
+            assert_eq!(flags(line).enable_metrics, expected, "{line}");
+        }
+        assert_eq!(flags("").enable_api_logging, None);
+        assert_eq!(flags("--enable-api-logging").enable_api_logging, Some(true));
+    }
+
+    #[test]
+    fn lists_are_csv_and_are_appended() {
+        assert_eq!(
+            flags("--resources-path a,b --resources-path c").resources_path,
+            ["a", "b", "c"]
+        );
+        assert_eq!(
+            flags("--resources-path=").resources_path,
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            list("\"a,b\",c,"),
+            Ok(vec!["a,b".to_owned(), "c".to_owned(), String::new()])
+        );
+        assert_eq!(list("\"a\"\"b\""), Ok(vec!["a\"b".to_owned()]));
+        assert_eq!(
+            list("a\"b"),
+            Err("parse error on line 1, column 2: bare \" in non-quoted field".to_owned())
+        );
+        assert!(list("\"a").is_err());
+        assert!(list("\"a\"b").is_err());
+    }
+
+    #[test]
+    fn deprecated_flags_are_named() {
+        let (parsed, result) = parse(&arguments("--app-ssl --components-path x --foo"));
+        assert!(result.is_err());
+        assert_eq!(
+            parsed.notices,
+            [
+                "Flag --app-ssl has been deprecated, use '--app-protocol https|grpcs'",
+                "Flag --components-path has been deprecated, use --resources-path",
+            ]
+        );
+    }
+
+    #[test]
+    fn help_ends_the_reading() {
+        for line in ["--help --foo", "-h", "-help"] {
+            assert!(parse(&arguments(line)).0.help, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_the_stock_command_line_tool_passes_is_accepted() {
+        flags(
+            "--app-id a --dapr-http-port 3501 --dapr-grpc-port 50002 --app-channel-address 127.0.0.1 --placement-host-address localhost:50005 \
+             --scheduler-host-address localhost:50006 --dapr-internal-grpc-port 5 --profile-port -1 --app-max-concurrency -1 --app-port 0 \
+             --max-body-size 4Mi --read-buffer-size 4Ki --components-path D --log-level info --app-protocol http --metrics-port 5",
+        );
+    }
+
+    #[test]
+    fn the_usage_text_names_every_flag_that_is_not_deprecated() {
+        let text = usage();
+        assert!(text.starts_with("Usage of daprd:\n"));
+        assert!(text.contains("      --app-id string "));
+        assert!(text.contains("(default \"3500\")"));
+        assert!(!text.contains("--app-ssl"));
+    }
+}

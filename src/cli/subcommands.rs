@@ -1,0 +1,270 @@
+//! The subcommands that daprd does not have: `demo`, `run`, `check`. Their flags are clap's; `run` takes daprd's as well, from the same
+//! table.
+
+use std::path::PathBuf;
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, value_parser,
+};
+
+use crate::cli::flags::{FLAGS, Flag, Flags};
+
+/// Watch events flow: one process with a sidecar, an in-memory broker and a small app behind it.
+#[derive(Clone, Debug, PartialEq, Parser)]
+#[command(
+    name = "sidestream demo",
+    after_help = "Nothing else is needed: no Redis, no app, no configuration. Ctrl-C ends it."
+)]
+pub struct DemoArgs {
+    /// End after this many orders; the exit code is 0 only if every one was accounted for.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Orders per second.
+    #[arg(long, value_name = "PER SECOND", default_value_t = 1.0)]
+    pub rate: f64,
+    /// Port of the HTTP API; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 3500)]
+    pub port: u16,
+}
+
+/// Read resource files, connect to nothing, tell what was found and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
+#[command(
+    name = "sidestream check",
+    after_help = "Example: sidestream check --resources-path ./components --app-id orders\n\nThe exit code is 1 if there is a mistake."
+)]
+pub struct CheckArgs {
+    /// Folder of resource files; may be given several times.
+    #[arg(long, value_name = "DIR", value_delimiter = ',', required = true)]
+    pub resources_path: Vec<PathBuf>,
+    /// Configuration file; may be given several times, each over the ones before.
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub config: Vec<PathBuf>,
+    /// Look with the eyes of this app: scopes are applied. Without it every app's resources are read.
+    #[arg(long, value_name = "ID")]
+    pub app_id: Option<String>,
+}
+
+/// What `run` was asked to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunArgs {
+    /// The sidecar's flags, defaults where none is given.
+    pub flags: Flags,
+    /// Names of the flags that were given, without dashes.
+    pub given: Vec<&'static str>,
+    /// What `run` has beyond the flags of the sidecar.
+    pub extra: RunExtra,
+    /// The app and its arguments; empty runs the sidecar alone.
+    pub command: Vec<String>,
+    /// Lines for stderr about deprecated flags.
+    pub notices: Vec<String>,
+}
+
+impl RunArgs {
+    /// Was this flag given?
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains(&name)
+    }
+}
+
+/// Flags of `run` that a sidecar does not have (spec resources-cli.md 3.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct RunExtra {
+    /// Run the apps of this file; `-` reads stdin, a folder stands for the dapr.yaml in it.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub run_file: Option<PathBuf>,
+    /// Not supported.
+    #[arg(short = 'k', long, hide = true)]
+    pub kubernetes: bool,
+    /// Folder that holds .dapr with components and config.yaml.
+    #[arg(long, value_name = "DIR")]
+    pub runtime_path: Option<PathBuf>,
+}
+
+/// Read the arguments of `demo`.
+///
+/// # Errors
+/// Help, or what is wrong with them.
+pub fn demo(arguments: &[String]) -> Result<DemoArgs, clap::Error> {
+    DemoArgs::try_parse_from(with_name("sidestream demo", arguments))
+}
+
+/// Read the arguments of `check`.
+///
+/// # Errors
+/// Help, or what is wrong with them.
+pub fn check(arguments: &[String]) -> Result<CheckArgs, clap::Error> {
+    CheckArgs::try_parse_from(with_name("sidestream check", arguments))
+}
+
+/// Read the arguments of `run`.
+///
+/// # Errors
+/// Help, or what is wrong with them.
+pub fn run(arguments: &[String]) -> Result<RunArgs, clap::Error> {
+    let mut command = run_command();
+    let matches = command.try_get_matches_from_mut(with_name("sidestream run", arguments))?;
+    let mut parsed = RunArgs {
+        extra: RunExtra::from_arg_matches(&matches)?,
+        command: words(&matches, "command"),
+        ..RunArgs::default()
+    };
+    for flag in FLAGS.iter().filter(|flag| is_for_run(flag)) {
+        for value in words(&matches, flag.name) {
+            flag.set(&mut parsed.flags, &value).map_err(|cause| {
+                let text = format!(
+                    "invalid argument {value:?} for \"--{}\" flag: {cause}",
+                    flag.name
+                );
+                command.error(clap::error::ErrorKind::ValueValidation, text)
+            })?;
+            if !parsed.given.contains(&flag.name) {
+                parsed.given.push(flag.name);
+                let notice = |hint| format!("Flag --{} has been deprecated, {hint}", flag.name);
+                parsed.notices.extend(flag.deprecated.map(notice));
+            }
+        }
+    }
+    Ok(parsed)
+}
+
+fn with_name<'a>(name: &'a str, arguments: &'a [String]) -> impl Iterator<Item = &'a str> + Clone {
+    std::iter::once(name).chain(arguments.iter().map(String::as_str))
+}
+
+fn words(matches: &ArgMatches, name: &str) -> Vec<String> {
+    let values = matches.get_many::<String>(name);
+    values
+        .map(|values| values.cloned().collect())
+        .unwrap_or_default()
+}
+
+/// One-shot modes of the sidecar make no sense under `run`.
+fn is_for_run(flag: &Flag) -> bool {
+    !matches!(flag.name, "version" | "build-info" | "wait")
+}
+
+fn run_command() -> Command {
+    let command = Command::new("sidestream run")
+        .about("Run a sidecar, and an app beside it; stop both when one ends.")
+        .override_usage("sidestream run [FLAGS] [-- COMMAND [ARGUMENTS]...]")
+        .after_help("Example: sidestream run --app-id orders --app-port 8001 -- python3 app.py");
+    let command = RunExtra::augment_args(command);
+    let flags = FLAGS.iter().filter(|flag| is_for_run(flag)).map(argument);
+    let app = Arg::new("command")
+        .num_args(0..)
+        .trailing_var_arg(true)
+        .value_name("COMMAND")
+        .help("The app and its arguments");
+    command.args(flags).arg(app)
+}
+
+fn argument(flag: &'static Flag) -> Arg {
+    let argument = Arg::new(flag.name)
+        .long(flag.name)
+        .help(flag.help)
+        .value_parser(value_parser!(String))
+        .action(ArgAction::Append)
+        .allow_hyphen_values(true)
+        .hide(flag.deprecated.is_some() || flag.help.contains("without effect"));
+    let argument = match short(flag.name) {
+        Some(letter) => argument.short(letter),
+        None => argument,
+    };
+    if flag.is_bool() {
+        return argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true");
+    }
+    argument.num_args(1).value_name(value_name(flag))
+}
+
+fn value_name(flag: &Flag) -> &'static str {
+    match flag.type_name() {
+        "int" | "uint" => "N",
+        "duration" => "DURATION",
+        _ => "TEXT",
+    }
+}
+
+fn short(name: &str) -> Option<char> {
+    Some(match name {
+        "app-id" => 'a',
+        "app-port" => 'p',
+        "app-protocol" => 'P',
+        "dapr-http-port" => 'H',
+        "dapr-grpc-port" => 'G',
+        "metrics-port" => 'M',
+        "dapr-internal-grpc-port" => 'I',
+        "config" => 'c',
+        "components-path" => 'd',
+        "unix-domain-socket" => 'u',
+        _ => return None,
+    })
+}
+
+/// The commands, for tests of their definitions.
+#[cfg(test)]
+fn commands() -> [Command; 3] {
+    [DemoArgs::command(), CheckArgs::command(), run_command()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words_of(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        for command in commands() {
+            command.debug_assert();
+        }
+    }
+
+    #[test]
+    fn run_takes_daprds_flags_and_an_app() {
+        let parsed = run(&words_of("-a orders -p 8001 --app-max-concurrency -1 --resources-path a,b --enable-metrics=false --app-ssl -- python3 app.py --app-id x")).unwrap();
+        assert_eq!(parsed.flags.app_id, "orders");
+        assert_eq!(parsed.flags.app_port, "8001");
+        assert_eq!(parsed.flags.app_max_concurrency, -1);
+        assert_eq!(parsed.flags.resources_path, ["a", "b"]);
+        assert!(!parsed.flags.enable_metrics);
+        assert_eq!(parsed.command, ["python3", "app.py", "--app-id", "x"]);
+        assert!(parsed.is_given("app-id") && !parsed.is_given("dapr-http-port"));
+        assert_eq!(parsed.notices.len(), 1);
+    }
+
+    #[test]
+    fn run_takes_an_app_without_dashes_before_it() {
+        let parsed = run(&words_of("--app-id orders python3 -u app.py --foo")).unwrap();
+        assert_eq!(parsed.command, ["python3", "-u", "app.py", "--foo"]);
+        assert!(run(&words_of("--foo")).is_err());
+        assert!(run(&words_of("--app-max-concurrency x")).is_err());
+    }
+
+    #[test]
+    fn check_needs_a_folder() {
+        let parsed = check(&words_of(
+            "--resources-path a,b --resources-path c --app-id x",
+        ))
+        .unwrap();
+        assert_eq!(parsed.resources_path.len(), 3);
+        assert!(check(&[]).is_err());
+    }
+
+    #[test]
+    fn demo_has_defaults() {
+        assert_eq!(
+            demo(&words_of("--count 3")).unwrap(),
+            DemoArgs {
+                count: Some(3),
+                rate: 1.0,
+                port: 3500
+            }
+        );
+    }
+}

@@ -1,0 +1,688 @@
+//! Flags, environment and Configuration files become [`Settings`], or the list of all their mistakes (spec resources-cli.md 1.2, 2, 9).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::{FlagError, Flags};
+use crate::config::{
+    AppHealthSettings, AppProtocol, AppSettings, HttpSettings, InitEndpoints, MetricsSettings,
+    Settings,
+};
+use crate::environment::Environment;
+use crate::resources::Place;
+use crate::resources::configuration::{self, Configuration, ConfigurationError};
+use crate::resources::note::Note;
+use crate::telemetry::log::Level;
+
+/// `--max-body-size` and `--read-buffer-size` when they are -1 or not given.
+const DEFAULT_MAX_BODY: usize = 4 << 20;
+const DEFAULT_READ_BUFFER: usize = 4 << 10;
+/// What a read buffer of 0 means in the reference.
+const UNSET_READ_BUFFER: usize = 1 << 20;
+/// `--dapr-graceful-shutdown-seconds` when it is negative.
+const DEFAULT_GRACE: u64 = 5;
+
+/// Settings and what goes with them.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Settled.
+    pub settings: Settings,
+    /// The Configuration files, for what `settings` does not take over.
+    pub configuration: Configuration,
+    /// What is said about the command line and the files, in order.
+    pub notes: Vec<Note>,
+}
+
+/// One mistake in the input. All but [`ConfigError::Flag`] are what follows `Fatal error from runtime: `.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Follows `Failed to parse flags: `.
+    #[error(transparent)]
+    Flag(#[from] FlagError),
+    /// `--app-id` is missing.
+    #[error("parameter app-id cannot be empty")]
+    NoAppId,
+    /// `--app-id` has a dot.
+    #[error("parameter app-id cannot contain dots")]
+    DotInAppId,
+    /// A port that is no number, or no port.
+    #[error("{what}: {cause}")]
+    Port {
+        /// In daprd's words, for example `error parsing app-port`.
+        what: &'static str,
+        /// In Go's words.
+        cause: String,
+    },
+    /// The app cannot listen where the sidecar does.
+    #[error("the '{flag}' argument value {port} conflicts with 'app-port'")]
+    PortConflict {
+        /// Without dashes.
+        flag: &'static str,
+        /// The port of both.
+        port: i64,
+    },
+    /// No such protocol.
+    #[error("invalid value for 'app-protocol': {0}")]
+    AppProtocol(String),
+    /// A probe may not take longer than the time to the next.
+    #[error("value for 'health-probe-timeout' must be smaller than 'health-probe-interval'")]
+    ProbeTimeout,
+    /// No such start-up request.
+    #[error("invalid value for 'disable-init-endpoints': {0}")]
+    InitEndpoint(String),
+    /// No such mode.
+    #[error("invalid mode: {0}")]
+    Mode(String),
+    /// A mode of daprd that this sidecar does not have.
+    #[error(
+        "mode kubernetes is not supported: use --mode standalone, with --resources-path and --config"
+    )]
+    Kubernetes,
+    /// A Configuration file.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+}
+
+impl ConfigError {
+    /// The text of the fatal log line.
+    pub fn fatal_line(&self) -> String {
+        match self {
+            Self::Flag(error) => format!("Failed to parse flags: {error}"),
+            error => format!("Fatal error from runtime: {error}"),
+        }
+    }
+
+    /// Where the mistake stands, if in a file.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Configuration(error) => error.place(),
+            _ => None,
+        }
+    }
+}
+
+impl Settings {
+    /// Settle everything, and add to the environment what a sidecar sets for itself (spec 2.2) before the files are read.
+    ///
+    /// # Errors
+    /// All mistakes, not only the first.
+    pub fn resolve(
+        flags: &Flags,
+        environment: &mut Environment,
+    ) -> Result<Resolved, Vec<ConfigError>> {
+        let mut resolver = Resolver {
+            flags,
+            errors: Vec::new(),
+            notes: Vec::new(),
+        };
+        let ports = resolver.ports();
+        announce(flags, &ports, environment);
+        let configuration = resolver.configuration(environment);
+        let settings = resolver.settings(&ports, &configuration, environment);
+        if !resolver.errors.is_empty() {
+            return Err(resolver.errors);
+        }
+        Ok(Resolved {
+            settings,
+            configuration,
+            notes: resolver.notes,
+        })
+    }
+}
+
+struct Resolver<'a> {
+    flags: &'a Flags,
+    errors: Vec<ConfigError>,
+    notes: Vec<Note>,
+}
+
+struct Ports {
+    app: i32,
+    http: u16,
+    grpc: u16,
+    public: Option<u16>,
+    metrics: Option<u16>,
+}
+
+impl Resolver<'_> {
+    fn ports(&mut self) -> Ports {
+        let flags = self.flags;
+        let app = self
+            .number("error parsing app-port", &flags.app_port)
+            .unwrap_or(0);
+        let http = self.number("error parsing dapr-http-port flag", &flags.dapr_http_port);
+        let grpc = self.number("error parsing dapr-grpc-port flag", &flags.dapr_grpc_port);
+        for (flag, port) in [("dapr-http-port", http), ("dapr-grpc-port", grpc)] {
+            if port == Some(app) {
+                self.errors
+                    .push(ConfigError::PortConflict { flag, port: app });
+            }
+        }
+        self.number(
+            "error parsing dapr-internal-grpc-port",
+            &flags.dapr_internal_grpc_port,
+        );
+        self.number("error parsing profile-port flag", &flags.profile_port);
+        let public = Some(&flags.dapr_public_port).filter(|port| !port.is_empty());
+        let public = public.map(|port| self.number("error parsing dapr-public-port", port));
+        let metrics = flags
+            .enable_metrics
+            .then(|| self.number("failed to parse metrics port", &flags.metrics_port));
+        Ports {
+            app: i32::try_from(app).unwrap_or(i32::MAX),
+            http: self.port("error parsing dapr-http-port flag", http),
+            grpc: self.port("error parsing dapr-grpc-port flag", grpc),
+            public: public.map(|port| self.port("error parsing dapr-public-port", port)),
+            metrics: metrics.map(|port| self.port("failed to parse metrics port", port)),
+        }
+    }
+
+    /// A number as Go's `Atoi` reads it; nothing is 0.
+    fn number(&mut self, what: &'static str, text: &str) -> Option<i64> {
+        if text.is_empty() {
+            return Some(0);
+        }
+        let number = text.parse().ok();
+        if number.is_none() {
+            let cause = format!("strconv.Atoi: parsing {text:?}: invalid syntax");
+            self.errors.push(ConfigError::Port { what, cause });
+        }
+        number
+    }
+
+    /// A number as a port to listen on. A number that was none has been told already.
+    fn port(&mut self, what: &'static str, number: Option<i64>) -> u16 {
+        let Some(number) = number else {
+            return 0;
+        };
+        u16::try_from(number).unwrap_or_else(|_| {
+            let cause = format!("{number} is no port, use 0 to 65535");
+            self.errors.push(ConfigError::Port { what, cause });
+            0
+        })
+    }
+
+    fn configuration(&mut self, environment: &Environment) -> Configuration {
+        let files: Vec<PathBuf> = self.flags.config.iter().map(PathBuf::from).collect();
+        if files.is_empty() {
+            self.note(Level::Info, "loading default configuration");
+        }
+        match configuration::read(&files, environment) {
+            Ok((configuration, remarks)) => {
+                for (place, text) in remarks {
+                    let text = format!("{place}: {text}");
+                    self.notes.push(Note::mistake(Level::Warn, place, text));
+                }
+                configuration
+            }
+            Err(errors) => {
+                self.errors
+                    .extend(errors.into_iter().map(ConfigError::from));
+                Configuration::default()
+            }
+        }
+    }
+
+    fn settings(
+        &mut self,
+        ports: &Ports,
+        configuration: &Configuration,
+        environment: &Environment,
+    ) -> Settings {
+        let flags = self.flags;
+        self.check_app_id();
+        self.check_mode();
+        let read_buffer = self.read_buffer();
+        let app = self.app(ports.app, read_buffer, environment);
+        Settings {
+            app_id: flags.app_id.clone(),
+            namespace: environment.get("NAMESPACE").map(str::to_owned),
+            app: app.filter(|_| ports.app != 0),
+            http: self.http(ports, read_buffer, configuration, environment),
+            grpc_port: ports.grpc,
+            metrics: ports.metrics.map(|port| MetricsSettings {
+                address: flags.metrics_listen_address.clone(),
+                port,
+            }),
+            resources: flags.folders(),
+            embedded_pubsub: false,
+            disabled_init_endpoints: self.init_endpoints(),
+            graceful_shutdown: self.graceful_shutdown(),
+            block_shutdown: flags
+                .dapr_block_shutdown_duration
+                .map(|length| length.to_std()),
+            sampling_rate: configuration.tracing.sampling_rate.clone(),
+            features: configuration.enabled_features(),
+            denied_components: configuration.denied_components.clone(),
+        }
+    }
+
+    fn check_app_id(&mut self) {
+        let app_id = &self.flags.app_id;
+        if app_id.is_empty() {
+            self.errors.push(ConfigError::NoAppId);
+        } else if app_id.contains('.') {
+            self.errors.push(ConfigError::DotInAppId);
+        }
+    }
+
+    fn check_mode(&mut self) {
+        match self.flags.mode.as_str() {
+            "standalone" => {}
+            "kubernetes" => self.errors.push(ConfigError::Kubernetes),
+            mode => self.errors.push(ConfigError::Mode(mode.to_owned())),
+        }
+        if self.flags.enable_mtls {
+            self.note(
+                Level::Warn,
+                "--enable-mtls has no effect: this sidecar does not call other sidecars",
+            );
+        }
+    }
+
+    /// The app, whether there is one or not: wrong flags are mistakes even without `--app-port`.
+    fn app(
+        &mut self,
+        port: i32,
+        max_header: usize,
+        environment: &Environment,
+    ) -> Option<AppSettings> {
+        let flags = self.flags;
+        let health = self.health();
+        let protocol = self.protocol()?;
+        Some(AppSettings {
+            port,
+            address: flags.app_channel_address.clone(),
+            protocol,
+            max_concurrency: usize::try_from(flags.app_max_concurrency)
+                .ok()
+                .filter(|most| *most > 0),
+            health: health.filter(|_| flags.enable_app_health_check),
+            token: environment.non_empty("APP_API_TOKEN").map(str::to_owned),
+            max_header,
+        })
+    }
+
+    fn protocol(&mut self) -> Option<AppProtocol> {
+        let protocol = match self.flags.app_protocol.to_ascii_lowercase().as_str() {
+            "" | "http" => AppProtocol::Http,
+            "https" => AppProtocol::Https,
+            "h2c" => AppProtocol::H2c,
+            "grpc" => AppProtocol::Grpc,
+            "grpcs" => AppProtocol::Grpcs,
+            _ => {
+                let protocol = self.flags.app_protocol.clone();
+                self.errors.push(ConfigError::AppProtocol(protocol));
+                return None;
+            }
+        };
+        let over_tls = match protocol {
+            AppProtocol::Http => AppProtocol::Https,
+            AppProtocol::Grpc => AppProtocol::Grpcs,
+            AppProtocol::Https | AppProtocol::H2c | AppProtocol::Grpcs => return Some(protocol),
+        };
+        if !self.flags.app_ssl {
+            return Some(protocol);
+        }
+        let name = over_tls.name();
+        self.note(
+            Level::Warn,
+            format!("The 'app-ssl' flag is deprecated; use 'app-protocol={name}' instead"),
+        );
+        Some(over_tls)
+    }
+
+    fn health(&mut self) -> Option<AppHealthSettings> {
+        let flags = self.flags;
+        let above_zero = |number: i64, default: u64| {
+            u64::try_from(number)
+                .ok()
+                .filter(|number| *number > 0)
+                .unwrap_or(default)
+        };
+        let interval = Duration::from_secs(above_zero(flags.app_health_probe_interval, 5));
+        let timeout = Duration::from_millis(above_zero(flags.app_health_probe_timeout, 500));
+        if timeout > interval {
+            self.errors.push(ConfigError::ProbeTimeout);
+            return None;
+        }
+        let threshold = i32::try_from(flags.app_health_threshold).ok();
+        let threshold = threshold.and_then(|threshold| u32::try_from(threshold).ok());
+        Some(AppHealthSettings {
+            path: format!("/{}", flags.app_health_check_path.trim_start_matches('/')),
+            interval,
+            timeout,
+            threshold: threshold.filter(|threshold| *threshold > 0).unwrap_or(3),
+        })
+    }
+
+    fn http(
+        &mut self,
+        ports: &Ports,
+        read_buffer: usize,
+        configuration: &Configuration,
+        environment: &Environment,
+    ) -> HttpSettings {
+        let flags = self.flags;
+        let listen = flags.dapr_listen_addresses.split(',').map(str::trim);
+        let socket_dir = Some(&flags.unix_domain_socket).filter(|dir| !dir.is_empty());
+        let public_address = flags.dapr_public_listen_address.clone();
+        let logged = flags
+            .enable_api_logging
+            .or(configuration.api_logging.enabled);
+        HttpSettings {
+            port: ports.http,
+            listen: listen
+                .filter(|host| !host.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            public: ports.public.map(|port| (public_address, port)),
+            socket_dir: socket_dir.map(PathBuf::from),
+            max_body: self.max_body(),
+            read_buffer,
+            token: environment.non_empty("DAPR_API_TOKEN").map(str::to_owned),
+            allowed_origins: flags.allowed_origins.clone(),
+            log_calls: logged.unwrap_or(false),
+        }
+    }
+
+    /// `None` is no limit: 0, or negative but not -1.
+    fn max_body(&mut self) -> Option<usize> {
+        match self.flags.max_body_bytes() {
+            Ok(-1) => Some(DEFAULT_MAX_BODY),
+            Ok(bytes) => usize::try_from(bytes).ok().filter(|bytes| *bytes > 0),
+            Err(error) => {
+                self.errors.push(error.into());
+                None
+            }
+        }
+    }
+
+    fn read_buffer(&mut self) -> usize {
+        match self.flags.read_buffer_bytes() {
+            Ok(0) => UNSET_READ_BUFFER,
+            Ok(bytes) => usize::try_from(bytes).unwrap_or(DEFAULT_READ_BUFFER),
+            Err(error) => {
+                self.errors.push(error.into());
+                DEFAULT_READ_BUFFER
+            }
+        }
+    }
+
+    fn init_endpoints(&mut self) -> InitEndpoints {
+        let mut disabled = InitEndpoints::default();
+        for written in &self.flags.disable_init_endpoints {
+            match written.trim().to_ascii_lowercase().as_str() {
+                "" => {}
+                "config" => disabled.config = true,
+                "subscribe" => disabled.subscribe = true,
+                _ => self
+                    .errors
+                    .push(ConfigError::InitEndpoint(written.trim().to_owned())),
+            }
+        }
+        disabled
+    }
+
+    fn graceful_shutdown(&mut self) -> Option<Duration> {
+        let seconds =
+            u64::try_from(self.flags.dapr_graceful_shutdown_seconds).unwrap_or(DEFAULT_GRACE);
+        if seconds == 0 {
+            self.note(
+                Level::Warn,
+                "Graceful shutdown timeout is infinite, will wait indefinitely to shutdown",
+            );
+            return None;
+        }
+        Some(Duration::from_secs(seconds))
+    }
+
+    fn note(&mut self, level: Level, text: impl Into<String>) {
+        self.notes.push(Note::log(level, text));
+    }
+}
+
+/// What a sidecar tells about itself in its own environment (spec 2.2).
+fn announce(flags: &Flags, ports: &Ports, environment: &mut Environment) {
+    let host = environment
+        .non_empty("DAPR_HOST_IP")
+        .unwrap_or("127.0.0.1")
+        .to_owned();
+    environment.set("APP_ID", &flags.app_id);
+    environment.set("APP_PORT", ports.app.to_string());
+    environment.set("HOST_ADDRESS", host);
+    environment.set("DAPR_PORT", &flags.dapr_internal_grpc_port);
+    environment.set("DAPR_GRPC_PORT", ports.grpc.to_string());
+    environment.set("DAPR_HTTP_PORT", ports.http.to_string());
+    environment.set("DAPR_METRICS_PORT", &flags.metrics_port);
+    environment.set("DAPR_PROFILE_PORT", &flags.profile_port);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::pflag;
+
+    fn resolve(line: &str) -> Result<Resolved, Vec<String>> {
+        resolve_with(line, &mut Environment::default())
+    }
+
+    fn resolve_with(line: &str, environment: &mut Environment) -> Result<Resolved, Vec<String>> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let (parsed, result) = pflag::parse(&arguments);
+        result.unwrap();
+        let resolved = Settings::resolve(&parsed.flags, environment);
+        resolved.map_err(|errors| errors.iter().map(ConfigError::fatal_line).collect())
+    }
+
+    fn settings(line: &str) -> Settings {
+        resolve(&format!("--app-id a {line}")).unwrap().settings
+    }
+
+    fn refused(line: &str, expected: &str) {
+        let errors = resolve(&format!("--app-id a {line}")).unwrap_err();
+        assert_eq!(
+            errors,
+            [format!("Fatal error from runtime: {expected}")],
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_told_in_daprds_words() {
+        refused("--app-id=", "parameter app-id cannot be empty");
+        refused("--app-id=a.b", "parameter app-id cannot contain dots");
+        refused(
+            "--app-port=80a",
+            "error parsing app-port: strconv.Atoi: parsing \"80a\": invalid syntax",
+        );
+        refused(
+            "--dapr-http-port=x",
+            "error parsing dapr-http-port flag: strconv.Atoi: parsing \"x\": invalid syntax",
+        );
+        refused(
+            "--dapr-http-port=70000",
+            "error parsing dapr-http-port flag: 70000 is no port, use 0 to 65535",
+        );
+        refused(
+            "--dapr-public-port=x",
+            "error parsing dapr-public-port: strconv.Atoi: parsing \"x\": invalid syntax",
+        );
+        refused(
+            "--metrics-port=x",
+            "failed to parse metrics port: strconv.Atoi: parsing \"x\": invalid syntax",
+        );
+        refused(
+            "--dapr-http-port 0",
+            "the 'dapr-http-port' argument value 0 conflicts with 'app-port'",
+        );
+        refused(
+            "--app-port 3500",
+            "the 'dapr-http-port' argument value 3500 conflicts with 'app-port'",
+        );
+        refused(
+            "--app-port 50001",
+            "the 'dapr-grpc-port' argument value 50001 conflicts with 'app-port'",
+        );
+        refused("--app-protocol ws", "invalid value for 'app-protocol': ws");
+        refused("--mode foo", "invalid mode: foo");
+        refused(
+            "--disable-init-endpoints=config,foo",
+            "invalid value for 'disable-init-endpoints': foo",
+        );
+        refused(
+            "--app-health-probe-interval 1 --app-health-probe-timeout 2000",
+            "value for 'health-probe-timeout' must be smaller than 'health-probe-interval'",
+        );
+        refused(
+            "--config /nope.yaml",
+            "error loading configuration: stat /nope.yaml: no such file or directory",
+        );
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let errors =
+            resolve("--app-port x --mode foo --config /nope.yaml --max-body-size bad").unwrap_err();
+        assert_eq!(errors.len(), 5, "{errors:?}");
+        assert!(errors.iter().any(|error| {
+            error.starts_with("Failed to parse flags: invalid value for 'max-body-size' option: ")
+        }));
+    }
+
+    #[test]
+    fn what_is_off_is_not_checked() {
+        assert_eq!(
+            settings("--enable-metrics=false --metrics-port=x").metrics,
+            None
+        );
+        assert!(settings("--profile-port -1").app.is_none());
+        assert!(
+            settings("--app-health-probe-interval 1 --app-health-probe-timeout 1000")
+                .app
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_app_is_described() {
+        let app = |line: &str| settings(&format!("--app-port 8001 {line}")).app.unwrap();
+        assert_eq!(app("").protocol, AppProtocol::Http);
+        assert_eq!(app("--app-protocol HTTPS").protocol, AppProtocol::Https);
+        assert_eq!(app("--app-protocol=").protocol, AppProtocol::Http);
+        assert_eq!(app("--app-ssl").protocol, AppProtocol::Https);
+        assert_eq!(
+            app("--app-ssl --app-protocol grpc").protocol,
+            AppProtocol::Grpcs
+        );
+        assert_eq!(
+            app("--app-ssl --app-protocol h2c").protocol,
+            AppProtocol::H2c
+        );
+        assert_eq!(app("--app-max-concurrency 0").max_concurrency, None);
+        assert_eq!(app("--app-max-concurrency 3").max_concurrency, Some(3));
+        assert_eq!(app("").health, None);
+        let health = app("--enable-app-health-check --app-health-check-path x --app-health-probe-interval 0 --app-health-threshold -1").health.unwrap();
+        assert_eq!(
+            (health.path.as_str(), health.interval, health.threshold),
+            ("/x", Duration::from_secs(5), 3)
+        );
+        assert_eq!(settings("--app-port -5").app.unwrap().port, -5);
+    }
+
+    #[test]
+    fn sizes_and_times() {
+        for (line, max_body) in [
+            ("", Some(4 << 20)),
+            ("--max-body-size 0", None),
+            ("--max-body-size=-1", Some(4 << 20)),
+            ("--max-body-size=-5", None),
+            ("--max-body-size 2M", Some(2_000_000)),
+        ] {
+            assert_eq!(settings(line).http.max_body, max_body, "{line}");
+        }
+        for (line, read_buffer) in [
+            ("", 4096),
+            ("--read-buffer-size 0", 1 << 20),
+            ("--dapr-http-read-buffer-size 8", 8192),
+        ] {
+            assert_eq!(settings(line).http.read_buffer, read_buffer, "{line}");
+        }
+        for (line, grace) in [
+            ("", Some(5)),
+            ("--dapr-graceful-shutdown-seconds 0", None),
+            ("--dapr-graceful-shutdown-seconds -1", Some(5)),
+        ] {
+            assert_eq!(
+                settings(line).graceful_shutdown,
+                grace.map(Duration::from_secs),
+                "{line}"
+            );
+        }
+        assert_eq!(settings("").block_shutdown, None);
+        assert_eq!(
+            settings("--dapr-block-shutdown-duration 0s").block_shutdown,
+            Some(Duration::ZERO)
+        );
+        assert_eq!(
+            settings("--dapr-block-shutdown-duration -5s").block_shutdown,
+            Some(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn init_endpoints_are_trimmed_and_in_any_case() {
+        let disabled = |line: &str| {
+            settings(&format!("--disable-init-endpoints={line}")).disabled_init_endpoints
+        };
+        assert_eq!(
+            disabled("Config,"),
+            InitEndpoints {
+                config: true,
+                subscribe: false
+            }
+        );
+        assert_eq!(
+            disabled(",SUBSCRIBE"),
+            InitEndpoints {
+                config: false,
+                subscribe: true
+            }
+        );
+    }
+
+    #[test]
+    fn the_sidecar_sets_its_own_variables_before_files_are_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "spec: {features: [{name: '${APP_ID}-${DAPR_HTTP_PORT}', enabled: true}], logging: {apiLogging: {enabled: true}}}").unwrap();
+        let mut environment = Environment::default();
+        let line = format!(
+            "--app-id me --dapr-http-port 3501 --config {}",
+            file.path().display()
+        );
+        let resolved = resolve_with(&line, &mut environment).unwrap();
+        assert!(resolved.settings.features.contains(&"me-3501".to_owned()));
+        assert!(resolved.settings.http.log_calls);
+        assert_eq!(environment.get("APP_PORT"), Some("0"));
+        let resolved = resolve_with(
+            &format!("{line} --enable-api-logging=false"),
+            &mut environment,
+        )
+        .unwrap();
+        assert!(!resolved.settings.http.log_calls);
+    }
+
+    #[test]
+    fn tokens_and_namespace_come_from_the_environment() {
+        let mut environment = Environment::default();
+        environment.set("DAPR_API_TOKEN", "t");
+        environment.set("APP_API_TOKEN", "");
+        environment.set("NAMESPACE", "");
+        let settings = resolve_with("--app-id a --app-port 5", &mut environment)
+            .unwrap()
+            .settings;
+        assert_eq!(settings.http.token.as_deref(), Some("t"));
+        assert_eq!(settings.app.unwrap().token, None);
+        assert_eq!(settings.namespace.as_deref(), Some(""));
+    }
+}

@@ -1,0 +1,832 @@
+//! All folders together: documents by kind, filters, secret stores before the rest (spec resources-cli.md 4, 5.5, 5.6, 7, 8.1).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::metadata::nearest;
+use crate::resources::component::{self, Category, Component, ComponentError, log_name};
+use crate::resources::fields::{Dialect, Fields, Findings};
+use crate::resources::folder::{self, FileContent, FolderFile};
+use crate::resources::load::{self, Document};
+use crate::resources::manifest::Manifest;
+use crate::resources::note::{Note, PROCESSOR};
+use crate::resources::resiliency::Resiliency;
+use crate::resources::resolve::{Resolved, Resolver};
+use crate::resources::secrets::SecretStore;
+use crate::resources::subscription::{SubscriptionResource, SubscriptionVersion};
+use crate::resources::value::Mistake;
+use crate::resources::{LoadError, LoadRequest, Place, Resources};
+use crate::telemetry::log::Level;
+
+/// Kinds that are read from resource folders.
+const KINDS: [&str; 3] = ["Component", "Subscription", "Resiliency"];
+/// Kinds of Dapr that have no meaning here; they are not worth a word.
+const FOREIGN_KINDS: [&str; 3] = ["HTTPEndpoint", "MCPServer", "WorkflowAccessPolicy"];
+
+/// Read all folders of a request.
+pub(super) fn all(request: &LoadRequest<'_>) -> Resources {
+    let mut collector = Collector {
+        request,
+        resources: Resources::default(),
+        manifests: Vec::new(),
+    };
+    for folder in request.folders {
+        collector.folder(folder);
+    }
+    collector.components();
+    collector.resources
+}
+
+struct Collector<'a> {
+    request: &'a LoadRequest<'a>,
+    resources: Resources,
+    manifests: Vec<Manifest>,
+}
+
+impl Collector<'_> {
+    fn folder(&mut self, path: &Path) {
+        let files = match folder::read(path) {
+            Ok(files) => files,
+            Err(error) => return self.no_folder(path, &error),
+        };
+        for file in files {
+            self.file(&file);
+        }
+    }
+
+    fn no_folder(&mut self, path: &Path, error: &std::io::Error) {
+        let reason = folder::reason(error);
+        if error.kind() == std::io::ErrorKind::NotADirectory {
+            let path = path.display();
+            let text =
+                format!("Failed to read resiliency files from path {path}: open {path}: {reason}");
+            self.resources.notes.push(Note::log(Level::Error, text));
+        }
+        let folder = path.to_owned();
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        self.resources
+            .errors
+            .push(if is_missing && self.request.hot_reload {
+                LoadError::NotWatched { folder, reason }
+            } else {
+                LoadError::NotListed { folder, reason }
+            });
+    }
+
+    fn file(&mut self, file: &FolderFile) {
+        match &file.content {
+            FileContent::Yaml(text) => {
+                for (index, (line, text)) in load::split(text).iter().enumerate() {
+                    match load::document(text, *line) {
+                        Ok(Some(document)) => self.document(&file.path, &document, index == 0),
+                        Ok(None) => {}
+                        Err(mistake) => self.broken(&file.path, "Component", mistake),
+                    }
+                }
+            }
+            FileContent::Unreadable(error) => self.unreadable(&file.path, error),
+            FileContent::Foreign => self.foreign_file(&file.path),
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &std::io::Error) {
+        let (shown, reason) = (path.display(), folder::reason(error));
+        let text = format!(
+            "daprd load Component {shown} error when opening file {shown}: open {shown}: {reason}"
+        );
+        let note = Note::mistake(Level::Warn, Place::new(path, 0), text);
+        let remedy = "make the file a readable YAML text, or move it out of the folder";
+        self.resources.notes.push(note.with_remedy(remedy));
+    }
+
+    fn foreign_file(&mut self, path: &Path) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = |kind: &str| {
+            format!("A non-YAML {kind} file {name} was detected, it will not be loaded")
+        };
+        let place = Place::new(path, 0);
+        let notes = &mut self.resources.notes;
+        notes.push(
+            Note::hint(Level::Warn, place, text("Component"))
+                .with_remedy("only .yaml and .yml are read"),
+        );
+        notes.push(Note::log(Level::Warn, text("Subscription")));
+    }
+
+    /// A document, or a part of one, that is not what its kind asks for.
+    fn broken(&mut self, path: &Path, kind: &str, mistake: Mistake) {
+        let shown = path.display();
+        let text = format!(
+            "daprd load {kind} {shown} error when parsing manifests yaml resource in {shown}: line {}: {}",
+            mistake.line, mistake.text
+        );
+        let note = Note::mistake(Level::Warn, Place::new(path, mistake.line), text);
+        self.resources
+            .notes
+            .push(note.with_remedy("correct this line; the document is skipped as it is"));
+    }
+
+    fn document(&mut self, path: &Path, document: &Document, is_first: bool) {
+        let root = &document.root;
+        if root.is_null() {
+            return;
+        }
+        if let Some(line) = root.not_finite() {
+            let text = "infinity and not-a-number are no JSON".to_owned();
+            return self.broken(path, "Component", Mistake { line, text });
+        }
+        let head = Findings::default();
+        let fields = Fields::root(root, Dialect::Resource, &head);
+        let (version, kind) = (fields.text("apiVersion"), fields.text("kind"));
+        if let Some(mistake) = head.into_parts().0.into_iter().next() {
+            return self.broken(path, "Component", mistake);
+        }
+        let place = Place::new(path, root.line);
+        match (kind.as_str(), version.as_str()) {
+            ("Component", "dapr.io/v1alpha1") => self.component(document, place),
+            ("Subscription", "dapr.io/v1alpha1") => {
+                self.subscription(document, place, SubscriptionVersion::V1Alpha1)
+            }
+            ("Subscription", "dapr.io/v2alpha1") => {
+                self.subscription(document, place, SubscriptionVersion::V2Alpha1)
+            }
+            ("Resiliency", _) if is_first => self.resiliency(document, place),
+            _ => self.skipped(&kind, &version, place),
+        }
+    }
+
+    /// daprd is silent about documents it does not know; `check` is not.
+    fn skipped(&mut self, kind: &str, version: &str, place: Place) {
+        let note = match kind {
+            _ if FOREIGN_KINDS.contains(&kind) => return,
+            "Component" | "Subscription" => Note::mistake(Level::Debug, place, format!("{kind} of apiVersion {version:?} is ignored"))
+                .with_remedy("use apiVersion dapr.io/v1alpha1, or dapr.io/v2alpha1 for a subscription with routes"),
+            "Resiliency" => Note::mistake(Level::Debug, place, "Resiliency is ignored: only the first document of a file is read for it")
+                .with_remedy("give it a file of its own"),
+            "Configuration" => Note::hint(Level::Debug, place, "Configuration is ignored in a resource folder")
+                .with_remedy("pass it with --config"),
+            _ => match nearest(kind, &KINDS) {
+                Some(meant) => Note::mistake(Level::Debug, place, format!("unknown kind {kind:?} is ignored"))
+                    .with_remedy(format!("did you mean {meant}?")),
+                None => Note::hint(Level::Debug, place, format!("unknown kind {kind:?} is ignored")),
+            },
+        };
+        self.resources.notes.push(note);
+    }
+
+    fn component(&mut self, document: &Document, place: Place) {
+        let path = place.file.clone();
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        let manifest = Manifest::read(&root, place);
+        self.bad_name(&manifest.name, "Component", &root);
+        if self.report(&path, "Component", findings) {
+            self.manifests.push(manifest);
+        }
+    }
+
+    fn subscription(&mut self, document: &Document, place: Place, version: SubscriptionVersion) {
+        let path = place.file.clone();
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        let resource = SubscriptionResource::read(&root, version, place);
+        self.bad_name(&resource.spec.name, "Subscription", &root);
+        if !self.report(&path, "Subscription", findings) || !self.is_in_scope(&resource.scopes) {
+            return;
+        }
+        let spec = resource.spec;
+        let text = format!("Found Subscription: {}", spec.name);
+        self.resources.notes.push(Note::log(Level::Info, text));
+        let subscriptions = &mut self.resources.subscriptions;
+        let same = subscriptions
+            .iter()
+            .position(|known| known.name == spec.name && !spec.name.is_empty());
+        if let Some(earlier) = same.map(|index| subscriptions.remove(index)) {
+            let text = format!(
+                "Subscription {} replaces an earlier one of the same name",
+                spec.name
+            );
+            let note = Note::mistake(Level::Debug, spec.place.clone().unwrap_or_default(), text);
+            let earlier = earlier.place.unwrap_or_default();
+            let remedy = format!("give it another name, the earlier one stands at {earlier}");
+            self.resources.notes.push(note.with_remedy(remedy));
+        }
+        self.resources.subscriptions.push(spec);
+    }
+
+    fn resiliency(&mut self, document: &Document, place: Place) {
+        let path = place.file.clone();
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        let (resource, wrong) = Resiliency::read(&root, place);
+        let (mistakes, remarks) = findings.into_parts();
+        self.remarks(&path, remarks);
+        if !mistakes.is_empty() {
+            for mistake in mistakes {
+                let text = format!(
+                    "Could not parse resiliency file {}: line {}: {}",
+                    path.file_name().unwrap_or_default().to_string_lossy(),
+                    mistake.line,
+                    mistake.text
+                );
+                let note = Note::mistake(Level::Error, Place::new(&path, mistake.line), text);
+                self.resources
+                    .notes
+                    .push(note.with_remedy("correct this line; the resource is skipped as it is"));
+            }
+            return;
+        }
+        if !self.is_in_scope(&resource.scopes) {
+            return;
+        }
+        let text = format!("Loading Resiliency configuration: {}", resource.name);
+        self.resources.notes.push(Note::log(Level::Info, text));
+        for (line, error) in wrong {
+            let text = format!(
+                "Could not read resiliency policy {}: {error}",
+                resource.name
+            );
+            let note = Note::mistake(Level::Error, Place::new(&path, line), text);
+            self.resources.notes.push(
+                note.with_remedy("correct it; until then no target of this resource has a policy"),
+            );
+        }
+        self.resources.resiliencies.push(resource);
+    }
+
+    /// Keep what was found in a document; can it be used?
+    fn report(&mut self, path: &Path, kind: &str, findings: Findings) -> bool {
+        let (mistakes, remarks) = findings.into_parts();
+        let usable = mistakes.is_empty();
+        for mistake in mistakes {
+            self.broken(path, kind, mistake);
+        }
+        self.remarks(path, remarks);
+        usable
+    }
+
+    fn remarks(&mut self, path: &Path, remarks: Vec<Mistake>) {
+        for remark in remarks {
+            let place = Place::new(path, remark.line);
+            let text = format!("{place}: {}", remark.text);
+            self.resources
+                .notes
+                .push(Note::mistake(Level::Warn, place, text));
+        }
+    }
+
+    /// The file name rules of Kubernetes hold for names (spec 4.2.3).
+    fn bad_name(&self, name: &str, kind: &str, root: &Fields<'_>) {
+        let why = match name {
+            "." => "may not be '.'",
+            ".." => "may not be '..'",
+            name if name.contains('/') => "may not contain '/'",
+            name if name.contains('%') => "may not contain '%'",
+            _ => return,
+        };
+        root.refuse(format!("invalid name {name:?} for {kind:?}: {why}"));
+    }
+
+    fn is_in_scope(&self, scopes: &[String]) -> bool {
+        let named = |app_id: &str| scopes.is_empty() || scopes.iter().any(|scope| scope == app_id);
+        self.request.app_id.is_none_or(named)
+    }
+
+    /// Filter, then secret stores first, then the rest.
+    fn components(&mut self) {
+        let manifests = self.filtered();
+        let is_store =
+            |manifest: &Manifest| Category::of(&manifest.kind) == Some(Category::SecretStore);
+        let (stores, others): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_store);
+        let mut open = BTreeMap::new();
+        for manifest in stores {
+            if let Some(component) = self.resolve(&manifest, &open)
+                && let Some(store) = self.open_store(component)
+            {
+                open.insert(manifest.name, store);
+            }
+        }
+        for manifest in others {
+            self.component_of(&manifest, &open);
+        }
+    }
+
+    /// The filters of spec 4.4, in their order: namespace, duplicate, scope; then the deny list (9.4).
+    fn filtered(&mut self) -> Vec<Manifest> {
+        let namespace = self.request.environment.non_empty("NAMESPACE");
+        let mut accepted: Vec<Manifest> = Vec::new();
+        for manifest in std::mem::take(&mut self.manifests) {
+            let of_other = namespace.is_some_and(|namespace| manifest.namespace != namespace);
+            if of_other && !manifest.namespace.is_empty() {
+                continue;
+            }
+            if let Some(first) = accepted.iter().find(|first| first.name == manifest.name) {
+                let error = duplicate(first, &manifest);
+                self.resources.errors.push(error);
+            } else if self.is_in_scope(&manifest.scopes) {
+                accepted.push(manifest);
+            }
+        }
+        accepted.retain(|manifest| self.is_allowed(manifest));
+        accepted
+    }
+
+    fn is_allowed(&mut self, manifest: &Manifest) -> bool {
+        let denied = self.request.denied;
+        if denied.is_empty() {
+            return true;
+        }
+        if manifest.kind.is_empty() || manifest.version.is_empty() {
+            let text = format!(
+                "component {:?} is not loaded: with a list of denied types, type and version must be given",
+                manifest.name
+            );
+            let note = Note::hint(Level::Debug, manifest.place.clone(), text);
+            self.resources.notes.push(note);
+            return false;
+        }
+        let versioned = format!("{}/{}", manifest.kind, manifest.version);
+        let is_denied = denied
+            .iter()
+            .any(|denied| *denied == manifest.kind || *denied == versioned);
+        if is_denied {
+            let name = log_name(&manifest.name, &manifest.kind, &manifest.version);
+            let text = format!(
+                "component '{}' cannot be loaded because components of type '{name}' are not allowed",
+                manifest.name
+            );
+            self.resources
+                .notes
+                .push(Note::hint(Level::Warn, manifest.place.clone(), text));
+        }
+        !is_denied
+    }
+
+    fn component_of(&mut self, manifest: &Manifest, stores: &BTreeMap<String, SecretStore>) {
+        match Category::of(&manifest.kind) {
+            Some(Category::Pubsub) => {
+                if let Some(component) = self.resolve(manifest, stores) {
+                    self.resources.components.push(component);
+                }
+            }
+            Some(Category::Foreign | Category::SecretStore) => {
+                let name = log_name(&manifest.name, &manifest.kind, &manifest.version);
+                let text = format!("component {name} is not supported by this sidecar, ignored");
+                let note = Note::hint(Level::Warn, manifest.place.clone(), text).from(PROCESSOR);
+                self.resources.notes.push(note);
+            }
+            None => {
+                let error = ComponentError::Category(manifest.kind.clone());
+                let component = manifest.component();
+                self.failed(&component, error);
+            }
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        manifest: &Manifest,
+        stores: &BTreeMap<String, SecretStore>,
+    ) -> Option<Component> {
+        let resolver = Resolver {
+            app_id: self.request.app_id.unwrap_or("<app-id>"),
+            environment: self.request.environment,
+            stores,
+        };
+        match resolver.resolve(manifest, &mut self.resources.notes) {
+            Resolved::Ready(component) => Some(component),
+            Resolved::Parked => None,
+            Resolved::Failed(component, error) => {
+                self.failed(&component, error);
+                None
+            }
+        }
+    }
+
+    fn open_store(&mut self, component: Component) -> Option<SecretStore> {
+        if !component::is_first_version(&component.version) {
+            let error = ComponentError::unknown_secret_store(&component);
+            self.failed(&component, error);
+            return None;
+        }
+        match SecretStore::open(&component.kind, &component.properties) {
+            Ok(store) => {
+                self.resources.notes.push(component.loaded());
+                self.resources.components.push(component);
+                Some(store)
+            }
+            Err(cause) => {
+                let error = ComponentError::init(&component, cause);
+                self.failed(&component, error);
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, component: &Component, error: ComponentError) {
+        let (notes, fatal) = component.failed(error);
+        self.resources.notes.extend(notes);
+        self.resources.errors.extend(fatal.map(LoadError::from));
+    }
+}
+
+fn duplicate(first: &Manifest, second: &Manifest) -> LoadError {
+    let type_of = |manifest: &Manifest| match manifest.version.as_str() {
+        "" => manifest.kind.clone(),
+        version => format!("{}/{version}", manifest.kind),
+    };
+    LoadError::Duplicate {
+        name: first.name.clone(),
+        first: type_of(first),
+        first_place: first.place.clone(),
+        second: type_of(second),
+        place: second.place.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::resources::note::Weight;
+
+    const HEAD: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\n";
+
+    fn memory(name: &str, more: &str) -> String {
+        format!(
+            "{HEAD}metadata: {{name: {name}}}\nspec: {{type: pubsub.in-memory, version: v1}}\n{more}"
+        )
+    }
+
+    struct Loaded(Resources, tempfile::TempDir);
+
+    fn load_with(files: &[(&str, &str)], environment: &[(&str, &str)], denied: &[&str]) -> Loaded {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let text = text.replace("{dir}", folder.path().to_str().unwrap());
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let environment: Environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let denied: Vec<String> = denied.iter().map(|&denied| denied.to_owned()).collect();
+        let resources = Resources::load(&LoadRequest {
+            app_id: Some("app"),
+            folders: &[folder.path().to_owned()],
+            denied: &denied,
+            hot_reload: true,
+            environment: &environment,
+        });
+        Loaded(resources, folder)
+    }
+
+    fn load(files: &[(&str, &str)]) -> Loaded {
+        load_with(files, &[], &[])
+    }
+
+    impl Loaded {
+        fn names(&self) -> Vec<&str> {
+            let components = self.0.components.iter();
+            components
+                .map(|component| component.name.as_str())
+                .collect()
+        }
+
+        fn topics(&self) -> Vec<&str> {
+            let subscriptions = self.0.subscriptions.iter();
+            subscriptions.map(|spec| spec.topic.as_str()).collect()
+        }
+
+        fn errors(&self) -> Vec<String> {
+            self.0.errors.iter().map(ToString::to_string).collect()
+        }
+
+        /// Texts of warnings and errors in the log.
+        fn warnings(&self) -> Vec<String> {
+            let dir = self.1.path().to_str().unwrap();
+            let loud = self.0.notes.iter().filter(|note| note.level >= Level::Warn);
+            loud.map(|note| note.text.replace(dir, "DIR")).collect()
+        }
+
+        /// Lines of the mistakes that `check` tells.
+        fn mistakes(&self) -> Vec<usize> {
+            let mistakes = self
+                .0
+                .notes
+                .iter()
+                .filter(|note| note.weight == Weight::Mistake);
+            mistakes
+                .map(|note| note.place.as_ref().unwrap().line)
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_broken_document_does_not_hurt_its_neighbours() {
+        let text = [memory("a", ""), "foo: [\n".to_owned(), memory("c", "")].join("---\n");
+        let loaded = load(&[("1.yaml", &text), ("2.yml", &memory("d", ""))]);
+        assert_eq!(loaded.names(), ["a", "c", "d"]);
+        assert_eq!(loaded.mistakes(), [6]);
+        assert!(loaded.warnings()[0].starts_with("daprd load Component DIR/1.yaml error when parsing manifests yaml resource in DIR/1.yaml: line 6: "));
+    }
+
+    #[test]
+    fn other_files_kinds_and_versions_are_left_alone() {
+        let loaded = load(&[
+            ("b.json", "{}"),
+            ("c.yaml", &memory("c", "").replace("v1alpha1", "v1")),
+            ("d.yaml", &memory("d", "").replace("Component", "component")),
+            (
+                "e.yaml",
+                "kind: HTTPEndpoint\napiVersion: dapr.io/v1alpha1\n",
+            ),
+            ("f.yaml", ""),
+            ("g.yaml", "# nothing\n"),
+            ("h.yaml", &memory("h", "")),
+        ]);
+        assert_eq!(loaded.names(), ["h"]);
+        assert_eq!(
+            loaded.warnings(),
+            [
+                "A non-YAML Component file b.json was detected, it will not be loaded",
+                "A non-YAML Subscription file b.json was detected, it will not be loaded",
+            ]
+        );
+        assert_eq!(loaded.mistakes().len(), 2, "check tells about c and d");
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_skipped() {
+        for (name, why) in [
+            ("a/b", "may not contain '/'"),
+            ("a%b", "may not contain '%'"),
+            (".", "may not be '.'"),
+            ("..", "may not be '..'"),
+        ] {
+            let loaded = load(&[("1.yaml", &memory(&format!("'{name}'"), ""))]);
+            assert_eq!(loaded.names(), Vec::<&str>::new());
+            let text = format!("invalid name {name:?} for \"Component\": {why}");
+            assert!(
+                loaded.warnings()[0].ends_with(&text),
+                "{:?}",
+                loaded.warnings()
+            );
+        }
+    }
+
+    #[test]
+    fn duplicates_scopes_and_namespaces() {
+        let other = "scopes: [other]\n";
+        let namespaced = |namespace: &str| {
+            memory("a", "").replace("name: a", &format!("name: a, namespace: {namespace}"))
+        };
+        let duplicate = "failed to load components: duplicate definition of Component name a (pubsub.in-memory/v1) with existing a (pubsub.in-memory/v1)";
+        for (first, second, namespace, error) in [
+            (memory("a", ""), memory("a", ""), None, Some(duplicate)),
+            (memory("a", other), memory("a", ""), None, None),
+            (memory("a", ""), memory("a", other), None, Some(duplicate)),
+            (namespaced("ns"), namespaced("other"), Some("ns"), None),
+            (namespaced("ns"), namespaced("other"), None, Some(duplicate)),
+            (
+                namespaced("ns"),
+                namespaced("other"),
+                Some(""),
+                Some(duplicate),
+            ),
+        ] {
+            let environment: Vec<_> = namespace
+                .into_iter()
+                .map(|namespace| ("NAMESPACE", namespace))
+                .collect();
+            let loaded = load_with(
+                &[("1.yaml", &first), ("2.yaml", &second)],
+                &environment,
+                &[],
+            );
+            assert_eq!(loaded.names(), ["a"]);
+            assert_eq!(loaded.errors(), Vec::from_iter(error));
+        }
+        let scoped = memory("a", "scopes: []\n")
+            + "---\n"
+            + &memory("b", "scopes: [App]\n")
+            + "---\n"
+            + &memory("c", "scopes: [x, app]\n");
+        assert_eq!(load(&[("1.yaml", &scoped)]).names(), ["a", "c"]);
+    }
+
+    #[test]
+    fn all_errors_are_told_at_once() {
+        let loaded = load(&[
+            ("1.yaml", &memory("a", "")),
+            ("2.yaml", &memory("a", "")),
+            ("3.yaml", &memory("b", "").replace("pubsub.", "foo.")),
+            (
+                "4.yaml",
+                &memory("c", "").replace("pubsub.in-memory", "secretstores.local.file"),
+            ),
+            (
+                "5.yaml",
+                &memory("d", "")
+                    .replace("pubsub.in-memory", "secretstores.local.env")
+                    .replace("v1}", "v2}"),
+            ),
+        ]);
+        assert_eq!(
+            loaded.errors(),
+            [
+                "failed to load components: duplicate definition of Component name a (pubsub.in-memory/v1) with existing a (pubsub.in-memory/v1)",
+                "failed to load components: process component c error: [INIT_COMPONENT_FAILURE]: initialization error occurred for c (secretstores.local.file/v1): [INIT_COMPONENT_FAILURE]: initialization error occurred for c (secretstores.local.file/v1): missing local secrets file in metadata",
+                "failed to load components: process component d error: [INIT_COMPONENT_FAILURE]: initialization error occurred for d (secretstores.local.env/v2): [CREATE_COMPONENT_FAILURE]: initialization error occurred for d (secretstores.local.env/v2): couldn't find secret store secretstores.local.env/v2",
+                "failed to load components: process component b error: incorrect type foo.in-memory",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_supported_is_skipped_what_is_ignored_is_absent() {
+        let loaded = load(&[
+            (
+                "1.yaml",
+                &memory("statestore", "").replace("pubsub.in-memory", "state.redis"),
+            ),
+            (
+                "2.yaml",
+                &memory("x", "").replace("pubsub.in-memory", "foo.bar, ignoreErrors: true"),
+            ),
+            ("3.yaml", &memory("mem", "")),
+        ]);
+        assert_eq!(loaded.names(), ["mem"]);
+        assert_eq!(loaded.errors(), Vec::<String>::new());
+        assert_eq!(
+            loaded.warnings(),
+            [
+                "component statestore (state.redis/v1) is not supported by this sidecar, ignored",
+                "Ignoring error processing component: process component x error: incorrect type foo.bar",
+            ]
+        );
+    }
+
+    #[test]
+    fn secret_stores_come_first_wherever_they_stand() {
+        let user = format!(
+            "{HEAD}metadata: {{name: a}}\nspec:\n  type: pubsub.redis\n  metadata: [{{name: redisHost, secretKeyRef: {{name: g}}}}]\nauth: {{secretstore: store}}\n"
+        );
+        let store = format!(
+            "{HEAD}metadata: {{name: store}}\nspec:\n  type: secretstores.local.file\n  metadata: [{{name: secretsFile, value: '{{dir}}/secrets.json'}}]\n"
+        );
+        let secrets = ("secrets.json", "{\"g\": \"host\"}");
+        let loaded = load(&[("a.yaml", &user), ("z.yaml", &store), secrets]);
+        assert_eq!(loaded.names(), ["store", "a"]);
+        assert_eq!(
+            loaded.0.components[1].properties.get("redisHost"),
+            Some("host")
+        );
+        let loaded = load(&[("a.yaml", &user), secrets]);
+        assert_eq!(loaded.names(), Vec::<&str>::new());
+        assert_eq!(loaded.errors(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn denied_types_are_not_loaded() {
+        let text = memory("a", "")
+            + "---\n"
+            + &memory("b", "").replace(", version: v1", "")
+            + "---\n"
+            + &memory("c", "").replace("v1}", "v0}");
+        for (denied, names) in [
+            ("pubsub.in-memory", vec![]),
+            ("pubsub.in-memory/v1", vec!["c"]),
+            ("pubsub.In-Memory", vec!["a", "c"]),
+            ("pubsub.kafka", vec!["a", "c"]),
+        ] {
+            let loaded = load_with(&[("1.yaml", &text)], &[], &[denied]);
+            assert_eq!(loaded.names(), names, "{denied}");
+        }
+    }
+
+    #[test]
+    fn subscriptions_are_filtered_by_scope_and_replaced_by_name() {
+        let subscription = |name: &str, topic: &str, more: &str| {
+            format!(
+                "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {{name: {name}}}\nspec: {{pubsubname: p, topic: {topic}, routes: {{default: /a}}}}\n{more}"
+            )
+        };
+        let topics = |texts: &[String]| {
+            let text = texts.join("---\n");
+            let loaded = load(&[("1.yaml", &text)]);
+            loaded
+                .topics()
+                .iter()
+                .map(|&topic| topic.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let other = "scopes: [other]\n";
+        assert_eq!(
+            topics(&[
+                subscription("s", "a", other),
+                subscription("t", "b", "scopes: [1, app]\n")
+            ]),
+            ["b"]
+        );
+        assert_eq!(
+            topics(&[
+                subscription("s", "a", ""),
+                subscription("t", "b", ""),
+                subscription("s", "c", "")
+            ]),
+            ["b", "c"]
+        );
+        assert_eq!(
+            topics(&[subscription("''", "a", ""), subscription("''", "b", "")]),
+            ["a", "b"]
+        );
+        assert_eq!(
+            topics(&[subscription("s", "a", "").replace("v2alpha1", "v2")]),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            topics(&[subscription("s/t", "a", "")]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn resiliency_is_read_from_first_documents_only() {
+        let resiliency = "kind: Resiliency\nmetadata: {name: r}\nspec: {policies: {retries: {two: {maxRetries: 2}}}}\n";
+        let names = |files: &[(&str, &str)]| {
+            let loaded = load(files);
+            loaded
+                .0
+                .resiliencies
+                .iter()
+                .map(|resource| resource.name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[("r.yaml", resiliency)]), ["r"]);
+        assert_eq!(
+            names(&[("r.yaml", &format!("kind: Foo\n---\n{resiliency}"))]),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            names(&[("r.yaml", &format!("{resiliency}scopes: [other]\n"))]),
+            Vec::<String>::new()
+        );
+        let loaded = load(&[(
+            "r.yaml",
+            &resiliency.replace("maxRetries: 2", "maxRetries: many"),
+        )]);
+        assert!(
+            loaded.warnings()[0].starts_with("Could not parse resiliency file r.yaml: line 3: ")
+        );
+        let loaded = load(&[(
+            "r.yaml",
+            &resiliency.replace("maxRetries: 2", "duration: soon"),
+        )]);
+        assert_eq!(
+            loaded.warnings(),
+            [
+                "Could not read resiliency policy r: invalid duration \"two\", soon: time: invalid duration \"soon\""
+            ]
+        );
+    }
+
+    #[test]
+    fn folders_that_cannot_be_read_are_errors() {
+        let environment = Environment::default();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let folders = ["/nope".into(), file.path().to_owned()];
+        let request = |hot_reload| LoadRequest {
+            app_id: None,
+            folders: &folders,
+            denied: &[],
+            hot_reload,
+            environment: &environment,
+        };
+        let texts = |hot_reload| {
+            Resources::load(&request(hot_reload))
+                .errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        let not_folder = format!(
+            "failed to load components: open {}: not a directory",
+            file.path().display()
+        );
+        assert_eq!(
+            texts(true),
+            [
+                "failed to create watcher: failed to add target /nope: no such file or directory",
+                &not_folder
+            ]
+        );
+        assert_eq!(
+            texts(false),
+            [
+                "failed to load components: open /nope: no such file or directory",
+                &not_folder
+            ]
+        );
+    }
+}

@@ -1,0 +1,583 @@
+//! Kind `Configuration`: the files of `--config`, one over the other (spec resources-cli.md 9).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::environment::Environment;
+use crate::resources::fields::{Dialect, Fields, Findings};
+use crate::resources::value::Mistake;
+use crate::resources::{Place, folder, load};
+
+/// What the files say together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// `tracing`.
+    pub tracing: TracingSpec,
+    /// `metric`, with `metrics` over it.
+    pub metrics: MetricsSpec,
+    /// `features` of the last file that has the list.
+    pub features: Vec<Feature>,
+    /// `api.allowed`.
+    pub allowed_apis: Vec<ApiRule>,
+    /// `api.denied`.
+    pub denied_apis: Vec<ApiRule>,
+    /// `logging.apiLogging`.
+    pub api_logging: ApiLogging,
+    /// `components.deny`.
+    pub denied_components: Vec<String>,
+}
+
+/// `spec.tracing`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TracingSpec {
+    /// `samplingRate`, as written.
+    pub sampling_rate: Option<String>,
+    /// `stdout`.
+    pub stdout: bool,
+    /// `zipkin.endpointAddress`.
+    pub zipkin: String,
+    /// `otel.endpointAddress`.
+    pub otel_address: String,
+    /// `otel.protocol`.
+    pub otel_protocol: String,
+}
+
+/// `spec.metric`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsSpec {
+    /// `enabled`; unset means yes.
+    pub enabled: Option<bool>,
+    /// `recordErrorCodes`.
+    pub record_error_codes: Option<bool>,
+    /// `latencyDistributionBuckets`, in milliseconds.
+    pub latency_buckets: Vec<i64>,
+    /// `http.increasedCardinality`.
+    pub increased_cardinality: Option<bool>,
+    /// `http.pathMatching`.
+    pub path_matching: Vec<String>,
+    /// `http.excludeVerbs`.
+    pub exclude_verbs: Option<bool>,
+}
+
+/// One of `spec.features`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feature {
+    /// Free text.
+    pub name: String,
+    /// On or off.
+    pub enabled: bool,
+}
+
+/// One of `spec.api.allowed` or `denied`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiRule {
+    /// A group, or a path that begins with one.
+    pub name: String,
+    /// `v1`, `v1.0`, `v1alpha1`, ...
+    pub version: String,
+    /// `http` or `grpc`.
+    pub protocol: String,
+}
+
+/// `spec.logging.apiLogging`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApiLogging {
+    /// Is every call logged? Unset means no.
+    pub enabled: Option<bool>,
+    /// Operation names in place of paths.
+    pub obfuscate_urls: bool,
+    /// No lines for health checks.
+    pub omit_health_checks: bool,
+}
+
+/// Why a file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigurationError {
+    /// It is not there.
+    #[error("error loading configuration: stat {}: {reason}", path.display())]
+    Missing {
+        /// As given.
+        path: PathBuf,
+        /// Of the operating system.
+        reason: String,
+    },
+    /// It cannot be read.
+    #[error("error loading configuration: read {}: {reason}", path.display())]
+    Unreadable {
+        /// As given.
+        path: PathBuf,
+        /// Of the operating system.
+        reason: String,
+    },
+    /// Something in it is wrong.
+    #[error("error loading configuration: yaml: unmarshal errors:\n  line {}: {text}", place.line)]
+    Wrong {
+        /// File and line.
+        place: Place,
+        /// What.
+        text: String,
+    },
+    /// An exporter speaks only two protocols.
+    #[error("failed to setup tracing: invalid protocol {protocol} provided for Otel endpoint")]
+    OtelProtocol {
+        /// As written.
+        protocol: String,
+    },
+    /// A store stands twice in `secrets.scopes`.
+    #[error("error loading configuration: {store} storeName is repeated in secrets configuration")]
+    StoreRepeated {
+        /// Its name.
+        store: String,
+    },
+    /// `defaultAccess` is neither of the two.
+    #[error("error loading configuration: defaultAccess {access} can be either allow or deny")]
+    StoreAccess {
+        /// As written.
+        access: String,
+    },
+}
+
+impl ConfigurationError {
+    /// Where the mistake stands, if it has a line.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Wrong { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+}
+
+/// Something to look at in a file.
+pub type Remark = (Place, String);
+
+/// Read the files in order, each over the ones before.
+///
+/// # Errors
+/// All mistakes of all files.
+pub fn read(
+    files: &[PathBuf],
+    environment: &Environment,
+) -> Result<(Configuration, Vec<Remark>), Vec<ConfigurationError>> {
+    let mut configuration = Configuration::default();
+    let (mut errors, mut remarks) = (Vec::new(), Vec::new());
+    for file in files {
+        match text_of(file) {
+            Ok(text) => configuration.add(
+                file,
+                &expanded(&text, environment),
+                &mut errors,
+                &mut remarks,
+            ),
+            Err(error) => errors.push(error),
+        }
+    }
+    let tracing = &configuration.tracing;
+    if !tracing.otel_address.is_empty()
+        && !matches!(tracing.otel_protocol.as_str(), "" | "http" | "grpc")
+    {
+        errors.push(ConfigurationError::OtelProtocol {
+            protocol: tracing.otel_protocol.clone(),
+        });
+    }
+    if errors.is_empty() {
+        Ok((configuration, remarks))
+    } else {
+        Err(errors)
+    }
+}
+
+impl Configuration {
+    /// Names of the enabled features, in order of bytes: what is on by default, and what the files say.
+    pub fn enabled_features(&self) -> Vec<String> {
+        let mut features = BTreeMap::from([
+            ("HotReload", true),
+            ("WorkflowsRemoteActivityReminder", true),
+        ]);
+        for feature in &self.features {
+            features.insert(&feature.name, feature.enabled);
+        }
+        let enabled = features.into_iter().filter(|(_, enabled)| *enabled);
+        enabled.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn add(
+        &mut self,
+        file: &Path,
+        text: &str,
+        errors: &mut Vec<ConfigurationError>,
+        remarks: &mut Vec<Remark>,
+    ) {
+        let at = |mistake: &Mistake| Place {
+            file: file.to_owned(),
+            line: mistake.line,
+        };
+        let wrong = |mistake: Mistake| ConfigurationError::Wrong {
+            place: at(&mistake),
+            text: mistake.text,
+        };
+        let document = match load::document(text, 1) {
+            Ok(Some(document)) => document,
+            Ok(None) => return,
+            Err(mistake) => return errors.push(wrong(mistake)),
+        };
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Typed, &findings);
+        if let Some(spec) = root.fields("spec") {
+            self.read_spec(&spec, errors);
+        }
+        let (mistakes, hints) = findings.into_parts();
+        errors.extend(document.duplicates.into_iter().chain(mistakes).map(wrong));
+        remarks.extend(hints.into_iter().map(|hint| (at(&hint), hint.text)));
+    }
+
+    fn read_spec(&mut self, spec: &Fields<'_>, errors: &mut Vec<ConfigurationError>) {
+        if let Some(tracing) = self.tracing_section(spec) {
+            read_tracing(&tracing, &mut self.tracing);
+        }
+        for name in ["metric", "metrics"] {
+            if let Some(metrics) = spec.fields(name) {
+                read_metrics(&metrics, &mut self.metrics);
+            }
+        }
+        if spec.has("features") {
+            self.features = spec.list("features").iter().map(read_feature).collect();
+        }
+        if let Some(api) = spec.fields("api") {
+            for (name, rules) in [
+                ("allowed", &mut self.allowed_apis),
+                ("denied", &mut self.denied_apis),
+            ] {
+                if api.has(name) {
+                    *rules = api.list(name).iter().map(read_api_rule).collect();
+                }
+            }
+            api.done();
+        }
+        if let Some(logging) = spec
+            .fields("logging")
+            .and_then(|logging| logging.fields("apiLogging"))
+        {
+            read_api_logging(&logging, &mut self.api_logging);
+        }
+        if let Some(components) = spec.fields("components")
+            && components.has("deny")
+        {
+            self.denied_components = components.texts("deny", false);
+        }
+        check_secret_scopes(spec, errors);
+        // Known, without effect here.
+        for name in [
+            "httpPipeline",
+            "appHttpPipeline",
+            "accessControl",
+            "nameResolution",
+            "mtls",
+            "wasm",
+            "workflow",
+        ] {
+            spec.has(name);
+        }
+        spec.done();
+    }
+
+    /// The tracing section; `tracing:` without a value clears what earlier files said.
+    fn tracing_section<'a>(&mut self, spec: &Fields<'a>) -> Option<Fields<'a>> {
+        if spec.node("tracing").is_some_and(|node| node.is_null()) {
+            self.tracing = TracingSpec::default();
+        }
+        spec.fields("tracing")
+    }
+}
+
+fn read_tracing(fields: &Fields<'_>, tracing: &mut TracingSpec) {
+    if let Some(rate) = fields.given_text("samplingRate") {
+        tracing.sampling_rate = Some(rate);
+    }
+    tracing.stdout = fields.bool("stdout").unwrap_or(tracing.stdout);
+    if let Some(address) = fields
+        .fields("zipkin")
+        .and_then(|zipkin| zipkin.given_text("endpointAddress"))
+    {
+        tracing.zipkin = address;
+    }
+    if let Some(otel) = fields.fields("otel") {
+        let keep = |name, old: &mut String| {
+            if let Some(text) = otel.given_text(name) {
+                *old = text;
+            }
+        };
+        keep("endpointAddress", &mut tracing.otel_address);
+        keep("protocol", &mut tracing.otel_protocol);
+        otel.bool("isSecure");
+        otel.has("timeout");
+        otel.has("headers");
+        otel.done();
+    }
+    fields.done();
+}
+
+fn read_metrics(fields: &Fields<'_>, metrics: &mut MetricsSpec) {
+    metrics.enabled = fields.bool("enabled").or(metrics.enabled);
+    metrics.record_error_codes = fields
+        .bool("recordErrorCodes")
+        .or(metrics.record_error_codes);
+    let buckets = fields.texts("latencyDistributionBuckets", false);
+    if !buckets.is_empty() {
+        let numbers: Option<Vec<i64>> = buckets.iter().map(|bucket| bucket.parse().ok()).collect();
+        match numbers {
+            Some(numbers) => metrics.latency_buckets = numbers,
+            None => fields.mistake("latencyDistributionBuckets", "expected whole numbers"),
+        }
+    }
+    if let Some(http) = fields.fields("http") {
+        metrics.increased_cardinality = http
+            .bool("increasedCardinality")
+            .or(metrics.increased_cardinality);
+        metrics.exclude_verbs = http.bool("excludeVerbs").or(metrics.exclude_verbs);
+        if http.has("pathMatching") {
+            metrics.path_matching = http.texts("pathMatching", false);
+        }
+        http.done();
+    }
+    fields.has("rules");
+    fields.done();
+}
+
+fn read_feature(fields: &Fields<'_>) -> Feature {
+    fields.done_with(|fields| Feature {
+        name: fields.text("name"),
+        enabled: fields.bool("enabled").unwrap_or(false),
+    })
+}
+
+fn read_api_rule(fields: &Fields<'_>) -> ApiRule {
+    fields.done_with(|fields| ApiRule {
+        name: fields.text("name"),
+        version: fields.text("version"),
+        protocol: fields.text("protocol"),
+    })
+}
+
+fn read_api_logging(fields: &Fields<'_>, logging: &mut ApiLogging) {
+    logging.enabled = fields.bool("enabled").or(logging.enabled);
+    logging.obfuscate_urls = fields
+        .bool("obfuscateURLs")
+        .unwrap_or(logging.obfuscate_urls);
+    logging.omit_health_checks = fields
+        .bool("omitHealthChecks")
+        .unwrap_or(logging.omit_health_checks);
+    fields.done();
+}
+
+fn check_secret_scopes(spec: &Fields<'_>, errors: &mut Vec<ConfigurationError>) {
+    let Some(secrets) = spec.fields("secrets") else {
+        return;
+    };
+    let mut seen = Vec::new();
+    for scope in secrets.list("scopes") {
+        let (store, access) = (scope.text("storeName"), scope.text("defaultAccess"));
+        if !matches!(access.to_ascii_lowercase().as_str(), "" | "allow" | "deny") {
+            errors.push(ConfigurationError::StoreAccess { access });
+        }
+        if seen.contains(&store) {
+            errors.push(ConfigurationError::StoreRepeated {
+                store: store.clone(),
+            });
+        }
+        seen.push(store);
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, ConfigurationError> {
+    let path = file.to_owned();
+    match std::fs::metadata(file) {
+        Err(error) => {
+            return Err(ConfigurationError::Missing {
+                path,
+                reason: folder::reason(&error),
+            });
+        }
+        Ok(about) if about.is_dir() => {
+            let reason = "is a directory".to_owned();
+            return Err(ConfigurationError::Unreadable { path, reason });
+        }
+        Ok(_) => {}
+    }
+    std::fs::read_to_string(file).map_err(|error| ConfigurationError::Unreadable {
+        path,
+        reason: folder::reason(&error),
+    })
+}
+
+/// Fill in `$NAME` and `${NAME}` as a shell without rules would (spec 9.1.2).
+fn expanded(text: &str, environment: &Environment) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        let after = &after[1..];
+        let (name, length) = variable(after);
+        match name {
+            Some(name) => out.push_str(environment.get(name).unwrap_or_default()),
+            None => out.push('$'),
+        }
+        rest = &after[length..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The variable at the beginning of a text that followed a `$`, and how much of the text it takes. No name: the `$` stays.
+fn variable(text: &str) -> (Option<&str>, usize) {
+    if let Some(inner) = text.strip_prefix('{') {
+        return match inner.find('}') {
+            // `${X:-y}` is no variable that could be set.
+            Some(end) => (Some(&inner[..end]), end + 2),
+            None => (Some(""), 1),
+        };
+    }
+    let is_name = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    match text.chars().next() {
+        Some('*' | '#' | '$' | '@' | '!' | '?' | '-' | '0'..='9') => (Some(""), 1),
+        Some(first) if is_name(first) => {
+            let end = text.find(|c| !is_name(c)).unwrap_or(text.len());
+            (Some(&text[..end]), end)
+        }
+        _ => (None, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_texts(texts: &[&str]) -> Result<Configuration, Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let file = folder.path().join(format!("{index}.yaml"));
+            std::fs::write(&file, text).unwrap();
+            files.push(file);
+        }
+        let environment = [("ONE".to_owned(), "one".to_owned())].into_iter().collect();
+        let read = read(&files, &environment);
+        read.map(|(configuration, _)| configuration)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    fn features(texts: &[&str]) -> Vec<String> {
+        let features = read_texts(texts).unwrap().enabled_features();
+        features
+            .into_iter()
+            .filter(|name| !name.starts_with("Workflows"))
+            .collect()
+    }
+
+    #[test]
+    fn the_environment_is_filled_in() {
+        let environment: Environment = [("ONE".to_owned(), "one".to_owned())].into_iter().collect();
+        for (text, expected) in [
+            ("$ONE ${ONE} $ONEX", "one one "),
+            ("a$-b$1c$$d", "abcd"),
+            ("x$NONE.y${NONE}z", "x.yz"),
+            ("c$.d${}e", "c$.de"),
+            ("${ONE:-y}|", "|"),
+            ("end$", "end$"),
+            ("${open", "open"),
+        ] {
+            assert_eq!(expanded(text, &environment), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn features_of_the_last_list_count() {
+        assert_eq!(features(&["\n"]), ["HotReload"]);
+        assert_eq!(
+            features(&["spec: {features: [{name: Foo, enabled: yes}]}"]),
+            ["Foo", "HotReload"]
+        );
+        assert_eq!(
+            features(&["spec: {features: [{name: HotReload, enabled: false}]}"]),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            features(&[
+                "spec: {features: [{name: A, enabled: true}]}",
+                "spec: {features: [{name: B, enabled: true}]}"
+            ]),
+            ["B", "HotReload"]
+        );
+        assert_eq!(
+            features(&["spec: {features: [{name: A, enabled: true}]}\n---\nspec: {features: []}"]),
+            ["A", "HotReload"]
+        );
+        assert_eq!(
+            features(&["spec: {Features: [{name: A, enabled: true}]}"]),
+            ["HotReload"]
+        );
+        assert_eq!(
+            features(&["spec: {features: [{name: $ONE, enabled: true}]}"]),
+            ["HotReload", "one"]
+        );
+    }
+
+    #[test]
+    fn sections_merge_and_an_empty_one_clears() {
+        let rate = |texts: &[&str]| read_texts(texts).unwrap().tracing.sampling_rate;
+        assert_eq!(
+            rate(&["spec: {tracing: {samplingRate: 0.10}}"]).as_deref(),
+            Some("0.10")
+        );
+        assert_eq!(
+            rate(&[
+                "spec: {tracing: {samplingRate: '1'}}",
+                "spec: {tracing: {stdout: true}}"
+            ])
+            .as_deref(),
+            Some("1")
+        );
+        assert_eq!(
+            rate(&[
+                "spec: {tracing: {samplingRate: '1'}}",
+                "spec:\n  tracing:\n"
+            ]),
+            None
+        );
+        let metrics = read_texts(&["spec: {metric: {enabled: false}, metrics: {enabled: true}}"])
+            .unwrap()
+            .metrics;
+        assert_eq!(metrics.enabled, Some(true));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_with_their_lines() {
+        let error = |text: &str| read_texts(&[text]).unwrap_err();
+        assert_eq!(
+            error("spec:\n  metric:\n    enabled: 'false'\n  features: 1\n"),
+            [
+                "error loading configuration: yaml: unmarshal errors:\n  line 3: spec.metric.enabled: expected true or false, found the text \"false\"",
+                "error loading configuration: yaml: unmarshal errors:\n  line 4: spec.features: expected a list, found the number 1",
+            ]
+        );
+        for text in [
+            "- a\n",
+            "spec: [\n",
+            "spec: {features: [], features: []}",
+            "spec: {tracing: {otel: {endpointAddress: a, protocol: tcp}}}",
+            "spec: {secrets: {scopes: [{storeName: a}, {storeName: a}]}}",
+            "spec: {secrets: {scopes: [{storeName: a, defaultAccess: x}]}}",
+        ] {
+            assert_eq!(error(text).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named_as_in_daprd() {
+        let errors = read(&[PathBuf::from("/nope.yaml")], &Environment::default()).unwrap_err();
+        assert_eq!(
+            errors[0].to_string(),
+            "error loading configuration: stat /nope.yaml: no such file or directory"
+        );
+    }
+}

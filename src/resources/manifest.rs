@@ -1,0 +1,212 @@
+//! A `Component` document as it is written: before secrets, environment and templates are put in (spec resources-cli.md 5.1, 5.2).
+
+use std::time::Duration;
+
+use crate::duration;
+use crate::metadata::Properties;
+use crate::resources::Place;
+use crate::resources::component::Component;
+use crate::resources::fields::Fields;
+use crate::resources::value::{Node, Scalar};
+
+/// `initTimeout` where none is given, or one that is none.
+const DEFAULT_INIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One component as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `spec.type`.
+    pub kind: String,
+    /// `spec.version`.
+    pub version: String,
+    /// `spec.ignoreErrors`.
+    pub ignore_errors: bool,
+    /// `spec.initTimeout`.
+    pub init_timeout: Duration,
+    /// `spec.metadata`.
+    pub items: Vec<Item>,
+    /// `auth.secretStore`.
+    pub secret_store: String,
+    /// `scopes`.
+    pub scopes: Vec<String>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// One entry of `spec.metadata`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Item {
+    /// The name of the property.
+    pub name: String,
+    /// `value` as text; `None` if there is none.
+    pub value: Option<String>,
+    /// `secretKeyRef`: secret and key.
+    pub secret: Option<(String, String)>,
+    /// `envRef`, empty if there is none.
+    pub env: String,
+}
+
+impl Manifest {
+    /// Read one; what is wrong with it is among the findings of `root`.
+    pub fn read(root: &Fields<'_>, place: Place) -> Self {
+        let mut manifest = Self {
+            name: String::new(),
+            namespace: String::new(),
+            kind: String::new(),
+            version: String::new(),
+            ignore_errors: false,
+            init_timeout: DEFAULT_INIT_TIMEOUT,
+            items: Vec::new(),
+            secret_store: String::new(),
+            scopes: root.texts("scopes", true),
+            place,
+        };
+        if let Some(metadata) = root.fields("metadata") {
+            manifest.name = metadata.text("name");
+            manifest.namespace = metadata.text("namespace");
+            metadata.done();
+        }
+        if let Some(spec) = root.fields("spec") {
+            manifest.read_spec(&spec);
+        }
+        if let Some(auth) = root.fields("auth") {
+            manifest.secret_store = auth.text("secretStore");
+            auth.done();
+        }
+        root.done();
+        manifest
+    }
+
+    /// The component without its properties: for messages about one that cannot be used.
+    pub fn component(&self) -> Component {
+        Component {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            version: self.version.clone(),
+            ignore_errors: self.ignore_errors,
+            init_timeout: self.init_timeout,
+            properties: Properties::default(),
+            namespace_scoped: false,
+            place: self.place.clone(),
+        }
+    }
+
+    fn read_spec(&mut self, spec: &Fields<'_>) {
+        self.kind = spec.text("type");
+        self.version = spec.text("version");
+        self.ignore_errors = spec.bool("ignoreErrors").unwrap_or(false);
+        self.init_timeout = init_timeout(spec);
+        self.items = spec.list("metadata").iter().map(item).collect();
+        spec.done();
+    }
+}
+
+fn init_timeout(spec: &Fields<'_>) -> Duration {
+    let text = spec.text("initTimeout");
+    let length = duration::parse(&text)
+        .ok()
+        .and_then(duration::GoDuration::positive);
+    if length.is_none() && !text.is_empty() {
+        spec.remark(
+            "initTimeout",
+            &format!("{text:?} is no duration above zero, 5s is used"),
+        );
+    }
+    length.unwrap_or(DEFAULT_INIT_TIMEOUT)
+}
+
+fn item(fields: &Fields<'_>) -> Item {
+    let secret = fields
+        .fields("secretKeyRef")
+        .map(|secret| secret.done_with(|secret| (secret.text("name"), secret.text("key"))));
+    let item = Item {
+        name: fields.text("name"),
+        value: fields.node("value").and_then(value),
+        secret: secret.filter(|(name, _)| !name.is_empty()),
+        env: fields.text("envRef"),
+    };
+    fields.done();
+    item
+}
+
+/// The text of a property (spec 5.2): scalars by Go's rules, lists and mappings as JSON.
+fn value(node: &Node) -> Option<String> {
+    match node.scalar() {
+        Some(Scalar::Null) => None,
+        Some(Scalar::Text(text)) => Some(text.to_owned()),
+        _ => Some(node.to_json()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::fields::{Dialect, Findings};
+    use crate::resources::load;
+
+    fn read(yaml: &str) -> (Manifest, usize) {
+        let document = load::document(yaml, 1).unwrap().unwrap();
+        let findings = Findings::default();
+        let manifest = Manifest::read(
+            &Fields::root(&document.root, Dialect::Resource, &findings),
+            Place::default(),
+        );
+        (manifest, findings.into_parts().0.len())
+    }
+
+    #[test]
+    fn values_become_text() {
+        for (written, text) in [
+            ("'10'", Some("10")),
+            ("10", Some("10")),
+            ("1.10", Some("1.1")),
+            ("0777", Some("511")),
+            ("1_000", Some("1000")),
+            ("yes", Some("true")),
+            ("~", None),
+            ("''", Some("")),
+            ("2020-01-01", Some("2020-01-01")),
+            ("[1, a]", Some("[1,\"a\"]")),
+            ("{b: 1, a: x}", Some("{\"a\":\"x\",\"b\":1}")),
+            ("'<a&b>'", Some("<a&b>")),
+            ("1e400", Some("1e400")),
+        ] {
+            let (manifest, mistakes) = read(&format!(
+                "spec: {{metadata: [{{name: x, value: {written}}}]}}"
+            ));
+            assert_eq!(mistakes, 0);
+            assert_eq!(manifest.items[0].value.as_deref(), text, "{written}");
+        }
+    }
+
+    #[test]
+    fn field_names_in_any_case_and_defaults() {
+        let (manifest, mistakes) = read(
+            "Metadata: {NAME: 12}\nspec: {TYPE: pubsub.redis, version: 1, initTimeout: soon}\nauth: {secretstore: s}\n",
+        );
+        assert_eq!(mistakes, 0);
+        assert_eq!(
+            (manifest.name.as_str(), manifest.version.as_str()),
+            ("12", "1")
+        );
+        assert_eq!(manifest.secret_store, "s");
+        assert_eq!(manifest.init_timeout, DEFAULT_INIT_TIMEOUT);
+    }
+
+    #[test]
+    fn a_wrong_type_is_a_mistake() {
+        for yaml in [
+            "spec: {ignoreErrors: 'true'}",
+            "scopes: app1",
+            "scopes: [1]",
+            "spec: {metadata: {a: b}}",
+            "spec: [a]",
+        ] {
+            assert_eq!(read(yaml).1, 1, "{yaml}");
+        }
+    }
+}

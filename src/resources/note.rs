@@ -1,0 +1,88 @@
+//! What is said about the input: lines for the log, which `check` prints with place and remedy.
+
+use crate::resources::Place;
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::Level;
+
+/// Scope of most lines about the input.
+pub const RUNTIME: &str = "dapr.runtime";
+/// Scope of lines about one component.
+pub const PROCESSOR: &str = "dapr.runtime.processor.loops.root";
+
+/// How much a note matters to somebody who checks the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Only for the log.
+    Log,
+    /// Worth knowing; nothing has to be changed.
+    Hint,
+    /// Something does not do what its author wants.
+    Mistake,
+}
+
+/// One thing said about the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Level of the log line.
+    pub level: Level,
+    /// Logger of the log line.
+    pub scope: &'static str,
+    /// The text of the log line.
+    pub text: String,
+    /// How much it matters to `check`.
+    pub weight: Weight,
+    /// Where it stands.
+    pub place: Option<Place>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Note {
+    /// A line for the log.
+    pub fn log(level: Level, text: impl Into<String>) -> Self {
+        Self {
+            level,
+            scope: RUNTIME,
+            text: text.into(),
+            weight: Weight::Log,
+            place: None,
+            remedy: None,
+        }
+    }
+
+    /// A mistake at a place.
+    pub fn mistake(level: Level, place: Place, text: impl Into<String>) -> Self {
+        Self {
+            weight: Weight::Mistake,
+            place: Some(place),
+            ..Self::log(level, text)
+        }
+    }
+
+    /// Something worth knowing at a place.
+    pub fn hint(level: Level, place: Place, text: impl Into<String>) -> Self {
+        Self {
+            weight: Weight::Hint,
+            place: Some(place),
+            ..Self::log(level, text)
+        }
+    }
+
+    /// The same with what to do about it.
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self {
+            remedy: Some(remedy.into()),
+            ..self
+        }
+    }
+
+    /// The same from another logger.
+    pub fn from(self, scope: &'static str) -> Self {
+        Self { scope, ..self }
+    }
+
+    /// Write it to the log.
+    pub fn write(&self, telemetry: &Telemetry) {
+        telemetry.input_noted(self.level, self.scope, &self.text);
+    }
+}

@@ -1,0 +1,501 @@
+//! Kind `Resiliency`: policies and which component uses which, checked as a whole (spec resources-cli.md 8).
+//!
+//! This is what the files say; nothing is executed here. A breaker's `trip` stays text, it is compiled where CEL is known.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::duration;
+use crate::resources::Place;
+use crate::resources::fields::Fields;
+
+/// One resource as read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resiliency {
+    /// `metadata.name`.
+    pub name: String,
+    /// What it brings in.
+    pub policies: Policies,
+    /// App ids; empty means all.
+    pub scopes: Vec<String>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Policies by name, and the targets that use them. Later resources add to earlier ones, key by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// `policies.timeouts`; `None` is no timeout.
+    pub timeouts: BTreeMap<String, Option<Duration>>,
+    /// `policies.retries`.
+    pub retries: BTreeMap<String, Retry>,
+    /// `policies.circuitBreakers`.
+    pub breakers: BTreeMap<String, Breaker>,
+    /// `targets.components`.
+    pub components: BTreeMap<String, ComponentTarget>,
+}
+
+/// How often and how soon to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The pauses between tries.
+    pub pause: Pause,
+    /// Tries after the first; `None` is no limit.
+    pub most: Option<u64>,
+    /// `matching.httpStatusCodes`; empty matches all.
+    pub http_codes: Vec<(u16, u16)>,
+    /// `matching.gRPCStatusCodes`; empty matches all.
+    pub grpc_codes: Vec<(u16, u16)>,
+}
+
+/// The pauses of a retry policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Always the same.
+    Constant(Duration),
+    /// From 500 ms growing by half, with jitter, to this; 15 minutes in all.
+    Exponential(Duration),
+}
+
+/// When to stop trying at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Calls that are let through half-open; at least 1.
+    pub most_requests: u32,
+    /// Counters are cleared so often while closed; `None` is never.
+    pub interval: Option<Duration>,
+    /// From open to half-open.
+    pub timeout: Duration,
+    /// The CEL expression with its line; `None` is `consecutiveFailures > 5`.
+    pub trip: Option<(String, usize)>,
+}
+
+/// The policies of one component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComponentTarget {
+    /// For deliveries.
+    pub inbound: PolicyNames,
+    /// For publishing.
+    pub outbound: PolicyNames,
+}
+
+/// Names of policies; empty is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyNames {
+    /// Of `policies.timeouts`.
+    pub timeout: String,
+    /// Of `policies.retries`.
+    pub retry: String,
+    /// Of `policies.circuitBreakers`.
+    pub breaker: String,
+}
+
+/// The two ways through a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the app.
+    Inbound,
+    /// To the broker.
+    Outbound,
+}
+
+impl Resiliency {
+    /// Read one. Wrong types are mistakes in the findings of `root`; wrong meanings come beside it, as daprd words them, each with
+    /// its line, and leave the resource without its targets (spec 8.1).
+    pub fn read(root: &Fields<'_>, place: Place) -> (Self, Vec<(usize, String)>) {
+        let mut resource = Self {
+            place,
+            scopes: root.texts("scopes", false),
+            ..Self::default()
+        };
+        if let Some(metadata) = root.fields("metadata") {
+            resource.name = metadata.text("name");
+            metadata.has("namespace");
+            metadata.done();
+        }
+        let mut wrong = Vec::new();
+        if let Some(spec) = root.fields("spec") {
+            if let Some(policies) = spec.fields("policies") {
+                resource.policies.read(&policies, &mut wrong);
+            }
+            let targets = spec.fields("targets");
+            if let Some(targets) = targets {
+                resource.policies.read_targets(&targets);
+            }
+            spec.done();
+        }
+        if root.has("targets") {
+            root.remark("targets", "belongs under spec, it is ignored here");
+        }
+        root.done();
+        if !wrong.is_empty() {
+            resource.policies.components.clear();
+        }
+        (resource, wrong)
+    }
+}
+
+impl Policies {
+    /// Add what a later resource says; it wins.
+    pub fn add(&mut self, later: &Self) {
+        let Self {
+            timeouts,
+            retries,
+            breakers,
+            components,
+        } = later.clone();
+        self.timeouts.extend(timeouts);
+        self.retries.extend(retries);
+        self.breakers.extend(breakers);
+        self.components.extend(components);
+    }
+
+    /// The retry policy of a pub/sub component, with its name (spec 8.3): its own target's, or the first default there is.
+    pub fn retry_of(&self, component: &str, direction: Direction) -> Option<(&str, &Retry)> {
+        if let Some(target) = self.components.get(component) {
+            let names = target.names(direction);
+            return self.retries.get_key_value(&names.retry).map(borrowed);
+        }
+        let defaults = default_names(direction, "Retry");
+        let found = defaults
+            .iter()
+            .find_map(|name| self.retries.get_key_value(name));
+        found.map(borrowed)
+    }
+
+    fn read(&mut self, policies: &Fields<'_>, wrong: &mut Vec<(usize, String)>) {
+        for (name, (text, line)) in policies.text_map("timeouts") {
+            match length(&name, &text) {
+                Ok(length) => {
+                    self.timeouts.insert(name, length);
+                }
+                Err(error) => wrong.push((line, error)),
+            }
+        }
+        for (name, fields) in policies.named("retries") {
+            match fields.done_with(|fields| read_retry(&name, fields)) {
+                Ok(retry) => {
+                    self.retries.insert(name, retry);
+                }
+                Err(error) => wrong.push((fields.line(), error)),
+            }
+        }
+        for (name, fields) in policies.named("circuitBreakers") {
+            match fields.done_with(|fields| read_breaker(&name, fields)) {
+                Ok(breaker) => {
+                    self.breakers.insert(name, breaker);
+                }
+                Err(error) => wrong.push((fields.line(), error)),
+            }
+        }
+        policies.done();
+    }
+
+    fn read_targets(&mut self, targets: &Fields<'_>) {
+        for (name, fields) in targets.named("components") {
+            let side = |name: &'static str| {
+                let names = fields.fields(name).map(|side| side.done_with(read_names));
+                names.unwrap_or_default()
+            };
+            let target = ComponentTarget {
+                inbound: side("inbound"),
+                outbound: side("outbound"),
+            };
+            fields.done();
+            self.components.insert(name, target);
+        }
+        // Service invocation and actors: known, without effect here.
+        targets.has("apps");
+        targets.has("actors");
+        targets.done();
+    }
+}
+
+impl ComponentTarget {
+    /// The names for one direction.
+    pub fn names(&self, direction: Direction) -> &PolicyNames {
+        match direction {
+            Direction::Inbound => &self.inbound,
+            Direction::Outbound => &self.outbound,
+        }
+    }
+}
+
+/// The names under which defaults of a kind of policy (`Retry`, `Timeout`, `CircuitBreaker`) are looked up, most special first.
+pub fn default_names(direction: Direction, policy: &str) -> [String; 4] {
+    let way = match direction {
+        Direction::Inbound => "Inbound",
+        Direction::Outbound => "Outbound",
+    };
+    [
+        format!("DefaultPubsubComponent{way}{policy}Policy"),
+        format!("DefaultComponent{way}{policy}Policy"),
+        format!("DefaultComponent{policy}Policy"),
+        format!("Default{policy}Policy"),
+    ]
+}
+
+fn borrowed<'a>((name, retry): (&'a String, &'a Retry)) -> (&'a str, &'a Retry) {
+    (name, retry)
+}
+
+fn read_names(side: &Fields<'_>) -> PolicyNames {
+    PolicyNames {
+        timeout: side.text("timeout"),
+        retry: side.text("retry"),
+        breaker: side.text("circuitBreaker"),
+    }
+}
+
+/// Milliseconds or a Go duration; `None` for zero and less.
+fn length(name: &str, text: &str) -> Result<Option<Duration>, String> {
+    let length = duration::parse_or_millis(text);
+    length
+        .map(duration::GoDuration::positive)
+        .map_err(|error| format!("invalid duration {name:?}, {text}: {error}"))
+}
+
+/// The same for a field that may be absent.
+fn length_of(
+    name: &str,
+    fields: &Fields<'_>,
+    field: &'static str,
+) -> Result<Option<Option<Duration>>, String> {
+    let text = fields.given_text(field).filter(|text| !text.is_empty());
+    text.map(|text| length(name, &text)).transpose()
+}
+
+fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, String> {
+    let policy = fields.text("policy");
+    let duration = length_of(name, fields, "duration");
+    let longest = length_of(name, fields, "maxInterval");
+    let most = fields.int("maxRetries").unwrap_or(-1);
+    let matching = fields.fields("matching");
+    let codes = |field: &'static str, valid| {
+        let text = matching
+            .as_ref()
+            .map_or_else(String::new, |matching| matching.text(field));
+        codes(&text, valid)
+    };
+    let (http_codes, grpc_codes) = (
+        codes("httpStatusCodes", (100, 599)),
+        codes("gRPCStatusCodes", (0, 16)),
+    );
+    if let Some(matching) = &matching {
+        matching.done();
+    }
+    let pause = match policy.to_ascii_lowercase().as_str() {
+        "" | "constant" => Pause::Constant(given(duration?, Duration::from_secs(5))),
+        "exponential" => Pause::Exponential(given(longest?, Duration::from_secs(60))),
+        _ => {
+            return Err(format!(
+                "unrecognized policy {policy:?} of retry {name:?}: use constant or exponential"
+            ));
+        }
+    };
+    Ok(Retry {
+        pause,
+        most: u64::try_from(most).ok(),
+        http_codes: http_codes?,
+        grpc_codes: grpc_codes?,
+    })
+}
+
+/// What is given, no time at all if that is zero or less.
+fn given(length: Option<Option<Duration>>, default: Duration) -> Duration {
+    length.map_or(default, Option::unwrap_or_default)
+}
+
+fn read_breaker(name: &str, fields: &Fields<'_>) -> Result<Breaker, String> {
+    let interval = length_of(name, fields, "interval");
+    let timeout = length_of(name, fields, "timeout");
+    let most_requests = fields.int("maxRequests").unwrap_or(0);
+    let trip = fields
+        .given_text("trip")
+        .filter(|text| !text.trim().is_empty());
+    let line = fields.node("trip").map_or(fields.line(), |node| node.line);
+    Ok(Breaker {
+        most_requests: u32::try_from(most_requests).unwrap_or(0).max(1),
+        interval: interval?.flatten(),
+        timeout: timeout?.flatten().unwrap_or(Duration::from_secs(60)),
+        trip: trip.map(|trip| (trip, line)),
+    })
+}
+
+/// A list of codes and ranges, `429,500-599`; errors in daprd's words.
+fn codes(list: &str, (least, most): (u16, u16)) -> Result<Vec<(u16, u16)>, String> {
+    let patterns = list.split(',').filter(|pattern| !pattern.is_empty());
+    let valid = |code: i64| {
+        u16::try_from(code)
+            .ok()
+            .filter(|code| (least..=most).contains(code))
+    };
+    patterns
+        .map(|pattern| {
+            let mut parts = pattern.split('-');
+            let (start, end) = (parts.next().unwrap_or_default(), parts.next());
+            if parts.next().is_some() {
+                return Err(format!("invalid pattern {pattern}, more than one '-' exists"));
+            }
+            let number = |code: &str, which: &str| {
+                code.parse::<i64>().map_err(|_| {
+                    format!("failed to parse {which} code {code} from pattern {pattern} to int, strconv.Atoi: parsing {code:?}: invalid syntax")
+                })
+            };
+            let first = number(start, "start")?;
+            let last = end.map_or(Ok(first), |end| number(end, "end"))?;
+            let start = valid(first).ok_or_else(|| format!("invalid pattern {pattern}, start code {first} is not valid"))?;
+            let end = valid(last).ok_or_else(|| format!("invalid pattern {pattern}, end code {last} is not valid"))?;
+            if start > end {
+                return Err(format!("invalid pattern {pattern}, start value should not bigger than end value"));
+            }
+            Ok((start, end))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::fields::{Dialect, Findings};
+    use crate::resources::load;
+
+    fn read(spec: &str) -> (Resiliency, Vec<String>, usize) {
+        let yaml = format!("metadata: {{name: r}}\nspec: {spec}");
+        let document = load::document(&yaml, 1).unwrap().unwrap();
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        let (resource, wrong) = Resiliency::read(&root, Place::default());
+        let wrong = wrong.into_iter().map(|(_, text)| text).collect();
+        (resource, wrong, findings.into_parts().0.len())
+    }
+
+    fn retry(settings: &str) -> Result<Retry, String> {
+        let (resource, wrong, _) = read(&format!(
+            "{{policies: {{retries: {{two: {{{settings}}}}}}}}}"
+        ));
+        match wrong.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(resource.policies.retries["two"].clone()),
+        }
+    }
+
+    #[test]
+    fn retries_have_daprds_defaults() {
+        let ms = Duration::from_millis;
+        for (settings, pause, most) in [
+            ("", Pause::Constant(ms(5000)), None),
+            (
+                "duration: 10, maxRetries: 2",
+                Pause::Constant(ms(10)),
+                Some(2),
+            ),
+            (
+                "policy: CONSTANT, duration: 10ms, maxRetries: 0",
+                Pause::Constant(ms(10)),
+                Some(0),
+            ),
+            ("policy: exponential", Pause::Exponential(ms(60_000)), None),
+            (
+                "policy: exponential, maxInterval: 20ms, maxRetries: -1",
+                Pause::Exponential(ms(20)),
+                None,
+            ),
+            ("duration: 0", Pause::Constant(ms(0)), None),
+        ] {
+            let retry = retry(settings).unwrap();
+            assert_eq!((retry.pause, retry.most), (pause, most), "{settings}");
+        }
+    }
+
+    #[test]
+    fn codes_are_checked() {
+        for (list, codes) in [
+            ("429,500-599", vec![(429, 429), (500, 599)]),
+            (",500,", vec![(500, 500)]),
+            ("500", vec![(500, 500)]),
+        ] {
+            let retry = retry(&format!("matching: {{httpStatusCodes: '{list}'}}")).unwrap();
+            assert_eq!(retry.http_codes, codes);
+        }
+        for (matching, error) in [
+            (
+                "gRPCStatusCodes: 400",
+                "invalid pattern 400, start code 400 is not valid",
+            ),
+            (
+                "httpStatusCodes: 503-500",
+                "invalid pattern 503-500, start value should not bigger than end value",
+            ),
+            (
+                "httpStatusCodes: 500-502-504",
+                "invalid pattern 500-502-504, more than one '-' exists",
+            ),
+            (
+                "httpStatusCodes: x",
+                "failed to parse start code x from pattern x to int, strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            (
+                "httpStatusCodes: ' 500'",
+                "failed to parse start code  500 from pattern  500 to int, strconv.Atoi: parsing \" 500\": invalid syntax",
+            ),
+        ] {
+            assert_eq!(
+                retry(&format!("matching: {{{matching}}}")).unwrap_err(),
+                error
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_meaning_takes_the_targets_away() {
+        let targets = "targets: {components: {pubsub: {inbound: {retry: two}}}}";
+        for (policies, errors) in [
+            ("timeouts: {t: 5}", vec![]),
+            (
+                "timeouts: {t: 5 s}",
+                vec!["invalid duration \"t\", 5 s: time: unknown unit \" s\" in duration \"5 s\""],
+            ),
+            (
+                "retries: {a: {duration: soon}, b: {policy: linear}}",
+                vec![
+                    "invalid duration \"a\", soon: time: invalid duration \"soon\"",
+                    "unrecognized policy \"linear\" of retry \"b\": use constant or exponential",
+                ],
+            ),
+        ] {
+            let (resource, wrong, mistakes) =
+                read(&format!("{{policies: {{{policies}}}, {targets}}}"));
+            assert_eq!(wrong, errors);
+            assert_eq!(mistakes, 0);
+            assert_eq!(resource.policies.components.is_empty(), !errors.is_empty());
+        }
+        assert_eq!(read("{policies: {retries: {a: {maxRetries: many}}}}").2, 1);
+    }
+
+    #[test]
+    fn a_listed_component_has_no_defaults() {
+        let policies = |spec: &str| read(spec).0.policies;
+        let inbound = |policies: &Policies| {
+            policies
+                .retry_of("pubsub", Direction::Inbound)
+                .map(|(name, _)| name.to_owned())
+        };
+        let all = "retries: {DefaultRetryPolicy: {}, DefaultPubsubComponentInboundRetryPolicy: {}}";
+        let name = inbound(&policies(&format!("{{policies: {{{all}}}}}")));
+        assert_eq!(
+            name.as_deref(),
+            Some("DefaultPubsubComponentInboundRetryPolicy")
+        );
+        let listed = "targets: {components: {pubsub: {outbound: {timeout: nope}}}}";
+        assert_eq!(
+            inbound(&policies(&format!("{{policies: {{{all}}}, {listed}}}"))),
+            None
+        );
+        let own = "policies: {retries: {two: {}}}, targets: {components: {pubsub: {inbound: {retry: two}}}}";
+        assert_eq!(
+            inbound(&policies(&format!("{{{own}}}"))).as_deref(),
+            Some("two")
+        );
+    }
+}

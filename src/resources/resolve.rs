@@ -1,0 +1,448 @@
+//! From a component as written to one whose properties are texts: values, secrets, environment, templates
+//! (spec resources-cli.md 5.3, 5.4; redis.md 2.1 to 2.3).
+
+use std::collections::BTreeMap;
+
+use crate::environment::Environment;
+use crate::metadata::Properties;
+use crate::resources::component::{Category, Component, ComponentError};
+use crate::resources::manifest::{Item, Manifest};
+use crate::resources::note::{Note, PROCESSOR};
+use crate::resources::secrets::{self, SecretError, SecretStore};
+use crate::telemetry::log::Level;
+
+/// What properties are resolved with.
+pub struct Resolver<'a> {
+    /// `--app-id`.
+    pub app_id: &'a str,
+    /// Of the sidecar.
+    pub environment: &'a Environment,
+    /// Open secret stores by component name.
+    pub stores: &'a BTreeMap<String, SecretStore>,
+}
+
+/// What became of a component.
+pub enum Resolved {
+    /// Ready.
+    Ready(Component),
+    /// It refers to a secret store that is not loaded: left out, without an error (spec 5.3).
+    Parked,
+    /// It cannot be used.
+    Failed(Component, ComponentError),
+}
+
+impl Resolver<'_> {
+    /// Put in everything that a component refers to.
+    pub fn resolve(&self, manifest: &Manifest, notes: &mut Vec<Note>) -> Resolved {
+        let mut component = manifest.component();
+        let mut values = Vec::new();
+        let mut store_known = true;
+        for item in &manifest.items {
+            // Without a store's name daprd gives up on the first secret and leaves all later items as they are written.
+            let value = match &item.secret {
+                _ if !store_known => None,
+                Some(_) if self.is_from_environment(item) => {
+                    Some(self.from_environment(manifest, item, notes))
+                }
+                Some((secret, key)) => match self.stores.get(&manifest.secret_store) {
+                    Some(store) => self.from_store(store, secret, key, manifest, notes),
+                    None => {
+                        notes.push(store_not_loaded(manifest));
+                        if !manifest.secret_store.is_empty() {
+                            return Resolved::Parked;
+                        }
+                        store_known = false;
+                        None
+                    }
+                },
+                None if self.is_from_environment(item) => {
+                    Some(self.from_environment(manifest, item, notes))
+                }
+                None => None,
+            };
+            let value = value.or_else(|| item.value.clone()).unwrap_or_default();
+            values.push((item.name.clone(), value));
+        }
+        component.namespace_scoped = values
+            .iter()
+            .any(|(_, value)| value.contains("{namespace}"));
+        match self.fill(values) {
+            Ok(properties) => component.properties = properties,
+            Err(cause) => {
+                let cause = ComponentError::init(&component, cause);
+                return Resolved::Failed(component, cause);
+            }
+        }
+        if Category::of(&component.kind) == Some(Category::Pubsub) {
+            self.set_consumer_id(&mut component.properties);
+        }
+        Resolved::Ready(component)
+    }
+
+    fn is_from_environment(&self, item: &Item) -> bool {
+        item.value.is_none() && !item.env.is_empty()
+    }
+
+    fn from_environment(&self, manifest: &Manifest, item: &Item, notes: &mut Vec<Note>) -> String {
+        if !self.may_read(&item.env) {
+            let text = format!(
+                "Component {} references an env variable that isn't allowed: {}",
+                manifest.name, item.env
+            );
+            notes.push(
+                Note::mistake(Level::Warn, manifest.place.clone(), text)
+                    .with_remedy("use a variable that does not begin with DAPR_, and name it in DAPR_ENV_KEYS if that is set"),
+            );
+            return String::new();
+        }
+        unquoted(self.environment.get(&item.env).unwrap_or_default())
+    }
+
+    fn may_read(&self, name: &str) -> bool {
+        let name = name.to_uppercase();
+        let allowed = self.environment.non_empty("DAPR_ENV_KEYS");
+        let is_listed = allowed.is_none_or(|keys| keys.split(' ').any(|key| key == name));
+        is_listed && !name.contains(' ') && !secrets::is_forbidden(&name)
+    }
+
+    /// The value of a secret; `None` if it is not there or empty, so that the plain value stays.
+    fn from_store(
+        &self,
+        store: &SecretStore,
+        secret: &str,
+        key: &str,
+        manifest: &Manifest,
+        notes: &mut Vec<Note>,
+    ) -> Option<String> {
+        let key = if key.is_empty() { secret } else { key };
+        match store.get(secret, self.environment) {
+            Ok(keys) => keys
+                .get(key)
+                .filter(|value| !value.is_empty())
+                .map(|value| unquoted(value)),
+            Err(error) => {
+                notes.push(secret_note(&error, manifest));
+                None
+            }
+        }
+    }
+
+    /// Replace the templates, in daprd's order.
+    fn fill(&self, values: Vec<(String, String)>) -> Result<Properties, String> {
+        let mut properties = Properties::default();
+        for (name, value) in values {
+            let filled = self.filled(&name, value)?;
+            properties.set(name, filled);
+        }
+        Ok(properties)
+    }
+
+    fn filled(&self, name: &str, mut value: String) -> Result<String, String> {
+        while value.contains("{uuid}") {
+            value = value.replacen("{uuid}", &uuid::Uuid::new_v4().to_string(), 1);
+        }
+        if value.contains("{podName}") {
+            let pod = self.environment.non_empty("POD_NAME").ok_or_else(|| {
+                format!("failed to parse metadata: property {name} refers to {{podName}} but podName is not set")
+            })?;
+            value = value.replace("{podName}", pod);
+        }
+        let namespace = self.environment.get("NAMESPACE").unwrap_or("default");
+        let value = value.replace("{namespace}", &format!("{namespace}.{}", self.app_id));
+        Ok(value.replace("{appID}", self.app_id))
+    }
+
+    /// Only the exact spelling is read; the result is written back under it (spec redis.md 2.3).
+    fn set_consumer_id(&self, properties: &mut Properties) {
+        let given = properties.get_exact("consumerID").map_or("", str::trim);
+        let id = if given.is_empty() { self.app_id } else { given };
+        let id = id.to_owned();
+        properties.set("consumerID", id);
+    }
+}
+
+fn store_not_loaded(manifest: &Manifest) -> Note {
+    let text = format!(
+        "Component {} references a secret store that isn't loaded: {}",
+        manifest.name, manifest.secret_store
+    );
+    let remedy = if manifest.secret_store.is_empty() {
+        "name the store in auth.secretStore of the component".to_owned()
+    } else {
+        format!(
+            "add a component {} of type secretstores.local.file or secretstores.local.env",
+            manifest.secret_store
+        )
+    };
+    let note = Note::mistake(Level::Warn, manifest.place.clone(), text);
+    note.with_remedy(remedy).from(PROCESSOR)
+}
+
+fn secret_note(error: &SecretError, manifest: &Manifest) -> Note {
+    let place = manifest.place.clone();
+    match error {
+        SecretError::Forbidden(_) => Note::mistake(Level::Warn, place, error.to_string())
+            .with_remedy("use a variable that does not begin with DAPR_"),
+        error => Note::mistake(
+            Level::Error,
+            place,
+            format!("Error getting secret: {error}"),
+        )
+        .with_remedy(format!(
+            "add the secret to the store {}",
+            manifest.secret_store
+        )),
+    }
+}
+
+/// Without its quotes, if the whole text is a Go string literal (spec 5.3.4).
+fn unquoted(text: &str) -> String {
+    let inner = text
+        .get(1..text.len().saturating_sub(1))
+        .unwrap_or_default();
+    let literal = match (text.chars().next(), text.chars().last()) {
+        _ if text.len() < 2 => None,
+        (Some('"'), Some('"')) => serde_json::from_str(text).ok(),
+        (Some('`'), Some('`')) if !inner.contains('`') => Some(inner.to_owned()),
+        (Some('\''), Some('\'')) if inner.chars().count() == 1 && inner != "\\" && inner != "'" => {
+            Some(inner.to_owned())
+        }
+        _ => None,
+    };
+    literal.unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::Place;
+    use std::time::Duration;
+
+    struct Case {
+        environment: Environment,
+        stores: BTreeMap<String, SecretStore>,
+        manifest: Manifest,
+    }
+
+    impl Case {
+        fn new(items: &[Item]) -> Self {
+            let manifest = Manifest {
+                name: "c".to_owned(),
+                namespace: String::new(),
+                kind: "pubsub.redis".to_owned(),
+                version: "v1".to_owned(),
+                ignore_errors: false,
+                init_timeout: Duration::from_secs(5),
+                items: items.to_vec(),
+                secret_store: "s".to_owned(),
+                scopes: Vec::new(),
+                place: Place::default(),
+            };
+            let environment = Environment::default();
+            Self {
+                environment,
+                stores: BTreeMap::new(),
+                manifest,
+            }
+        }
+
+        fn set(mut self, name: &str, value: &str) -> Self {
+            self.environment.set(name, value);
+            self
+        }
+
+        fn run(&self) -> (Resolved, Vec<String>) {
+            let mut notes = Vec::new();
+            let resolver = Resolver {
+                app_id: "app",
+                environment: &self.environment,
+                stores: &self.stores,
+            };
+            let resolved = resolver.resolve(&self.manifest, &mut notes);
+            (resolved, notes.into_iter().map(|note| note.text).collect())
+        }
+
+        fn ready(&self) -> (Component, Vec<String>) {
+            match self.run() {
+                (Resolved::Ready(component), notes) => (component, notes),
+                (Resolved::Failed(_, cause), _) => panic!("{cause}"),
+                (Resolved::Parked, notes) => panic!("parked: {notes:?}"),
+            }
+        }
+    }
+
+    fn plain(name: &str, value: &str) -> Item {
+        Item {
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+            ..Item::default()
+        }
+    }
+
+    fn from_env(name: &str, env: &str) -> Item {
+        Item {
+            name: name.to_owned(),
+            env: env.to_owned(),
+            ..Item::default()
+        }
+    }
+
+    fn from_secret(name: &str, secret: &str) -> Item {
+        let secret = Some((secret.to_owned(), String::new()));
+        Item {
+            name: name.to_owned(),
+            secret,
+            ..Item::default()
+        }
+    }
+
+    #[test]
+    fn templates_are_filled_in() {
+        for (namespace, written, filled) in [
+            (None, "{appID}-x-{appID}", "app-x-app"),
+            (None, "{appId}{UUID}", "{appId}{UUID}"),
+            (None, "{namespace}", "default.app"),
+            (Some("ns"), "{namespace}", "ns.app"),
+            (Some(""), "{namespace}", ".app"),
+            (None, "{podName}-1", "pod-1"),
+        ] {
+            let mut case = Case::new(&[plain("p", written)]).set("POD_NAME", "pod");
+            if let Some(namespace) = namespace {
+                case = case.set("NAMESPACE", namespace);
+            }
+            let (component, _) = case.ready();
+            assert_eq!(component.properties.get("p"), Some(filled));
+            assert_eq!(component.namespace_scoped, written.contains("{namespace}"));
+        }
+    }
+
+    #[test]
+    fn each_uuid_is_another() {
+        let (component, _) = Case::new(&[plain("p", "{uuid}/{uuid}")]).ready();
+        let value = component.properties.get("p").unwrap();
+        let (first, second) = value.split_once('/').unwrap();
+        assert_eq!(first.len(), 36);
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_pod_name_that_is_not_set_is_an_error() {
+        let (resolved, _) = Case::new(&[plain("p", "{podName}")]).run();
+        let Resolved::Failed(_, cause) = resolved else {
+            panic!("not failed");
+        };
+        assert_eq!(
+            cause.to_string(),
+            "[INIT_COMPONENT_FAILURE]: initialization error occurred for c (pubsub.redis/v1): failed to parse metadata: property p refers to {podName} but podName is not set"
+        );
+    }
+
+    #[test]
+    fn the_consumer_id_is_the_app_id_unless_exactly_named() {
+        for (name, value, id) in [
+            ("other", "x", "app"),
+            ("consumerID", "  g1  ", "g1"),
+            ("consumerID", "   ", "app"),
+            ("consumerId", "two", "app"),
+        ] {
+            let (component, _) = Case::new(&[plain(name, value)]).ready();
+            assert_eq!(
+                component.properties.get_exact("consumerID"),
+                Some(id),
+                "{name}: {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn environment_variables_that_may_be_read() {
+        for (keys, name, value, warned) in [
+            (None, "GROUP_X", "x", false),
+            (None, "UNSET", "", false),
+            (None, "DAPR_API_TOKEN", "", true),
+            (None, "app_api_token", "", true),
+            (Some("A B"), "GROUP_X", "", true),
+            (Some("A GROUP_X"), "GROUP_X", "x", false),
+        ] {
+            let mut case = Case::new(&[from_env("p", name)])
+                .set("GROUP_X", "x")
+                .set("DAPR_API_TOKEN", "t");
+            if let Some(keys) = keys {
+                case = case.set("DAPR_ENV_KEYS", keys);
+            }
+            let (component, notes) = case.ready();
+            assert_eq!(component.properties.get("p"), Some(value), "{name}");
+            assert_eq!(!notes.is_empty(), warned, "{notes:?}");
+        }
+        let item = Item {
+            value: Some(String::new()),
+            ..from_env("p", "GROUP_X")
+        };
+        let (component, _) = Case::new(&[item]).set("GROUP_X", "x").ready();
+        assert_eq!(component.properties.get("p"), Some(""));
+    }
+
+    #[test]
+    fn secrets_win_over_values_and_missing_ones_leave_them() {
+        let store = SecretStore::File(BTreeMap::from([(
+            "g".to_owned(),
+            BTreeMap::from([("g".to_owned(), "\"quoted\"".to_owned())]),
+        )]));
+        let with_value = |secret: &str| Item {
+            value: Some("plain".to_owned()),
+            ..from_secret("p", secret)
+        };
+        for (item, value, note) in [
+            (from_secret("p", "g"), "quoted", None),
+            (with_value("g"), "quoted", None),
+            (
+                with_value("nope"),
+                "plain",
+                Some("Error getting secret: secret nope not found"),
+            ),
+            (
+                from_secret("p", "nope"),
+                "",
+                Some("Error getting secret: secret nope not found"),
+            ),
+        ] {
+            let mut case = Case::new(&[item]);
+            case.stores.insert("s".to_owned(), store.clone());
+            let (component, notes) = case.ready();
+            assert_eq!(component.properties.get("p"), Some(value));
+            assert_eq!(notes.first().map(String::as_str), note);
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_not_loaded_parks_the_component_one_without_name_does_not() {
+        let mut case =
+            Case::new(&[from_secret("p", "g"), from_env("q", "GROUP_X")]).set("GROUP_X", "x");
+        assert!(
+            matches!(case.run(), (Resolved::Parked, notes) if notes == ["Component c references a secret store that isn't loaded: s"])
+        );
+        case.manifest.secret_store = String::new();
+        let (component, notes) = case.ready();
+        assert_eq!(component.properties.get("q"), Some(""));
+        assert_eq!(
+            notes,
+            ["Component c references a secret store that isn't loaded: "]
+        );
+    }
+
+    #[test]
+    fn go_literals_lose_their_quotes() {
+        for (text, expected) in [
+            ("\"abc\"", "abc"),
+            ("`abc`", "abc"),
+            ("'x'", "x"),
+            ("'xy'", "'xy'"),
+            ("\"a\\nb\"", "a\nb"),
+            ("\"a", "\"a"),
+            ("\"", "\""),
+            ("", ""),
+        ] {
+            assert_eq!(unquoted(text), expected);
+        }
+    }
+}
