@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod broker;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod delivery;
