@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod backoff;
 pub mod broker;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod delivery;
