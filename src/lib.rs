@@ -20,6 +20,8 @@ pub mod publish;
 pub mod pubsub;
 pub mod quantity;
 pub mod resources;
+pub mod runtime;
 pub mod scopes;
 pub mod shutdown;
 pub mod telemetry;
+pub mod wait;

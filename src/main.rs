@@ -6,21 +6,27 @@ use std::process::ExitCode;
 use sidestream::api::API_VERSION;
 use sidestream::cli::{self, Command, Flags};
 use sidestream::environment::Environment;
-use sidestream::runtime::{Outcome, Plan, Runtime};
+use sidestream::runtime::{self, Outcome, Plan, Runtime};
 use sidestream::shutdown::Stop;
 use sidestream::shutdown::signals::Signals;
 use sidestream::telemetry::Telemetry;
 use sidestream::telemetry::log::{Level, LogBuilder};
 use sidestream::telemetry::metrics::Metrics;
-use sidestream::{check, demo, expr, run, wait};
+use sidestream::{check, wait};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     let parsed = cli::parse(&arguments);
     for notice in &parsed.notices {
         to_stderr(notice);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             to_stderr(&format!("sidestream: cannot start: {error}"));
@@ -43,11 +49,22 @@ async fn obey(command: Command) -> u8 {
             env!("CARGO_PKG_VERSION")
         )),
         Command::Wait { port } => wait::run(&port).await,
-        Command::Demo(args) => told(demo::run(args, &environment).await),
-        Command::Run(args) => told(run::run(*args, &environment).await),
-        Command::Check(args) => told(check::run(&args, &environment, &expr::check, &mut std::io::stdout())),
+        Command::Demo(_) | Command::Run(_) => 1,
+        Command::Check(args) => told(
+            check::run(
+                &args,
+                &environment,
+                &runtime::judges(),
+                &mut std::io::stdout(),
+            )
+            .map_err(Into::into),
+        ),
         Command::Say(say) => {
-            if say.to_stderr { to_stderr(say.text.trim_end_matches('\n')) } else { drop(to_stdout(&say.text)) };
+            if say.to_stderr {
+                to_stderr(say.text.trim_end_matches('\n'))
+            } else {
+                let _ = to_stdout(&say.text);
+            };
             say.exit_code
         }
         Command::Refused(errors) => {
@@ -63,7 +80,9 @@ async fn obey(command: Command) -> u8 {
 
 /// Be a sidecar until a signal or the API ends it.
 async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
-    let Ok(plan) = Plan::from_flags(flags, environment) else { return 1 };
+    let Ok(plan) = Plan::from_flags(flags, environment) else {
+        return 1;
+    };
     let telemetry = plan.telemetry.clone();
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,

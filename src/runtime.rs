@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use self::assemble::judges;
 pub use self::stop::Outcome;
 use crate::api::http::{Listener, bind, bind_public, public_router, router, serve};
 use crate::api::{self, Extended, LoadedComponent, ShutdownRequest};
@@ -34,7 +35,10 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
 /// D12: pauses between tries to reach a broker that is away at start.
-const REACH: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(5) };
+const REACH: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(5),
+};
 
 /// What a sidecar is to be.
 pub struct Plan {
@@ -77,19 +81,38 @@ impl Plan {
             Err(error) => {
                 // The log itself is what is wrong: the plain one says so.
                 let level = crate::telemetry::log::Level::Info;
-                let log = LogBuilder::new(level).json(flags.log_as_json).app_id(&flags.app_id).build(Box::new(std::io::stdout()));
+                let log = LogBuilder::new(level)
+                    .json(flags.log_as_json)
+                    .app_id(&flags.app_id)
+                    .build(Box::new(std::io::stdout()));
                 Telemetry::new(log, Metrics::default()).fatal(&error);
                 return Err(error.into());
             }
         };
-        let is_terminal = log.file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stdout());
-        let builder = LogBuilder::new(log.level).json(log.json).colour(is_terminal).version(api::API_VERSION);
-        let builder = if flags.app_id.is_empty() { builder } else { builder.app_id(&flags.app_id) };
-        let metrics = Metrics::new(&flags.app_id, environment.get("NAMESPACE").unwrap_or_default());
+        let is_terminal =
+            log.file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stdout());
+        let builder = LogBuilder::new(log.level)
+            .json(log.json)
+            .colour(is_terminal)
+            .version(api::API_VERSION);
+        let builder = if flags.app_id.is_empty() {
+            builder
+        } else {
+            builder.app_id(&flags.app_id)
+        };
+        let metrics = Metrics::new(
+            &flags.app_id,
+            environment.get("NAMESPACE").unwrap_or_default(),
+        );
         let telemetry = Telemetry::new(builder.build(out), metrics);
         telemetry.starting(api::API_VERSION, log.level);
         match Settings::resolve(flags, &mut environment) {
-            Ok(resolved) => Ok(Self { settings: resolved.settings, environment, telemetry, notes: resolved.notes }),
+            Ok(resolved) => Ok(Self {
+                settings: resolved.settings,
+                environment,
+                telemetry,
+                notes: resolved.notes,
+            }),
             Err(errors) => {
                 let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
                 lines.iter().for_each(|line| telemetry.fatal(line));
@@ -127,22 +150,42 @@ impl Runtime {
     /// All mistakes that were found; they have been logged, and nothing is left running.
     pub async fn build(plan: Plan) -> Result<Self, StartError> {
         let telemetry = plan.telemetry.clone();
-        Self::assemble(plan).await.inspect_err(|error| error.0.iter().for_each(|line| telemetry.fatal(line)))
+        Self::assemble(plan)
+            .await
+            .inspect_err(|error| error.0.iter().for_each(|line| telemetry.fatal(line)))
     }
 
     async fn assemble(plan: Plan) -> Result<Self, StartError> {
         let begun = Instant::now();
-        let Plan { settings, environment, telemetry, notes } = plan;
+        let Plan {
+            settings,
+            environment,
+            telemetry,
+            notes,
+        } = plan;
         let settings = Arc::new(settings);
         telemetry.identity(&settings.app_id, &settings.features);
         if settings.graceful_shutdown.is_none() {
             telemetry.shutdown_without_limit();
         }
         notes.iter().for_each(|note| note.write(&telemetry));
-        let metrics = metrics_server::bind(&settings, &telemetry).await.map_err(StartError::fatal)?;
+        let metrics = metrics_server::bind(&settings, &telemetry)
+            .await
+            .map_err(StartError::fatal)?;
         let resources = load(&settings, &environment, &telemetry)?;
-        let (tasks, stop, health, catalog) = (Tasks::new(), Stop::new(), Health::default(), Catalog::default());
-        let assembly = assemble::Assembly { settings: &settings, environment: &environment, telemetry: &telemetry, tasks: &tasks, health: &health };
+        let (tasks, stop, health, catalog) = (
+            Tasks::new(),
+            Stop::new(),
+            Health::default(),
+            Catalog::default(),
+        );
+        let assembly = assemble::Assembly {
+            settings: &settings,
+            environment: &environment,
+            telemetry: &telemetry,
+            tasks: &tasks,
+            health: &health,
+        };
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
         let supervisor = Supervisor::new(Parts {
@@ -154,23 +197,45 @@ impl Runtime {
             stop: stop.child(),
             telemetry: telemetry.clone(),
         })
-        .map_err(|error| StartError::fatal(format_args!("failed to load declarative subscriptions: {error}")))?;
+        .map_err(|error| {
+            StartError::fatal(format_args!(
+                "failed to load declarative subscriptions: {error}"
+            ))
+        })?;
         let channel = match &settings.app {
-            Some(settings_of_app) => Some(app::channel(settings_of_app, &settings.app_id, telemetry.clone()).map_err(StartError::fatal)?),
+            Some(settings_of_app) => Some(
+                app::channel(settings_of_app, &settings.app_id, telemetry.clone())
+                    .map_err(StartError::fatal)?,
+            ),
             None => {
                 telemetry.no_app();
                 None
             }
         };
-        let listeners = bind(&settings, &telemetry).await.map_err(StartError::fatal)?;
-        let public = bind_public(&settings, &telemetry).await.map_err(StartError::fatal)?;
+        let listeners = bind(&settings, &telemetry)
+            .await
+            .map_err(StartError::fatal)?;
+        let public = bind_public(&settings, &telemetry)
+            .await
+            .map_err(StartError::fatal)?;
         let (shutdown, requests) = mpsc::unbounded_channel();
         let context = api::Context {
             settings: settings.clone(),
-            publisher: Publisher::new(&settings.app_id, catalog.clone(), tracing.clone(), telemetry.clone()),
+            publisher: Publisher::new(
+                &settings.app_id,
+                catalog.clone(),
+                tracing.clone(),
+                telemetry.clone(),
+            ),
             catalog: catalog.clone(),
             components: Arc::new(assembled.loaded),
-            resiliencies: Arc::new(resources.resiliencies.iter().map(|resource| resource.name.clone()).collect()),
+            resiliencies: Arc::new(
+                resources
+                    .resiliencies
+                    .iter()
+                    .map(|resource| resource.name.clone())
+                    .collect(),
+            ),
             supervisor: supervisor.clone(),
             health: health.clone(),
             tracing,
@@ -178,7 +243,23 @@ impl Runtime {
             extended: Extended::default(),
             telemetry: telemetry.clone(),
         };
-        Ok(Self { settings, telemetry, tasks, stop, health, catalog, supervisor, channel, context, listeners, public, metrics, requests, away: assembled.away, begun })
+        Ok(Self {
+            settings,
+            telemetry,
+            tasks,
+            stop,
+            health,
+            catalog,
+            supervisor,
+            channel,
+            context,
+            listeners,
+            public,
+            metrics,
+            requests,
+            away: assembled.away,
+            begun,
+        })
     }
 
     /// The port of the HTTP API; `None` if it listens on a socket in a folder.
@@ -212,20 +293,49 @@ impl Runtime {
     /// Everything runs as tasks from here on.
     fn start(&mut self) {
         let (tasks, stop) = (&self.tasks, &self.stop);
-        self.telemetry.http_running(self.http_port(), self.settings.http.max_body);
+        self.telemetry
+            .http_running(self.http_port(), self.settings.http.max_body);
         for listener in self.listeners.drain(..) {
-            let work = serve(listener, router(self.context.clone()), self.settings.http.read_buffer, stop.clone(), tasks.clone());
+            let work = serve(
+                listener,
+                router(self.context.clone()),
+                self.settings.http.read_buffer,
+                stop.clone(),
+                tasks.clone(),
+            );
             tasks.spawn("http api", work);
         }
         if let Some(listener) = self.public.take() {
-            let work = serve(listener, public_router(self.context.clone()), self.settings.http.read_buffer, stop.clone(), tasks.clone());
+            let work = serve(
+                listener,
+                public_router(self.context.clone()),
+                self.settings.http.read_buffer,
+                stop.clone(),
+                tasks.clone(),
+            );
             tasks.spawn("public http api", work);
         }
         if let Some(listener) = self.metrics.take() {
-            tasks.spawn("metrics", metrics_server::serve(listener, self.telemetry.clone(), stop.clone(), tasks.clone()));
+            tasks.spawn(
+                "metrics",
+                metrics_server::serve(
+                    listener,
+                    self.telemetry.clone(),
+                    stop.clone(),
+                    tasks.clone(),
+                ),
+            );
         }
         for pubsub in self.away.drain(..) {
-            tasks.spawn("broker contact", reach(pubsub, self.health.clone(), self.telemetry.clone(), stop.clone()));
+            tasks.spawn(
+                "broker contact",
+                reach(
+                    pubsub,
+                    self.health.clone(),
+                    self.telemetry.clone(),
+                    stop.clone(),
+                ),
+            );
         }
         self.health.outbound_ready();
         tasks.spawn("app start", self.begin_with_app());
@@ -233,8 +343,14 @@ impl Runtime {
 
     /// Wait for the app, subscribe what it wants, be ready.
     fn begin_with_app(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (settings, telemetry, health, stop) = (self.settings.clone(), self.telemetry.clone(), self.health.clone(), self.stop.child());
-        let (supervisor, channel, begun) = (self.supervisor.clone(), self.channel.clone(), self.begun);
+        let (settings, telemetry, health, stop) = (
+            self.settings.clone(),
+            self.telemetry.clone(),
+            self.health.clone(),
+            self.stop.child(),
+        );
+        let (supervisor, channel, begun) =
+            (self.supervisor.clone(), self.channel.clone(), self.begun);
         async move {
             if let Some(channel) = channel {
                 if !channel.listening(&stop).await {
@@ -256,22 +372,45 @@ impl Runtime {
 }
 
 /// Read the resource folders; what is said about them is logged.
-fn load(settings: &Settings, environment: &Environment, telemetry: &Telemetry) -> Result<Resources, StartError> {
+fn load(
+    settings: &Settings,
+    environment: &Environment,
+    telemetry: &Telemetry,
+) -> Result<Resources, StartError> {
     let mut resources = Resources::load(&LoadRequest {
         app_id: Some(&settings.app_id),
         folders: &settings.resources,
         denied: &settings.denied_components,
-        hot_reload: settings.features.iter().any(|feature| feature == "HotReload"),
+        hot_reload: settings
+            .features
+            .iter()
+            .any(|feature| feature == "HotReload"),
         environment,
     });
-    resources.notes.iter().for_each(|note| note.write(telemetry));
-    if settings.embedded_pubsub && !resources.components.iter().any(|component| component.name == assemble::EMBEDDED) {
-        resources.components.push(assemble::embedded(&settings.app_id));
+    resources
+        .notes
+        .iter()
+        .for_each(|note| note.write(telemetry));
+    if settings.embedded_pubsub
+        && !resources
+            .components
+            .iter()
+            .any(|component| component.name == assemble::EMBEDDED)
+    {
+        resources
+            .components
+            .push(assemble::embedded(&settings.app_id));
     }
     if resources.errors.is_empty() {
         return Ok(resources);
     }
-    Err(StartError(resources.errors.iter().map(|error| format!("Fatal error from runtime: {error}")).collect()))
+    Err(StartError(
+        resources
+            .errors
+            .iter()
+            .map(|error| format!("Fatal error from runtime: {error}"))
+            .collect(),
+    ))
 }
 
 /// D12: keep trying to reach a broker that was away at start; readiness waits for it.
@@ -295,5 +434,10 @@ async fn reach(pubsub: Arc<Pubsub>, health: Health, telemetry: Telemetry, stop: 
 
 /// What a component looks like in the metadata API.
 fn listed(name: &str, kind: &str, version: &str, capabilities: &[&'static str]) -> LoadedComponent {
-    LoadedComponent { name: name.to_owned(), kind: kind.to_owned(), version: version.to_owned(), capabilities: capabilities.to_vec() }
+    LoadedComponent {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        version: version.to_owned(),
+        capabilities: capabilities.to_vec(),
+    }
 }

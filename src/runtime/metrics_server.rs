@@ -24,8 +24,13 @@ pub(super) struct MetricsError {
 }
 
 /// Take the address, if there is to be a listener.
-pub(super) async fn bind(settings: &Settings, telemetry: &Telemetry) -> Result<Option<TcpListener>, MetricsError> {
-    let Some(metrics) = &settings.metrics else { return Ok(None) };
+pub(super) async fn bind(
+    settings: &Settings,
+    telemetry: &Telemetry,
+) -> Result<Option<TcpListener>, MetricsError> {
+    let Some(metrics) = &settings.metrics else {
+        return Ok(None);
+    };
     let address = format!("{}:{}", metrics.address, metrics.port);
     match TcpListener::bind(&address).await {
         Ok(listener) => {
@@ -46,7 +51,8 @@ pub(super) async fn serve(listener: TcpListener, telemetry: Telemetry, stop: Sto
                 let page = telemetry.render_metrics();
                 async move { Ok::<_, Infallible>(page_of(page)) }
             });
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
             // A scraper that goes away in the middle has nobody to tell.
             let _ = stop.or(connection).await;
         });
@@ -55,6 +61,9 @@ pub(super) async fn serve(listener: TcpListener, telemetry: Telemetry, stop: Sto
 
 fn page_of(page: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(page)));
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
     response
 }

@@ -54,7 +54,8 @@ impl Runtime {
 
     /// No more deliveries, but everything else goes on for a while.
     async fn block(&self, duration: Duration) {
-        self.telemetry.blocking_shutdown(&GoDuration::from(duration));
+        self.telemetry
+            .blocking_shutdown(&GoDuration::from(duration));
         self.supervisor.stop().await;
         tokio::time::sleep(duration).await;
         self.telemetry.block_expired();
@@ -65,7 +66,11 @@ impl Runtime {
         self.supervisor.stop().await;
         self.stop.order();
         for pubsub in self.catalog.all() {
-            self.telemetry.component_closing(&component::log_name(&pubsub.name, &pubsub.kind, &pubsub.version));
+            self.telemetry.component_closing(&component::log_name(
+                &pubsub.name,
+                &pubsub.kind,
+                &pubsub.version,
+            ));
             pubsub.close().await;
         }
         self.tasks.ended().await;

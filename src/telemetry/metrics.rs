@@ -38,15 +38,35 @@ impl Metrics {
     /// For this app id and namespace, which every series names.
     pub fn new(app_id: &str, namespace: &str) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        recorder.describe_counter(KeyName::from(EGRESS), None, "The number of outgoing messages published to the pub/sub component.".into());
-        recorder.describe_counter(KeyName::from(INGRESS), None, "The number of incoming messages arriving from the pub/sub component.".into());
-        let common = vec![Label::new("app_id", app_id.to_owned()), Label::new("namespace", namespace.to_owned())];
-        Self { recorder, common, counters: RwLock::default() }
+        recorder.describe_counter(
+            KeyName::from(EGRESS),
+            None,
+            "The number of outgoing messages published to the pub/sub component.".into(),
+        );
+        recorder.describe_counter(
+            KeyName::from(INGRESS),
+            None,
+            "The number of incoming messages arriving from the pub/sub component.".into(),
+        );
+        let common = vec![
+            Label::new("app_id", app_id.to_owned()),
+            Label::new("namespace", namespace.to_owned()),
+        ];
+        Self {
+            recorder,
+            common,
+            counters: RwLock::default(),
+        }
     }
 
     /// An event was published, or not.
     pub fn published(&self, pubsub: &str, topic: &str, success: bool) {
-        let labels = || vec![Label::from_static_parts("success", if success { "true" } else { "false" })];
+        let labels = || {
+            vec![Label::from_static_parts(
+                "success",
+                if success { "true" } else { "false" },
+            )]
+        };
         self.count(EGRESS, pubsub, topic, usize::from(success), labels);
     }
 
@@ -58,7 +78,12 @@ impl Metrics {
             Ingress::Drop => (2, "drop", "drop"),
             Ingress::DropWithSuccess => (3, "drop", "success"),
         };
-        let labels = || vec![Label::from_static_parts("process_status", process_status), Label::from_static_parts("status", status)];
+        let labels = || {
+            vec![
+                Label::from_static_parts("process_status", process_status),
+                Label::from_static_parts("status", status),
+            ]
+        };
         self.count(INGRESS, pubsub, topic, place, labels);
     }
 
@@ -67,10 +92,19 @@ impl Metrics {
         self.recorder.handle().render()
     }
 
-    fn count(&self, name: &'static str, pubsub: &str, topic: &str, place: usize, labels: impl FnOnce() -> Vec<Label>) {
+    fn count(
+        &self,
+        name: &'static str,
+        pubsub: &str,
+        topic: &str,
+        place: usize,
+        labels: impl FnOnce() -> Vec<Label>,
+    ) {
         {
             let counters = self.counters.read().unwrap_or_else(PoisonError::into_inner);
-            let known = counters.get(name).and_then(|by| by.get(pubsub)?.get(topic)?.get(place)?.as_ref());
+            let known = counters
+                .get(name)
+                .and_then(|by| by.get(pubsub)?.get(topic)?.get(place)?.as_ref());
             if let Some(counter) = known {
                 counter.increment(1);
                 return;
@@ -82,10 +116,21 @@ impl Metrics {
         all.extend(labels());
         // The page lists labels as they stand here: by name, as daprd does.
         all.sort_by(|one, other| one.key().cmp(other.key()));
-        let counter = self.recorder.register_counter(&Key::from_parts(name, all), &METADATA);
+        let counter = self
+            .recorder
+            .register_counter(&Key::from_parts(name, all), &METADATA);
         counter.increment(1);
-        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
-        let places = counters.entry(name).or_default().entry(pubsub.to_owned()).or_default().entry(topic.to_owned()).or_default();
+        let mut counters = self
+            .counters
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let places = counters
+            .entry(name)
+            .or_default()
+            .entry(pubsub.to_owned())
+            .or_default()
+            .entry(topic.to_owned())
+            .or_default();
         if places.len() <= place {
             places.resize(place + 1, None);
         }
@@ -101,7 +146,9 @@ impl Default for Metrics {
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").field("common", &self.common).finish_non_exhaustive()
+        f.debug_struct("Metrics")
+            .field("common", &self.common)
+            .finish_non_exhaustive()
     }
 }
 

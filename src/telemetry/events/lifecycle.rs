@@ -11,12 +11,17 @@ const RUNTIME: &str = "dapr.runtime";
 impl Telemetry {
     /// The process ends because of this.
     pub fn fatal(&self, message: &dyn Display) {
-        self.0.log.write(Level::Fatal, RUNTIME, format_args!("{message}"), &[]);
+        self.0
+            .log
+            .write(Level::Fatal, RUNTIME, format_args!("{message}"), &[]);
     }
 
     /// The command line has been read.
     pub fn starting(&self, version: &str, level: Level) {
-        self.runtime(format_args!("Starting Dapr Runtime -- version {version} -- sidestream {}", env!("CARGO_PKG_VERSION")));
+        self.runtime(format_args!(
+            "Starting Dapr Runtime -- version {version} -- sidestream {}",
+            env!("CARGO_PKG_VERSION")
+        ));
         self.runtime(format_args!("Log level set to: {}", level.word()));
     }
 
@@ -29,26 +34,48 @@ impl Telemetry {
 
     /// The shutdown has no limit.
     pub fn shutdown_without_limit(&self) {
-        self.0.log.write(Level::Warn, RUNTIME, format_args!("Graceful shutdown timeout is infinite, will wait indefinitely to shutdown"), &[]);
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!(
+                "Graceful shutdown timeout is infinite, will wait indefinitely to shutdown"
+            ),
+            &[],
+        );
     }
 
     /// The metrics page can be read.
     pub fn metrics_listening(&self, address: &str) {
-        self.0.log.write(Level::Info, "dapr.metrics", format_args!("metrics server started on {address}/"), &[]);
+        self.0.log.write(
+            Level::Info,
+            "dapr.metrics",
+            format_args!("metrics server started on {address}/"),
+            &[],
+        );
     }
 
     /// There is no `--app-port`.
     pub fn no_app(&self) {
-        self.0.log.write(Level::Warn, RUNTIME, format_args!("App channel is not initialized. Did you configure an app-port?"), &[]);
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("App channel is not initialized. Did you configure an app-port?"),
+            &[],
+        );
     }
 
     /// The HTTP API can be used.
     pub fn http_running(&self, port: Option<u16>, max_body: Option<usize>) {
         match port {
             Some(port) => self.runtime(format_args!("HTTP server is running on port {port}")),
-            None => self.runtime(format_args!("HTTP server is running on a Unix Domain Socket")),
+            None => self.runtime(format_args!(
+                "HTTP server is running on a Unix Domain Socket"
+            )),
         }
-        self.runtime(format_args!("The request body size parameter is: {} bytes", max_body.unwrap_or(0)));
+        self.runtime(format_args!(
+            "The request body size parameter is: {} bytes",
+            max_body.unwrap_or(0)
+        ));
     }
 
     /// `--disable-init-endpoints config`.
@@ -63,17 +90,32 @@ impl Telemetry {
 
     /// Everything is ready.
     pub fn initialized(&self, elapsed: Duration) {
-        self.runtime(format_args!("dapr initialized. Status: Running. Init Elapsed {}ms", elapsed.as_millis()));
+        self.runtime(format_args!(
+            "dapr initialized. Status: Running. Init Elapsed {}ms",
+            elapsed.as_millis()
+        ));
     }
 
     /// Something about a component's settings is odd (design.md D15).
     pub fn component_warning(&self, component: &str, warning: &str) {
-        self.0.log.write(Level::Warn, "dapr.contrib", format_args!("{warning}"), &[("component", &component)]);
+        self.0.log.write(
+            Level::Warn,
+            "dapr.contrib",
+            format_args!("{warning}"),
+            &[("component", &component)],
+        );
     }
 
     /// A broker is away at start; it is tried again until it is there (design.md D12).
     pub fn broker_away(&self, component: &str, error: &dyn Display) {
-        self.0.log.write(Level::Warn, RUNTIME, format_args!("component {component} cannot be reached yet, trying again until it can: {error}"), &[]);
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!(
+                "component {component} cannot be reached yet, trying again until it can: {error}"
+            ),
+            &[],
+        );
     }
 
     /// That broker is there now.
@@ -83,22 +125,30 @@ impl Telemetry {
 
     /// A signal asked for the end.
     pub fn signal_received(&self, signal: &str) {
-        self.runtime(format_args!("Received signal '{signal}'; beginning shutdown"));
+        self.runtime(format_args!(
+            "Received signal '{signal}'; beginning shutdown"
+        ));
     }
 
     /// A second signal during the shutdown.
     pub fn second_signal_received(&self, signal: &str) {
-        self.fatal(&format_args!("Received signal '{signal}' during shutdown; exiting immediately"));
+        self.fatal(&format_args!(
+            "Received signal '{signal}' during shutdown; exiting immediately"
+        ));
     }
 
     /// `--dapr-block-shutdown-duration` has begun.
     pub fn blocking_shutdown(&self, duration: &dyn Display) {
-        self.runtime(format_args!("Blocking graceful shutdown for {duration} or until app reports unhealthy..."));
+        self.runtime(format_args!(
+            "Blocking graceful shutdown for {duration} or until app reports unhealthy..."
+        ));
     }
 
     /// It is over.
     pub fn block_expired(&self) {
-        self.runtime(format_args!("Block shutdown period expired, entering shutdown..."));
+        self.runtime(format_args!(
+            "Block shutdown period expired, entering shutdown..."
+        ));
     }
 
     /// It is over early.
@@ -118,7 +168,12 @@ impl Telemetry {
 
     /// The stop took too long.
     pub fn shutdown_timed_out(&self, running: &[&str]) {
-        self.0.log.write(Level::Warn, RUNTIME, format_args!("still running: {}", running.join(", ")), &[]);
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("still running: {}", running.join(", ")),
+            &[],
+        );
         self.fatal(&"Graceful shutdown timeout exceeded, forcing shutdown");
     }
 
