@@ -1,8 +1,9 @@
 //! Whole sidecars, as processes, on bad days: what was answered 2xx is delivered (design.md, promise 2).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::StatusCode;
+use tokio::time::Instant;
 
 use crate::support::app::{Answer, App};
 use crate::support::eventually;

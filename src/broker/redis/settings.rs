@@ -419,6 +419,10 @@ mod tests {
     }
 
     #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better with values"
+    )]
     fn check<T: PartialEq + std::fmt::Debug>(
         pairs: &[(&str, &str)],
         field: impl Fn(&Settings) -> T,
