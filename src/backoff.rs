@@ -77,8 +77,20 @@ mod tests {
             check(doubling, failures, 60.0);
             check(as_daprd, failures, 2.0);
         }
-        check(Backoff::doubling(Duration::ZERO, Duration::from_secs(1)), 5000, 0.0);
-        check(Backoff::doubling(Duration::from_secs(9), Duration::from_secs(3)), 1, 3.0);
-        check(Backoff::doubling(Duration::from_secs(1), Duration::MAX), 3, 4.0);
+        check(
+            Backoff::doubling(Duration::ZERO, Duration::from_secs(1)),
+            5000,
+            0.0,
+        );
+        check(
+            Backoff::doubling(Duration::from_secs(9), Duration::from_secs(3)),
+            1,
+            3.0,
+        );
+        check(
+            Backoff::doubling(Duration::from_secs(1), Duration::MAX),
+            3,
+            4.0,
+        );
     }
 }

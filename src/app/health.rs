@@ -56,7 +56,13 @@ impl AppHealth {
     }
 
     async fn is(&self, healthy: bool) {
-        if self.0.clone().wait_for(|now| *now == healthy).await.is_err() {
+        if self
+            .0
+            .clone()
+            .wait_for(|now| *now == healthy)
+            .await
+            .is_err()
+        {
             std::future::pending().await
         }
     }

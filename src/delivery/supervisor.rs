@@ -108,7 +108,7 @@ impl Supervisor {
         let watch = || AppHealth::watch(probes, &inner.parts.tasks, inner.parts.stop.clone());
         let health = inner.health.get_or_init(watch).clone();
         let tasks = inner.parts.tasks.clone();
-        tasks.spawn("app health", async move {
+        tasks.spawn("app subscriptions", async move {
             let stop = inner.stop.clone();
             stop.or(inner.obey(health, channel)).await;
         });
