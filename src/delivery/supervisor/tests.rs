@@ -179,3 +179,93 @@ async fn a_stop_ends_the_first_round() {
     });
     assert!(shelf.topics().is_empty());
 }
+
+fn checks() -> AppHealthSettings {
+    AppHealthSettings {
+        path: "/healthz".to_owned(),
+        interval: Duration::from_millis(10),
+        timeout: Duration::from_secs(5),
+        threshold: 2,
+    }
+}
+
+fn questions(app: &App) -> usize {
+    let asked = app.asked.lock().unwrap();
+    asked
+        .iter()
+        .filter(|line| line.starts_with("GET /dapr/subscribe"))
+        .count()
+}
+
+#[tokio::test]
+async fn subscriptions_run_while_the_app_is_healthy() {
+    let (shelf, app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[
+            ("/dapr/subscribe", 200, LIST),
+            ("/x", 200, ""),
+            ("/healthz", 503, ""),
+        ])
+        .await,
+    );
+    let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
+    assert!(supervisor.app_health().is_none());
+    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    let health = supervisor.app_health().unwrap();
+    health.unhealthy().await;
+    assert_eq!((questions(&app), shelf.topics().len()), (0, 0));
+
+    for _ in 0..2 {
+        app.answer("/healthz", 200, "");
+        until("started", || shelf.topics() == ["asked", "mine"]).await;
+        assert_eq!(shelf.hand("mine", "{}").await, Some(Settlement::Ack));
+        app.answer("/healthz", 503, "");
+        until("stopped", || shelf.topics().is_empty()).await;
+        assert!(!health.is_healthy());
+    }
+    assert_eq!(questions(&app), 1);
+    assert_eq!(listed(&supervisor).len(), 3);
+    supervisor.0.parts.stop.order();
+}
+
+#[tokio::test]
+async fn an_app_that_probes_found_gone_is_asked_again() {
+    let (shelf, mut app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[("/dapr/subscribe", 200, LIST), ("/healthz", 200, "")]).await,
+    );
+    let supervisor = supervisor(&shelf, Vec::new());
+    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    until("started", || shelf.topics() == ["asked"]).await;
+    app.go().await;
+    until("stopped", || shelf.topics().is_empty()).await;
+    app.answer(
+        "/dapr/subscribe",
+        200,
+        r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#,
+    );
+    app.come_back().await;
+    until("asked again", || shelf.topics() == ["new"]).await;
+    supervisor.0.parts.stop.order();
+}
+
+#[tokio::test]
+async fn probes_go_on_after_the_subscriptions_have_ended() {
+    let (shelf, app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[("/healthz", 200, "")]).await,
+    );
+    let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
+    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    let health = supervisor.app_health().unwrap();
+    until("started", || shelf.topics() == ["mine"]).await;
+    supervisor.stop().await;
+    assert!(health.is_healthy() && shelf.topics().is_empty());
+    app.answer("/healthz", 500, "");
+    health.unhealthy().await;
+    app.answer("/healthz", 200, "");
+    health.healthy().await;
+    assert!(shelf.topics().is_empty());
+    supervisor.0.parts.stop.order();
+    supervisor.0.parts.tasks.ended().await;
+}
