@@ -98,7 +98,7 @@ impl Probes {
         let AppHealthSettings { path, timeout, .. } = &self.settings;
         let found = tokio::time::timeout(*timeout, self.channel.probe(path))
             .await
-            .unwrap_or_else(|_| Err(ProbeError::Timeout(*timeout)));
+            .unwrap_or(Err(ProbeError::Timeout(*timeout)));
         if matches!(found, Err(ProbeError::Unreachable(_))) {
             self.app_is_gone.notify_one();
         }

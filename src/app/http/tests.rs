@@ -296,7 +296,10 @@ async fn only_success_is_healthy() {
         let got = probed(answer).await;
         assert_eq!(got, expected, "{}", String::from_utf8_lossy(answer));
     }
-    let gone = channel(&settings(1)).probe("/healthz").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let gone = channel(&settings(port)).probe("/healthz").await;
     assert!(matches!(gone, Err(ProbeError::Unreachable(_))), "{gone:?}");
 }
 
