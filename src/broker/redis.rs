@@ -82,20 +82,6 @@ impl RedisBroker {
         tasks: Tasks,
         telemetry: Telemetry,
     ) -> Result<Self, BrokerError> {
-        if settings.cluster || settings.sentinel {
-            let mode = if settings.cluster {
-                "redisType: cluster"
-            } else {
-                "failover: true"
-            };
-            let text = format!(
-                "{mode} is not supported yet, only a single server is; remove that setting to use one server"
-            );
-            return Err(BrokerError::new(
-                BrokerErrorKind::Misconfigured,
-                format_args!("redis client configuration error: {text}"),
-            ));
-        }
         let settings = Arc::new(settings);
         let connector = Arc::new(Connector::new(settings.clone())?);
         let shared = Shared {

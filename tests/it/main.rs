@@ -2,6 +2,7 @@
 
 mod support;
 
+mod bad_days;
 mod brokers;
 mod openapi;
 mod redis_redelivery;
