@@ -90,10 +90,7 @@ impl RedisBroker {
             instance: Instance::new(&settings.group),
             board: Board::new(settings.concurrency, settings.queue_depth),
             acks: settle::Acks::default(),
-            redelivery: Backoff {
-                first: FIRST_WAIT,
-                longest: settings.longest_wait,
-            },
+            redelivery: Backoff::doubling(FIRST_WAIT, settings.longest_wait),
             reading: watch::Sender::new(0),
             handing_back: HandingBack::default(),
             claiming: Mutex::default(),
@@ -147,10 +144,7 @@ impl RedisBroker {
             settings.trim,
             chrono::Utc::now().timestamp_millis(),
         );
-        let pause = Backoff {
-            first: settings.retry_pause.0,
-            longest: settings.retry_pause.1,
-        };
+        let pause = Backoff::doubling(settings.retry_pause.0, settings.retry_pause.1);
         let mut retries = 0;
         loop {
             // Only what certainly was not executed is sent again: otherwise the entry might stand twice in the stream.

@@ -136,7 +136,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         catalog: catalog.clone(),
         declared: Vec::new(),
         tracing: Tracing::PassOn,
-        skip_discovery: true,
+        disabled: InitEndpoints::default(),
         tasks: tasks.clone(),
         stop: stop.child(),
         telemetry: telemetry.clone(),
