@@ -113,7 +113,7 @@ pub struct AppHealthSettings {
 pub struct HttpSettings {
     /// `--dapr-http-port`; 0 takes a free one.
     pub port: u16,
-    /// `--dapr-listen-addresses`, as written: hosts, IPv6 in brackets; empty means all interfaces.
+    /// `--dapr-listen-addresses`, as written: hosts, `IPv6` in brackets; empty means all interfaces.
     pub listen: Vec<String>,
     /// `--dapr-public-listen-address` and `--dapr-public-port`.
     pub public: Option<(String, u16)>,

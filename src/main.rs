@@ -1,1 +1,141 @@
-fn main() {}
+//! The `sidestream` binary: understands its arguments, runs what they ask for, answers with an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use sidestream::api::API_VERSION;
+use sidestream::cli::{self, Command, Flags};
+use sidestream::environment::Environment;
+use sidestream::runtime::{self, Outcome, Plan, Runtime};
+use sidestream::shutdown::Stop;
+use sidestream::shutdown::signals::Signals;
+use sidestream::telemetry::Telemetry;
+use sidestream::telemetry::log::{Level, LogBuilder};
+use sidestream::telemetry::metrics::Metrics;
+use sidestream::{check, wait};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let parsed = cli::parse(&arguments);
+    for notice in &parsed.notices {
+        to_stderr(notice);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            to_stderr(&format!("sidestream: cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(obey(parsed.command));
+    // What is still running was given its time to end; a blocked thread must not keep the process.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn obey(command: Command) -> u8 {
+    let environment = Environment::of_process();
+    match command {
+        Command::Sidecar(flags) => sidecar(&flags, environment).await,
+        Command::Version => to_stdout(&format!("{API_VERSION}\n")),
+        Command::BuildInfo => to_stdout(&format!(
+            "Version: {API_VERSION}\nGit Commit: unknown\nGit Version: sidestream {}\n",
+            env!("CARGO_PKG_VERSION")
+        )),
+        Command::Wait { port } => wait::run(&port).await,
+        Command::Demo(_) | Command::Run(_) => 1,
+        Command::Check(args) => told(
+            check::run(
+                &args,
+                &environment,
+                &runtime::judges(),
+                &mut std::io::stdout(),
+            )
+            .map_err(Into::into),
+        ),
+        Command::Say(say) => {
+            if say.to_stderr {
+                to_stderr(say.text.trim_end_matches('\n'))
+            } else {
+                let _ = to_stdout(&say.text);
+            };
+            say.exit_code
+        }
+        Command::Refused(errors) => {
+            let log = LogBuilder::new(Level::Info).build(Box::new(std::io::stdout()));
+            let telemetry = Telemetry::new(log, Metrics::default());
+            for error in errors {
+                telemetry.fatal(&format_args!("Failed to parse flags: {error}"));
+            }
+            1
+        }
+    }
+}
+
+/// Be a sidecar until a signal or the API ends it.
+async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
+    let Ok(plan) = Plan::from_flags(flags, environment) else {
+        return 1;
+    };
+    let telemetry = plan.telemetry.clone();
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            telemetry.fatal(&format_args!("cannot listen for signals: {error}"));
+            return 1;
+        }
+    };
+    let runtime = tokio::select! {
+        built = Runtime::build(plan) => match built {
+            Ok(runtime) => runtime,
+            Err(_) => return 1,
+        },
+        signal = signals.next() => {
+            telemetry.signal_received(signal);
+            telemetry.shut_down();
+            return 0;
+        }
+    };
+    let stop = Stop::new();
+    let running = runtime.run(stop.clone());
+    tokio::pin!(running);
+    let outcome = tokio::select! {
+        outcome = &mut running => outcome,
+        signal = signals.next() => {
+            telemetry.signal_received(signal);
+            stop.order();
+            tokio::select! {
+                outcome = &mut running => outcome,
+                signal = signals.next() => {
+                    telemetry.second_signal_received(signal);
+                    Outcome::Forced
+                }
+            }
+        }
+    };
+    outcome.exit_code()
+}
+
+/// The exit code of a subcommand, or why there is none.
+fn told(result: anyhow::Result<u8>) -> u8 {
+    result.unwrap_or_else(|error| {
+        to_stderr(&format!("sidestream: {error:#}"));
+        1
+    })
+}
+
+fn to_stdout(text: &str) -> u8 {
+    // Nobody reads it then.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    0
+}
+
+fn to_stderr(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,4 +1,5 @@
-//! Sizes in bytes as Kubernetes writes them: `4Mi`, `1M`, `1.5k`, `12e2` (spec resources-cli.md 1.2).
+//! Whole numbers as people write them: sizes in bytes as in Kubernetes (`4Mi`, `1M`, `1.5k`, `12e2`; spec resources-cli.md 1.2), and
+//! integers as in Go (`0x1F`, `0777`).
 
 /// Why a text is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,28 @@ pub fn parse(text: &str) -> Result<i64, QuantityError> {
     }
     let bytes = i64::try_from(scaled / divisor).map_err(|_| too_large())?;
     Ok(if negative { -bytes } else { bytes })
+}
+
+/// An integer as Go's `ParseInt` with base 0 reads it: `0x`, `0o`, `0b`, a leading 0 for octal. It fits 64 bits, signed or not.
+pub fn integer(text: &str) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, digits) = match lower.get(..2) {
+        Some("0x") => (16, &lower[2..]),
+        Some("0o") => (8, &lower[2..]),
+        Some("0b") => (2, &lower[2..]),
+        Some(_) if lower.starts_with('0') => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let value = i128::from(u64::from_str_radix(digits, radix).ok()?);
+    let value = if negative { -value } else { value };
+    (value >= i128::from(i64::MIN)).then_some(value)
 }
 
 /// What the suffix multiplies by and divides by.

@@ -4,6 +4,7 @@
 //! [`Resources::load`] is the way in: `folder` lists the files, `load` knows YAML, `value` and `fields` know Go's rules, each kind of
 //! resource has a file of its own, and `collect` puts them together.
 
+pub mod advice;
 pub mod component;
 pub mod configuration;
 pub mod fields;

@@ -45,11 +45,11 @@ pub struct Flags {
     pub config: Vec<String>,
     /// `--max-body-size`, as written.
     pub max_body_size: Option<String>,
-    /// `--dapr-http-max-request-size`, in MiB.
+    /// `--dapr-http-max-request-size`, in units of 2^20 bytes.
     pub dapr_http_max_request_size: Option<i64>,
     /// `--read-buffer-size`, as written.
     pub read_buffer_size: Option<String>,
-    /// `--dapr-http-read-buffer-size`, in KiB.
+    /// `--dapr-http-read-buffer-size`, in units of 2^10 bytes.
     pub dapr_http_read_buffer_size: Option<i64>,
     /// `--allowed-origins`.
     pub allowed_origins: String,

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::cli::flags::{FLAGS, Flag, Flags, find};
-use crate::resources::value::integer;
+use crate::quantity::integer;
 
 /// What the arguments said.
 #[derive(Debug, Default, PartialEq, Eq)]

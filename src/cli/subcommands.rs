@@ -3,9 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{
-    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, value_parser,
-};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser};
 
 use crate::cli::flags::{FLAGS, Flag, Flags};
 
@@ -204,15 +202,10 @@ fn short(name: &str) -> Option<char> {
     })
 }
 
-/// The commands, for tests of their definitions.
-#[cfg(test)]
-fn commands() -> [Command; 3] {
-    [DemoArgs::command(), CheckArgs::command(), run_command()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     fn words_of(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
@@ -220,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_definitions_are_sound() {
-        for command in commands() {
+        for command in [DemoArgs::command(), CheckArgs::command(), run_command()] {
             command.debug_assert();
         }
     }

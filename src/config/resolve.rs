@@ -237,7 +237,8 @@ impl Resolver<'_> {
         Settings {
             app_id: flags.app_id.clone(),
             namespace: environment.get("NAMESPACE").map(str::to_owned),
-            app: app.filter(|_| ports.app != 0),
+            app: Some(app.clone()).filter(|_| ports.app != 0),
+            app_connection: app,
             http: self.http(ports, read_buffer, configuration, environment),
             grpc_port: ports.grpc,
             metrics: ports.metrics.map(|port| MetricsSettings {
@@ -281,26 +282,21 @@ impl Resolver<'_> {
     }
 
     /// The app, whether there is one or not: wrong flags are mistakes even without `--app-port`.
-    fn app(
-        &mut self,
-        port: i32,
-        max_header: usize,
-        environment: &Environment,
-    ) -> Option<AppSettings> {
+    fn app(&mut self, port: i32, max_header: usize, environment: &Environment) -> AppSettings {
         let flags = self.flags;
         let health = self.health();
-        let protocol = self.protocol()?;
-        Some(AppSettings {
+        AppSettings {
             port,
             address: flags.app_channel_address.clone(),
-            protocol,
+            // An unknown one has been noted as a mistake.
+            protocol: self.protocol().unwrap_or_default(),
             max_concurrency: usize::try_from(flags.app_max_concurrency)
                 .ok()
                 .filter(|most| *most > 0),
             health: health.filter(|_| flags.enable_app_health_check),
             token: environment.non_empty("APP_API_TOKEN").map(str::to_owned),
             max_header,
-        })
+        }
     }
 
     fn protocol(&mut self) -> Option<AppProtocol> {

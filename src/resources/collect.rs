@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::metadata::nearest;
+use crate::resources::advice;
 use crate::resources::component::{self, Category, Component, ComponentError, log_name};
 use crate::resources::fields::{Dialect, Fields, Findings};
 use crate::resources::folder::{self, FileContent, FolderFile};
@@ -34,7 +35,10 @@ pub(super) fn all(request: &LoadRequest<'_>) -> Resources {
         collector.folder(folder);
     }
     collector.components();
-    collector.resources
+    let mut resources = collector.resources;
+    let advice = advice::of(&resources);
+    resources.notes.extend(advice);
+    resources
 }
 
 struct Collector<'a> {
@@ -121,9 +125,9 @@ impl Collector<'_> {
             mistake.line, mistake.text
         );
         let note = Note::mistake(Level::Warn, Place::new(path, mistake.line), text);
-        self.resources
-            .notes
-            .push(note.with_remedy("correct this line; the document is skipped as it is"));
+        let remedy = "correct this line; the document is skipped as it is";
+        let note = note.with_remedy(remedy).plainly(mistake.text);
+        self.resources.notes.push(note);
     }
 
     fn document(&mut self, path: &Path, document: &Document, is_first: bool) {
@@ -230,9 +234,9 @@ impl Collector<'_> {
                     mistake.text
                 );
                 let note = Note::mistake(Level::Error, Place::new(&path, mistake.line), text);
-                self.resources
-                    .notes
-                    .push(note.with_remedy("correct this line; the resource is skipped as it is"));
+                let remedy = "correct this line; the resource is skipped as it is";
+                let note = note.with_remedy(remedy).plainly(mistake.text);
+                self.resources.notes.push(note);
             }
             return;
         }
@@ -269,9 +273,8 @@ impl Collector<'_> {
         for remark in remarks {
             let place = Place::new(path, remark.line);
             let text = format!("{place}: {}", remark.text);
-            self.resources
-                .notes
-                .push(Note::mistake(Level::Warn, place, text));
+            let note = Note::mistake(Level::Warn, place, text).plainly(remark.text);
+            self.resources.notes.push(note);
         }
     }
 

@@ -32,7 +32,7 @@ pub struct Component {
 impl Component {
     /// `name (type/version)`, or `name (type)` without a version: how logs and errors call it.
     pub fn log_name(&self) -> impl fmt::Display + '_ {
-        fmt::from_fn(|f| f.write_str(&log_name(&self.name, &self.kind, &self.version)))
+        LogName(self)
     }
 
     /// Is it a pub/sub? The others in a loaded set are secret stores, which are already in use.
@@ -72,6 +72,20 @@ impl Component {
         let text = format!("Error processing component, daprd will exit gracefully: {error}");
         notes.push(Note::log(Level::Warn, text).from(PROCESSOR));
         (notes, Some(error))
+    }
+}
+
+struct LogName<'a>(&'a Component);
+
+impl fmt::Display for LogName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Component {
+            name,
+            kind,
+            version,
+            ..
+        } = self.0;
+        f.write_str(&log_name(name, kind, version))
     }
 }
 
@@ -279,7 +293,7 @@ mod tests {
             texts,
             [
                 format!("Failed to init component a (pubsub.foo/v1): {create}"),
-                init.clone(),
+                init,
                 format!("Error processing component, daprd will exit gracefully: {process}"),
             ]
         );

@@ -138,6 +138,14 @@ pub enum ConfigurationError {
 }
 
 impl ConfigurationError {
+    /// The text for somebody who is told the place.
+    pub fn plain(&self) -> String {
+        match self {
+            Self::Wrong { text, .. } => text.clone(),
+            error => error.to_string(),
+        }
+    }
+
     /// Where the mistake stands, if it has a line.
     pub fn place(&self) -> Option<&Place> {
         match self {

@@ -152,12 +152,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The fields of a mapping inside; of an empty one when it is absent.
-    pub fn fields(&self, name: &'static str) -> Option<Fields<'a>> {
+    pub fn fields(&self, name: &'static str) -> Option<Self> {
         self.node(name).map(|node| self.inside(node, name))
     }
 
     /// The mappings of a list; none when it is absent.
-    pub fn list(&self, name: &'static str) -> Vec<Fields<'a>> {
+    pub fn list(&self, name: &'static str) -> Vec<Self> {
         let items = self.items(name).into_iter().enumerate();
         items
             .map(|(index, node)| self.inside(node, &format!("{name}[{index}]")))
@@ -165,7 +165,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The entries of a mapping whose names are free, each with a mapping inside; of equal names the last.
-    pub fn named(&self, name: &'static str) -> Vec<(String, Fields<'a>)> {
+    pub fn named(&self, name: &'static str) -> Vec<(String, Self)> {
         let entries = self.free(name);
         let inside = |(key, node): (String, &'a Node)| {
             let fields = self.inside(node, &format!("{name}.{key}"));

@@ -35,6 +35,8 @@ pub struct Note {
     pub place: Option<Place>,
     /// What to do about it.
     pub remedy: Option<String>,
+    /// The text for somebody who is told the place, if the log line says more than is needed then.
+    pub plain: Option<String>,
 }
 
 impl Note {
@@ -47,6 +49,7 @@ impl Note {
             weight: Weight::Log,
             place: None,
             remedy: None,
+            plain: None,
         }
     }
 
@@ -72,6 +75,14 @@ impl Note {
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self {
             remedy: Some(remedy.into()),
+            ..self
+        }
+    }
+
+    /// The same with a text for somebody who is told the place.
+    pub fn plainly(self, text: impl Into<String>) -> Self {
+        Self {
+            plain: Some(text.into()),
             ..self
         }
     }

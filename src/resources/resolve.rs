@@ -42,10 +42,10 @@ impl Resolver<'_> {
             let value = match &item.secret {
                 _ if !store_known => None,
                 Some(_) if self.is_from_environment(item) => {
-                    Some(self.from_environment(manifest, item, notes))
+                    Some(self.value_of_variable(manifest, item, notes))
                 }
                 Some((secret, key)) => match self.stores.get(&manifest.secret_store) {
-                    Some(store) => self.from_store(store, secret, key, manifest, notes),
+                    Some(store) => self.value_of_secret(store, secret, key, manifest, notes),
                     None => {
                         notes.push(store_not_loaded(manifest));
                         if !manifest.secret_store.is_empty() {
@@ -56,7 +56,7 @@ impl Resolver<'_> {
                     }
                 },
                 None if self.is_from_environment(item) => {
-                    Some(self.from_environment(manifest, item, notes))
+                    Some(self.value_of_variable(manifest, item, notes))
                 }
                 None => None,
             };
@@ -83,7 +83,7 @@ impl Resolver<'_> {
         item.value.is_none() && !item.env.is_empty()
     }
 
-    fn from_environment(&self, manifest: &Manifest, item: &Item, notes: &mut Vec<Note>) -> String {
+    fn value_of_variable(&self, manifest: &Manifest, item: &Item, notes: &mut Vec<Note>) -> String {
         if !self.may_read(&item.env) {
             let text = format!(
                 "Component {} references an env variable that isn't allowed: {}",
@@ -106,7 +106,7 @@ impl Resolver<'_> {
     }
 
     /// The value of a secret; `None` if it is not there or empty, so that the plain value stays.
-    fn from_store(
+    fn value_of_secret(
         &self,
         store: &SecretStore,
         secret: &str,

@@ -123,8 +123,8 @@ pub fn is_truthy(text: &str) -> bool {
 enum Json {
     Text(String),
     Plain(String),
-    List(Vec<Json>),
-    Map(Vec<(String, Json)>),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
 }
 
 fn read(file: &str) -> Result<Vec<(String, Json)>, SecretError> {

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use crate::quantity::integer;
+
 /// A piece of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -217,28 +219,6 @@ pub fn resolve(text: &str) -> Scalar<'_> {
         .map(Scalar::Int)
         .or_else(|| decimal(&plain).map(Scalar::Float))
         .unwrap_or(Scalar::Text(text))
-}
-
-/// An integer as Go's `ParseInt` with base 0 reads it: `0x`, `0o`, `0b`, a leading 0 for octal. It fits 64 bits, signed or not.
-pub fn integer(text: &str) -> Option<i128> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let (radix, digits) = match lower.get(..2) {
-        Some("0x") => (16, &lower[2..]),
-        Some("0o") => (8, &lower[2..]),
-        Some("0b") => (2, &lower[2..]),
-        Some(_) if lower.starts_with('0') => (8, &lower[1..]),
-        _ => (10, lower.as_str()),
-    };
-    if !digits.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let value = i128::from(u64::from_str_radix(digits, radix).ok()?);
-    let value = if negative { -value } else { value };
-    (value >= i128::from(i64::MIN)).then_some(value)
 }
 
 /// A number with digits, a point or an exponent, that fits 64 bits; `1e400` does not and stays text.

@@ -1,1 +1,189 @@
-//! Events of lifecycle.
+//! Start and stop of a sidecar: the lines that people grep for (spec resources-cli.md 12).
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::Level;
+
+const RUNTIME: &str = "dapr.runtime";
+
+impl Telemetry {
+    /// The process ends because of this.
+    pub fn fatal(&self, message: &dyn Display) {
+        self.0
+            .log
+            .write(Level::Fatal, RUNTIME, format_args!("{message}"), &[]);
+    }
+
+    /// The command line has been read.
+    pub fn starting(&self, version: &str, level: Level) {
+        self.runtime(format_args!(
+            "Starting Dapr Runtime -- version {version} -- sidestream {}",
+            env!("CARGO_PKG_VERSION")
+        ));
+        self.runtime(format_args!("Log level set to: {}", level.word()));
+    }
+
+    /// Who this is and what it may do.
+    pub fn identity(&self, app_id: &str, features: &[String]) {
+        self.runtime(format_args!("standalone mode configured"));
+        self.runtime(format_args!("app id: {app_id}"));
+        self.runtime(format_args!("Enabled features: {}", features.join(" ")));
+    }
+
+    /// The shutdown has no limit.
+    pub fn shutdown_without_limit(&self) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!(
+                "Graceful shutdown timeout is infinite, will wait indefinitely to shutdown"
+            ),
+            &[],
+        );
+    }
+
+    /// The metrics page can be read.
+    pub fn metrics_listening(&self, address: &str) {
+        self.0.log.write(
+            Level::Info,
+            "dapr.metrics",
+            format_args!("metrics server started on {address}/"),
+            &[],
+        );
+    }
+
+    /// There is no `--app-port`.
+    pub fn no_app(&self) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("App channel is not initialized. Did you configure an app-port?"),
+            &[],
+        );
+    }
+
+    /// The HTTP API can be used.
+    pub fn http_running(&self, port: Option<u16>, max_body: Option<usize>) {
+        match port {
+            Some(port) => self.runtime(format_args!("HTTP server is running on port {port}")),
+            None => self.runtime(format_args!(
+                "HTTP server is running on a Unix Domain Socket"
+            )),
+        }
+        self.runtime(format_args!(
+            "The request body size parameter is: {} bytes",
+            max_body.unwrap_or(0)
+        ));
+    }
+
+    /// `--disable-init-endpoints config`.
+    pub fn configuration_skipped(&self) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)"),
+            &[],
+        );
+    }
+
+    /// Everything is ready.
+    pub fn initialized(&self, elapsed: Duration) {
+        self.runtime(format_args!(
+            "dapr initialized. Status: Running. Init Elapsed {}ms",
+            elapsed.as_millis()
+        ));
+    }
+
+    /// Something about a component's settings is odd (design.md D15).
+    pub fn component_warning(&self, component: &str, warning: &str) {
+        self.0.log.write(
+            Level::Warn,
+            "dapr.contrib",
+            format_args!("{warning}"),
+            &[("component", &component)],
+        );
+    }
+
+    /// A broker is away at start; it is tried again until it is there (design.md D12).
+    pub fn broker_away(&self, component: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!(
+                "component {component} cannot be reached yet, trying again until it can: {error}"
+            ),
+            &[],
+        );
+    }
+
+    /// That broker is there now.
+    pub fn broker_reached(&self, component: &str) {
+        self.runtime(format_args!("Component loaded: {component}"));
+    }
+
+    /// A signal asked for the end.
+    pub fn signal_received(&self, signal: &str) {
+        self.runtime(format_args!(
+            "Received signal '{signal}'; beginning shutdown"
+        ));
+    }
+
+    /// A second signal during the shutdown.
+    pub fn second_signal_received(&self, signal: &str) {
+        self.fatal(&format_args!(
+            "Received signal '{signal}' during shutdown; exiting immediately"
+        ));
+    }
+
+    /// `--dapr-block-shutdown-duration` has begun.
+    pub fn blocking_shutdown(&self, duration: &dyn Display) {
+        self.runtime(format_args!(
+            "Blocking graceful shutdown for {duration} or until app reports unhealthy..."
+        ));
+    }
+
+    /// It is over.
+    pub fn block_expired(&self) {
+        self.runtime(format_args!(
+            "Block shutdown period expired, entering shutdown..."
+        ));
+    }
+
+    /// It is over early.
+    pub fn block_ended_by_app(&self) {
+        self.runtime(format_args!("App reported unhealthy, entering shutdown..."));
+    }
+
+    /// The stop has begun.
+    pub fn shutting_down(&self) {
+        self.runtime(format_args!("Dapr is shutting down"));
+    }
+
+    /// A component is let go.
+    pub fn component_closing(&self, component: &dyn Display) {
+        self.runtime(format_args!("Shutting down component {component}"));
+    }
+
+    /// The stop took too long.
+    pub fn shutdown_timed_out(&self, running: &[&str]) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("still running: {}", running.join(", ")),
+            &[],
+        );
+        self.fatal(&"Graceful shutdown timeout exceeded, forcing shutdown");
+    }
+
+    /// The stop is over.
+    pub fn shut_down(&self) {
+        self.runtime(format_args!("Dapr runtime stopped"));
+        self.runtime(format_args!("Daprd shutdown gracefully"));
+    }
+
+    fn runtime(&self, message: std::fmt::Arguments<'_>) {
+        self.0.log.write(Level::Info, RUNTIME, message, &[]);
+    }
+}

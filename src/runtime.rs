@@ -1,0 +1,443 @@
+//! One sidecar, from its plan to its end: builds everything in order, serves until it is told to stop, stops in reverse order.
+//!
+//! Nothing in a [`Runtime`] is global: many can run in one process. `main`, `run` and `demo` own the signals; a runtime is given a
+//! [`Stop`]. Mirrors spec resources-cli.md 11.
+
+mod assemble;
+mod metrics_server;
+mod stop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub use self::assemble::judges;
+pub use self::stop::Outcome;
+use crate::api::http::{Listener, bind, bind_public, public_router, router, serve};
+use crate::api::{self, Extended, LoadedComponent, ShutdownRequest};
+use crate::app::{self, Channel};
+use crate::backoff::Backoff;
+use crate::cli::Flags;
+use crate::config::{ConfigError, LogError, LogSettings, Settings};
+use crate::delivery::supervisor::{Parts, Supervisor};
+use crate::environment::Environment;
+use crate::health::Health;
+use crate::publish::Publisher;
+use crate::pubsub::{Catalog, Pubsub};
+use crate::resources::note::Note;
+use crate::resources::{LoadRequest, Resources};
+use crate::shutdown::{Stop, Tasks};
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::LogBuilder;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracing;
+
+/// D12: pauses between tries to reach a broker that is away at start.
+const REACH: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(5),
+};
+
+/// What a sidecar is to be.
+pub struct Plan {
+    /// Settled.
+    pub settings: Settings,
+    /// With what the sidecar sets for itself.
+    pub environment: Environment,
+    /// Where it logs and counts.
+    pub telemetry: Telemetry,
+    /// What there is to say about the input.
+    pub notes: Vec<Note>,
+}
+
+/// Why a sidecar does not start. Every line is one message of level fatal.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct StartError(pub Vec<String>);
+
+impl StartError {
+    fn fatal(error: impl std::fmt::Display) -> Self {
+        Self(vec![format!("Fatal error from runtime: {error}")])
+    }
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        Self(vec![error.to_string()])
+    }
+}
+
+impl Plan {
+    /// From the command line. Mistakes are logged where the log goes.
+    ///
+    /// # Errors
+    /// All mistakes in flags and Configuration files.
+    pub fn from_flags(flags: &Flags, mut environment: Environment) -> Result<Self, StartError> {
+        let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
+        let (out, log) = match log {
+            Ok(log) => log,
+            Err(error) => {
+                // The log itself is what is wrong: the plain one says so.
+                let level = crate::telemetry::log::Level::Info;
+                let log = LogBuilder::new(level)
+                    .json(flags.log_as_json)
+                    .app_id(&flags.app_id)
+                    .build(Box::new(std::io::stdout()));
+                Telemetry::new(log, Metrics::default()).fatal(&error);
+                return Err(error.into());
+            }
+        };
+        let is_terminal =
+            log.file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stdout());
+        let builder = LogBuilder::new(log.level)
+            .json(log.json)
+            .colour(is_terminal)
+            .version(api::API_VERSION);
+        let builder = if flags.app_id.is_empty() {
+            builder
+        } else {
+            builder.app_id(&flags.app_id)
+        };
+        let metrics = Metrics::new(
+            &flags.app_id,
+            environment.get("NAMESPACE").unwrap_or_default(),
+        );
+        let telemetry = Telemetry::new(builder.build(out), metrics);
+        telemetry.starting(api::API_VERSION, log.level);
+        match Settings::resolve(flags, &mut environment) {
+            Ok(resolved) => Ok(Self {
+                settings: resolved.settings,
+                environment,
+                telemetry,
+                notes: resolved.notes,
+            }),
+            Err(errors) => {
+                let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
+                lines.iter().for_each(|line| telemetry.fatal(line));
+                Err(StartError(lines))
+            }
+        }
+    }
+}
+
+/// One sidecar, built: its ports are bound, its brokers made.
+pub struct Runtime {
+    settings: Arc<Settings>,
+    telemetry: Telemetry,
+    tasks: Tasks,
+    /// Ends the API, and everything that is not a subscription.
+    stop: Stop,
+    health: Health,
+    catalog: Catalog,
+    supervisor: Supervisor,
+    channel: Option<Arc<dyn Channel>>,
+    context: api::Context,
+    listeners: Vec<Listener>,
+    public: Option<Listener>,
+    metrics: Option<tokio::net::TcpListener>,
+    requests: mpsc::UnboundedReceiver<ShutdownRequest>,
+    /// Brokers that could not be reached yet (design.md D12).
+    away: Vec<Arc<Pubsub>>,
+    begun: Instant,
+}
+
+impl Runtime {
+    /// Read the resources, make the brokers, bind the ports.
+    ///
+    /// # Errors
+    /// All mistakes that were found; they have been logged, and nothing is left running.
+    pub async fn build(plan: Plan) -> Result<Self, StartError> {
+        let telemetry = plan.telemetry.clone();
+        Self::assemble(plan)
+            .await
+            .inspect_err(|error| error.0.iter().for_each(|line| telemetry.fatal(line)))
+    }
+
+    async fn assemble(plan: Plan) -> Result<Self, StartError> {
+        let begun = Instant::now();
+        let Plan {
+            settings,
+            environment,
+            telemetry,
+            notes,
+        } = plan;
+        let settings = Arc::new(settings);
+        telemetry.identity(&settings.app_id, &settings.features);
+        if settings.graceful_shutdown.is_none() {
+            telemetry.shutdown_without_limit();
+        }
+        notes.iter().for_each(|note| note.write(&telemetry));
+        let metrics = metrics_server::bind(&settings, &telemetry)
+            .await
+            .map_err(StartError::fatal)?;
+        let resources = load(&settings, &environment, &telemetry)?;
+        let (tasks, stop, health, catalog) = (
+            Tasks::new(),
+            Stop::new(),
+            Health::default(),
+            Catalog::default(),
+        );
+        let assembly = assemble::Assembly {
+            settings: &settings,
+            environment: &environment,
+            telemetry: &telemetry,
+            tasks: &tasks,
+            health: &health,
+        };
+        let assembled = assembly.components(&resources, &catalog).await?;
+        let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
+        let supervisor = Supervisor::new(Parts {
+            catalog: catalog.clone(),
+            declared: resources.subscriptions.clone(),
+            tracing: tracing.clone(),
+            skip_discovery: settings.disabled_init_endpoints.subscribe,
+            tasks: tasks.clone(),
+            stop: stop.child(),
+            telemetry: telemetry.clone(),
+        })
+        .map_err(|error| {
+            StartError::fatal(format_args!(
+                "failed to load declarative subscriptions: {error}"
+            ))
+        })?;
+        let channel = match &settings.app {
+            Some(settings_of_app) => Some(
+                app::channel(settings_of_app, &settings.app_id, telemetry.clone())
+                    .map_err(StartError::fatal)?,
+            ),
+            None => {
+                telemetry.no_app();
+                None
+            }
+        };
+        let listeners = bind(&settings, &telemetry)
+            .await
+            .map_err(StartError::fatal)?;
+        let public = bind_public(&settings, &telemetry)
+            .await
+            .map_err(StartError::fatal)?;
+        let (shutdown, requests) = mpsc::unbounded_channel();
+        let context = api::Context {
+            settings: settings.clone(),
+            publisher: Publisher::new(
+                &settings.app_id,
+                catalog.clone(),
+                tracing.clone(),
+                telemetry.clone(),
+            ),
+            catalog: catalog.clone(),
+            components: Arc::new(assembled.loaded),
+            resiliencies: Arc::new(
+                resources
+                    .resiliencies
+                    .iter()
+                    .map(|resource| resource.name.clone())
+                    .collect(),
+            ),
+            supervisor: supervisor.clone(),
+            health: health.clone(),
+            tracing,
+            shutdown,
+            extended: Extended::default(),
+            telemetry: telemetry.clone(),
+        };
+        Ok(Self {
+            settings,
+            telemetry,
+            tasks,
+            stop,
+            health,
+            catalog,
+            supervisor,
+            channel,
+            context,
+            listeners,
+            public,
+            metrics,
+            requests,
+            away: assembled.away,
+            begun,
+        })
+    }
+
+    /// The port of the HTTP API; `None` if it listens on a socket in a folder.
+    pub fn http_port(&self) -> Option<u16> {
+        self.listeners.first().and_then(Listener::port)
+    }
+
+    /// What clients keep beside the metadata: `run` puts the app's command there.
+    pub fn extended(&self) -> Extended {
+        self.context.extended.clone()
+    }
+
+    /// Serve until `stop` is ordered or the API asks for the end, then stop in order.
+    pub async fn run(mut self, stop: Stop) -> Outcome {
+        self.start();
+        let request = tokio::select! {
+            () = stop.ordered() => None,
+            request = self.requests.recv() => request,
+        };
+        match request {
+            Some(ShutdownRequest::Forced) => {
+                // The answer is on its way to the client; nothing else is waited for.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Outcome::Forced
+            }
+            Some(ShutdownRequest::Graceful) => self.stop(false).await,
+            None => self.stop(true).await,
+        }
+    }
+
+    /// Everything runs as tasks from here on.
+    fn start(&mut self) {
+        let (tasks, stop) = (&self.tasks, &self.stop);
+        self.telemetry
+            .http_running(self.http_port(), self.settings.http.max_body);
+        for listener in self.listeners.drain(..) {
+            let work = serve(
+                listener,
+                router(self.context.clone()),
+                self.settings.http.read_buffer,
+                stop.clone(),
+                tasks.clone(),
+            );
+            tasks.spawn("http api", work);
+        }
+        if let Some(listener) = self.public.take() {
+            let work = serve(
+                listener,
+                public_router(self.context.clone()),
+                self.settings.http.read_buffer,
+                stop.clone(),
+                tasks.clone(),
+            );
+            tasks.spawn("public http api", work);
+        }
+        if let Some(listener) = self.metrics.take() {
+            tasks.spawn(
+                "metrics",
+                metrics_server::serve(
+                    listener,
+                    self.telemetry.clone(),
+                    stop.clone(),
+                    tasks.clone(),
+                ),
+            );
+        }
+        for pubsub in self.away.drain(..) {
+            tasks.spawn(
+                "broker contact",
+                reach(
+                    pubsub,
+                    self.health.clone(),
+                    self.telemetry.clone(),
+                    stop.clone(),
+                ),
+            );
+        }
+        self.health.outbound_ready();
+        tasks.spawn("app start", self.begin_with_app());
+    }
+
+    /// Wait for the app, subscribe what it wants, be ready.
+    fn begin_with_app(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (settings, telemetry, health, stop) = (
+            self.settings.clone(),
+            self.telemetry.clone(),
+            self.health.clone(),
+            self.stop.child(),
+        );
+        let (supervisor, channel, begun) =
+            (self.supervisor.clone(), self.channel.clone(), self.begun);
+        async move {
+            if let Some(channel) = channel {
+                if !channel.listening(&stop).await {
+                    return;
+                }
+                if settings.disabled_init_endpoints.config {
+                    telemetry.configuration_skipped();
+                } else if stop.or(channel.load_configuration()).await.is_none() {
+                    return;
+                }
+                if stop.or(supervisor.activate(channel)).await.is_none() {
+                    return;
+                }
+            }
+            health.ready();
+            telemetry.initialized(begun.elapsed());
+        }
+    }
+}
+
+/// Read the resource folders; what is said about them is logged.
+fn load(
+    settings: &Settings,
+    environment: &Environment,
+    telemetry: &Telemetry,
+) -> Result<Resources, StartError> {
+    let mut resources = Resources::load(&LoadRequest {
+        app_id: Some(&settings.app_id),
+        folders: &settings.resources,
+        denied: &settings.denied_components,
+        hot_reload: settings
+            .features
+            .iter()
+            .any(|feature| feature == "HotReload"),
+        environment,
+    });
+    resources
+        .notes
+        .iter()
+        .for_each(|note| note.write(telemetry));
+    if settings.embedded_pubsub
+        && !resources
+            .components
+            .iter()
+            .any(|component| component.name == assemble::EMBEDDED)
+    {
+        resources
+            .components
+            .push(assemble::embedded(&settings.app_id));
+    }
+    if resources.errors.is_empty() {
+        return Ok(resources);
+    }
+    Err(StartError(
+        resources
+            .errors
+            .iter()
+            .map(|error| format!("Fatal error from runtime: {error}"))
+            .collect(),
+    ))
+}
+
+/// D12: keep trying to reach a broker that was away at start; readiness waits for it.
+async fn reach(pubsub: Arc<Pubsub>, health: Health, telemetry: Telemetry, stop: Stop) {
+    let mut failures = 0;
+    while let Some(result) = stop.or(pubsub.connect()).await {
+        match result {
+            Ok(()) => {
+                health.has(&pubsub.name);
+                telemetry.broker_reached(&pubsub.name);
+                return;
+            }
+            Err(error) => health.waits_for(&pubsub.name, &error.message),
+        }
+        failures += 1;
+        if !stop.sleep(REACH.after(failures)).await {
+            return;
+        }
+    }
+}
+
+/// What a component looks like in the metadata API.
+fn listed(name: &str, kind: &str, version: &str, capabilities: &[&'static str]) -> LoadedComponent {
+    LoadedComponent {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        version: version.to_owned(),
+        capabilities: capabilities.to_vec(),
+    }
+}

@@ -1,0 +1,186 @@
+//! From component files to pub/subs at work: brokers made and reached, mistakes told as daprd tells them (spec resources-cli.md 5.5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{StartError, listed};
+use crate::api::LoadedComponent;
+use crate::broker::registry::{self, BuildError};
+use crate::check::Judges;
+use crate::config::Settings;
+use crate::environment::Environment;
+use crate::expr::Expression;
+use crate::health::Health;
+use crate::metadata::Properties;
+use crate::pubsub::{Catalog, Identity, Pubsub};
+use crate::resources::component::{Component, ComponentError};
+use crate::resources::{LoadError, Place, Resources};
+use crate::shutdown::Tasks;
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::{Level, Log};
+use crate::telemetry::metrics::Metrics;
+
+/// The name of the pub/sub that `demo` and `run` have without any file.
+pub(super) const EMBEDDED: &str = "pubsub";
+
+/// What is needed to assemble.
+pub(super) struct Assembly<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) environment: &'a Environment,
+    pub(super) telemetry: &'a Telemetry,
+    pub(super) tasks: &'a Tasks,
+    pub(super) health: &'a Health,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Assembled {
+    /// For the metadata API, in load order.
+    pub(super) loaded: Vec<LoadedComponent>,
+    /// Pub/subs whose broker is away.
+    pub(super) away: Vec<Arc<Pubsub>>,
+}
+
+impl Assembly<'_> {
+    /// Bring all components to work, one after the other.
+    pub(super) async fn components(
+        &self,
+        resources: &Resources,
+        catalog: &Catalog,
+    ) -> Result<Assembled, StartError> {
+        let mut assembled = Assembled::default();
+        let mut fatal = Vec::new();
+        for component in &resources.components {
+            if !component.is_pubsub() {
+                assembled.loaded.push(listed(
+                    &component.name,
+                    &component.kind,
+                    &component.version,
+                    &[],
+                ));
+                component.loaded().write(self.telemetry);
+                continue;
+            }
+            match self.pubsub(component).await {
+                Ok((pubsub, is_reached)) => {
+                    let pubsub = Arc::new(pubsub);
+                    assembled.loaded.push(listed(
+                        &component.name,
+                        &component.kind,
+                        &component.version,
+                        pubsub.capabilities(),
+                    ));
+                    catalog.insert(pubsub.clone());
+                    if is_reached {
+                        component.loaded().write(self.telemetry);
+                    } else {
+                        assembled.away.push(pubsub);
+                    }
+                }
+                Err(cause) => {
+                    let (notes, error) = component.failed(cause);
+                    notes.iter().for_each(|note| note.write(self.telemetry));
+                    fatal.extend(error.map(|error| {
+                        format!("Fatal error from runtime: {}", LoadError::from(error))
+                    }));
+                }
+            }
+        }
+        if fatal.is_empty() {
+            Ok(assembled)
+        } else {
+            Err(StartError(fatal))
+        }
+    }
+
+    /// One pub/sub, and whether its broker has been reached.
+    async fn pubsub(&self, component: &Component) -> Result<(Pubsub, bool), ComponentError> {
+        let parts = registry::Parts {
+            name: &component.name,
+            kind: &component.kind,
+            version: &component.version,
+            properties: &component.properties,
+            app_id: &self.settings.app_id,
+            tasks: self.tasks.clone(),
+            telemetry: self.telemetry.clone(),
+        };
+        let (broker, warnings) = registry::build(parts).map_err(|error| match error {
+            BuildError::Unknown { .. } => ComponentError::unknown_pubsub(component),
+            BuildError::Settings(error) => ComponentError::init(component, error),
+        })?;
+        warnings.iter().for_each(|warning| {
+            self.telemetry
+                .component_warning(&component.log_name().to_string(), warning)
+        });
+        let identity = Identity {
+            name: component.name.clone(),
+            kind: component.kind.clone(),
+            version: component.version.clone(),
+        };
+        let prefix = if component.namespace_scoped {
+            self.environment.get("NAMESPACE").unwrap_or("default")
+        } else {
+            ""
+        };
+        let pubsub = Pubsub::new(
+            identity,
+            broker,
+            &component.properties,
+            &self.settings.app_id,
+            prefix,
+        );
+        match pubsub.connect().await {
+            Ok(()) => Ok((pubsub, true)),
+            Err(error) if error.is_transient() => {
+                self.telemetry
+                    .broker_away(&component.log_name().to_string(), &error);
+                self.health.waits_for(&component.name, &error.message);
+                Ok((pubsub, false))
+            }
+            Err(error) => Err(ComponentError::init(component, error)),
+        }
+    }
+}
+
+/// The pub/sub on the in-memory broker that exists without a file.
+pub(super) fn embedded(app_id: &str) -> Component {
+    Component {
+        name: EMBEDDED.to_owned(),
+        kind: "pubsub.in-memory".to_owned(),
+        version: "v1".to_owned(),
+        ignore_errors: false,
+        init_timeout: Duration::from_secs(5),
+        properties: [("consumerID", app_id)].into_iter().collect::<Properties>(),
+        namespace_scoped: false,
+        place: Place::default(),
+    }
+}
+
+/// What `check` asks those above it: whether an expression compiles, and whether a broker can be made of a component.
+pub fn judges() -> Judges<'static> {
+    Judges {
+        expression: &|text| {
+            Expression::compile(text)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        },
+        pubsub: &|component| {
+            let parts = registry::Parts {
+                name: &component.name,
+                kind: &component.kind,
+                version: &component.version,
+                properties: &component.properties,
+                app_id: "<app-id>",
+                tasks: Tasks::new(),
+                telemetry: Telemetry::new(
+                    Log::new(Level::Fatal, std::io::sink()),
+                    Metrics::default(),
+                ),
+            };
+            match registry::build(parts) {
+                Ok((_, warnings)) => warnings,
+                Err(error) => vec![error.to_string()],
+            }
+        },
+    }
+}

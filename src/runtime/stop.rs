@@ -1,0 +1,78 @@
+//! The end of a sidecar, in order: deliveries, API, brokers (spec resources-cli.md 11.6, 11.7; design.md "Stop").
+
+use std::time::Duration;
+
+use super::Runtime;
+use crate::duration::GoDuration;
+use crate::resources::component;
+
+/// How a sidecar ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// In order.
+    Graceful,
+    /// Something did not end within the grace period.
+    TimedOut,
+    /// The API asked for the end at once.
+    Forced,
+}
+
+impl Outcome {
+    /// Of the process.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Graceful => 0,
+            Self::TimedOut | Self::Forced => 1,
+        }
+    }
+}
+
+impl Runtime {
+    /// Stop in order. `may_block`: the block-shutdown time applies, which is so for signals only.
+    pub(super) async fn stop(self, may_block: bool) -> Outcome {
+        self.health.stopping();
+        if let Some(duration) = self.settings.block_shutdown.filter(|_| may_block) {
+            self.block(duration).await;
+        }
+        self.telemetry.shutting_down();
+        let outcome = match self.settings.graceful_shutdown {
+            None => {
+                self.end().await;
+                Outcome::Graceful
+            }
+            Some(grace) => match tokio::time::timeout(grace, self.end()).await {
+                Ok(()) => Outcome::Graceful,
+                Err(_) => Outcome::TimedOut,
+            },
+        };
+        match outcome {
+            Outcome::TimedOut => self.telemetry.shutdown_timed_out(&self.tasks.running()),
+            Outcome::Graceful | Outcome::Forced => self.telemetry.shut_down(),
+        }
+        outcome
+    }
+
+    /// No more deliveries, but everything else goes on for a while.
+    async fn block(&self, duration: Duration) {
+        self.telemetry
+            .blocking_shutdown(&GoDuration::from(duration));
+        self.supervisor.stop().await;
+        tokio::time::sleep(duration).await;
+        self.telemetry.block_expired();
+    }
+
+    async fn end(&self) {
+        // What the app has in hand may still publish: so deliveries end before the API does.
+        self.supervisor.stop().await;
+        self.stop.order();
+        for pubsub in self.catalog.all() {
+            self.telemetry.component_closing(&component::log_name(
+                &pubsub.name,
+                &pubsub.kind,
+                &pubsub.version,
+            ));
+            pubsub.close().await;
+        }
+        self.tasks.ended().await;
+    }
+}
