@@ -3,6 +3,7 @@
 //! Paths are matched while they are still encoded. Whatever has no route, the wrong methods of known paths included, goes to the fallback.
 
 mod body;
+mod bulk;
 mod call;
 mod fallback;
 mod first_head;
@@ -42,6 +43,7 @@ type Calls = &'static [(&'static [&'static str], Endpoint)];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
     Publish,
+    BulkPublish,
     GetMetadata,
     PutMetadata,
     Health,
@@ -79,6 +81,15 @@ pub const ROUTES: &[Route] = &[
     route(
         "/v1.0/publish/{pubsub}/{*topic}",
         &[(POST_PUT, Endpoint::Publish)],
+    ),
+    // Not to be taken for a single publish to a component called `bulk`, which is what it is with one name only.
+    route(
+        "/v1.0/publish/bulk/{pubsub}/{*topic}",
+        &[(POST_PUT, Endpoint::BulkPublish)],
+    ),
+    route(
+        "/v1.0-alpha1/publish/bulk/{pubsub}/{*topic}",
+        &[(POST_PUT, Endpoint::BulkPublish)],
     ),
     route("/v1.0/metadata", &[(GET, Endpoint::GetMetadata)]),
     route("/v1.0/metadata/{key}", &[(PUT, Endpoint::PutMetadata)]),
@@ -312,12 +323,9 @@ const PUBLIC_ROUTES: &[Route] = &[
     route("/v1.0/healthz/outbound", &[(GET, Endpoint::OutboundHealth)]),
 ];
 
-/// Paths that must not be taken for a single publish to a component called `bulk`; until bulk publish is there they are unknown.
-const BULK: &[Route] = &[route("/v1.0/publish/bulk/{pubsub}/{*topic}", &[])];
-
 /// The routes of the API server. Paths are expected to be clean, which [`serve`] sees to.
 pub fn router(context: Context) -> Router {
-    of_routes(&Server::api(context), ROUTES.iter().chain(BULK))
+    of_routes(&Server::api(context), ROUTES.iter())
 }
 
 /// The routes of the public server (spec http-api.md 1): no token, no limit, no fallback.

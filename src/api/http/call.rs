@@ -14,7 +14,7 @@ use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::http::body::RequestBody;
 use crate::api::http::{
-    Calls, Endpoint, fallback, health, metadata, not_configured, path, publish, shutdown,
+    Calls, Endpoint, bulk, fallback, health, metadata, not_configured, path, publish, shutdown,
 };
 use crate::telemetry::events::api::ApiCall;
 use crate::telemetry::trace::{TraceContext, Tracing, baggage};
@@ -183,6 +183,7 @@ impl Endpoint {
     async fn call(self, call: Call<'_>) -> Result<Response, ApiError> {
         match self {
             Self::Publish => publish::single(call).await,
+            Self::BulkPublish => bulk::many(call).await,
             Self::GetMetadata => metadata::get(call).await,
             Self::PutMetadata => metadata::put(call).await,
             Self::Health => health::all(&call),

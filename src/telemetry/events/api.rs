@@ -45,7 +45,28 @@ impl Telemetry {
         }
     }
 
-    /// An API call was answered.
+    /// A bulk publish of so many entries has come back from the broker, which did not take so many of them.
+    pub fn bulk_publish_ended(
+        &self,
+        pubsub: &str,
+        topic: &str,
+        _elapsed: Duration,
+        entries: usize,
+        failed: usize,
+    ) {
+        if failed > 0 {
+            self.0.log.write(
+                Level::Debug,
+                RUNTIME,
+                format_args!(
+                    "error when publishing to topic {topic} in pubsub {pubsub}: {failed} of {entries} entries failed"
+                ),
+                &[("pubsub", &pubsub), ("topic", &topic)],
+            );
+        }
+    }
+
+    /// An API call was answered, whatever level is logged otherwise.
     pub fn api_called(&self, call: &ApiCall<'_>) {
         let method = format_args!("{} {}", call.method, call.path).to_string();
         let duration = call.duration.as_millis();
@@ -58,7 +79,7 @@ impl Telemetry {
             ("useragent", &agent),
         ];
         let shown = if call.user_agent.is_some() { 5 } else { 4 };
-        self.0.log.write(
+        self.0.log.write_always(
             Level::Info,
             "dapr.runtime.http-info",
             format_args!("HTTP API Called"),
