@@ -91,6 +91,7 @@ fn settings() -> Settings {
         },
         grpc_port: 0,
         metrics: None,
+        count_error_codes: false,
         resources: Vec::new(),
         embedded_pubsub: false,
         disabled_init_endpoints: InitEndpoints::default(),
