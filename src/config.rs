@@ -31,6 +31,8 @@ pub struct Settings {
     pub grpc_port: u16,
     /// The metrics listener; `None` with `--enable-metrics=false`.
     pub metrics: Option<MetricsSettings>,
+    /// `spec.metrics.recordErrorCodes` of the Configuration.
+    pub count_error_codes: bool,
     /// `--resources-path`, in order.
     pub resources: Vec<PathBuf>,
     /// A pub/sub `pubsub` on the in-memory broker exists although no file names it (`demo`, and `run` without resources).

@@ -35,10 +35,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
 /// D12: pauses between tries to reach a broker that is away at start.
-const REACH: Backoff = Backoff {
-    first: Duration::from_millis(200),
-    longest: Duration::from_secs(5),
-};
+const REACH: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(5));
 
 /// What a sidecar is to be.
 pub struct Plan {
@@ -192,7 +189,7 @@ impl Runtime {
             catalog: catalog.clone(),
             declared: resources.subscriptions.clone(),
             tracing: tracing.clone(),
-            skip_discovery: settings.disabled_init_endpoints.subscribe,
+            disabled: settings.disabled_init_endpoints,
             tasks: tasks.clone(),
             stop: stop.child(),
             telemetry: telemetry.clone(),
@@ -356,12 +353,8 @@ impl Runtime {
                 if !channel.listening(&stop).await {
                     return;
                 }
-                if settings.disabled_init_endpoints.config {
-                    telemetry.configuration_skipped();
-                } else if stop.or(channel.load_configuration()).await.is_none() {
-                    return;
-                }
-                if stop.or(supervisor.activate(channel)).await.is_none() {
+                let checks = settings.app.as_ref().and_then(|app| app.health.clone());
+                if stop.or(supervisor.follow(channel, checks)).await.is_none() {
                     return;
                 }
             }

@@ -245,6 +245,7 @@ impl Resolver<'_> {
                 address: flags.metrics_listen_address.clone(),
                 port,
             }),
+            count_error_codes: configuration.metrics.record_error_codes.unwrap_or(false),
             resources: flags.folders(),
             embedded_pubsub: false,
             disabled_init_endpoints: self.init_endpoints(),

@@ -92,7 +92,7 @@ impl Publisher {
         request: &BulkRequest,
     ) -> Result<Vec<Failure>, PublishError> {
         let topic = &request.topic;
-        let outgoing = self.outgoing(pubsub, &request)?;
+        let outgoing = self.outgoing(pubsub, request)?;
         pubsub.check_publish(topic)?;
         if outgoing.is_empty() {
             return Ok(Vec::new());

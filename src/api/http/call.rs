@@ -154,7 +154,18 @@ impl Server {
             None if !self.0.has_invocation => Ok(not_there(calls, head.method.as_str())),
             None => Err(fallback::error(head)),
         };
-        answer.unwrap_or_else(|error| refused(&error))
+        answer.unwrap_or_else(|error| self.refused(&error))
+    }
+
+    /// An error as the client sees it.
+    fn refused(&self, error: &ApiError) -> Response {
+        let (shape, context) = (error.shape(), &self.0.context);
+        if context.settings.count_error_codes {
+            context
+                .telemetry
+                .error_answered(&context.settings.app_id, shape.code);
+        }
+        with_body(shape.status, "application/json", shape.body())
     }
 
     /// The trace of a request; the text of the refusal if its baggage is invalid. Health checks are never traced.
@@ -341,12 +352,6 @@ pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
-}
-
-/// An error as the client sees it.
-fn refused(error: &ApiError) -> Response {
-    let shape = error.shape();
-    with_body(shape.status, "application/json", shape.body())
 }
 
 /// An answer in plain text.

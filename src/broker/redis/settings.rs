@@ -181,6 +181,19 @@ impl Settings {
         if length.is_some() && age.is_some() {
             warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
         }
+        for (name, is_set) in [
+            (
+                "redisType: cluster",
+                properties.get("redisType") == Some("cluster"),
+            ),
+            ("failover", sentinel == Some(true)),
+        ] {
+            if is_set {
+                warnings.push(format!(
+                    "{name} is not supported yet: only a single server is"
+                ));
+            }
+        }
         let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
         if entra.unwrap_or(false) {
             return Err(SettingsError(
@@ -406,6 +419,10 @@ mod tests {
     }
 
     #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better with values"
+    )]
     fn check<T: PartialEq + std::fmt::Debug>(
         pairs: &[(&str, &str)],
         field: impl Fn(&Settings) -> T,

@@ -33,6 +33,7 @@ impl Telemetry {
         _elapsed: Duration,
         error: Option<&impl Display>,
     ) {
+        self.0.metrics.published(pubsub, topic, error.is_none());
         if let Some(error) = error {
             self.0.log.write(
                 Level::Debug,
@@ -62,6 +63,11 @@ impl Telemetry {
                 &[("pubsub", &pubsub), ("topic", &topic)],
             );
         }
+    }
+
+    /// A client was answered with an error, and the codes of errors are counted.
+    pub fn error_answered(&self, app_id: &str, code: &'static str) {
+        self.0.metrics.error_answered(app_id, code);
     }
 
     /// An API call was answered, whatever level is logged otherwise.
