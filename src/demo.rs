@@ -20,7 +20,9 @@ use self::book::Book;
 use self::narrator::Narrator;
 use self::publisher::Publisher;
 use self::script::Order;
-use crate::config::{AppProtocol, AppSettings, HttpSettings, InitEndpoints, Settings};
+use crate::config::{
+    ApiAccess, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints, Settings,
+};
 use crate::environment::Environment;
 use crate::runtime::{Plan, Runtime};
 use crate::shutdown::signals::Signals;
@@ -170,6 +172,8 @@ fn settings(app_port: u16) -> Settings {
             token: None,
             allowed_origins: String::new(),
             log_calls: false,
+            call_log: CallLog::default(),
+            access: ApiAccess::default(),
         },
         grpc_port: 0,
         metrics: None,

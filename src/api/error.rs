@@ -1,6 +1,7 @@
 //! Every error of the API: code, text, HTTP status, gRPC code and details, in one match (spec http-api.md 4 and 10).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::StatusCode;
 
@@ -108,6 +109,11 @@ pub enum ApiError {
     },
 }
 
+/// What a parser says of a body, in single quotes: double ones would be hard to read in JSON.
+pub(super) fn parser_words(error: &impl fmt::Display) -> String {
+    error.to_string().replace('"', "'")
+}
+
 /// What was asked of the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobCall {
@@ -187,7 +193,7 @@ impl ApiError {
             PublishError::Event(error) => Self::CloudEvent {
                 pubsub,
                 app_id,
-                error: error.to_string(),
+                error: parser_words(&error),
             },
             PublishError::Send(SendError::Forbidden { topic, app_id }) => Self::Forbidden {
                 pubsub,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cli::{FlagError, Flags};
 use crate::config::{
-    AppHealthSettings, AppProtocol, AppSettings, HttpSettings, InitEndpoints, MetricsSettings,
-    Settings,
+    ApiAccess, AppHealthSettings, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints,
+    MetricsSettings, Settings,
 };
 use crate::environment::Environment;
 use crate::resources::Place;
@@ -380,6 +380,14 @@ impl Resolver<'_> {
             token: environment.non_empty("DAPR_API_TOKEN").map(str::to_owned),
             allowed_origins: flags.allowed_origins.clone(),
             log_calls: logged.unwrap_or(false),
+            call_log: CallLog {
+                obfuscate_urls: configuration.api_logging.obfuscate_urls,
+                omit_health_checks: configuration.api_logging.omit_health_checks,
+            },
+            access: ApiAccess {
+                allowed: configuration.allowed_apis.clone(),
+                denied: configuration.denied_apis.clone(),
+            },
         }
     }
 

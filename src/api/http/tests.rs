@@ -20,13 +20,16 @@ use super::*;
 use crate::api::{Extended, LoadedComponent, ShutdownRequest};
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{Broker, Sink, SubscribeRequest};
-use crate::config::{AppProtocol, AppSettings, HttpSettings, InitEndpoints, Settings};
+use crate::config::{
+    ApiAccess, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints, Settings,
+};
 use crate::delivery::supervisor::{Parts, Supervisor};
 use crate::health::Health;
 use crate::message::{Incoming, Settlement};
 use crate::metadata::Properties;
 use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Identity, Pubsub};
+use crate::resources::configuration::ApiRule;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
@@ -88,6 +91,8 @@ fn settings() -> Settings {
             token: None,
             allowed_origins: String::new(),
             log_calls: false,
+            call_log: CallLog::default(),
+            access: ApiAccess::default(),
         },
         grpc_port: 0,
         metrics: None,

@@ -12,10 +12,8 @@ const HTTP: &str = "dapr.runtime.http";
 /// One API call, for the log of calls (spec http-api.md 11.5).
 #[derive(Clone, Copy, Debug)]
 pub struct ApiCall<'a> {
-    /// The verb.
+    /// Verb and decoded path as they were sent, or the name of the operation.
     pub method: &'a str,
-    /// The decoded path as it was sent.
-    pub path: &'a str,
     /// From head to answer.
     pub duration: Duration,
     /// The status.
@@ -74,11 +72,10 @@ impl Telemetry {
 
     /// An API call was answered, whatever level is logged otherwise.
     pub fn api_called(&self, call: &ApiCall<'_>) {
-        let method = format_args!("{} {}", call.method, call.path).to_string();
         let duration = call.duration.as_millis();
         let agent = call.user_agent.unwrap_or_default();
         let fields: [(&str, &dyn Display); 5] = [
-            ("method", &method),
+            ("method", &call.method),
             ("duration", &duration),
             ("code", &call.code),
             ("size", &call.size),

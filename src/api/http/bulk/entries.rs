@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::api::error::parser_words;
 use crate::json::{members, text_of, valid_text};
 use crate::message::Metadata;
 use crate::publish::bulk::{Entries, Entry, EntryIdError};
@@ -21,9 +22,9 @@ pub(super) enum EntriesError {
     /// There is no body.
     #[error("EOF")]
     Empty,
-    /// It is not a list of entries.
+    /// It is not a list of entries: the parser's words.
     #[error("{0}")]
-    Unreadable(#[from] serde_json::Error),
+    Unreadable(String),
     /// An entry is not what its content type says.
     #[error("{0}")]
     Content(#[from] ContentError),
@@ -54,7 +55,8 @@ pub(super) fn parse(body: &Bytes) -> Result<Entries, EntriesError> {
         Cow::Borrowed(_) => body.clone(),
         Cow::Owned(text) => text.into(),
     };
-    let written: Option<Vec<Written<'_>>> = serde_json::from_slice(&text)?;
+    let written: Option<Vec<Written<'_>>> = serde_json::from_slice(&text)
+        .map_err(|error| EntriesError::Unreadable(parser_words(&error)))?;
     let mut entries = Entries::default();
     for entry in written.unwrap_or_default() {
         let event = payload(&text, &entry)?;
@@ -211,6 +213,7 @@ mod tests {
         for (body, error) in [
             ("{}", "invalid type: map, expected a sequence"),
             ("nonsense", "expected"),
+            (r#""x""#, "invalid type: string 'x', expected a sequence"),
             (r#"[{"entryId":"1""#, "EOF while parsing"),
             ("[1]", "invalid type: integer `1`, expected an entry"),
             (r#"[{"entryId":1}]"#, "entryId must be a string"),

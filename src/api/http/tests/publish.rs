@@ -180,7 +180,12 @@ async fn traces_are_answered_but_at_health() {
         none.header("traceparent"),
         Some("00-00000000000000000000000000000000-0000000000000000-00")
     );
-    for path in ["/v1.0/healthz", "/x/healthz/y", "/x%2Fhealthz"] {
+    for path in [
+        "/v1.0/healthz",
+        "/v1.0/healthz/..",
+        "/x/healthz/y",
+        "/x%2Fhealthz",
+    ] {
         let answer = api
             .call(
                 "GET",

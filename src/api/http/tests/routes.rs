@@ -240,3 +240,52 @@ async fn the_public_server_has_health_and_metadata_only() {
         );
     }
 }
+
+#[tokio::test]
+async fn routes_that_are_denied_are_not_there() {
+    let allowed = |settings: &mut Settings| {
+        settings.http.access.allowed = vec![ApiRule {
+            name: "publish".to_owned(),
+            version: "v1".to_owned(),
+            protocol: "http".to_owned(),
+        }];
+    };
+    let api = start(allowed, router).await;
+    for (method, path, status, body, allow) in [
+        ("POST", "/v1.0/publish/ps/t", 204, "", None),
+        ("GET", "/v1.0/publish/ps/t", 405, "", Some("POST")),
+        ("GET", "/v1.0/metadata", 404, "404 page not found\n", None),
+        ("GET", "/nothing", 404, "404 page not found\n", None),
+        ("GET", "/v1.0/healthz", 204, "", None),
+    ] {
+        let answer = api.call(method, path, &[], b"").await;
+        let got = (answer.status, &*answer.body, answer.header("allow"));
+        assert_eq!(got, (status, body, allow), "{method} {path}");
+    }
+    let public = start(allowed, public_router).await;
+    assert_eq!(public.get("/v1.0/metadata").await.status, 404);
+    assert_eq!(public.get("/v1.0/healthz").await.status, 204);
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_may_ask_before_they_have_a_token() {
+    let origins = |settings: &mut Settings| {
+        settings.http.allowed_origins = "https://a.com".to_owned();
+        settings.http.token = Some("secret".to_owned());
+    };
+    let api = start(origins, router).await;
+    let origin = ("Origin", "https://a.com");
+    let wanted = ("Access-Control-Request-Method", "POST");
+    let answer = api
+        .call("OPTIONS", "/nothing", &[origin, wanted], b"")
+        .await;
+    assert_eq!((answer.status, &*answer.body), (200, ""));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
+    let answer = api.call("GET", "/v1.0/metadata", &[origin], b"").await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("https://a.com")
+    );
+    assert_eq!(answer.header("vary"), Some("Origin"));
+}

@@ -18,6 +18,7 @@ async fn the_token_is_asked_for_everywhere_but_at_health() {
         ("GET", "/v1.0/healthz", None, 204),
         ("GET", "/v1.0/healthz/", None, 204),
         ("GET", "//v1.0/healthz", None, 204),
+        ("GET", "/v1.0//healthz", None, 401),
         ("GET", "/v1.0/%68ealthz", None, 404),
         ("GET", "/v1.0/healthz/outbound", Some("wrong"), 204),
         ("HEAD", "/v1.0/healthz", None, 401),
