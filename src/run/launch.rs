@@ -175,7 +175,9 @@ fn told(flags: &Flags) -> Vec<(&'static str, String)> {
 /// The app's port; `None` for 0 and less. What is no number is the sidecar's to refuse.
 pub(super) fn app_port(flags: &Flags) -> Option<&str> {
     let port = Some(flags.app_port.as_str()).filter(|port| !port.is_empty())?;
-    port.parse().map_or(true, |port: i64| port > 0).then_some(port)
+    port.parse()
+        .map_or(true, |port: i64| port > 0)
+        .then_some(port)
 }
 
 /// The name of the app's protocol; `None` if there is no such protocol, which is the sidecar's to say.
