@@ -19,6 +19,7 @@ pub mod metadata;
 pub mod publish;
 pub mod pubsub;
 pub mod quantity;
+pub mod resiliency;
 pub mod resources;
 pub mod runtime;
 pub mod scopes;

@@ -20,6 +20,7 @@ use crate::envelope::{self, Event, EventError};
 use crate::expr::{EvaluationError, Subject};
 use crate::message::{Incoming, Settlement};
 use crate::pubsub::Pubsub;
+use crate::resiliency::{Failure, Interruption, Policy};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 use crate::telemetry::trace::Tracing;
@@ -35,6 +36,8 @@ pub(super) struct Consumer {
     pub(super) tracing: Tracing,
     /// Told when the app cannot be reached.
     pub(super) app_is_gone: Arc<Notify>,
+    /// What deliveries go through; `None` is one attempt without limit.
+    pub(super) policy: Option<Policy>,
     pub(super) stop: Stop,
     pub(super) telemetry: Telemetry,
 }
@@ -156,14 +159,29 @@ impl Consumer {
             metadata: std::mem::take(&mut message.metadata),
             traceparent: prepared.traceparent,
         };
-        let verdict = self.channel.deliver(&delivery).await;
-        let ending = match verdict {
-            Verdict::Success => Ending::Done,
-            Verdict::Drop(reason) => self.dropped(&delivery.body, &reason),
-            Verdict::Retry(reason) => self.failed(&delivery.body, &reason),
+        let ending = match &self.policy {
+            None => self.attempt(&delivery).await.map_err(Failure::Call),
+            Some(policy) => policy.run(Reason::code, || self.attempt(&delivery)).await,
         };
+        let ending = ending.unwrap_or_else(|failure| match failure {
+            Failure::Call(reason) => Ending::Failed(cause_of(&reason)),
+            Failure::Policy(interruption) => self.interrupted(&delivery.body, interruption),
+        });
         message.metadata = delivery.metadata;
         ending
+    }
+
+    /// Give it to the app once. What failed has been told.
+    async fn attempt(&self, delivery: &Delivery) -> Result<Ending, Reason> {
+        let verdict = self.channel.deliver(delivery).await;
+        match verdict {
+            Verdict::Success => Ok(Ending::Done),
+            Verdict::Drop(reason) => Ok(self.dropped(&delivery.body, &reason)),
+            Verdict::Retry(reason) => {
+                self.failed(&delivery.body, &reason);
+                Err(reason)
+            }
+        }
     }
 
     fn undecodable(&self, error: &EventError) -> Ending {
@@ -192,7 +210,7 @@ impl Consumer {
         Ending::Over(cause_of(reason))
     }
 
-    fn failed(&self, body: &Bytes, reason: &Reason) -> Ending {
+    fn failed(&self, body: &Bytes, reason: &Reason) {
         let (topic, id) = (&self.subscription.spec.topic, id_in(body));
         match reason {
             Reason::Status(status) if status == "RETRY" => self.telemetry.retry_wanted(topic, &id),
@@ -204,7 +222,17 @@ impl Consumer {
                 self.telemetry.delivery_unanswered(topic, &id, error);
             }
         }
-        Ending::Failed(cause_of(reason))
+    }
+
+    fn interrupted(&self, body: &Bytes, interruption: Interruption) -> Ending {
+        let (topic, id) = (&self.subscription.spec.topic, id_in(body));
+        let text = interruption.to_string();
+        self.telemetry.delivery_unanswered(topic, &id, &text);
+        let reason = match interruption {
+            Interruption::Timeout => "timeout",
+            Interruption::Open | Interruption::Busy => "circuit-open",
+        };
+        Ending::Failed(Cause::new(reason, text))
     }
 
     /// What is not to be delivered is acknowledged, but not before its letter is written (design.md D3).

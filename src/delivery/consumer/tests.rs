@@ -23,6 +23,7 @@ async fn stage(spec: SubscriptionSpec, answers: &[(&'static str, u16, &str)]) ->
         channel: app.channel.clone(),
         tracing: Tracing::PassOn,
         app_is_gone: Arc::default(),
+        policy: None,
         stop: Stop::new(),
         telemetry: telemetry(),
     };
