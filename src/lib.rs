@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod publish;
 pub mod pubsub;
 pub mod quantity;
+pub mod resiliency;
 pub mod resources;
 pub mod run;
 pub mod runtime;

@@ -77,7 +77,9 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
 /// What the stock command line has and this one has not.
 fn supported(args: &RunArgs) -> Result<(), String> {
     if args.extra.kubernetes {
-        return Err("-k, --kubernetes is not supported: run starts processes of this machine".to_owned());
+        return Err(
+            "-k, --kubernetes is not supported: run starts processes of this machine".to_owned(),
+        );
     }
     match &args.extra.run_file {
         Some(file) => Err(format!(

@@ -175,7 +175,9 @@ fn told(flags: &Flags) -> Vec<(&'static str, String)> {
 /// The app's port; `None` for 0 and less. What is no number is the sidecar's to refuse.
 pub(super) fn app_port(flags: &Flags) -> Option<&str> {
     let port = Some(flags.app_port.as_str()).filter(|port| !port.is_empty())?;
-    port.parse().map_or(true, |port: i64| port > 0).then_some(port)
+    port.parse()
+        .map_or(true, |port: i64| port > 0)
+        .then_some(port)
 }
 
 /// The name of the app's protocol; `None` if there is no such protocol, which is the sidecar's to say.
@@ -191,8 +193,8 @@ fn protocol(flags: &Flags) -> Option<&'static str> {
     }
 }
 
-fn text(path: PathBuf) -> String {
-    path.display().to_string()
+fn text(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 #[cfg(test)]
@@ -282,7 +284,7 @@ mod tests {
     #[test]
     fn resources_come_from_the_flag_or_from_the_dapr_folder_if_there_is_one() {
         let home = tempfile::tempdir().unwrap();
-        let environment: Environment = [("HOME".to_owned(), text(home.path().to_owned()))]
+        let environment: Environment = [("HOME".to_owned(), text(home.path()))]
             .into_iter()
             .collect();
         let bare = Launch::of(&run(""), &environment).unwrap();
