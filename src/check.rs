@@ -281,7 +281,8 @@ fn write_policies(resources: &Resources, out: &mut dyn Write) -> io::Result<()> 
         let text = timeout.map_or_else(|| "none".to_owned(), go);
         writeln!(out, "  timeout {name}: {text}")?;
     }
-    for (name, retry) in &policies.retries {
+    let written = |(name, retry): &(&String, &Retry)| !Policies::is_built_in(name, retry);
+    for (name, retry) in policies.retries.iter().filter(written) {
         writeln!(out, "  retry {name}: {}", retry_text(retry))?;
     }
     for (name, breaker) in &policies.breakers {

@@ -1,7 +1,7 @@
-//! Match expressions of routing rules: CEL with its standard library (spec delivery.md B8).
+//! Match expressions of routing rules, and what trips a circuit breaker: CEL with its standard library (spec delivery.md B8).
 //!
-//! The only module that knows the `cel` crate. It compiles the text of a rule, finds out before the first event what can never work
-//! (`check`), and evaluates it against an event. It knows no rules and no routes.
+//! The only module that knows the `cel` crate. It compiles a text, finds out before the first event what can never work (`check`), and
+//! evaluates it against an event or some numbers. It knows no rules, no routes and no breakers.
 
 mod check;
 
@@ -49,7 +49,7 @@ pub struct CompileError(String);
 #[error("{0}")]
 pub struct EvaluationError(String);
 
-/// An event as expressions see it: made once, asked by many rules.
+/// What expressions are asked about. An event is made one once, and asked by many rules.
 pub struct Subject(Context<'static, 'static>);
 
 impl Subject {
@@ -57,6 +57,15 @@ impl Subject {
     pub fn new(event: &serde_json::Value) -> Self {
         let mut context = Context::with_env(LIBRARY.clone());
         context.add_variable_from_value("event", value_of(event));
+        Self(context)
+    }
+
+    /// Variables that are integers, and no event.
+    pub fn of_numbers(numbers: &[(&'static str, i64)]) -> Self {
+        let mut context = Context::with_env(LIBRARY.clone());
+        for (name, number) in numbers {
+            context.add_variable_from_value(*name, Value::Int(*number));
+        }
         Self(context)
     }
 }

@@ -10,7 +10,7 @@
 //!  YAML files ── resources ───┴─► config ──► runtime (build, run, stop)
 //!                                               │ makes
 //!                                               ▼
-//!                        pubsub: a catalog of names, each a broker with the scopes of its component
+//!               pubsub: a catalog of names, each a broker with the scopes and the policy of its component
 //!                                               ▲
 //!  client ──► api ──► publish ──► envelope ─────┤ Pubsub::send
 //!             (HTTP)  (check, wrap)             │
@@ -35,7 +35,7 @@
 //! | 0 words | `backoff`, `duration`, `environment`, `json`, `message`, `metadata`, `quantity`, `envelope` | earlier in this row |
 //! | 1 across | `telemetry`, `health`, `shutdown` | |
 //! | 2 input | `cli`, `resources`, `config` | `config` -> `cli`, `config` -> `resources` |
-//! | 3 mechanisms | `expr`, `broker`, `scopes`, `app` | |
+//! | 3 mechanisms | `expr`, `resiliency`, `broker`, `scopes`, `app` | `resiliency` -> `expr` |
 //! | 4 assembly | `pubsub` | |
 //! | 5 paths | `publish`, `delivery` | |
 //! | 6 edges | `api` | |
@@ -50,13 +50,13 @@
 //! **An event is published.** `api::http` finds the route; its `publish` takes topic, query, headers and body from the request, looks the
 //! component up (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
 //! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::check_publish` asks the scopes,
-//! `Pubsub::send` gives it to `broker::Broker::publish`. The answer is 204 once the broker has confirmed. Whatever goes wrong on the way is
+//! `Pubsub::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is 204 once the broker has confirmed. Whatever goes wrong on the way is
 //! an error type of the module where it happens, and becomes an answer in `api::error`, once.
 //!
 //! **An event is delivered.** `delivery::supervisor` knows what is subscribed, from files and from the app's answer to
 //! `GET /dapr/subscribe`, and hands the broker one `consumer` per subscription, which is a `broker::Sink`. The broker reads and calls
 //! `Sink::accept` with an `Incoming`. The consumer reads the event (`envelope::Event`), lets `router` choose a path by the rules
-//! (`expr`), and asks the app (`app::Channel::deliver`), which answers with a `Verdict`. Success is `Settlement::Ack`. What is dropped,
+//! (`expr`), and asks the app (`app::Channel::deliver`, again under a policy), which answers with a `Verdict`. Success is `Settlement::Ack`. What is dropped,
 //! expired or fits no rule goes to the dead-letter topic first, if there is one; only when that is confirmed is it an `Ack`. What failed goes
 //! there too, or without one is `Settlement::Retry`: the broker plans when it comes again. A future that is dropped was no `Ack`, so nothing
 //! is lost by a stop or a panic.
@@ -94,6 +94,7 @@ pub mod resources;
 pub mod app;
 pub mod broker;
 pub mod expr;
+pub mod resiliency;
 pub mod scopes;
 
 // Assembly, paths, edges.

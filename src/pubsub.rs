@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::broker::{Broker, BrokerError, Sink, SubscribeRequest};
 use crate::message::{Metadata, Outgoing};
 use crate::metadata::Properties;
+use crate::resiliency::{Failure, Interruption, Policy};
 use crate::scopes::Scopes;
 use crate::shutdown::Stop;
 
@@ -27,6 +28,8 @@ pub struct Pubsub {
     app_id: String,
     /// Put before every topic on the broker (spec resources-cli.md 13.4); empty if the component is not namespace scoped.
     topic_prefix: String,
+    /// What every publish goes through; `None` is one attempt without limit.
+    policy: Option<Policy>,
 }
 
 /// Why an event could not be sent.
@@ -43,6 +46,9 @@ pub enum SendError {
     /// The broker did not take it.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The broker was not asked, or had no time to answer.
+    #[error(transparent)]
+    Policy(Interruption),
 }
 
 /// Why a topic could not be subscribed.
@@ -78,7 +84,14 @@ impl Pubsub {
             broker,
             app_id: app_id.to_owned(),
             topic_prefix: topic_prefix.to_owned(),
+            policy: None,
         }
+    }
+
+    /// The same with an outbound policy for what is sent.
+    #[must_use]
+    pub fn under(self, policy: Option<Policy>) -> Self {
+        Self { policy, ..self }
     }
 
     /// The app id of this sidecar.
@@ -109,7 +122,7 @@ impl Pubsub {
     /// Store an event under a topic (without prefix). `Ok` once the broker has confirmed it.
     ///
     /// # Errors
-    /// If the scopes forbid the topic, or the broker did not take it.
+    /// If the scopes forbid the topic, or the broker did not take it, or the component's policy did not let it get that far.
     pub async fn send(
         &self,
         topic: &str,
@@ -117,14 +130,25 @@ impl Pubsub {
         metadata: Option<Metadata>,
     ) -> Result<(), SendError> {
         self.check_publish(topic)?;
-        Ok(self
-            .broker
-            .publish(Outgoing {
-                topic: self.on_broker(topic),
-                data,
-                metadata,
-            })
-            .await?)
+        let outgoing = Outgoing {
+            topic: self.on_broker(topic),
+            data,
+            metadata,
+        };
+        match &self.policy {
+            None => Ok(self.broker.publish(outgoing).await?),
+            // On the heap: those who publish without policy do not carry the room for it.
+            Some(policy) => Box::pin(self.send_under(policy, outgoing)).await,
+        }
+    }
+
+    async fn send_under(&self, policy: &Policy, outgoing: Outgoing) -> Result<(), SendError> {
+        // No error of a broker has an HTTP status (spec resources-cli.md 8.4): all are retried.
+        let sent = policy.run(|_| None, || self.broker.publish(outgoing.clone()));
+        sent.await.map_err(|failure| match failure {
+            Failure::Call(error) => SendError::Broker(error),
+            Failure::Policy(interruption) => SendError::Policy(interruption),
+        })
     }
 
     /// Begin a subscription to a topic (without prefix); see [`Broker::subscribe`].

@@ -93,9 +93,9 @@ impl Resources {
         collect::all(request)
     }
 
-    /// The policies of all resiliency resources together, later ones over earlier ones.
+    /// The built-in policies and those of all resiliency resources together, later ones over earlier ones.
     pub fn policies(&self) -> Policies {
-        let mut policies = Policies::default();
+        let mut policies = Policies::built_in();
         for resource in &self.resiliencies {
             policies.add(&resource.policies);
         }

@@ -26,6 +26,7 @@ use crate::environment::Environment;
 use crate::health::Health;
 use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Pubsub};
+use crate::resiliency::Targets;
 use crate::resources::note::Note;
 use crate::resources::{LoadRequest, Resources};
 use crate::shutdown::{Stop, Tasks};
@@ -190,7 +191,10 @@ impl Runtime {
             Health::default(),
             Catalog::default(),
         );
+        let (targets, wrong) = Targets::new(&resources.resiliencies, telemetry.clone());
+        wrong.iter().for_each(|note| note.write(&telemetry));
         let assembly = assemble::Assembly {
+            targets: &targets,
             settings: &settings,
             environment: &environment,
             telemetry: &telemetry,
@@ -202,6 +206,7 @@ impl Runtime {
         let supervisor = Supervisor::new(Parts {
             catalog: catalog.clone(),
             declared: resources.subscriptions.clone(),
+            targets: targets.clone(),
             tracing: tracing.clone(),
             disabled: settings.disabled_init_endpoints,
             tasks: tasks.clone(),

@@ -205,6 +205,11 @@ impl ApiError {
                 topic,
                 error: error.to_string(),
             },
+            PublishError::Send(SendError::Policy(interruption)) => Self::Publish {
+                pubsub,
+                topic,
+                error: interruption.to_string(),
+            },
         }
     }
 

@@ -21,8 +21,10 @@ use crate::envelope::{self, Event, EventError};
 use crate::expr::{EvaluationError, Subject};
 use crate::message::{Incoming, Settlement};
 use crate::pubsub::Pubsub;
+use crate::resiliency::{Failure, Interruption, Policy};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Ingress;
 use crate::telemetry::trace::Tracing;
 
 /// Key under which the app learns the component.
@@ -41,6 +43,8 @@ pub(super) struct Consumer {
     pub(super) app_is_gone: Arc<Notify>,
     /// `None` without health checks.
     pub(super) health: Option<AppHealth>,
+    /// What deliveries go through; `None` is one attempt without limit.
+    pub(super) policy: Option<Policy>,
     pub(super) stop: Stop,
     pub(super) telemetry: Telemetry,
 }
@@ -162,18 +166,36 @@ impl Consumer {
             metadata: std::mem::take(&mut message.metadata),
             traceparent: prepared.traceparent,
         };
+        let ending = match &self.policy {
+            None => self.attempt(&delivery).await.map_err(Failure::Call),
+            Some(policy) => policy.run(Reason::code, || self.attempt(&delivery)).await,
+        };
+        let ending = ending.unwrap_or_else(|failure| match failure {
+            Failure::Call(reason) => Ending::Failed(cause_of(&reason)),
+            Failure::Policy(interruption) => self.interrupted(&delivery.body, interruption),
+        });
+        message.metadata = delivery.metadata;
+        ending
+    }
+
+    /// Give it to the app once. What failed has been told.
+    async fn attempt(&self, delivery: &Delivery) -> Result<Ending, Reason> {
         let verdict = if self.is_app_healthy() {
-            self.channel.deliver(&delivery).await
+            self.channel.deliver(delivery).await
         } else {
             Verdict::Retry(Reason::Unanswered(UNHEALTHY.to_owned()))
         };
-        let ending = match verdict {
-            Verdict::Success => Ending::Done,
-            Verdict::Drop(reason) => self.dropped(&delivery.body, &reason),
-            Verdict::Retry(reason) => self.failed(&delivery.body, &reason),
-        };
-        message.metadata = delivery.metadata;
-        ending
+        let spec = &self.subscription.spec;
+        self.telemetry
+            .attempt_ended(&spec.pubsub, &spec.topic, ingress_of(&verdict));
+        match verdict {
+            Verdict::Success => Ok(Ending::Done),
+            Verdict::Drop(reason) => Ok(self.dropped(&delivery.body, &reason)),
+            Verdict::Retry(reason) => {
+                self.failed(&delivery.body, &reason);
+                Err(reason)
+            }
+        }
     }
 
     fn undecodable(&self, error: &EventError) -> Ending {
@@ -202,7 +224,7 @@ impl Consumer {
         Ending::Over(cause_of(reason))
     }
 
-    fn failed(&self, body: &Bytes, reason: &Reason) -> Ending {
+    fn failed(&self, body: &Bytes, reason: &Reason) {
         let (topic, id) = (&self.subscription.spec.topic, id_in(body));
         match reason {
             Reason::Status(status) if status == "RETRY" => self.telemetry.retry_wanted(topic, &id),
@@ -214,7 +236,17 @@ impl Consumer {
                 self.telemetry.delivery_unanswered(topic, &id, error);
             }
         }
-        Ending::Failed(cause_of(reason))
+    }
+
+    fn interrupted(&self, body: &Bytes, interruption: Interruption) -> Ending {
+        let (topic, id) = (&self.subscription.spec.topic, id_in(body));
+        let text = interruption.to_string();
+        self.telemetry.delivery_unanswered(topic, &id, &text);
+        let reason = match interruption {
+            Interruption::Timeout => "timeout",
+            Interruption::Open | Interruption::Busy => "circuit-open",
+        };
+        Ending::Failed(Cause::new(reason, text))
     }
 
     /// What is not to be delivered is acknowledged, but not before its letter is written (design.md D3).
@@ -265,6 +297,16 @@ impl Consumer {
                 Settlement::Retry
             }
         }
+    }
+}
+
+/// How an attempt is counted (B19).
+fn ingress_of(verdict: &Verdict) -> Ingress {
+    match verdict {
+        Verdict::Success => Ingress::Success,
+        Verdict::Drop(Reason::Status(_)) => Ingress::DropWithSuccess,
+        Verdict::Drop(_) => Ingress::Drop,
+        Verdict::Retry(_) => Ingress::Retry,
     }
 }
 

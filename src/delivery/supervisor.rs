@@ -20,6 +20,9 @@ use crate::delivery::consumer::Consumer;
 use crate::delivery::running::Running;
 use crate::delivery::subscriptions::{Subscription, merge};
 use crate::pubsub::Catalog;
+use crate::resiliency::Targets;
+use crate::resources::advice;
+use crate::resources::resiliency::Direction;
 use crate::resources::subscription::SubscriptionSpec;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
@@ -38,6 +41,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// What the resource files declare for this app, in order.
     pub declared: Vec<SubscriptionSpec>,
+    /// Which policy deliveries of a component have.
+    pub targets: Targets,
     /// Trace contexts.
     pub tracing: Tracing,
     /// `--disable-init-endpoints`: what the app is not asked.
@@ -219,7 +224,10 @@ impl Inner {
             if subscription.origin == Origin::Programmatic {
                 topics.entry(&spec.pubsub).or_default().push(&spec.topic);
             }
-            if subscription.dead_letter_topic().is_some() {
+            // About what is declared it was said when the files were read.
+            if subscription.origin == Origin::Programmatic
+                && advice::retry_before_dead_letter(spec, self.parts.targets.policies()).is_some()
+            {
                 lettered.push(spec.topic.as_str());
             }
             if spec.bulk.is_some_and(|bulk| bulk.enabled) {
@@ -239,6 +247,8 @@ impl Inner {
         let Some(pubsub) = self.parts.catalog.get(&wanted.spec.pubsub) else {
             return Running::inactive(subscription, stop);
         };
+        let targets = &self.parts.targets;
+        let policy = targets.policy(&pubsub.name, Direction::Inbound, stop.clone());
         let consumer = Consumer {
             subscription,
             pubsub,
@@ -246,6 +256,7 @@ impl Inner {
             tracing: self.parts.tracing.clone(),
             app_is_gone: self.app_is_gone.clone(),
             health: self.health.get().cloned(),
+            policy,
             stop,
             telemetry: self.parts.telemetry.clone(),
         };

@@ -222,7 +222,7 @@ impl Collector<'_> {
         let path = place.file.clone();
         let findings = Findings::default();
         let root = Fields::root(&document.root, Dialect::Resource, &findings);
-        let (resource, wrong) = Resiliency::read(&root, place);
+        let (mut resource, wrong) = Resiliency::read(&root, place);
         let (mistakes, remarks) = findings.into_parts();
         self.remarks(&path, remarks);
         if !mistakes.is_empty() {
@@ -254,6 +254,11 @@ impl Collector<'_> {
             self.resources.notes.push(
                 note.with_remedy("correct it; until then no target of this resource has a policy"),
             );
+        }
+        for text in resource.policies.respect_built_in() {
+            let note = Note::mistake(Level::Warn, resource.place.clone(), text);
+            let remedy = "give the policy a name of its own, and name it in the target";
+            self.resources.notes.push(note.with_remedy(remedy));
         }
         self.resources.resiliencies.push(resource);
     }

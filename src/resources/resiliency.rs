@@ -9,6 +9,12 @@ use crate::duration;
 use crate::resources::Place;
 use crate::resources::fields::Fields;
 
+/// The built-in policy that no resource may replace (spec 8.3).
+const PROTECTED: &str = "DaprBuiltInActorNotFoundRetries";
+
+/// Retries that a resource must grant at least if it replaces a built-in policy.
+const LEAST_BUILT_IN: u64 = 3;
+
 /// One resource as read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resiliency {
@@ -136,6 +142,62 @@ impl Resiliency {
 }
 
 impl Policies {
+    /// What is there without any resource (spec 8.3): retries that a target may name.
+    pub fn built_in() -> Self {
+        let second = Pause::Constant(Duration::from_secs(1));
+        let retries = [
+            ("DaprBuiltInServiceRetries", second, Some(3)),
+            ("DaprBuiltInActorRetries", second, Some(3)),
+            (
+                "DaprBuiltInActorReminderRetries",
+                Pause::Exponential(Duration::from_secs(60)),
+                None,
+            ),
+            (PROTECTED, second, Some(5)),
+            (
+                "DaprBuiltInInitializationRetries",
+                Pause::Exponential(Duration::from_secs(1)),
+                Some(3),
+            ),
+        ];
+        let retry = |(name, pause, most): (&str, Pause, Option<u64>)| {
+            let retry = Retry {
+                pause,
+                most,
+                http_codes: Vec::new(),
+                grpc_codes: Vec::new(),
+            };
+            (name.to_owned(), retry)
+        };
+        Self {
+            retries: retries.into_iter().map(retry).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Is this retry policy there without any resource?
+    pub fn is_built_in(name: &str, retry: &Retry) -> bool {
+        Self::built_in().retries.get(name) == Some(retry)
+    }
+
+    /// Hold to the rules for replacing a built-in policy; what was done about it, in daprd's words.
+    pub(super) fn respect_built_in(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        if self.retries.remove(PROTECTED).is_some() {
+            said.push(format!("Attempted to override protected policy {PROTECTED} which is not allowed. Ignoring provided policy and using default."));
+        }
+        for name in Self::built_in().retries.into_keys() {
+            let Some(retry) = self.retries.get_mut(&name) else {
+                continue;
+            };
+            if retry.most.is_none_or(|most| most < LEAST_BUILT_IN) {
+                retry.most = Some(LEAST_BUILT_IN);
+                said.push(format!("Attempted override of {name} did not meet minimum retry count, resetting to {LEAST_BUILT_IN}."));
+            }
+        }
+        said
+    }
+
     /// Add what a later resource says; it wins.
     pub fn add(&mut self, later: &Self) {
         let Self {
@@ -152,15 +214,45 @@ impl Policies {
 
     /// The retry policy of a pub/sub component, with its name (spec 8.3): its own target's, or the first default there is.
     pub fn retry_of(&self, component: &str, direction: Direction) -> Option<(&str, &Retry)> {
+        let found = self.choose(&self.retries, component, direction, "Retry", |names| {
+            &names.retry
+        });
+        found.map(|(name, retry)| (name.as_str(), retry))
+    }
+
+    /// The timeout of a pub/sub component, if it has one.
+    pub fn timeout_of(&self, component: &str, direction: Direction) -> Option<Duration> {
+        let found = self.choose(&self.timeouts, component, direction, "Timeout", |names| {
+            &names.timeout
+        });
+        found.and_then(|(_, timeout)| *timeout)
+    }
+
+    /// The name of the circuit breaker of a pub/sub component.
+    pub fn breaker_of(&self, component: &str, direction: Direction) -> Option<&str> {
+        let kind = "CircuitBreaker";
+        let found = self.choose(&self.breakers, component, direction, kind, |names| {
+            &names.breaker
+        });
+        found.map(|(name, _)| name.as_str())
+    }
+
+    /// A component that is a target has what it names, and nothing else; another one has the first default that exists.
+    fn choose<'a, T>(
+        &'a self,
+        policies: &'a BTreeMap<String, T>,
+        component: &str,
+        direction: Direction,
+        kind: &str,
+        named: fn(&PolicyNames) -> &str,
+    ) -> Option<(&'a String, &'a T)> {
         if let Some(target) = self.components.get(component) {
-            let names = target.names(direction);
-            return self.retries.get_key_value(&names.retry).map(borrowed);
+            return policies.get_key_value(named(target.names(direction)));
         }
-        let defaults = default_names(direction, "Retry");
-        let found = defaults
+        let defaults = default_names(direction, kind);
+        defaults
             .iter()
-            .find_map(|name| self.retries.get_key_value(name));
-        found.map(borrowed)
+            .find_map(|name| policies.get_key_value(name))
     }
 
     fn read(&mut self, policies: &Fields<'_>, wrong: &mut Vec<(usize, String)>) {
@@ -233,10 +325,6 @@ pub fn default_names(direction: Direction, policy: &str) -> [String; 4] {
         format!("DefaultComponent{policy}Policy"),
         format!("Default{policy}Policy"),
     ]
-}
-
-fn borrowed<'a>((name, retry): (&'a String, &'a Retry)) -> (&'a str, &'a Retry) {
-    (name, retry)
 }
 
 fn read_names(side: &Fields<'_>) -> PolicyNames {

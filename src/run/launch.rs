@@ -193,8 +193,8 @@ fn protocol(flags: &Flags) -> Option<&'static str> {
     }
 }
 
-fn text(path: PathBuf) -> String {
-    path.display().to_string()
+fn text(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 #[cfg(test)]
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn resources_come_from_the_flag_or_from_the_dapr_folder_if_there_is_one() {
         let home = tempfile::tempdir().unwrap();
-        let environment: Environment = [("HOME".to_owned(), text(home.path().to_owned()))]
+        let environment: Environment = [("HOME".to_owned(), text(home.path()))]
             .into_iter()
             .collect();
         let bare = Launch::of(&run(""), &environment).unwrap();

@@ -13,9 +13,11 @@ use crate::expr::Expression;
 use crate::health::Health;
 use crate::metadata::Properties;
 use crate::pubsub::{Catalog, Identity, Pubsub};
+use crate::resiliency::Targets;
 use crate::resources::component::{Component, ComponentError};
+use crate::resources::resiliency::Direction;
 use crate::resources::{LoadError, Place, Resources};
-use crate::shutdown::Tasks;
+use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::metrics::Metrics;
@@ -30,6 +32,7 @@ pub(super) struct Assembly<'a> {
     pub(super) telemetry: &'a Telemetry,
     pub(super) tasks: &'a Tasks,
     pub(super) health: &'a Health,
+    pub(super) targets: &'a Targets,
 }
 
 /// What came of it.
@@ -129,6 +132,10 @@ impl Assembly<'_> {
             &component.properties,
             &self.settings.app_id,
             prefix,
+        )
+        .under(
+            self.targets
+                .policy(&component.name, Direction::Outbound, Stop::new()),
         );
         match pubsub.connect().await {
             Ok(()) => Ok((pubsub, true)),

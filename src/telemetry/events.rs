@@ -5,3 +5,4 @@ mod broker;
 mod delivery;
 mod input;
 mod lifecycle;
+pub mod resiliency;

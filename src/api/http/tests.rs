@@ -29,6 +29,7 @@ use crate::message::{Incoming, Settlement};
 use crate::metadata::Properties;
 use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Identity, Pubsub};
+use crate::resiliency::Targets;
 use crate::resources::configuration::ApiRule;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
@@ -137,6 +138,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     let parts = Parts {
         catalog: catalog.clone(),
         declared: Vec::new(),
+        targets: Targets::new(&[], telemetry.clone()).0,
         tracing: Tracing::PassOn,
         disabled: InitEndpoints::default(),
         tasks: tasks.clone(),

@@ -28,6 +28,7 @@ async fn stage(spec: SubscriptionSpec, answers: &[(&'static str, u16, &str)]) ->
         tracing: Tracing::PassOn,
         app_is_gone: Arc::default(),
         health: None,
+        policy: None,
         stop: Stop::new(),
         telemetry: telemetry(),
     };

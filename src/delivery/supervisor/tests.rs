@@ -25,6 +25,7 @@ fn supervisor(shelf: &Arc<Shelf>, declared: Vec<SubscriptionSpec>) -> Supervisor
     Supervisor::new(Parts {
         catalog,
         declared,
+        targets: Targets::new(&[], telemetry()).0,
         tracing: Tracing::PassOn,
         disabled: InitEndpoints::default(),
         tasks: Tasks::new(),
@@ -151,6 +152,7 @@ async fn nobody_is_asked_without_need() {
         let parts = Parts {
             catalog,
             declared: vec![declared("mine", "/x")],
+            targets: Targets::new(&[], telemetry()).0,
             tracing: Tracing::PassOn,
             disabled: InitEndpoints {
                 config: true,

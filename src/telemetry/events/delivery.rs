@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Level;
+use crate::telemetry::metrics::Ingress;
 
 const RUNTIME: &str = "dapr.runtime";
 const SUBSCRIPTION: &str = "dapr.runtime.processor.subscription";
@@ -12,6 +13,11 @@ const HTTP: &str = "dapr.runtime.processor.pubsub.subscription.http";
 
 /// The app.
 impl Telemetry {
+    /// An event was given to the app once, or could not be.
+    pub fn attempt_ended(&self, pubsub: &str, topic: &str, ingress: Ingress) {
+        self.0.metrics.delivered(pubsub, topic, ingress);
+    }
+
     /// The wait for the app's port begins.
     pub fn waiting_for_app(&self, protocol: &str, port: i32) {
         self.0.log.write(Level::Info, RUNTIME, format_args!("application protocol: {protocol}. waiting on port {port}.  This will block until the app is listening on that port."), &[]);
@@ -233,6 +239,7 @@ impl Telemetry {
 
     /// An event is too old.
     pub fn event_expired(&self, pubsub: &str, topic: &str, id: &str, expiration: &str) {
+        self.0.metrics.delivered(pubsub, topic, Ingress::Drop);
         self.0.log.write(
             Level::Warn,
             SUBSCRIPTION,
@@ -243,6 +250,9 @@ impl Telemetry {
 
     /// No rule takes an event.
     pub fn event_without_route(&self, pubsub: &str, topic: &str, id: &str) {
+        self.0
+            .metrics
+            .delivered(pubsub, topic, Ingress::DropWithSuccess);
         self.0.log.write(
             Level::Debug,
             SUBSCRIPTION,

@@ -1,0 +1,141 @@
+//! Policies at work: retry( circuit breaker( timeout( call ))) around what goes out (spec resources-cli.md 8.4).
+//!
+//! [`Targets`] says which policy a component has; `Pubsub::send` and the consumers of `delivery` run their calls through it. What the
+//! policies are is read in `resources::resiliency`. Nothing here knows brokers, apps or events.
+
+mod breaker;
+mod retry;
+mod targets;
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use self::retry::Delays;
+use self::targets::Guard;
+pub use self::targets::Targets;
+use crate::resources::resiliency::{Direction, Retry};
+use crate::shutdown::Stop;
+use crate::telemetry::Telemetry;
+use crate::telemetry::events::resiliency::Operation;
+
+/// What is done for one component in one direction. There is none without a retry, a timeout or a breaker.
+pub struct Policy {
+    component: Arc<str>,
+    direction: Direction,
+    timeout: Option<Duration>,
+    retry: Option<Retry>,
+    breaker: Option<Guard>,
+    /// Ends the retries.
+    stop: Stop,
+    telemetry: Telemetry,
+}
+
+/// Why an operation has failed under its policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure<E> {
+    /// The last call failed.
+    #[error("{0}")]
+    Call(E),
+    /// The policy did not wait for it, or did not let it through.
+    #[error("{0}")]
+    Policy(Interruption),
+}
+
+/// What a policy does to a call; the texts are daprd's (spec http-api.md 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Interruption {
+    /// It took too long.
+    #[error("context deadline exceeded")]
+    Timeout,
+    /// The breaker is open.
+    #[error("circuit breaker is open")]
+    Open,
+    /// The breaker is half-open and has let through enough.
+    #[error("too many requests")]
+    Busy,
+}
+
+impl Policy {
+    /// Call, and call again as the policy says. `http_code` is the HTTP status behind an error, if it was that; `matching` looks at it.
+    ///
+    /// A dropped future ends it at once and counts as a failure for the breaker. When everything stops, what is being called is
+    /// finished, and no other call follows.
+    ///
+    /// # Errors
+    /// What the last call said, or what the policy did to it.
+    pub async fn run<T, E, F>(
+        &self,
+        http_code: impl Fn(&E) -> Option<u16>,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, Failure<E>>
+    where
+        E: Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        let begun = Instant::now();
+        let mut delays = self.retry.as_ref().map(Delays::new);
+        let mut attempts = 1;
+        loop {
+            let failure = match self.attempt(call()).await {
+                Ok(done) => {
+                    if attempts > 1 {
+                        self.telemetry.recovered(&self.operation(), attempts);
+                    }
+                    return Ok(done);
+                }
+                Err(failure) => failure,
+            };
+            let delay = delays
+                .as_mut()
+                .filter(|delays| delays.covers(&failure, &http_code))
+                .and_then(|delays| delays.after(begun.elapsed()));
+            let Some(delay) = delay else {
+                return Err(failure);
+            };
+            if attempts == 1 {
+                self.telemetry.retrying(&self.operation(), delay, &failure);
+            }
+            if !self.stop.sleep(delay).await {
+                return Err(failure);
+            }
+            attempts += 1;
+        }
+    }
+
+    /// One call behind the breaker, within the time.
+    async fn attempt<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure<E>> {
+        let permit = match &self.breaker {
+            Some(guard) => Some(guard.breaker().enter().map_err(Failure::Policy)?),
+            None => None,
+        };
+        let result = match self.timeout {
+            None => call.await.map_err(Failure::Call),
+            Some(limit) => match timeout(limit, call).await {
+                Ok(result) => result.map_err(Failure::Call),
+                Err(_) => Err(Failure::Policy(Interruption::Timeout)),
+            },
+        };
+        if result.is_ok()
+            && let Some(permit) = permit
+        {
+            permit.succeeded();
+        }
+        result
+    }
+
+    fn operation(&self) -> Operation<'_> {
+        Operation {
+            component: &self.component,
+            is_inbound: self.direction == Direction::Inbound,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Which policy a component has in which direction, and the one breaker it has in both (spec resources-cli.md 8.3 and 8.4).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::Policy;
+use super::breaker::{Breaker, Template};
+use crate::expr::Expression;
+use crate::resources::Place;
+use crate::resources::note::Note;
+use crate::resources::resiliency::{Direction, Policies, Resiliency};
+use crate::shutdown::Stop;
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::Level;
+
+/// All policies of a sidecar. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Targets(Arc<Inner>);
+
+struct Inner {
+    policies: Policies,
+    templates: BTreeMap<String, Arc<Template>>,
+    breakers: Mutex<BTreeMap<String, Slot>>,
+    telemetry: Telemetry,
+}
+
+/// The breaker of one component, made when it is first used: from the template that is first used.
+type Slot = Arc<OnceLock<Breaker>>;
+
+/// How a policy gets at the breaker of its component.
+pub(super) struct Guard {
+    component: Arc<str>,
+    template: Arc<Template>,
+    slot: Slot,
+    telemetry: Telemetry,
+}
+
+impl Targets {
+    /// From resources, later ones over earlier ones. A `trip` that does not compile takes the targets of its resource away, like any
+    /// other wrong policy; what is said about it comes beside.
+    pub fn new(resiliencies: &[Resiliency], telemetry: Telemetry) -> (Self, Vec<Note>) {
+        let (mut policies, mut templates) = (Policies::built_in(), BTreeMap::new());
+        let mut notes = Vec::new();
+        for resource in resiliencies {
+            let mut read = resource.policies.clone();
+            let before = notes.len();
+            for (name, compiled) in compile(resource) {
+                match compiled {
+                    Ok(template) => {
+                        templates.insert(name, Arc::new(template));
+                    }
+                    Err(note) => {
+                        read.breakers.remove(&name);
+                        notes.push(*note);
+                    }
+                }
+            }
+            if notes.len() > before {
+                read.components.clear();
+            }
+            policies.add(&read);
+        }
+        let targets = Self(Arc::new(Inner {
+            policies,
+            templates,
+            breakers: Mutex::default(),
+            telemetry,
+        }));
+        (targets, notes)
+    }
+
+    /// The policies behind it.
+    pub fn policies(&self) -> &Policies {
+        &self.0.policies
+    }
+
+    /// The policy of a component, if it has any. Its retries end with `stop`.
+    pub fn policy(&self, component: &str, direction: Direction, stop: Stop) -> Option<Policy> {
+        let policies = &self.0.policies;
+        let timeout = policies.timeout_of(component, direction);
+        let retry = policies.retry_of(component, direction);
+        let breaker = policies
+            .breaker_of(component, direction)
+            .and_then(|name| self.guard(component, name));
+        if timeout.is_none() && retry.is_none() && breaker.is_none() {
+            return None;
+        }
+        if let Some(guard) = &breaker
+            && direction == Direction::Inbound
+        {
+            // Deliveries are looked up when the subscription starts, publishing with each call: who is first decides.
+            guard.breaker();
+        }
+        Some(Policy {
+            component: component.into(),
+            direction,
+            timeout,
+            retry: retry.map(|(_, retry)| retry.clone()),
+            breaker,
+            stop,
+            telemetry: self.0.telemetry.clone(),
+        })
+    }
+
+    fn guard(&self, component: &str, template: &str) -> Option<Guard> {
+        let template = self.0.templates.get(template)?.clone();
+        let mut breakers = self
+            .0
+            .breakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let slot = breakers.entry(component.to_owned()).or_default().clone();
+        Some(Guard {
+            component: component.into(),
+            template,
+            slot,
+            telemetry: self.0.telemetry.clone(),
+        })
+    }
+}
+
+impl Guard {
+    pub(super) fn breaker(&self) -> &Breaker {
+        let make = || {
+            Breaker::new(
+                self.template.clone(),
+                &self.component,
+                self.telemetry.clone(),
+            )
+        };
+        self.slot.get_or_init(make)
+    }
+}
+
+/// The breakers of a resource, each compiled or with what is wrong.
+fn compile(
+    resource: &Resiliency,
+) -> impl Iterator<Item = (String, Result<Template, Box<Note>>)> + use<'_> {
+    resource.policies.breakers.iter().map(|(name, settings)| {
+        let trip = settings.trip.as_ref().map(|(text, line)| {
+            Expression::compile(text).map_err(|error| {
+                let place = Place::new(&resource.place.file, *line);
+                let text = format!("Could not read resiliency policy {}: circuit breaker {name:?}: trip {text:?}: {error}", resource.name);
+                Box::new(Note::mistake(Level::Error, place, text))
+            })
+        });
+        let template = trip.transpose().map(|trip| Template {
+            name: name.clone(),
+            settings: settings.clone(),
+            trip,
+        });
+        (name.clone(), template)
+    })
+}
