@@ -71,7 +71,19 @@ impl Plan {
     ///
     /// # Errors
     /// All mistakes in flags and Configuration files.
-    pub fn from_flags(flags: &Flags, mut environment: Environment) -> Result<Self, StartError> {
+    pub fn from_flags(flags: &Flags, environment: Environment) -> Result<Self, StartError> {
+        Self::from_flags_with_prefix(flags, environment, "")
+    }
+
+    /// The same, with this before every line of a log on standard output, which somebody else writes to as well.
+    ///
+    /// # Errors
+    /// As [`Plan::from_flags`].
+    pub fn from_flags_with_prefix(
+        flags: &Flags,
+        mut environment: Environment,
+        prefix: &str,
+    ) -> Result<Self, StartError> {
         let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
         let (out, log) = match log {
             Ok(log) => log,
@@ -81,6 +93,7 @@ impl Plan {
                 let log = LogBuilder::new(level)
                     .json(flags.log_as_json)
                     .app_id(&flags.app_id)
+                    .prefix(prefix)
                     .build(Box::new(std::io::stdout()));
                 Telemetry::new(log, Metrics::default()).fatal(&error);
                 return Err(error.into());
@@ -91,7 +104,8 @@ impl Plan {
         let builder = LogBuilder::new(log.level)
             .json(log.json)
             .colour(is_terminal)
-            .version(api::API_VERSION);
+            .version(api::API_VERSION)
+            .prefix(if log.file.is_none() { prefix } else { "" });
         let builder = if flags.app_id.is_empty() {
             builder
         } else {

@@ -300,6 +300,9 @@ pub(super) fn error_text(error: &RedisError, host: &str) -> String {
     if error.is_timeout() {
         return format!("dial tcp {host}: i/o timeout");
     }
+    if error.kind() == ErrorKind::Parse {
+        return format!("{host} does not speak the Redis protocol");
+    }
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(code), None) => code.to_owned(),

@@ -105,7 +105,7 @@ impl RedisServer {
             .into_iter()
             .chain(settings.iter().copied())
             .collect();
-        let (settings, _) = Settings::of(&properties, group).unwrap();
+        let settings = Settings::of(&properties, group).0.unwrap();
         Arc::new(RedisBroker::new("pubsub", settings, tasks, quiet()).unwrap())
     }
 
