@@ -91,7 +91,8 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(book: &Arc<Book>, port: Option<u16>) -> anyhow::Result<Self> {
+    async fn set(book: &Arc<Book>, asked: Option<u16>) -> anyhow::Result<Self> {
+        let port = port(asked)?;
         let (app, sidecar) = <((Stop, Tasks), (Stop, Tasks))>::default();
         let app_port = sample_app::start(book.clone(), &app.0, &app.1)
             .await
@@ -120,12 +121,20 @@ impl Stage {
     }
 }
 
-/// The flags of a sidecar that listens on this machine only. Without `port` it takes the usual one if that is free.
-fn flags(app_port: u16, port: Option<u16>) -> Flags {
-    let port = port.unwrap_or_else(|| match TcpListener::bind((LOOPBACK, USUAL_PORT)) {
-        Ok(_) => USUAL_PORT,
-        Err(_) => 0,
-    });
+/// The port to use: the one that was asked for, which must be free, else the usual one if it is free, else 0 for any.
+fn port(asked: Option<u16>) -> anyhow::Result<u16> {
+    let free = TcpListener::bind((LOOPBACK, asked.unwrap_or(USUAL_PORT)));
+    match (asked, free) {
+        (Some(port), Err(error)) => Err(error)
+            .with_context(|| format!("port {port} cannot be had; --port 0 takes one that is free")),
+        (Some(port), Ok(_)) => Ok(port),
+        (None, Ok(_)) => Ok(USUAL_PORT),
+        (None, Err(_)) => Ok(0),
+    }
+}
+
+/// The flags of a sidecar that listens on this machine only.
+fn flags(app_port: u16, port: u16) -> Flags {
     Flags {
         app_id: "demo".to_owned(),
         app_port: app_port.to_string(),

@@ -1,30 +1,114 @@
-//! Sidestream: a pub/sub sidecar that speaks the Dapr API.
+//! Sidestream: a pub/sub sidecar that speaks the Dapr API. This is the map; read it first.
+//!
+//! A sidecar stands beside one app. The app publishes with an HTTP POST and says what it subscribes to; the sidecar keeps the events in a
+//! broker and gives them to the app as HTTP POSTs, until the app says that it is done with them.
+//!
+//! # The flow
+//!
+//! ```text
+//!  flags, environment ── cli ─┐
+//!  YAML files ── resources ───┴─► config ──► runtime (build, run, stop)
+//!                                               │ makes
+//!                                               ▼
+//!               pubsub: a catalog of names, each a broker with the scopes and the policy of its component
+//!                                               ▲
+//!  client ──► api ──► publish ──► envelope ─────┤ Pubsub::send
+//!             (HTTP)  (check, wrap)             │
+//!                                               ▼
+//!                                            broker ◄──► Redis, or memory
+//!                                               │ Incoming, through a Sink
+//!                                               ▼
+//!     app ◄── app::Channel ◄── router ◄── delivery::consumer ──► Settlement: Ack | Retry ──► broker
+//!      └───── Verdict ─────────────────────────┘   └── dead letter? ── Pubsub::send
+//!
+//!  across all of it: telemetry (what is told), health (is it ready), shutdown (how it ends)
+//! ```
+//!
+//! # Layers: who may import whom
+//!
+//! A module imports modules of lower layers and, of its own layer, only what the third column says. `tests/it/layers.rs` reads this table
+//! and holds the code to it, so it is true.
+//!
+//! <!-- layers -->
+//! | layer | modules | may import beside lower layers |
+//! |---|---|---|
+//! | 0 words | `backoff`, `duration`, `environment`, `json`, `message`, `metadata`, `quantity`, `envelope` | earlier in this row |
+//! | 1 across | `telemetry`, `health`, `shutdown` | |
+//! | 2 input | `cli`, `resources`, `config` | `config` -> `cli`, `config` -> `resources` |
+//! | 3 mechanisms | `expr`, `resiliency`, `broker`, `scopes`, `app` | `resiliency` -> `expr` |
+//! | 4 assembly | `pubsub` | |
+//! | 5 paths | `publish`, `delivery` | |
+//! | 6 edges | `api` | |
+//! | 7 wiring | `wait`, `check`, `runtime`, `demo`, `run` | `runtime` -> `check`, `demo` -> `runtime`, `run` -> `runtime` |
+//! <!-- end of layers -->
+//!
+//! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api`, the
+//! YAML crate behind `resources::load`, `clap` behind `cli`. The same test holds that.
+//!
+//! # Two walks through the house
+//!
+//! **An event is published.** `api::http` finds the route; its `publish` takes topic, query, headers and body from the request, looks the
+//! component up (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
+//! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::check_publish` asks the scopes,
+//! `Pubsub::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is 204 once the broker has confirmed. Whatever goes wrong on the way is
+//! an error type of the module where it happens, and becomes an answer in `api::error`, once.
+//!
+//! **An event is delivered.** `delivery::supervisor` knows what is subscribed, from files and from the app's answer to
+//! `GET /dapr/subscribe`, and hands the broker one `consumer` per subscription, which is a `broker::Sink`. The broker reads and calls
+//! `Sink::accept` with an `Incoming`. The consumer reads the event (`envelope::Event`), lets `router` choose a path by the rules
+//! (`expr`), and asks the app (`app::Channel::deliver`, again under a policy), which answers with a `Verdict`. Success is `Settlement::Ack`. What is dropped,
+//! expired or fits no rule goes to the dead-letter topic first, if there is one; only when that is confirmed is it an `Ack`. What failed goes
+//! there too, or without one is `Settlement::Retry`: the broker plans when it comes again. A future that is dropped was no `Ack`, so nothing
+//! is lost by a stop or a panic.
+//!
+//! # What is deliberately absent
+//!
+//! - `broker` knows no CloudEvents, no HTTP, no app; `envelope` knows no broker. What is between them is bytes and a string map.
+//! - `publish` and `delivery` know nothing of each other. A dead letter is sent as any message is, by `Pubsub::send`.
+//! - `delivery` does not know how the app is reached, `app` not what becomes of its answer.
+//! - Nothing is global: no static state, no environment but the [`environment::Environment`] that `main` passes in, no registry of
+//!   metrics. Many [`runtime::Runtime`]s can live in one process.
+//! - No part but `telemetry::events` writes log lines or counts; no part but `shutdown::Tasks` spawns tasks.
 
-pub mod api;
-pub mod app;
+// Words.
 pub mod backoff;
-pub mod broker;
-pub mod check;
-pub mod cli;
-pub mod config;
-pub mod delivery;
-pub mod demo;
 pub mod duration;
 pub mod envelope;
 pub mod environment;
-pub mod expr;
-pub mod health;
 pub mod json;
 pub mod message;
 pub mod metadata;
-pub mod publish;
-pub mod pubsub;
 pub mod quantity;
-pub mod resiliency;
-pub mod resources;
-pub mod run;
-pub mod runtime;
-pub mod scopes;
+
+// Across.
+pub mod health;
 pub mod shutdown;
 pub mod telemetry;
+
+// Input.
+pub mod cli;
+pub mod config;
+pub mod resources;
+
+// Mechanisms.
+pub mod app;
+pub mod broker;
+pub mod expr;
+pub mod resiliency;
+pub mod scopes;
+
+// Assembly, paths, edges.
+pub mod pubsub;
+
+pub mod publish;
+
+pub mod delivery;
+
+pub mod api;
+
+// Wiring.
+pub mod check;
+pub mod demo;
+pub mod run;
+pub mod runtime;
 pub mod wait;

@@ -100,9 +100,10 @@ impl fmt::Display for Tally {
         let late = self.count(|progress| *progress == Progress::Succeeded { late: true });
         let dead = self.count(|progress| *progress == Progress::DeadLettered);
         let sent = self.0.len();
+        let orders = if sent == 1 { "order" } else { "orders" };
         write!(
             f,
-            "{sent} orders: {at_once} succeeded at once, {late} after redelivery, {dead} came out of the dead-letter topic. "
+            "{sent} {orders}: {at_once} succeeded at once, {late} after redelivery, {dead} came out of the dead-letter topic. "
         )?;
         let missing: Vec<String> = self
             .unaccounted()

@@ -10,6 +10,10 @@ mod support;
 
 mod bad_days;
 mod brokers;
+mod compose;
+mod demo;
+mod layers;
 mod openapi;
 mod redis_redelivery;
 mod redis_wire;
+mod run;

@@ -1,0 +1,108 @@
+//! A program of its own: what it says, how it is told to end, and with which code it does.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::eventually;
+
+/// A running program. When the test ends it is told to, and so is what it has started.
+pub(crate) struct Process {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+/// The binary under test, with these arguments. It sees none of the files that whoever runs the tests has at home.
+pub(crate) fn sidestream<S: AsRef<std::ffi::OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
+    command
+        .args(arguments)
+        .env("HOME", "/nonexistent")
+        .env_remove("DAPR_RUNTIME_PATH");
+    command
+}
+
+/// An example program.
+pub(crate) fn example(name: &str) -> Command {
+    let mut command = Command::new("python3");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    command.arg("-B").arg(folder.join(name));
+    command
+}
+
+impl Process {
+    /// Start a program; all that it says is kept.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let said = File::create(folder.path().join("said")).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(said.try_clone().unwrap())
+            .stderr(said)
+            .spawn()
+            .unwrap();
+        Self { child, folder }
+    }
+
+    /// All that it has said so far, on stdout and stderr.
+    pub(crate) fn said(&self) -> String {
+        let bytes = std::fs::read(self.folder.path().join("said")).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What it said between `before` and the end of that line, once it has.
+    pub(crate) async fn says(&self, before: &str) -> String {
+        eventually(&format!("it says {before:?}"), || async {
+            line_after(&self.said(), before).is_some()
+        })
+        .await;
+        line_after(&self.said(), before).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = kill(self.id(), signal);
+    }
+
+    /// The exit code, once it has ended; -1 if a signal did that.
+    pub(crate) async fn ended(&mut self) -> i32 {
+        for _ in 0..4000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("it does not end. It said:\n{}", self.said());
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // Two different ones: the second tells `run` not to wait for its app any longer.
+            self.signal(Signal::SIGTERM);
+            self.signal(Signal::SIGINT);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The rest of the line after the first `before`, if the line is complete.
+fn line_after(text: &str, before: &str) -> Option<String> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.split_once('\n')?.0.to_owned())
+}
+
+/// Is there no process of this id, or one that has ended and is only not yet buried?
+pub(crate) fn is_gone(id: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z ")
+}
