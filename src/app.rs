@@ -1,11 +1,13 @@
 //! The app behind the sidecar: what can be asked of it, over whatever protocol.
 
 pub mod discovery;
+pub mod health;
 pub mod http;
 pub mod verdict;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,6 +32,12 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// If the app cannot be reached, or its answer makes no sense.
     async fn subscriptions(&self) -> Result<Vec<SubscriptionSpec>, DiscoveryError>;
+
+    /// Ask the app whether it is healthy, once (spec resources-cli.md 11.5). Whoever asks sets the limit of time.
+    ///
+    /// # Errors
+    /// If it is not, or does not say.
+    async fn probe(&self, path: &str) -> Result<(), ProbeError>;
 
     /// Give one event to the app, once (B10, B11).
     async fn deliver(&self, delivery: &Delivery) -> Verdict;
@@ -109,6 +117,23 @@ pub enum DiscoveryError {
     /// An answer that is no list of subscriptions.
     #[error("error getting topics from app: {0}")]
     Malformed(String),
+}
+
+/// Why a probe counts as failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// An answer that says so.
+    #[error("Health check failed with status code: {0}")]
+    Status(u16),
+    /// No connection to the app.
+    #[error("Network error: {0}")]
+    Unreachable(String),
+    /// No answer.
+    #[error("Network error: {0}")]
+    Unanswered(String),
+    /// No answer in time.
+    #[error("Network error: no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
 }
 
 /// The channel for these settings.

@@ -2,22 +2,47 @@
 
 use std::time::Duration;
 
-/// A pause that doubles from `first` up to `longest`.
+/// More steps do not change a pause. It also keeps the numbers finite.
+const MOST_STEPS: u32 = 500;
+
+/// How the pauses of a series of tries grow. A value: who tries counts the failures.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    pub first: Duration,
-    pub longest: Duration,
+    first: Duration,
+    longest: Duration,
+    growth: f64,
+    /// So much of a pause is added or taken away at most, as a fraction of it.
+    spread: f64,
 }
 
 impl Backoff {
-    /// The pause after this many failures in a row (1 or more): doubled each time, ±20 %, never longer than `longest`.
+    /// A pause that doubles from `first` up to `longest`, by 20 % more or less.
+    pub const fn doubling(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            growth: 2.0,
+            spread: 0.2,
+        }
+    }
+
+    /// The pauses of daprd's own repetitions: half a second, half as much again each time, by half more or less (spec delivery.md B2, B6).
+    pub const fn as_daprd(longest: Duration) -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            longest,
+            growth: 1.5,
+            spread: 0.5,
+        }
+    }
+
+    /// The pause after this many failures in a row (1 or more). Never longer than the longest.
     pub fn after(self, failures: u32) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(1 << failures.saturating_sub(1).min(20));
-        doubled
-            .mul_f64(0.8 + 0.4 * fastrand::f64())
-            .min(self.longest)
+        let steps = i32::try_from(failures.saturating_sub(1).min(MOST_STEPS)).unwrap_or(0);
+        let longest = self.longest.as_secs_f64();
+        let mean = (self.first.as_secs_f64() * self.growth.powi(steps)).min(longest);
+        let jitter = 1.0 - self.spread + 2.0 * self.spread * fastrand::f64();
+        Duration::try_from_secs_f64((mean * jitter).min(longest)).unwrap_or(self.longest)
     }
 }
 
@@ -25,24 +50,47 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let backoff = Backoff {
-            first: Duration::from_secs(1),
-            longest: Duration::from_secs(60),
-        };
-        for (failures, seconds) in [(1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0)] {
+    /// The mean after this many failures, while the pause is below the longest.
+    fn check(backoff: Backoff, failures: u32, mean: f64) {
+        let (least, most) = (1.0 - backoff.spread, 1.0 + backoff.spread);
+        for _ in 0..50 {
             let pause = backoff.after(failures).as_secs_f64();
             assert!(
-                (seconds * 0.8..=seconds * 1.2).contains(&pause),
-                "{failures}: {pause}"
+                (mean * least - 1e-6..=mean * most + 1e-6).contains(&pause)
+                    && pause <= backoff.longest.as_secs_f64(),
+                "{failures}: {pause} is not near {mean}"
             );
         }
-        for failures in [7, 20, u32::MAX] {
-            assert!(
-                backoff.after(failures) <= backoff.longest
-                    && backoff.after(failures) >= backoff.longest.mul_f64(0.8)
-            );
+    }
+
+    #[test]
+    fn pauses_grow_up_to_the_longest() {
+        let doubling = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
+        for (failures, mean) in [(0, 1.0), (1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0)] {
+            check(doubling, failures, mean);
         }
+        let as_daprd = Backoff::as_daprd(Duration::from_secs(2));
+        for (failures, mean) in [(1, 0.5), (2, 0.75), (3, 1.125), (4, 1.6875)] {
+            check(as_daprd, failures, mean);
+        }
+        for failures in [7, 20, 5000, u32::MAX] {
+            check(doubling, failures, 60.0);
+            check(as_daprd, failures, 2.0);
+        }
+        check(
+            Backoff::doubling(Duration::ZERO, Duration::from_secs(1)),
+            5000,
+            0.0,
+        );
+        check(
+            Backoff::doubling(Duration::from_secs(9), Duration::from_secs(3)),
+            1,
+            3.0,
+        );
+        check(
+            Backoff::doubling(Duration::from_secs(1), Duration::MAX),
+            3,
+            4.0,
+        );
     }
 }

@@ -12,6 +12,8 @@ pub use self::resolve::{ConfigError, Resolved};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::resources::configuration::ApiRule;
+
 /// Everything about one sidecar that does not change while it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -29,6 +31,8 @@ pub struct Settings {
     pub grpc_port: u16,
     /// The metrics listener; `None` with `--enable-metrics=false`.
     pub metrics: Option<MetricsSettings>,
+    /// `spec.metrics.recordErrorCodes` of the Configuration.
+    pub count_error_codes: bool,
     /// `--resources-path`, in order.
     pub resources: Vec<PathBuf>,
     /// A pub/sub `pubsub` on the in-memory broker exists although no file names it (`demo`, and `run` without resources).
@@ -129,6 +133,28 @@ pub struct HttpSettings {
     pub allowed_origins: String,
     /// Is every API call logged?
     pub log_calls: bool,
+    /// How API calls are logged.
+    pub call_log: CallLog,
+    /// Which APIs there are.
+    pub access: ApiAccess,
+}
+
+/// What the log of API calls shows (spec http-api.md 11.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallLog {
+    /// Names of operations in place of paths.
+    pub obfuscate_urls: bool,
+    /// No lines for health checks.
+    pub omit_health_checks: bool,
+}
+
+/// `spec.api` of the Configuration (spec http-api.md 11.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiAccess {
+    /// If there is one for HTTP, whatever is not named is denied.
+    pub allowed: Vec<ApiRule>,
+    /// Wins over what is allowed.
+    pub denied: Vec<ApiRule>,
 }
 
 /// The metrics listener.

@@ -4,7 +4,6 @@
 //! event, lets `router` choose the path, gives the event to the app, and settles it by the verdict; `dead_letter` moves on what
 //! has come to its end. Nothing here knows how a broker stores messages or how the app is reached.
 
-mod backoff;
 mod consumer;
 mod dead_letter;
 mod router;

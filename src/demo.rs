@@ -11,6 +11,7 @@ mod script;
 mod tally;
 
 use std::io::IsTerminal;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use self::book::Book;
 use self::narrator::Narrator;
 use self::publisher::Publisher;
 use self::script::Order;
-use crate::config::{AppProtocol, AppSettings, HttpSettings, InitEndpoints, Settings};
+use crate::cli::{DemoArgs, Flags};
+use crate::config::Settings;
 use crate::environment::Environment;
 use crate::runtime::{Plan, Runtime};
 use crate::shutdown::signals::Signals;
@@ -28,6 +30,12 @@ use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, LogBuilder};
 use crate::telemetry::metrics::Metrics;
+
+/// The demo is for this machine only.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// Where a sidecar is by default.
+const USUAL_PORT: u16 = 3500;
 
 /// How long the last orders may take to be delivered once all are published. A redelivery comes after about a second.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,29 +46,11 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the sidecar and its app may take to become ready.
 const START: Duration = Duration::from_secs(10);
 
-/// What `sidestream demo` was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DemoArgs {
-    /// `--count`: end after so many orders; `None` goes on until Ctrl-C.
-    pub count: Option<u64>,
-    /// Pause between two orders.
-    pub interval: Duration,
-}
-
-impl Default for DemoArgs {
-    fn default() -> Self {
-        Self {
-            count: None,
-            interval: Duration::from_millis(700),
-        }
-    }
-}
-
 /// Run the demo to its end. The answer is the exit code: 0 if every order was accounted for.
 ///
 /// # Errors
 /// If sidecar or sample app cannot start.
-pub async fn run(args: DemoArgs, environment: &Environment) -> anyhow::Result<u8> {
+pub async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::Result<u8> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let halt = Stop::new();
     let book = Arc::new(Book::new(Narrator::new(
@@ -68,7 +58,10 @@ pub async fn run(args: DemoArgs, environment: &Environment) -> anyhow::Result<u8
         wants_colour(environment),
         halt.clone(),
     )));
-    let stage = Stage::set(&book).await?;
+    let stage = tokio::select! {
+        stage = Stage::set(&book, args.port) => stage?,
+        _ = signals.next() => return Ok(1),
+    };
     book.narrate(&opening(&stage));
 
     let orders = publish_orders(args, &stage.publisher, &book, &halt);
@@ -98,12 +91,12 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(book: &Arc<Book>) -> anyhow::Result<Self> {
+    async fn set(book: &Arc<Book>, port: Option<u16>) -> anyhow::Result<Self> {
         let (app, sidecar) = <((Stop, Tasks), (Stop, Tasks))>::default();
         let app_port = sample_app::start(book.clone(), &app.0, &app.1)
             .await
             .context("the sample app cannot start")?;
-        let port = start_sidecar(app_port, sidecar.0.clone(), &sidecar.1)
+        let port = start_sidecar(&flags(app_port, port), sidecar.0.clone(), &sidecar.1)
             .await
             .context("the sidecar cannot start")?;
         let publisher = Publisher::new(port);
@@ -127,18 +120,41 @@ impl Stage {
     }
 }
 
-/// The seam to the runtime: a sidecar of its own tasks, and its HTTP port.
-async fn start_sidecar(app_port: u16, stop: Stop, tasks: &Tasks) -> anyhow::Result<u16> {
+/// The flags of a sidecar that listens on this machine only. Without `port` it takes the usual one if that is free.
+fn flags(app_port: u16, port: Option<u16>) -> Flags {
+    let port = port.unwrap_or_else(|| match TcpListener::bind((LOOPBACK, USUAL_PORT)) {
+        Ok(_) => USUAL_PORT,
+        Err(_) => 0,
+    });
+    Flags {
+        app_id: "demo".to_owned(),
+        app_port: app_port.to_string(),
+        dapr_http_port: port.to_string(),
+        dapr_grpc_port: "0".to_owned(),
+        dapr_listen_addresses: LOOPBACK.to_owned(),
+        enable_metrics: false,
+        ..Flags::default()
+    }
+}
+
+/// Start a sidecar of its own tasks with the embedded pub/sub; the answer is its HTTP port. Nothing of the environment applies.
+async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Result<u16> {
+    let mut environment = Environment::default();
+    let mut settings = Settings::resolve(flags, &mut environment)
+        .map_err(|errors| anyhow::anyhow!("{errors:?}"))?
+        .settings;
+    settings.embedded_pubsub = true;
     let log = LogBuilder::new(Level::Error)
         .app_id("demo")
         .build(Box::new(std::io::stderr()));
     let runtime = Runtime::build(Plan {
-        settings: settings(app_port),
-        environment: Environment::default(),
+        settings,
+        environment,
         telemetry: Telemetry::new(log, Metrics::default()),
+        notes: Vec::new(),
     })
     .await?;
-    let port = runtime.http_port();
+    let port = runtime.http_port().context("it has no HTTP port")?;
     tasks.spawn("sidecar", async move {
         // What goes wrong stands in the log.
         let _ = runtime.run(stop).await;
@@ -146,45 +162,7 @@ async fn start_sidecar(app_port: u16, stop: Stop, tasks: &Tasks) -> anyhow::Resu
     Ok(port)
 }
 
-/// A sidecar that listens on this machine only, with the embedded pub/sub. Nothing of the environment applies.
-fn settings(app_port: u16) -> Settings {
-    Settings {
-        app_id: "demo".to_owned(),
-        namespace: None,
-        app: Some(AppSettings {
-            port: i32::from(app_port),
-            address: "127.0.0.1".to_owned(),
-            protocol: AppProtocol::Http,
-            max_concurrency: None,
-            health: None,
-            token: None,
-            max_header: 4096,
-        }),
-        http: HttpSettings {
-            port: 0,
-            listen: vec!["127.0.0.1".to_owned()],
-            public: None,
-            socket_dir: None,
-            max_body: Some(4 << 20),
-            read_buffer: 4096,
-            token: None,
-            allowed_origins: String::new(),
-            log_calls: false,
-        },
-        grpc_port: 0,
-        metrics: None,
-        resources: Vec::new(),
-        embedded_pubsub: true,
-        disabled_init_endpoints: InitEndpoints::default(),
-        graceful_shutdown: Some(Duration::from_secs(5)),
-        block_shutdown: None,
-        sampling_rate: None,
-        features: Vec::new(),
-        denied_components: Vec::new(),
-    }
-}
-
-async fn publish_orders(args: DemoArgs, publisher: &Publisher, book: &Book, halt: &Stop) {
+async fn publish_orders(args: &DemoArgs, publisher: &Publisher, book: &Book, halt: &Stop) {
     let last = args.count.unwrap_or(u64::MAX);
     for number in 1..=last {
         let order = Order::nth(number);
@@ -193,7 +171,7 @@ async fn publish_orders(args: DemoArgs, publisher: &Publisher, book: &Book, halt
             Ok(()) => book.accepted(&order),
             Err(reason) => book.refused(&order, &reason),
         }
-        if number < last && !halt.sleep(args.interval).await {
+        if number < last && !halt.sleep(args.pause()).await {
             return;
         }
     }

@@ -12,7 +12,7 @@ use sidestream::shutdown::signals::Signals;
 use sidestream::telemetry::Telemetry;
 use sidestream::telemetry::log::{Level, LogBuilder};
 use sidestream::telemetry::metrics::Metrics;
-use sidestream::{check, wait};
+use sidestream::{check, demo, run, wait};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os()
@@ -49,7 +49,8 @@ async fn obey(command: Command) -> u8 {
             env!("CARGO_PKG_VERSION")
         )),
         Command::Wait { port } => wait::run(&port).await,
-        Command::Demo(_) | Command::Run(_) => 1,
+        Command::Demo(args) => told(demo::run(&args, &environment).await),
+        Command::Run(args) => told(run::run(&args, &environment).await),
         Command::Check(args) => told(
             check::run(
                 &args,

@@ -3,6 +3,8 @@
 //! Two steps, because the component is looked up before the body is read: [`Publisher::pubsub`], then [`Publisher::publish`]. The order
 //! of checks is that of spec http-api.md 5.1.
 
+pub mod bulk;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -57,6 +59,15 @@ pub enum PublishError {
     Send(#[from] SendError),
 }
 
+/// A payload and what the event around it says.
+struct Parcel<'a> {
+    topic: &'a str,
+    content_type: &'a str,
+    body: &'a [u8],
+    metadata: &'a Metadata,
+    trace: &'a TraceContext,
+}
+
 impl Publisher {
     /// A publisher for this app.
     pub fn new(app_id: &str, catalog: Catalog, tracing: Tracing, telemetry: Telemetry) -> Self {
@@ -105,17 +116,29 @@ impl Publisher {
         if envelope::is_raw(&request.metadata)? {
             return Ok(request.body.clone());
         }
+        let parcel = Parcel {
+            topic: &request.topic,
+            content_type: &request.content_type,
+            body: &request.body,
+            metadata: &request.metadata,
+            trace: &request.trace,
+        };
+        Ok(self.event(pubsub, &parcel)?)
+    }
+
+    /// An event of its own around a payload.
+    fn event(&self, pubsub: &Pubsub, parcel: &Parcel<'_>) -> Result<Bytes, WrapError> {
         let publication = Publication {
             app_id: &self.app_id,
             pubsub: &pubsub.name,
-            topic: &request.topic,
-            content_type: &request.content_type,
-            metadata: &request.metadata,
-            trace: self.trace_of(&request.trace),
+            topic: parcel.topic,
+            content_type: parcel.content_type,
+            metadata: parcel.metadata,
+            trace: self.trace_of(parcel.trace),
             id: Uuid::new_v4(),
             now: self.clock.now(),
         };
-        Ok(envelope::wrap(&request.body, &publication)?)
+        envelope::wrap(parcel.body, &publication)
     }
 
     /// What the event says of its trace; nothing if tracing is off, whoever asks (spec delivery.md A7).

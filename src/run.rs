@@ -1,100 +1,51 @@
 //! `sidestream run`: a sidecar and an app, started together, stopped in order (spec resources-cli.md 3.1 to 3.4).
 //!
-//! The sidecar runs in this process, with the flags that the stock command line would give it ([`flags`]); the app is a child in its own
+//! The sidecar runs in this process, with the flags that the stock command line would give it ([`launch`]); the app is a child in its own
 //! process group ([`app`]). The exit code is the app's.
 
 mod app;
 mod console;
-mod flags;
-mod metadata;
+mod launch;
 mod names;
-
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 
 use self::app::App;
 use self::console::Console;
-use self::flags::Launch;
+use self::launch::Launch;
+use crate::api::Extended;
+use crate::cli::RunArgs;
 use crate::environment::Environment;
-use crate::runtime::{Plan, Runtime};
+use crate::runtime::{Outcome, Plan, Runtime};
 use crate::shutdown::signals::Signals;
 use crate::shutdown::{Stop, Tasks};
 
-/// What `sidestream run` was asked for, as typed: `None`, empty or `false` where a flag was not given (spec resources-cli.md 3.1).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunArgs {
-    /// `--app-id`, `-a`.
-    pub app_id: Option<String>,
-    /// `--app-port`, `-p`; 0 or less is none.
-    pub app_port: Option<i32>,
-    /// `--app-protocol`, `-P`.
-    pub app_protocol: Option<String>,
-    /// `--app-ssl`.
-    pub app_ssl: bool,
-    /// `--app-channel-address`.
-    pub app_channel_address: Option<String>,
-    /// `--dapr-http-port`, `-H`; 0 or less takes a free one.
-    pub dapr_http_port: Option<i32>,
-    /// `--dapr-grpc-port`, `-G`; 0 or less takes a free one.
-    pub dapr_grpc_port: Option<i32>,
-    /// `--metrics-port`, `-M`; 0 or less takes a free one.
-    pub metrics_port: Option<i32>,
-    /// `--config`, `-c`.
-    pub config: Option<PathBuf>,
-    /// `--resources-path`, every one of them.
-    pub resources_path: Vec<PathBuf>,
-    /// `--components-path`, `-d`: counts if there is no `--resources-path`.
-    pub components_path: Option<PathBuf>,
-    /// `--log-level`.
-    pub log_level: Option<String>,
-    /// `--log-as-json`.
-    pub log_as_json: bool,
-    /// `--app-max-concurrency`; less than 1 is unlimited.
-    pub app_max_concurrency: Option<i64>,
-    /// `--enable-api-logging`.
-    pub enable_api_logging: bool,
-    /// `--enable-app-health-check`.
-    pub enable_app_health_check: bool,
-    /// `--app-health-check-path`.
-    pub app_health_check_path: Option<String>,
-    /// `--app-health-probe-interval`, seconds; 0 is not given.
-    pub app_health_probe_interval: i64,
-    /// `--app-health-probe-timeout`, milliseconds; 0 is not given.
-    pub app_health_probe_timeout: i64,
-    /// `--app-health-threshold`; 0 is not given.
-    pub app_health_threshold: i64,
-    /// `--max-body-size`, a quantity.
-    pub max_body_size: Option<String>,
-    /// `--read-buffer-size`, a quantity.
-    pub read_buffer_size: Option<String>,
-    /// `--unix-domain-socket`, `-u`.
-    pub unix_domain_socket: Option<String>,
-    /// `--dapr-listen-addresses`.
-    pub dapr_listen_addresses: Option<String>,
-    /// `--runtime-path`.
-    pub runtime_path: Option<PathBuf>,
-    /// What stands after `--`: the app and its arguments. Empty: the sidecar runs alone.
-    pub command: Vec<String>,
-}
+/// What stands before every line of the sidecar's log, unless the lines are JSON.
+const PREFIX: &str = "== DAPR == ";
 
 /// Run sidecar and app until one of them ends or a signal comes. The answer is the exit code.
 ///
 /// # Errors
 /// If this process cannot listen for signals. All other mistakes are told on the console, with exit code 1.
-pub async fn run(args: RunArgs, environment: &Environment) -> anyhow::Result<u8> {
-    let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let console = Console::new(args.log_as_json);
-    let launch = match Launch::of(&args, environment) {
+pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8> {
+    let mut signals = Signals::listen_with_hang_up().context("cannot listen for signals")?;
+    let console = Console::new(args.flags.log_as_json);
+    let launch = match supported(args).and_then(|()| Launch::of(args, environment)) {
         Ok(launch) => launch,
         Err(error) => return Ok(console.give_up(&error)),
     };
-    announce(&console, &launch, &args);
-    let mut sidecar = match Sidecar::start(&launch, environment).await {
-        Ok(sidecar) => sidecar,
-        Err(error) => return Ok(console.give_up(&format!("{error:#}"))),
+    announce(&console, &launch, args);
+    let sidecar = tokio::select! {
+        sidecar = Sidecar::start(&launch, environment.clone()) => sidecar,
+        _ = signals.next() => return Ok(console.give_up("stopped before it was started")),
     };
+    let Some(mut sidecar) = sidecar else {
+        return Ok(console.give_up("The sidecar did not start. Its log says why."));
+    };
+    if launch::app_port(&launch.flags).is_none() {
+        console.info("Dapr sidecar is up and running.");
+    }
     let mut app = match App::start(&args.command, &launch.app_environment(environment)) {
         Ok(app) => app,
         Err(error) => {
@@ -103,7 +54,7 @@ pub async fn run(args: RunArgs, environment: &Environment) -> anyhow::Result<u8>
             return Ok(console.give_up(&error));
         }
     };
-    welcome(&console, &launch, app.as_ref(), environment).await;
+    welcome(&console, &sidecar.extended, app.as_ref());
 
     let first = tokio::select! {
         _ = signals.next() => First::Signal,
@@ -123,38 +74,55 @@ pub async fn run(args: RunArgs, environment: &Environment) -> anyhow::Result<u8>
     }))
 }
 
+/// What the stock command line has and this one has not.
+fn supported(args: &RunArgs) -> Result<(), String> {
+    if args.extra.kubernetes {
+        return Err(
+            "-k, --kubernetes is not supported: run starts processes of this machine".to_owned(),
+        );
+    }
+    match &args.extra.run_file {
+        Some(file) => Err(format!(
+            "run files are not supported yet: start each app of {} with a `sidestream run` of its own",
+            file.display()
+        )),
+        None => Ok(()),
+    }
+}
+
 fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
     if args.command.is_empty() {
         console.warning("WARNING: no application command found.");
     }
-    let id = &launch.app_id;
-    console.info(&match &launch.socket_dir {
-        Some(dir) => format!(
-            "Starting Dapr with id {id}. HTTP Socket: {dir}/dapr-{id}-http.socket. gRPC Socket: {dir}/dapr-{id}-grpc.socket."
-        ),
-        None => format!(
+    let flags = &launch.flags;
+    let (id, dir) = (&flags.app_id, &flags.unix_domain_socket);
+    console.info(&if dir.is_empty() {
+        format!(
             "Starting Dapr with id {id}. HTTP Port: {}. gRPC Port: {}",
-            launch.ports.http, launch.ports.grpc
-        ),
+            flags.dapr_http_port, flags.dapr_grpc_port
+        )
+    } else {
+        format!(
+            "Starting Dapr with id {id}. HTTP Socket: {dir}/dapr-{id}-http.socket. gRPC Socket: {dir}/dapr-{id}-grpc.socket."
+        )
     });
     if launch.embedded_pubsub {
         console.info(
             "No resources: the pub/sub `pubsub` is the embedded in-memory broker. Events do not survive this process.",
         );
     }
-    if args.app_port.is_none_or(|port| port <= 0) && !args.command.is_empty() {
+    if launch::app_port(flags).is_none() && !args.command.is_empty() {
         console.info("No --app-port: the app can publish, and is given no events.");
     }
 }
 
-/// Tell the sidecar what it belongs to, and the user that all runs.
-async fn welcome(console: &Console, launch: &Launch, app: Option<&App>, environment: &Environment) {
-    for (key, value) in metadata::entries(app) {
-        if let Err(error) = metadata::put(launch, environment, key, &value).await {
-            console.warning(&format!(
-                "Could not update sidecar metadata for {key}: {error}"
-            ));
-        }
+/// Tell the sidecar whose it is, where others look for it (spec 3.4.4), and the user that all runs.
+fn welcome(console: &Console, extended: &Extended, app: Option<&App>) {
+    let put = |key: &str, value: String| extended.put(key.to_owned(), value);
+    put("cliPID", std::process::id().to_string());
+    if let Some(app) = app {
+        put("appPID", app.process_id().to_string());
+        put("appCommand", app.command().to_owned());
     }
     console.success(match app {
         Some(_) => "You're up and running! Both Dapr and your app logs will appear here.\n",
@@ -212,23 +180,34 @@ struct Sidecar {
     stop: Stop,
     tasks: Tasks,
     end: oneshot::Receiver<Result<(), String>>,
+    extended: Extended,
 }
 
 impl Sidecar {
-    /// The seam to the runtime: from daprd's flags to a running sidecar that logs to standard output.
-    async fn start(launch: &Launch, environment: &Environment) -> anyhow::Result<Self> {
-        let mut plan = Plan::from_flags(&launch.flags, environment)?;
+    /// From flags to a running sidecar that logs to standard output; `None` if it cannot start, which its log has told.
+    async fn start(launch: &Launch, environment: Environment) -> Option<Self> {
+        let mut plan = Plan::from_flags_with_prefix(&launch.flags, environment, PREFIX).ok()?;
         plan.settings.embedded_pubsub = launch.embedded_pubsub;
-        let runtime = Runtime::build(plan).await?;
+        let runtime = Runtime::build(plan).await.ok()?;
+        let extended = runtime.extended();
         let (stop, tasks) = (Stop::new(), Tasks::new());
         let (sender, end) = oneshot::channel();
         let order = stop.clone();
         tasks.spawn("sidecar", async move {
-            let end = runtime.run(order).await;
+            let end = match runtime.run(order).await {
+                Outcome::Graceful => Ok(()),
+                Outcome::TimedOut => Err("it did not end within its time".to_owned()),
+                Outcome::Forced => Err("it was told to end at once".to_owned()),
+            };
             // Nobody listens any more only when this process is about to end.
-            let _ = sender.send(end.map_err(|error| format!("{error:#}")));
+            let _ = sender.send(end);
         });
-        Ok(Self { stop, tasks, end })
+        Some(Self {
+            stop,
+            tasks,
+            end,
+            extended,
+        })
     }
 
     /// Resolves when the sidecar ends by itself.

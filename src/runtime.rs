@@ -36,10 +36,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
 /// D12: pauses between tries to reach a broker that is away at start.
-const REACH: Backoff = Backoff {
-    first: Duration::from_millis(200),
-    longest: Duration::from_secs(5),
-};
+const REACH: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(5));
 
 /// What a sidecar is to be.
 pub struct Plan {
@@ -75,7 +72,19 @@ impl Plan {
     ///
     /// # Errors
     /// All mistakes in flags and Configuration files.
-    pub fn from_flags(flags: &Flags, mut environment: Environment) -> Result<Self, StartError> {
+    pub fn from_flags(flags: &Flags, environment: Environment) -> Result<Self, StartError> {
+        Self::from_flags_with_prefix(flags, environment, "")
+    }
+
+    /// The same, with this before every line of a log on standard output, which somebody else writes to as well.
+    ///
+    /// # Errors
+    /// As [`Plan::from_flags`].
+    pub fn from_flags_with_prefix(
+        flags: &Flags,
+        mut environment: Environment,
+        prefix: &str,
+    ) -> Result<Self, StartError> {
         let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
         let (out, log) = match log {
             Ok(log) => log,
@@ -85,6 +94,7 @@ impl Plan {
                 let log = LogBuilder::new(level)
                     .json(flags.log_as_json)
                     .app_id(&flags.app_id)
+                    .prefix(prefix)
                     .build(Box::new(std::io::stdout()));
                 Telemetry::new(log, Metrics::default()).fatal(&error);
                 return Err(error.into());
@@ -95,7 +105,8 @@ impl Plan {
         let builder = LogBuilder::new(log.level)
             .json(log.json)
             .colour(is_terminal)
-            .version(api::API_VERSION);
+            .version(api::API_VERSION)
+            .prefix(if log.file.is_none() { prefix } else { "" });
         let builder = if flags.app_id.is_empty() {
             builder
         } else {
@@ -197,7 +208,7 @@ impl Runtime {
             declared: resources.subscriptions.clone(),
             targets: targets.clone(),
             tracing: tracing.clone(),
-            skip_discovery: settings.disabled_init_endpoints.subscribe,
+            disabled: settings.disabled_init_endpoints,
             tasks: tasks.clone(),
             stop: stop.child(),
             telemetry: telemetry.clone(),
@@ -361,12 +372,8 @@ impl Runtime {
                 if !channel.listening(&stop).await {
                     return;
                 }
-                if settings.disabled_init_endpoints.config {
-                    telemetry.configuration_skipped();
-                } else if stop.or(channel.load_configuration()).await.is_none() {
-                    return;
-                }
-                if stop.or(supervisor.activate(channel)).await.is_none() {
+                let checks = settings.app.as_ref().and_then(|app| app.health.clone());
+                if stop.or(supervisor.follow(channel, checks)).await.is_none() {
                     return;
                 }
             }

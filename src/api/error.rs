@@ -1,6 +1,7 @@
 //! Every error of the API: code, text, HTTP status, gRPC code and details, in one match (spec http-api.md 4 and 10).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::StatusCode;
 
@@ -36,6 +37,27 @@ pub enum ApiError {
     Publish {
         pubsub: String,
         topic: String,
+        error: String,
+    },
+    /// The body of a bulk publish is no list of entries, or could not be read.
+    BulkBody {
+        pubsub: String,
+        topic: String,
+        app_id: String,
+        error: String,
+    },
+    /// An event of a bulk publish does not fit its content type.
+    BulkContent {
+        pubsub: String,
+        topic: String,
+        app_id: String,
+        error: String,
+    },
+    /// The ids of a bulk publish do not tell the entries apart.
+    BulkEntryIds {
+        pubsub: String,
+        topic: String,
+        app_id: String,
         error: String,
     },
     /// Not ready, with what is missing.
@@ -85,6 +107,11 @@ pub enum ApiError {
         app_id: String,
         namespace: String,
     },
+}
+
+/// What a parser says of a body, in single quotes: double ones would be hard to read in JSON.
+pub(super) fn parser_words(error: &impl fmt::Display) -> String {
+    error.to_string().replace('"', "'")
 }
 
 /// What was asked of the scheduler.
@@ -166,7 +193,7 @@ impl ApiError {
             PublishError::Event(error) => Self::CloudEvent {
                 pubsub,
                 app_id,
-                error: error.to_string(),
+                error: parser_words(&error),
             },
             PublishError::Send(SendError::Forbidden { topic, app_id }) => Self::Forbidden {
                 pubsub,
@@ -269,6 +296,54 @@ impl ApiError {
                     Some(pubsub),
                     "DAPR_PUBSUB_PUBLISH_MESSAGE",
                     pairs([("error", error), ("topic", topic)]),
+                ),
+            ),
+            Self::BulkBody {
+                pubsub,
+                topic,
+                app_id,
+                error,
+            } => rich(
+                UNFIT_EVENTS,
+                format!(
+                    "error when unmarshaling the request for topic {topic} pubsub {pubsub}: {error}"
+                ),
+                (
+                    Some(pubsub),
+                    "DAPR_PUBSUB_UNMARSHAL_EVENTS",
+                    pairs([("appID", app_id)]),
+                ),
+            ),
+            Self::BulkContent {
+                pubsub,
+                topic,
+                app_id,
+                error,
+            } => rich(
+                UNFIT_EVENTS,
+                format!(
+                    "error when marshalling cloud event envelope for topic {topic} pubsub {pubsub}: {error}"
+                ),
+                (
+                    Some(pubsub),
+                    "DAPR_PUBSUB_MARSHAL_ENVELOPE",
+                    pairs([("appID", app_id), ("error", error)]),
+                ),
+            ),
+            Self::BulkEntryIds {
+                pubsub,
+                topic,
+                app_id,
+                error,
+            } => rich(
+                UNFIT_EVENTS,
+                format!(
+                    "error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: {error}"
+                ),
+                (
+                    Some(pubsub),
+                    "DAPR_PUBSUB_MARSHAL_EVENTS",
+                    pairs([("appID", app_id), ("error", error)]),
                 ),
             ),
             Self::NotReady { missing } => plain(
@@ -498,6 +573,14 @@ impl Details<'_> {
 }
 
 type Kind = (StatusCode, GrpcCode, &'static str);
+
+/// Whatever is wrong with the entries of a bulk publish.
+const UNFIT_EVENTS: Kind = (
+    StatusCode::BAD_REQUEST,
+    GrpcCode::InvalidArgument,
+    "ERR_PUBSUB_EVENTS_SER",
+);
+
 type Pairs<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 fn plain<'a>((status, grpc, code): Kind, message: impl Into<Cow<'a, str>>) -> Shape<'a> {

@@ -2,8 +2,11 @@
 //!
 //! Paths are matched while they are still encoded. Whatever has no route, the wrong methods of known paths included, goes to the fallback.
 
+mod access;
 mod body;
+mod bulk;
 mod call;
+mod cors;
 mod fallback;
 mod first_head;
 mod health;
@@ -14,6 +17,8 @@ mod path;
 mod publish;
 mod serve;
 mod shutdown;
+mod upgrade;
+mod wording;
 
 use axum::Router;
 use axum::extract::Request;
@@ -42,6 +47,7 @@ type Calls = &'static [(&'static [&'static str], Endpoint)];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
     Publish,
+    BulkPublish,
     GetMetadata,
     PutMetadata,
     Health,
@@ -79,6 +85,15 @@ pub const ROUTES: &[Route] = &[
     route(
         "/v1.0/publish/{pubsub}/{*topic}",
         &[(POST_PUT, Endpoint::Publish)],
+    ),
+    // Not to be taken for a single publish to a component called `bulk`, which is what it is with one name only.
+    route(
+        "/v1.0/publish/bulk/{pubsub}/{*topic}",
+        &[(POST_PUT, Endpoint::BulkPublish)],
+    ),
+    route(
+        "/v1.0-alpha1/publish/bulk/{pubsub}/{*topic}",
+        &[(POST_PUT, Endpoint::BulkPublish)],
     ),
     route("/v1.0/metadata", &[(GET, Endpoint::GetMetadata)]),
     route("/v1.0/metadata/{key}", &[(PUT, Endpoint::PutMetadata)]),
@@ -312,27 +327,25 @@ const PUBLIC_ROUTES: &[Route] = &[
     route("/v1.0/healthz/outbound", &[(GET, Endpoint::OutboundHealth)]),
 ];
 
-/// Paths that must not be taken for a single publish to a component called `bulk`; until bulk publish is there they are unknown.
-const BULK: &[Route] = &[route("/v1.0/publish/bulk/{pubsub}/{*topic}", &[])];
-
 /// The routes of the API server. Paths are expected to be clean, which [`serve`] sees to.
 pub fn router(context: Context) -> Router {
-    of_routes(&Server::api(context), ROUTES.iter().chain(BULK))
+    of_routes(&Server::api(context), ROUTES)
 }
 
 /// The routes of the public server (spec http-api.md 1): no token, no limit, no fallback.
 pub fn public_router(context: Context) -> Router {
-    of_routes(&Server::public(context), PUBLIC_ROUTES.iter())
+    of_routes(&Server::public(context), PUBLIC_ROUTES)
 }
 
 /// Every path answers all methods: which one calls what is decided in one place, the fallback included.
-fn of_routes(server: &Server, routes: impl Iterator<Item = &'static Route>) -> Router {
+fn of_routes(server: &Server, routes: &'static [Route]) -> Router {
     let handler = |calls: Option<Calls>| {
         let server = server.clone();
         move |request: Request| server.clone().answer(calls, request)
     };
     let mut router = Router::new().fallback(handler(None));
-    for route in routes {
+    let is_there = |route: &&Route| access::has_route(server.access(), route.pattern);
+    for route in routes.iter().filter(is_there) {
         router = router.route(route.pattern, any(handler(Some(route.calls))));
     }
     router

@@ -23,7 +23,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::app::{Channel, Delivery, DiscoveryError, Reason, Verdict, discovery, verdict};
+use crate::app::{
+    Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery, verdict,
+};
 use crate::config::AppSettings;
 use crate::resources::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
@@ -152,15 +154,19 @@ impl HttpChannel {
         if let Some(uri) = known {
             return Ok(uri);
         }
-        let cleaned = path::clean(route).parse().map_err(|error| {
-            Reason::Unanswered(format!("route {route} cannot be requested: {error}"))
-        })?;
-        let uri = self.uri(cleaned)?;
+        let uri = self.cleaned(route)?;
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         if routes.len() < REMEMBERED {
             routes.insert(route.clone(), uri.clone());
         }
         Ok(uri)
+    }
+
+    fn cleaned(&self, route: &str) -> Result<Uri, Reason> {
+        let cleaned = path::clean(route).parse().map_err(|error| {
+            Reason::Unanswered(format!("route {route} cannot be requested: {error}"))
+        })?;
+        self.uri(cleaned)
     }
 
     fn uri(&self, path: PathAndQuery) -> Result<Uri, Reason> {
@@ -255,6 +261,20 @@ impl Channel for HttpChannel {
                 Ok(Vec::new())
             }
             code => Err(DiscoveryError::Status(code)),
+        }
+    }
+
+    /// A plain request, without token. It takes none of the places of `--app-max-concurrency`: a busy app is not a sick one.
+    async fn probe(&self, path: &str) -> Result<(), ProbeError> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = self.cleaned(path).map_err(unprobed)?;
+        let answer = self.client.request(request).await;
+        // The body does not matter.
+        let status = answer.map_err(|error| unprobed(failed(&error)))?.status();
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(ProbeError::Status(status.as_u16()))
         }
     }
 
@@ -354,6 +374,13 @@ fn failed(error: &ClientError) -> Reason {
         Reason::Unreachable(chain(error))
     } else {
         Reason::Unanswered(chain(error))
+    }
+}
+
+fn unprobed(reason: Reason) -> ProbeError {
+    match reason {
+        Reason::Unreachable(error) => ProbeError::Unreachable(error),
+        other => ProbeError::Unanswered(other.to_string()),
     }
 }
 

@@ -27,10 +27,7 @@ const QUEUE: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Messages of one subscription that wait for their redelivery; beyond it the queue is not emptied until one is done.
 const MOST_WAITING: usize = 10_000;
-const REDELIVERY: Backoff = Backoff {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(60),
-};
+const REDELIVERY: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
 
 /// A `pubsub.in-memory` component.
 pub struct MemoryBroker {

@@ -82,20 +82,6 @@ impl RedisBroker {
         tasks: Tasks,
         telemetry: Telemetry,
     ) -> Result<Self, BrokerError> {
-        if settings.cluster || settings.sentinel {
-            let mode = if settings.cluster {
-                "redisType: cluster"
-            } else {
-                "failover: true"
-            };
-            let text = format!(
-                "{mode} is not supported yet, only a single server is; remove that setting to use one server"
-            );
-            return Err(BrokerError::new(
-                BrokerErrorKind::Misconfigured,
-                format_args!("redis client configuration error: {text}"),
-            ));
-        }
         let settings = Arc::new(settings);
         let connector = Arc::new(Connector::new(settings.clone())?);
         let shared = Shared {
@@ -104,10 +90,7 @@ impl RedisBroker {
             instance: Instance::new(&settings.group),
             board: Board::new(settings.concurrency, settings.queue_depth),
             acks: settle::Acks::default(),
-            redelivery: Backoff {
-                first: FIRST_WAIT,
-                longest: settings.longest_wait,
-            },
+            redelivery: Backoff::doubling(FIRST_WAIT, settings.longest_wait),
             reading: watch::Sender::new(0),
             handing_back: HandingBack::default(),
             claiming: Mutex::default(),
@@ -161,10 +144,7 @@ impl RedisBroker {
             settings.trim,
             chrono::Utc::now().timestamp_millis(),
         );
-        let pause = Backoff {
-            first: settings.retry_pause.0,
-            longest: settings.retry_pause.1,
-        };
+        let pause = Backoff::doubling(settings.retry_pause.0, settings.retry_pause.1);
         let mut retries = 0;
         loop {
             // Only what certainly was not executed is sent again: otherwise the entry might stand twice in the stream.

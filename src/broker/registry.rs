@@ -43,36 +43,29 @@ pub enum BuildError {
     Settings(#[from] BrokerError),
 }
 
-/// Make the broker of a component, and say what is odd about its settings. Connects to nothing.
-///
-/// # Errors
-/// If the type is unknown or a setting is wrong.
-pub fn build(parts: Parts<'_>) -> Result<(Arc<dyn Broker>, Vec<String>), BuildError> {
-    let unknown = || BuildError::Unknown {
-        kind: parts.kind.to_owned(),
-        version: parts.version.to_owned(),
-    };
-    if !matches!(
+/// Make the broker of a component, if its settings allow it, and say what is odd about them in any case. Connects to nothing.
+pub fn build(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<String>) {
+    let is_first_version = matches!(
         parts.version.to_ascii_lowercase().as_str(),
         "" | "v0" | "v1"
-    ) {
-        return Err(unknown());
-    }
+    );
     match parts.kind.to_ascii_lowercase().as_str() {
-        "pubsub.redis" => {
-            let (settings, warnings) = Settings::of(parts.properties, parts.app_id)
-                .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
-            Ok((
-                Arc::new(RedisBroker::new(
-                    parts.name,
-                    settings,
-                    parts.tasks,
-                    parts.telemetry,
-                )?),
-                warnings,
-            ))
+        "pubsub.redis" if is_first_version => redis(parts),
+        "pubsub.in-memory" if is_first_version => {
+            (Ok(Arc::new(MemoryBroker::new(parts.telemetry))), Vec::new())
         }
-        "pubsub.in-memory" => Ok((Arc::new(MemoryBroker::new(parts.telemetry)), Vec::new())),
-        _ => Err(unknown()),
+        _ => {
+            let (kind, version) = (parts.kind.to_owned(), parts.version.to_owned());
+            (Err(BuildError::Unknown { kind, version }), Vec::new())
+        }
     }
+}
+
+fn redis(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<String>) {
+    let (settings, warnings) = Settings::of(parts.properties, parts.app_id);
+    let broker = settings
+        .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))
+        .and_then(|settings| RedisBroker::new(parts.name, settings, parts.tasks, parts.telemetry));
+    let broker = broker.map(|broker| Arc::new(broker) as Arc<dyn Broker>);
+    (broker.map_err(BuildError::from), warnings)
 }

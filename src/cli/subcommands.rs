@@ -2,6 +2,7 @@
 //! table.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser};
 
@@ -17,12 +18,29 @@ pub struct DemoArgs {
     /// End after this many orders; the exit code is 0 only if every one was accounted for.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// Orders per second.
-    #[arg(long, value_name = "PER SECOND", default_value_t = 1.0)]
+    /// Orders per second, 0.01 to 1000.
+    #[arg(long, value_name = "PER SECOND", default_value = "1", value_parser = rate)]
     pub rate: f64,
-    /// Port of the HTTP API; 0 takes a free one.
-    #[arg(long, value_name = "PORT", default_value_t = 3500)]
-    pub port: u16,
+    /// Port of the HTTP API; 0 takes a free one. Without it: 3500 if that is free, else a free one.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+}
+
+impl DemoArgs {
+    /// Between two orders.
+    pub fn pause(&self) -> Duration {
+        Duration::try_from_secs_f64(1.0 / self.rate).unwrap_or(Duration::from_secs(1))
+    }
+}
+
+/// The rates that a reader can follow, or wants at most, in orders per second.
+const RATES: (f64, f64) = (0.01, 1000.0);
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (RATES.0..=RATES.1).contains(&rate) => Ok(rate),
+        _ => Err(format!("use a number from {} to {}", RATES.0, RATES.1)),
+    }
 }
 
 /// Read resource files, connect to nothing, tell what was found and what is wrong with it.
@@ -256,8 +274,18 @@ mod tests {
             DemoArgs {
                 count: Some(3),
                 rate: 1.0,
-                port: 3500
+                port: None
             }
         );
+    }
+
+    #[test]
+    fn the_pace_of_the_demo_is_one_that_can_be_kept() {
+        let pause = |rate: &str| demo(&words_of(&format!("--rate={rate}"))).map(|it| it.pause());
+        assert_eq!(pause("4").unwrap(), Duration::from_millis(250));
+        assert_eq!(pause("0.01").unwrap(), Duration::from_secs(100));
+        for wrong in ["0", "-1", "NaN", "inf", "1e-300", "1001", "fast"] {
+            assert!(pause(wrong).is_err(), "{wrong}");
+        }
     }
 }

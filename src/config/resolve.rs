@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cli::{FlagError, Flags};
 use crate::config::{
-    AppHealthSettings, AppProtocol, AppSettings, HttpSettings, InitEndpoints, MetricsSettings,
-    Settings,
+    ApiAccess, AppHealthSettings, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints,
+    MetricsSettings, Settings,
 };
 use crate::environment::Environment;
 use crate::resources::Place;
@@ -245,6 +245,7 @@ impl Resolver<'_> {
                 address: flags.metrics_listen_address.clone(),
                 port,
             }),
+            count_error_codes: configuration.metrics.record_error_codes.unwrap_or(false),
             resources: flags.folders(),
             embedded_pubsub: false,
             disabled_init_endpoints: self.init_endpoints(),
@@ -379,6 +380,14 @@ impl Resolver<'_> {
             token: environment.non_empty("DAPR_API_TOKEN").map(str::to_owned),
             allowed_origins: flags.allowed_origins.clone(),
             log_calls: logged.unwrap_or(false),
+            call_log: CallLog {
+                obfuscate_urls: configuration.api_logging.obfuscate_urls,
+                omit_health_checks: configuration.api_logging.omit_health_checks,
+            },
+            access: ApiAccess {
+                allowed: configuration.allowed_apis.clone(),
+                denied: configuration.denied_apis.clone(),
+            },
         }
     }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use tokio::sync::Notify;
 
+use crate::app::health::AppHealth;
 use crate::app::{Channel, Delivery, Reason, Verdict};
 use crate::broker::Sink;
 use crate::delivery::dead_letter::{Cause, Letter};
@@ -28,6 +29,9 @@ use crate::telemetry::trace::Tracing;
 /// Key under which the app learns the component.
 const PUBSUB_NAME: &str = "pubsubName";
 
+/// Why an event is not given to an unhealthy app (spec resources-cli.md 11.5).
+const UNHEALTHY: &str = "app is not in a healthy state";
+
 /// The sink of one subscription.
 pub(super) struct Consumer {
     pub(super) subscription: Arc<Subscription>,
@@ -38,6 +42,8 @@ pub(super) struct Consumer {
     pub(super) app_is_gone: Arc<Notify>,
     /// What deliveries go through; `None` is one attempt without limit.
     pub(super) policy: Option<Policy>,
+    /// `None` without health checks.
+    pub(super) health: Option<AppHealth>,
     pub(super) stop: Stop,
     pub(super) telemetry: Telemetry,
 }
@@ -173,7 +179,11 @@ impl Consumer {
 
     /// Give it to the app once. What failed has been told.
     async fn attempt(&self, delivery: &Delivery) -> Result<Ending, Reason> {
-        let verdict = self.channel.deliver(delivery).await;
+        let verdict = if self.is_app_healthy() {
+            self.channel.deliver(delivery).await
+        } else {
+            Verdict::Retry(Reason::Unanswered(UNHEALTHY.to_owned()))
+        };
         match verdict {
             Verdict::Success => Ok(Ending::Done),
             Verdict::Drop(reason) => Ok(self.dropped(&delivery.body, &reason)),
@@ -248,10 +258,16 @@ impl Consumer {
         }
     }
 
-    /// What failed while everything stops did not fail for good: it is handed back (B18).
+    fn is_app_healthy(&self) -> bool {
+        self.health.as_ref().is_none_or(AppHealth::is_healthy)
+    }
+
+    /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
     async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
         match self.subscription.dead_letter_topic() {
-            Some(topic) if !self.stop.is_ordered() => self.dead_letter(message, topic, cause).await,
+            Some(topic) if !self.stop.is_ordered() && self.is_app_healthy() => {
+                self.dead_letter(message, topic, cause).await
+            }
             _ => Settlement::Retry,
         }
     }

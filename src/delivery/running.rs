@@ -6,14 +6,14 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::task::JoinHandle;
 
-use crate::delivery::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::delivery::consumer::Consumer;
 use crate::delivery::subscriptions::Subscription;
 use crate::pubsub::{Pubsub, SubscribeError};
 use crate::shutdown::{Stop, Tasks};
 
-/// Longest pause between two attempts to subscribe.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Pauses between two attempts to subscribe.
+const PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(60));
 
 /// A subscription that runs or is being tried again.
 pub(super) struct Running {
@@ -77,8 +77,8 @@ async fn establish(consumer: Arc<Consumer>, stop: &Stop, tasks: &Tasks) -> Optio
 
 /// Try until it works, then run it (B6).
 async fn retry(consumer: &Arc<Consumer>, stop: &Stop) {
-    let mut backoff = Backoff::up_to(LONGEST_PAUSE);
-    while stop.sleep(backoff.pause()).await {
+    let mut failures = 1;
+    while stop.sleep(PAUSES.after(failures)).await {
         match stop.or(attempt(consumer, stop, false)).await {
             Some(Attempt::Runs(work)) => {
                 let spec = &consumer.subscription.spec;
@@ -87,7 +87,7 @@ async fn retry(consumer: &Arc<Consumer>, stop: &Stop) {
                     .subscription_started_late(&spec.pubsub, &spec.topic);
                 return work.await;
             }
-            Some(Attempt::Failed) => {}
+            Some(Attempt::Failed) => failures += 1,
             Some(Attempt::Hopeless) | None => return,
         }
     }

@@ -1,18 +1,21 @@
 //! Starts and stops the subscriptions of a sidecar, and knows what they are.
 //!
 //! What files declare and what the app asks for is merged into one set (spec delivery.md B5); what runs is then made equal to it. An app
-//! that cannot say what it wants is asked again, and so is one that comes back after having been gone (design.md D14).
+//! that cannot say what it wants is asked again, and so is one that comes back after having been gone (design.md D14). While health checks
+//! find the app unhealthy, nothing runs.
+
+mod questions;
 
 use std::collections::BTreeMap;
-use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, Notify};
 
-use crate::app::{Channel, DiscoveryError};
-use crate::delivery::backoff::Backoff;
+use crate::app::Channel;
+use crate::app::health::{AppHealth, Probes};
+use crate::config::{AppHealthSettings, InitEndpoints};
 use crate::delivery::consumer::Consumer;
 use crate::delivery::running::Running;
 use crate::delivery::subscriptions::{Subscription, merge};
@@ -25,15 +28,8 @@ use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::trace::Tracing;
 
-/// As often an app that is not reached is asked before the start goes on without it (B2), and the longest pause meanwhile.
-const FIRST_QUESTIONS: u32 = 4;
-const LONGEST_FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// So long the declared subscriptions wait for an app that takes the question and does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Longest pause between two questions in the background.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// So long a subscription that ends while others go on may take to finish what the app has in hand (B18).
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// All subscriptions of one sidecar. Clones are handles to the same.
 #[derive(Clone)]
@@ -49,11 +45,11 @@ pub struct Parts {
     pub targets: Targets,
     /// Trace contexts.
     pub tracing: Tracing,
-    /// `--disable-init-endpoints subscribe`: the app is not asked.
-    pub skip_discovery: bool,
+    /// `--disable-init-endpoints`: what the app is not asked.
+    pub disabled: InitEndpoints,
     /// Where loops run.
     pub tasks: Tasks,
-    /// Ends all subscriptions.
+    /// Ends everything: subscriptions, and the probes of the app, which go on after [`Supervisor::stop`].
     pub stop: Stop,
     /// Log and metrics.
     pub telemetry: Telemetry,
@@ -66,25 +62,17 @@ struct Inner {
     listed: RwLock<Vec<Arc<Subscription>>>,
     /// What runs. Held while it changes.
     running: Mutex<Vec<Running>>,
+    /// Ends all subscriptions.
+    stop: Stop,
     app_is_gone: Arc<Notify>,
+    /// Empty without health checks: then the app counts as healthy.
+    health: OnceLock<AppHealth>,
 }
 
 /// A `match` expression that does not compile, with the subscription and the position.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RuleError(pub String);
-
-/// Why the app's subscriptions are not known.
-#[derive(Debug, thiserror::Error)]
-enum AskError {
-    #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
-    #[error(transparent)]
-    Rule(#[from] RuleError),
-}
-
-/// What the app wants.
-type Answer = Result<Vec<Arc<Subscription>>, AskError>;
 
 impl Supervisor {
     /// Compile what is declared.
@@ -100,26 +88,40 @@ impl Supervisor {
             listed: RwLock::new(merge(&declared, &[])),
             declared,
             running: Mutex::default(),
+            stop: parts.stop.child(),
             app_is_gone: Arc::default(),
+            health: OnceLock::new(),
             parts,
         })))
     }
 
-    /// Ask the app for its subscriptions and start all. Returns after the first round; what failed is tried again in the
-    /// background (design.md D14, spec delivery.md B6).
-    pub async fn activate(&self, channel: Arc<dyn Channel>) {
-        let parts = &self.0.parts;
-        if parts.skip_discovery {
-            parts.telemetry.discovery_skipped();
-        }
-        if parts.skip_discovery || parts.catalog.is_empty() {
-            return self.0.run(&channel).await;
-        }
-        let is_known = self.0.ask_at_start(&channel).await;
+    /// Ask the app for its subscriptions and start all; what fails is tried again in the background (design.md D14, spec delivery.md B6).
+    ///
+    /// Without health checks this returns after the first round. With them it returns at once: the app is asked when a probe first
+    /// succeeds, and its subscriptions run while it is healthy (spec resources-cli.md 11.5).
+    pub async fn follow(&self, channel: Arc<dyn Channel>, checks: Option<AppHealthSettings>) {
         let inner = self.0.clone();
-        parts.tasks.spawn("discovery", async move {
-            inner.keep_asking(&channel, is_known).await
+        let Some(settings) = checks else {
+            return inner.activate(channel).await;
+        };
+        let probes = Probes {
+            channel: channel.clone(),
+            settings,
+            app_is_gone: inner.app_is_gone.clone(),
+            telemetry: inner.parts.telemetry.clone(),
+        };
+        let watch = || AppHealth::watch(probes, &inner.parts.tasks, inner.parts.stop.clone());
+        let health = inner.health.get_or_init(watch).clone();
+        let tasks = inner.parts.tasks.clone();
+        tasks.spawn("app subscriptions", async move {
+            let stop = inner.stop.clone();
+            stop.or(inner.obey(health, channel)).await;
         });
+    }
+
+    /// How the app is, if health checks are on and have begun.
+    pub fn app_health(&self) -> Option<AppHealth> {
+        self.0.health.get().cloned()
     }
 
     /// What is subscribed, in the order of the metadata API (spec http-api.md 7.1).
@@ -131,101 +133,31 @@ impl Supervisor {
         self.0.merged().iter().map(list).collect()
     }
 
-    /// End all subscriptions: no new messages, what the app has in hand is finished and settled.
+    /// End all subscriptions for good: no new messages, what the app has in hand is finished and settled.
     pub async fn stop(&self) {
-        self.0.parts.stop.order();
+        self.0.stop.order();
         let mut running = self.0.running.lock().await;
         Running::end_all(std::mem::take(&mut *running)).await;
     }
 }
 
 impl Inner {
-    /// The first round. Tells whether the app's answer is known.
-    async fn ask_at_start(&self, channel: &Arc<dyn Channel>) -> bool {
-        let mut backoff = Backoff::up_to(LONGEST_FIRST_PAUSE);
-        for question in 1..=FIRST_QUESTIONS {
-            let error = match self.ask_with_patience(channel).await {
-                None => return false,
-                Some(Ok(wanted)) => {
-                    self.adopt(&wanted, channel).await;
-                    return true;
-                }
-                Some(Err(error)) => error,
-            };
-            // What is declared does not wait for the app's answer.
-            self.run(channel).await;
-            let is_lost = matches!(error, AskError::Discovery(DiscoveryError::Unreachable(_)));
-            if !is_lost || question == FIRST_QUESTIONS {
-                self.tell(&error);
-                return false;
-            }
-            if !self.parts.stop.sleep(backoff.pause()).await {
-                return false;
-            }
-        }
-        false
-    }
-
-    /// Ask, however long the answer takes; but what is declared starts meanwhile if it takes long. `None` at the stop.
-    async fn ask_with_patience(&self, channel: &Arc<dyn Channel>) -> Option<Answer> {
-        let mut answer = pin!(self.parts.stop.or(ask(channel)));
-        if let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
-            return answer;
-        }
-        self.run(channel).await;
-        answer.await
-    }
-
-    /// In the background: ask until there is an answer, and again when the app comes back after having been gone.
-    async fn keep_asking(&self, channel: &Arc<dyn Channel>, mut is_known: bool) {
-        let stop = &self.parts.stop;
-        let mut backoff = Backoff::up_to(LONGEST_PAUSE);
-        let mut told = String::new();
+    /// Run what there is to run while the app is healthy.
+    async fn obey(self: Arc<Self>, health: AppHealth, channel: Arc<dyn Channel>) {
+        health.healthy().await;
+        // A task of its own: an app that never answers may turn unhealthy all the same.
+        let first_round = self.clone().activate(channel.clone());
+        self.parts.tasks.spawn("discovery", first_round);
         loop {
-            let goes_on = if is_known {
-                backoff = Backoff::up_to(LONGEST_PAUSE);
-                stop.or(self.app_is_gone.notified()).await.is_some()
-                    && channel.listening(stop).await
-            } else {
-                stop.sleep(backoff.pause()).await
-            };
-            if !goes_on {
-                return;
-            }
-            let had_some = self.has_programmatic();
-            match stop.or(ask(channel)).await {
-                None => return,
-                Some(Ok(wanted)) => {
-                    self.adopt(&wanted, channel).await;
-                    // An app that asked for something before may only not be ready to say so.
-                    is_known = !had_some || self.has_programmatic();
-                }
-                Some(Err(error)) => {
-                    is_known = false;
-                    let text = error.to_string();
-                    if told != text {
-                        self.tell(&error);
-                        told = text;
-                    }
-                }
-            }
+            health.unhealthy().await;
+            self.run(&channel).await;
+            health.healthy().await;
+            self.run(&channel).await;
         }
     }
 
-    fn tell(&self, error: &AskError) {
-        let telemetry = &self.parts.telemetry;
-        match error {
-            AskError::Discovery(error @ DiscoveryError::Status(_)) => {
-                telemetry.discovery_failed(error)
-            }
-            AskError::Discovery(error @ DiscoveryError::Malformed(_)) => {
-                telemetry.discovery_failed(error);
-                telemetry.subscribing_failed(error);
-            }
-            AskError::Discovery(DiscoveryError::Unreachable(_)) | AskError::Rule(_) => {
-                telemetry.subscribing_failed(error);
-            }
-        }
+    fn is_app_healthy(&self) -> bool {
+        self.health.get().is_none_or(AppHealth::is_healthy)
     }
 
     /// Run what the app wants, beside what is declared.
@@ -248,10 +180,14 @@ impl Inner {
             .clone()
     }
 
-    /// Make what runs equal to what is listed.
+    /// Make what runs equal to what is listed, or to nothing while the app is unhealthy.
     async fn run(&self, channel: &Arc<dyn Channel>) {
         let mut running = self.running.lock().await;
-        let listed = self.merged();
+        let listed = if self.is_app_healthy() {
+            self.merged()
+        } else {
+            Vec::new()
+        };
         let runs = |running: &[Running], wanted: &Subscription| {
             running
                 .iter()
@@ -261,12 +197,14 @@ impl Inner {
             let same = |wanted: &Arc<Subscription>| wanted.equals(&known.subscription);
             !listed.iter().any(same)
         };
-        Running::end_all(running.extract_if(.., is_unwanted).collect()).await;
+        let ending = Running::end_all(running.extract_if(.., is_unwanted).collect());
+        // Those that take longer go on ending without anybody waiting for it.
+        let _ = tokio::time::timeout(DRAIN, ending).await;
         let missing: Vec<_> = listed
             .iter()
             .filter(|wanted| !runs(&running, wanted))
             .collect();
-        if missing.is_empty() || self.parts.stop.is_ordered() {
+        if missing.is_empty() || self.stop.is_ordered() {
             return;
         }
         self.announce(&missing);
@@ -305,7 +243,7 @@ impl Inner {
     }
 
     async fn start(&self, wanted: &Arc<Subscription>, channel: &Arc<dyn Channel>) -> Running {
-        let (subscription, stop) = (wanted.clone(), self.parts.stop.child());
+        let (subscription, stop) = (wanted.clone(), self.stop.child());
         let Some(pubsub) = self.parts.catalog.get(&wanted.spec.pubsub) else {
             return Running::inactive(subscription, stop);
         };
@@ -318,18 +256,12 @@ impl Inner {
             tracing: self.parts.tracing.clone(),
             app_is_gone: self.app_is_gone.clone(),
             policy,
+            health: self.health.get().cloned(),
             stop,
             telemetry: self.parts.telemetry.clone(),
         };
         Running::start(consumer, &self.parts.tasks).await
     }
-}
-
-/// Ask the app what it wants. One bad rule spoils its whole list (B2).
-async fn ask(channel: &Arc<dyn Channel>) -> Answer {
-    let wanted = channel.subscriptions().await?;
-    let compile = |spec| Subscription::compile(spec, Origin::Programmatic);
-    Ok(wanted.into_iter().map(compile).collect::<Result<_, _>>()?)
 }
 
 /// One subscription as the metadata API shows it.

@@ -25,6 +25,13 @@ pub(super) fn expiration(now: DateTime<Utc>, lifetime: Duration) -> String {
         .to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// Is an event with this `expiration` over? What is not a time as Go reads it never is: it wants the capitals `T` and `Z`.
+pub(super) fn is_over(expiration: &str, now: DateTime<Utc>) -> bool {
+    expiration.as_bytes().get(10) == Some(&b'T')
+        && !expiration.ends_with('z')
+        && DateTime::parse_from_rfc3339(expiration).is_ok_and(|end| end < now)
+}
+
 /// A metadata value by name: exact spelling first, else any case.
 pub(super) fn find<'a>(metadata: &'a Metadata, name: &str) -> Option<&'a str> {
     metadata

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Number};
 use uuid::Uuid;
 
+use crate::envelope::lifetime;
 use crate::envelope::wrap::push_base64;
 use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, SPEC_VERSION};
 use crate::json::{self, push_text};
@@ -127,8 +128,7 @@ impl Event {
     /// Is its `expiration` over? One that is no RFC 3339 time never is.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.text("expiration")
-            .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
-            .is_some_and(|expiration| expiration < now)
+            .is_some_and(|expiration| lifetime::is_over(&expiration, now))
     }
 
     /// The event as a value for expressions: every number is a double.
@@ -282,6 +282,10 @@ mod tests {
             "{}",
             r#"{"expiration":"soon"}"#,
             r#"{"expiration":""}"#,
+            r#"{"expiration":"2020-01-01"}"#,
+            r#"{"expiration":"2020-01-01 00:00:00Z"}"#,
+            r#"{"expiration":"2020-01-01t00:00:00Z"}"#,
+            r#"{"expiration":"2020-01-01T00:00:00z"}"#,
             r#"{"expiration":5}"#,
             r#"{"expiration":null}"#,
         ] {

@@ -107,14 +107,15 @@ impl Assembly<'_> {
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         };
-        let (broker, warnings) = registry::build(parts).map_err(|error| match error {
+        let (broker, warnings) = registry::build(parts);
+        let log_name = component.log_name().to_string();
+        for warning in &warnings {
+            self.telemetry.component_warning(&log_name, warning);
+        }
+        let broker = broker.map_err(|error| match error {
             BuildError::Unknown { .. } => ComponentError::unknown_pubsub(component),
             BuildError::Settings(error) => ComponentError::init(component, error),
         })?;
-        warnings.iter().for_each(|warning| {
-            self.telemetry
-                .component_warning(&component.log_name().to_string(), warning)
-        });
         let identity = Identity {
             name: component.name.clone(),
             kind: component.kind.clone(),
@@ -139,8 +140,7 @@ impl Assembly<'_> {
         match pubsub.connect().await {
             Ok(()) => Ok((pubsub, true)),
             Err(error) if error.is_transient() => {
-                self.telemetry
-                    .broker_away(&component.log_name().to_string(), &error);
+                self.telemetry.broker_away(&log_name, &error);
                 self.health.waits_for(&component.name, &error.message);
                 Ok((pubsub, false))
             }
@@ -184,10 +184,9 @@ pub fn judges() -> Judges<'static> {
                     Metrics::default(),
                 ),
             };
-            match registry::build(parts) {
-                Ok((_, warnings)) => warnings,
-                Err(error) => vec![error.to_string()],
-            }
+            let (broker, mut findings) = registry::build(parts);
+            findings.extend(broker.err().map(|error| error.to_string()));
+            findings
         },
     }
 }

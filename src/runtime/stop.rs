@@ -57,8 +57,17 @@ impl Runtime {
         self.telemetry
             .blocking_shutdown(&GoDuration::from(duration));
         self.supervisor.stop().await;
-        tokio::time::sleep(duration).await;
-        self.telemetry.block_expired();
+        let unhealthy = async {
+            match self.supervisor.app_health() {
+                Some(health) => health.unhealthy().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = unhealthy => self.telemetry.block_ended_by_app(),
+            () = tokio::time::sleep(duration) => self.telemetry.block_expired(),
+        }
     }
 
     async fn end(&self) {

@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
@@ -17,6 +18,18 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: None,
+        })
+    }
+
+    /// SIGHUP as well: for those who must not leave a child behind when their terminal is closed.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub fn listen_with_hang_up() -> std::io::Result<Self> {
+        Ok(Self {
+            hang_up: Some(signal(SignalKind::hangup())?),
+            ..Self::listen()?
         })
     }
 
@@ -25,6 +38,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "interrupt",
             _ = self.terminate.recv() => "terminated",
+            Some(_) = async { self.hang_up.as_mut()?.recv().await } => "hangup",
         }
     }
 }

@@ -70,6 +70,7 @@ struct Inner {
     app_id: Option<String>,
     instance: String,
     version: String,
+    prefix: String,
     started: Instant,
     out: Mutex<Out>,
 }
@@ -96,6 +97,7 @@ pub struct LogBuilder {
     app_id: Option<String>,
     instance: Option<String>,
     version: String,
+    prefix: String,
 }
 
 impl LogBuilder {
@@ -108,6 +110,7 @@ impl LogBuilder {
             app_id: None,
             instance: None,
             version: VERSION.to_owned(),
+            prefix: String::new(),
         }
     }
 
@@ -146,6 +149,13 @@ impl LogBuilder {
         self
     }
 
+    /// What stands before every line, where sidecar and app share an output. Lines in JSON have none.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
     /// A log that writes its lines to `out`, each with one call.
     pub fn build(self, out: Box<dyn Write + Send>) -> Log {
         let form = match (self.json, self.colour) {
@@ -159,6 +169,7 @@ impl LogBuilder {
             app_id: self.app_id,
             instance: self.instance.unwrap_or_else(host_name),
             version: self.version,
+            prefix: self.prefix,
             started: Instant::now(),
             out: Mutex::new(Out {
                 line: String::new(),
@@ -242,6 +253,9 @@ impl Inner {
     }
 
     fn compose(&self, line: &mut String, entry: &Entry<'_>) -> fmt::Result {
+        if self.form != Form::Json {
+            line.push_str(&self.prefix);
+        }
         match self.form {
             Form::Text => text(line, entry, &Local::now()),
             Form::Colour => colour(line, entry, self.started.elapsed().as_secs()),

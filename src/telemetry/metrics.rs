@@ -9,6 +9,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 const EGRESS: &str = "dapr_component_pubsub_egress_count";
 const INGRESS: &str = "dapr_component_pubsub_ingress_count";
+const ERRORS: &str = "dapr_error_code_total";
+/// Ours: always there, so that a scraper sees at once that it has found the right page.
+const INFO: &str = "sidestream_info";
 const METADATA: Metadata<'static> = Metadata::new("sidestream", Level::INFO, None);
 
 /// The registry. Counters are made once for each topic and kept: counting is a look-up and an addition.
@@ -48,6 +51,19 @@ impl Metrics {
             None,
             "The number of incoming messages arriving from the pub/sub component.".into(),
         );
+        recorder.describe_counter(
+            KeyName::from(ERRORS),
+            None,
+            "Total number of times an error with a specific error code was encountered.".into(),
+        );
+        recorder.describe_gauge(
+            KeyName::from(INFO),
+            None,
+            "The version of this sidecar.".into(),
+        );
+        let version = Label::from_static_parts("version", env!("CARGO_PKG_VERSION"));
+        let info = Key::from_parts(INFO, vec![Label::new("app_id", app_id.to_owned()), version]);
+        recorder.register_gauge(&info, &METADATA).set(1.0);
         let common = vec![
             Label::new("app_id", app_id.to_owned()),
             Label::new("namespace", namespace.to_owned()),
@@ -85,6 +101,17 @@ impl Metrics {
             ]
         };
         self.count(INGRESS, pubsub, topic, place, labels);
+    }
+
+    /// A client was answered with an error (spec observability.md 4.8).
+    pub fn error_answered(&self, app_id: &str, code: &'static str) {
+        let labels = vec![
+            Label::new("app_id", app_id.to_owned()),
+            Label::from_static_parts("category", category(code)),
+            Label::from_static_parts("error_code", code),
+        ];
+        let key = Key::from_parts(ERRORS, labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
     }
 
     /// The page a scraper reads.
@@ -136,6 +163,29 @@ impl Metrics {
         }
         places[place] = Some(counter);
     }
+}
+
+/// What an error code belongs to, for its label.
+fn category(code: &str) -> &'static str {
+    const CATEGORIES: [(&str, &str); 13] = [
+        ("ERR_PUBSUB", "pubsub"),
+        ("ERR_TOPIC", "pubsub"),
+        ("ERR_HEALTH", "health"),
+        ("ERR_OUTBOUND_HEALTH", "health"),
+        ("ERR_DIRECT_INVOKE", "service-invocation"),
+        ("ERR_STATE", "state"),
+        ("ERR_SECRET", "secret"),
+        ("ERR_ACTOR", "actor"),
+        ("ERR_LOCK", "lock"),
+        ("ERR_CONFIGURATION", "configuration"),
+        ("ERR_CRYPTO", "cryptography"),
+        ("ERR_INVOKE_OUTPUT_BINDING", "binding"),
+        ("ERR_CONVERSATION", "conversation"),
+    ];
+    let found = CATEGORIES
+        .iter()
+        .find(|(prefix, _)| code.starts_with(prefix));
+    found.map_or("common", |(_, category)| category)
 }
 
 impl Default for Metrics {

@@ -69,6 +69,17 @@ impl Tracing {
         }
     }
 
+    /// The trace of one event of many: with spans each has one of its own.
+    pub fn of_entry(&self, request: &TraceContext) -> TraceContext {
+        TraceContext {
+            // Without a parent the request is one that is never traced.
+            parent: request
+                .parent
+                .and_then(|parent| self.next_span(Some(parent))),
+            ..request.clone()
+        }
+    }
+
     /// The `traceparent` header of a delivery, from the event's `traceparent` (else `traceid`) attribute if that is text (B20).
     pub fn at_delivery(&self, of_event: Option<&str>) -> Option<String> {
         if *self == Self::Off {
@@ -280,6 +291,18 @@ mod tests {
             assert_ne!(context.parent()[36..52], parent[36..52]);
             assert_eq!(context.parent()[52..], parent[52..]);
         }
+    }
+
+    #[test]
+    fn every_entry_is_a_span_if_there_are_spans() {
+        let request = passed_on(PARENT);
+        assert_eq!(Tracing::PassOn.of_entry(&request), request);
+        let tracing = Tracing::Spans { ratio: 1.0 };
+        let (first, second) = (tracing.of_entry(&request), tracing.of_entry(&request));
+        assert_eq!(first.parent()[..36], PARENT[..36]);
+        assert_ne!(first.parent(), second.parent());
+        let untraced = TraceContext::default();
+        assert_eq!(tracing.of_entry(&untraced), untraced);
     }
 
     #[test]

@@ -1,7 +1,14 @@
 //! Behaviour from outside: real brokers, real sockets, real processes. One binary, so that it links once.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may end at the first surprise, and has tasks of its own beside those it tests"
+)]
+
 mod support;
 
+mod bad_days;
 mod brokers;
 mod openapi;
 mod redis_redelivery;

@@ -1,7 +1,7 @@
 //! Bad days of Redis and of replicas: nothing is lost, nothing is doubled without need (design.md D1, D8, D9, D13, D16, D17).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{pending, ready};
@@ -9,6 +9,7 @@ use sidestream::broker::redis::RedisBroker;
 use sidestream::broker::{Broker, SubscribeRequest};
 use sidestream::message::{Metadata, Outgoing, Settlement};
 use sidestream::shutdown::{Stop, Tasks};
+use tokio::time::Instant;
 
 use crate::support::eventually;
 use crate::support::redis::{A_WHILE, RedisServer};

@@ -1,7 +1,9 @@
 //! What tests share: a Redis server of their own, sinks that record, waiting for a condition.
 
+pub(crate) mod app;
 pub(crate) mod conformance;
 pub(crate) mod redis;
+pub(crate) mod sidecar;
 pub(crate) mod sink;
 
 use std::future::Future;

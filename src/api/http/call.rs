@@ -13,9 +13,12 @@ use tokio::time::Instant;
 use crate::api::Context;
 use crate::api::error::ApiError;
 use crate::api::http::body::RequestBody;
+use crate::api::http::cors::Origins;
 use crate::api::http::{
-    Calls, Endpoint, fallback, health, metadata, not_configured, path, publish, shutdown,
+    Calls, Endpoint, access, bulk, fallback, health, metadata, not_configured, path, publish,
+    shutdown,
 };
+use crate::config::ApiAccess;
 use crate::telemetry::events::api::ApiCall;
 use crate::telemetry::trace::{TraceContext, Tracing, baggage};
 
@@ -35,8 +38,15 @@ struct Inner {
     context: Context,
     limit: Option<usize>,
     token: Option<String>,
+    origins: Option<Origins>,
+    /// Is what has no route an invocation?
+    has_invocation: bool,
     is_public: bool,
 }
+
+/// The path as it was sent, beside a request whose path has been cleaned.
+#[derive(Clone, Debug)]
+pub(super) struct SentPath(pub(super) String);
 
 /// A request on its way through a handler.
 pub(super) struct Call<'a> {
@@ -52,6 +62,8 @@ impl Server {
         Self(Arc::new(Inner {
             limit: http.max_body,
             token: http.token.clone().filter(|token| !token.is_empty()),
+            origins: Origins::parse(&http.allowed_origins),
+            has_invocation: access::has_invocation(&http.access),
             is_public: false,
             context,
         }))
@@ -61,9 +73,15 @@ impl Server {
         Self(Arc::new(Inner {
             limit: None,
             token: None,
+            origins: None,
+            has_invocation: false,
             is_public: true,
             context,
         }))
+    }
+
+    pub(super) fn access(&self) -> &ApiAccess {
+        &self.0.context.settings.http.access
     }
 
     /// Answer a request to a path with these calls; `None` if there is no such path.
@@ -78,30 +96,53 @@ impl Server {
                 return self.finished(&head, &mut body, refusal).await;
             }
         };
-        let mut response = if self.is_admitted(&head) {
-            let response = self.handled(calls, &head, &mut body, &traced.context).await;
-            self.log(&head, &response, start);
-            response
-        } else {
-            text(StatusCode::UNAUTHORIZED, "invalid api token\n".into())
+        let origins = self.0.origins.as_ref();
+        let mut response = match origins.and_then(|origins| origins.preflight(&head)) {
+            Some(preflight) => preflight,
+            None => {
+                let work = self.admitted(calls, &head, &mut body, &traced.context, start);
+                let mut response = work.await;
+                if let Some(origins) = origins {
+                    origins.mark(&head, response.headers_mut());
+                }
+                response
+            }
         };
         traced.put_into(response.headers_mut());
         self.finished(&head, &mut body, response).await
     }
 
-    async fn handled(
+    /// The answer to who has the token.
+    async fn admitted(
         &self,
         calls: Option<Calls>,
         head: &Parts,
         body: &mut RequestBody,
         trace: &TraceContext,
+        start: Instant,
     ) -> Response {
+        if !self.is_admitted(head) {
+            return text(StatusCode::UNAUTHORIZED, "invalid api token\n".into());
+        }
         let method = head.method.as_str();
         let endpoint = calls
             .unwrap_or_default()
             .iter()
             .find(|(methods, _)| methods.contains(&method))
             .map(|(_, endpoint)| *endpoint);
+        let response = self.handled(calls, endpoint, head, body, trace).await;
+        self.log(head, endpoint, &response, start);
+        response
+    }
+
+    async fn handled(
+        &self,
+        calls: Option<Calls>,
+        endpoint: Option<Endpoint>,
+        head: &Parts,
+        body: &mut RequestBody,
+        trace: &TraceContext,
+    ) -> Response {
         let call = Call {
             context: &self.0.context,
             head,
@@ -110,16 +151,27 @@ impl Server {
         };
         let answer = match endpoint {
             Some(endpoint) => endpoint.call(call).await,
-            None if self.0.is_public => Ok(not_public(calls, method)),
+            None if !self.0.has_invocation => Ok(not_there(calls, head.method.as_str())),
             None => Err(fallback::error(head)),
         };
-        answer.unwrap_or_else(|error| refused(&error))
+        answer.unwrap_or_else(|error| self.refused(&error))
+    }
+
+    /// An error as the client sees it.
+    fn refused(&self, error: &ApiError) -> Response {
+        let (shape, context) = (error.shape(), &self.0.context);
+        if context.settings.count_error_codes {
+            context
+                .telemetry
+                .error_answered(&context.settings.app_id, shape.code);
+        }
+        with_body(shape.status, "application/json", shape.body())
     }
 
     /// The trace of a request; the text of the refusal if its baggage is invalid. Health checks are never traced.
     fn traced(&self, head: &Parts) -> Result<Traced, String> {
         let tracing = &self.0.context.tracing;
-        if *tracing == Tracing::Off || is_about_health(head.uri.path()) {
+        if *tracing == Tracing::Off || is_about_health(sent_path(head)) {
             return Ok(Traced::default());
         }
         let first = |name| head.headers.get(name).map(HeaderValue::as_bytes);
@@ -141,14 +193,22 @@ impl Server {
         given.is_some_and(|given| given.as_bytes() == token.as_bytes()) || is_health_check(head)
     }
 
-    fn log(&self, head: &Parts, response: &Response, start: Instant) {
+    fn log(&self, head: &Parts, endpoint: Option<Endpoint>, response: &Response, start: Instant) {
         let context = &self.0.context;
-        if self.0.is_public || !context.settings.http.log_calls {
+        let http = &context.settings.http;
+        let is_health = matches!(endpoint, Some(Endpoint::Health | Endpoint::OutboundHealth));
+        let is_left_out = is_health && http.call_log.omit_health_checks;
+        if self.0.is_public || !http.log_calls || is_left_out {
             return;
         }
+        let name = if http.call_log.obfuscate_urls {
+            endpoint.map_or("InvokeService", Endpoint::name).to_owned()
+        } else {
+            let path = path::decoded_path(sent_path(head));
+            format!("{} {path}", head.method)
+        };
         context.telemetry.api_called(&ApiCall {
-            method: head.method.as_str(),
-            path: &path::decoded_path(head.uri.path()),
+            method: &name,
             duration: start.elapsed(),
             code: response.status().as_u16(),
             size: axum::body::HttpBody::size_hint(response.body()).lower(),
@@ -180,9 +240,25 @@ impl Server {
 }
 
 impl Endpoint {
+    /// What the log calls it where paths are not to be shown; empty for what this sidecar does not have.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "PublishEvent",
+            Self::BulkPublish => "BulkPublishEvent",
+            Self::GetMetadata => "GetMetadata",
+            Self::PutMetadata => "PutMetadata",
+            Self::Health => "Healthz",
+            Self::OutboundHealth => "HealthzOutbound",
+            Self::Shutdown => "Shutdown",
+            Self::Document => "GetOpenapi",
+            Self::NotConfigured(_) => "",
+        }
+    }
+
     async fn call(self, call: Call<'_>) -> Result<Response, ApiError> {
         match self {
             Self::Publish => publish::single(call).await,
+            Self::BulkPublish => bulk::many(call).await,
             Self::GetMetadata => metadata::get(call).await,
             Self::PutMetadata => metadata::put(call).await,
             Self::Health => health::all(&call),
@@ -235,8 +311,14 @@ fn is_about_health(path: &str) -> bool {
         || (path.contains('%') && path::decoded_path(path).contains("/healthz"))
 }
 
+/// The path before it was cleaned, which is what health, trace and log go by.
+fn sent_path(head: &Parts) -> &str {
+    let sent = head.extensions.get::<SentPath>();
+    sent.map_or(head.uri.path(), |sent| &sent.0)
+}
+
 fn is_health_check(head: &Parts) -> bool {
-    let decoded = path::decoded_path(head.uri.path());
+    let decoded = path::decoded_path(sent_path(head));
     head.method == http::Method::GET
         && matches!(
             decoded.trim_matches('/'),
@@ -244,8 +326,8 @@ fn is_health_check(head: &Parts) -> bool {
         )
 }
 
-/// What the public server says to everything it has no route for (spec http-api.md 11.4).
-fn not_public(calls: Option<Calls>, method: &str) -> Response {
+/// What is said to everything without route where that is no invocation, as on the public server (spec http-api.md 11.4).
+fn not_there(calls: Option<Calls>, method: &str) -> Response {
     let is_standard = matches!(
         method,
         "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE"
@@ -270,12 +352,6 @@ pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
-}
-
-/// An error as the client sees it.
-fn refused(error: &ApiError) -> Response {
-    let shape = error.shape();
-    with_body(shape.status, "application/json", shape.body())
 }
 
 /// An answer in plain text.

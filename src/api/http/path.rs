@@ -109,6 +109,14 @@ pub(super) fn metadata(query: Option<&str>) -> Metadata {
     metadata
 }
 
+/// Component and topic of a clean path behind so many fixed segments, decoded; the topic is the whole rest.
+pub(super) fn pubsub_and_topic(path: &str, fixed: usize) -> (Cow<'_, str>, Cow<'_, str>) {
+    let mut parts = path.splitn(fixed + 3, '/').skip(fixed + 1);
+    // Called where the route has matched, so that both are there.
+    let mut next = || decoded(parts.next().unwrap_or_default());
+    (next(), next())
+}
+
 /// The n-th segment of a clean path, decoded; counted from 0.
 pub(super) fn segment(path: &str, n: usize) -> Cow<'_, str> {
     decoded(path.split('/').nth(n + 1).unwrap_or_default())
@@ -151,6 +159,20 @@ mod tests {
         ] {
             assert_eq!(is_well_escaped(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn the_topic_is_the_whole_rest() {
+        let check = |path: &str, fixed: usize, pubsub: &str, topic: &str| {
+            assert_eq!(
+                pubsub_and_topic(path, fixed),
+                (pubsub.into(), topic.into()),
+                "{path}"
+            );
+        };
+        check("/v1.0/publish/ps/t", 2, "ps", "t");
+        check("/v1.0/publish/my+ps/a/b%2Fc", 2, "my ps", "a/b/c");
+        check("/v1.0-alpha1/publish/bulk/ps/a/b", 3, "ps", "a/b");
     }
 
     #[test]

@@ -10,15 +10,10 @@ use crate::api::http::path;
 use crate::json::valid_text;
 use crate::publish::{PublishError, Request};
 
-const PREFIX: &str = "/v1.0/publish/";
-
 /// 204 once the broker has the event.
 pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
     let uri = &call.head.uri;
-    // The route has matched, so that both parts are there.
-    let names = uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let (pubsub, topic) = names.split_once('/').unwrap_or((names, ""));
-    let (pubsub, topic) = (path::decoded(pubsub), path::decoded(topic));
+    let (pubsub, topic) = path::pubsub_and_topic(uri.path(), 2);
     let metadata = path::metadata(uri.query());
     let publisher = &call.context.publisher;
     let app_id = &call.context.settings.app_id;

@@ -11,6 +11,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, HOST};
 use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
@@ -21,9 +23,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::api::http::call::{empty, with_body};
+use crate::api::http::call::{SentPath, empty, with_body};
 use crate::api::http::listen::Listener;
-use crate::api::http::{first_head, path};
+use crate::api::http::wording::Worded;
+use crate::api::http::{first_head, path, upgrade};
 use crate::shutdown::{Stop, Tasks};
 
 /// What a head may have beyond `--read-buffer-size`.
@@ -128,7 +131,9 @@ impl Connections {
                 connections.clone().answer(request)
             })
         };
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Worded::new(stream));
+        let serving = self.builder.serve_connection_with_upgrades(stream, service);
+        let mut connection = pin!(serving);
         let mut first_head = pin!(tokio::time::sleep(FIRST_HEAD));
         let mut is_waiting = true;
         loop {
@@ -152,11 +157,38 @@ impl Connections {
         if let Some(refusal) = refusal(&request, self.limit) {
             return Ok(refusal);
         }
+        if let Some(frame) = upgrade::asked(&request) {
+            self.tasks
+                .spawn("http connection", self.clone().upgraded(request, frame));
+            return Ok(upgrade::agreed());
+        }
         let mut request = request.map(Body::new);
         if let Some(clean) = path::cleaned(request.uri()) {
+            let sent = SentPath(request.uri().path().to_owned());
+            request.extensions_mut().insert(sent);
             *request.uri_mut() = clean;
         }
         self.router.clone().call(request).await
+    }
+}
+
+impl Connections {
+    /// The connection of a request after it has become one of HTTP/2. Boxed, because it answers requests like the one it comes from.
+    fn upgraded(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        frame: Bytes,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let begun = async {
+                let stream = TokioIo::new(hyper::upgrade::on(request).await.ok()?);
+                upgrade::with_request(stream, frame).await.ok()
+            };
+            let begun = tokio::time::timeout(FIRST_HEAD, begun);
+            if let Some(Ok(Some(stream))) = self.stop.or(begun).await {
+                self.run(stream).await;
+            }
+        })
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn of(
         {
             continue;
         }
+        let value = value.trim_matches([' ', '\t']);
         match (name_of(key), HeaderValue::from_bytes(value.as_bytes())) {
             (Some(name), Ok(value)) => drop(headers.insert(name, value)),
             _ => leave_out(key),
@@ -133,6 +134,11 @@ mod tests {
             &[("pubsubName", "p"), ("Mixed-Case", "C"), ("empty", "")],
             None,
             &["empty: ", "mixed-case: C", "pubsubname: p"],
+        );
+        check(
+            &[("a", " blanks around \t"), ("b", " ")],
+            None,
+            &["a: blanks around", "b: "],
         );
         check(
             &[("a", "å"), ("cloudevent.id", "i"), ("ttlInSeconds", "5")],

@@ -259,3 +259,61 @@ async fn no_more_calls_at_once_than_allowed() {
     );
     assert_eq!(MOST.load(Ordering::SeqCst), 2);
 }
+
+/// What a probe of an app with these bytes says.
+async fn probed(answer: &'static [u8]) -> String {
+    let channel = channel(&settings(answers(answer).await));
+    match channel.probe("/healthz").await {
+        Ok(()) => "healthy".to_owned(),
+        Err(error @ ProbeError::Status(_)) => error.to_string(),
+        Err(error) => format!("{error:?}")
+            .split('(')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn only_success_is_healthy() {
+    let status = "Health check failed with status code:";
+    for (answer, expected) in [
+        (&b"HTTP/1.1 200 OK\r\n\r\n"[..], "healthy".to_owned()),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "healthy".to_owned()),
+        (
+            b"HTTP/1.1 299 Well\r\ncontent-length: 9\r\n\r\ncut",
+            "healthy".to_owned(),
+        ),
+        (
+            b"HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n",
+            format!("{status} 302"),
+        ),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", format!("{status} 404")),
+        (b"HTTP/1.1 503 Away\r\n\r\n", format!("{status} 503")),
+        (b"nonsense\r\n\r\n", "Unanswered".to_owned()),
+        (b"", "Unanswered".to_owned()),
+    ] {
+        let got = probed(answer).await;
+        assert_eq!(got, expected, "{}", String::from_utf8_lossy(answer));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let gone = channel(&settings(port)).probe("/healthz").await;
+    assert!(matches!(gone, Err(ProbeError::Unreachable(_))), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_probe_is_plain_and_takes_no_place_of_events() {
+    let echo = axum::routing::get(async |request: axum::extract::Request| {
+        let is_plain = request.headers().keys().all(|name| name == "host");
+        let is_asked = request.uri() == "/alive?deep=1";
+        http::StatusCode::from_u16(if is_plain && is_asked { 204 } else { 500 }).unwrap()
+    });
+    let app = app(axum::Router::new().fallback(echo)).await;
+    let mut settings = settings(app);
+    settings.max_concurrency = Some(1);
+    let channel = channel(&settings);
+    let _taken = channel.places.as_ref().unwrap().acquire().await.unwrap();
+    assert_eq!(channel.probe("/alive?deep=1").await, Ok(()));
+}

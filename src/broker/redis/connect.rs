@@ -106,7 +106,9 @@ impl Connector {
             .into_iter()
             .find_map(|answer| answer.extract_error().err())
         {
-            None => Ok(()),
+            None => {
+                is_supported(settings).map_err(|text| failed(BrokerErrorKind::Misconfigured, &text))
+            }
             Some(error) => {
                 let kind = if is_refused_for_now(&error) {
                     BrokerErrorKind::Unavailable
@@ -298,6 +300,9 @@ pub(super) fn error_text(error: &RedisError, host: &str) -> String {
     if error.is_timeout() {
         return format!("dial tcp {host}: i/o timeout");
     }
+    if error.kind() == ErrorKind::Parse {
+        return format!("{host} does not speak the Redis protocol");
+    }
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(code), None) => code.to_owned(),
@@ -317,7 +322,22 @@ fn greeting(settings: &Settings) -> Pipeline {
         pipeline.cmd("SELECT").arg(settings.database);
     }
     pipeline.cmd("PING");
+    if settings.cluster {
+        // A server that is no cluster refuses, and says so better than we could.
+        pipeline.cmd("CLUSTER").arg("INFO");
+    }
     pipeline
+}
+
+/// Several servers are the next issue but one; until then one that answers is not mistaken for all of them.
+fn is_supported(settings: &Settings) -> Result<(), &'static str> {
+    if settings.cluster {
+        Err("redisType cluster is not supported yet; remove it to use a single server")
+    } else if settings.sentinel {
+        Err("failover (sentinel) is not supported yet; remove it and name the master in redisHost")
+    } else {
+        Ok(())
+    }
 }
 
 /// The two-argument form of AUTH with the default user: a server without password then takes any (spec redis.md 23, 39a).

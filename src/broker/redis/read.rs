@@ -19,10 +19,7 @@ use crate::shutdown::Stop;
 const BLOCK: Duration = Duration::from_secs(5);
 /// The same where CLIENT UNBLOCK is not permitted: changes are seen this late.
 const SHORT_BLOCK: Duration = Duration::from_millis(100);
-const PAUSE: Backoff = Backoff {
-    first: Duration::from_millis(50),
-    longest: Duration::from_secs(5),
-};
+const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(5));
 
 /// Read until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {

@@ -123,16 +123,21 @@ const DEFAULT_REDELIVER_INTERVAL: Duration = Duration::from_secs(15);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Settings {
-    /// Read all settings. Beside them come warnings: what is ignored or looks like a mistake.
-    ///
-    /// # Errors
-    /// One error that names every value that cannot be read.
-    pub fn of(properties: &Properties, app_id: &str) -> Result<(Self, Vec<String>), SettingsError> {
+    /// Read all settings. Beside them come warnings, whether they can be used or not: what is ignored or looks like a mistake.
+    pub fn of(properties: &Properties, app_id: &str) -> (Result<Self, SettingsError>, Vec<String>) {
+        let mut warnings = unknown_keys(properties);
+        (Self::read(properties, app_id, &mut warnings), warnings)
+    }
+
+    fn read(
+        properties: &Properties,
+        app_id: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, SettingsError> {
         let mut read = Decoder {
             properties,
             errors: Vec::new(),
         };
-        let mut warnings = unknown_keys(properties);
         let port = read
             .number::<u16>("redisPort", "uint16", false)
             .filter(|port| *port != 0);
@@ -181,6 +186,19 @@ impl Settings {
         if length.is_some() && age.is_some() {
             warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
         }
+        for (name, is_set) in [
+            (
+                "redisType: cluster",
+                properties.get("redisType") == Some("cluster"),
+            ),
+            ("failover", sentinel == Some(true)),
+        ] {
+            if is_set {
+                warnings.push(format!(
+                    "{name} is not supported yet: only a single server is"
+                ));
+            }
+        }
         let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
         if entra.unwrap_or(false) {
             return Err(SettingsError(
@@ -189,9 +207,9 @@ impl Settings {
         }
         let processing_timeout =
             processing.map_or(Some(DEFAULT_PROCESSING_TIMEOUT), GoDuration::positive);
-        let redeliver = redeliver_interval(properties, &mut warnings);
+        let redeliver = redeliver_interval(properties, warnings);
         let client = (text("clientCert"), text("clientKey"));
-        let settings = Self {
+        Ok(Self {
             host: resolve_hosts(&text("redisHost"), port)?,
             username: text("redisUsername"),
             password: text("redisPassword"),
@@ -241,8 +259,7 @@ impl Settings {
                 age.filter(|age| age.as_nanos() != 0)
                     .map(|age| Trim::Age(age.as_nanos() / 1_000_000))
             }),
-        };
-        Ok((settings, warnings))
+        })
     }
 }
 
@@ -401,22 +418,26 @@ impl Decoder<'_> {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<(Settings, Vec<String>), SettingsError> {
+    fn read(pairs: &[(&str, &str)]) -> (Result<Settings, SettingsError>, Vec<String>) {
         Settings::of(&pairs.iter().copied().collect(), "app")
     }
 
     #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better with values"
+    )]
     fn check<T: PartialEq + std::fmt::Debug>(
         pairs: &[(&str, &str)],
         field: impl Fn(&Settings) -> T,
         expected: T,
     ) {
-        assert_eq!(field(&read(pairs).unwrap().0), expected, "{pairs:?}");
+        assert_eq!(field(&read(pairs).0.unwrap()), expected, "{pairs:?}");
     }
 
     #[track_caller]
     fn refused(pairs: &[(&str, &str)], expected: &str) {
-        let error = read(pairs).unwrap_err().to_string();
+        let error = read(pairs).0.unwrap_err().to_string();
         assert!(error.ends_with(expected), "{pairs:?}: {error}");
     }
 
@@ -492,7 +513,7 @@ mod tests {
             interval,
             (Some(Duration::from_secs(15)), minute),
         );
-        assert!(read(&[("redeliverInterval", "bogus")]).unwrap().1[0].contains("bogus"));
+        assert!(read(&[("redeliverInterval", "bogus")]).1[0].contains("bogus"));
     }
 
     #[test]
@@ -568,7 +589,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_named_with_the_nearest_known_one() {
-        let (_, warnings) = read(&[("redelivreInterval", "1s"), ("foo", "bar")]).unwrap();
+        let (_, warnings) = read(&[("redelivreInterval", "1s"), ("foo", "bar")]);
         assert_eq!(warnings.len(), 2);
         assert!(
             warnings[0].contains("did you mean \"redeliverInterval\"?"),

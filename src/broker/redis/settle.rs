@@ -17,10 +17,7 @@ use crate::shutdown::Stop;
 
 /// Ids in one XACK.
 const MOST_IDS: usize = 256;
-const PAUSE: Backoff = Backoff {
-    first: Duration::from_millis(50),
-    longest: Duration::from_secs(2),
-};
+const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Acks to be sent.
 #[derive(Default)]

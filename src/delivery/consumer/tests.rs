@@ -1,9 +1,13 @@
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::*;
+use crate::app::health::Probes;
+use crate::config::AppHealthSettings;
 use crate::delivery::stage::{App, Shelf, message, telemetry};
 use crate::delivery::supervisor::Origin;
 use crate::resources::subscription::{RuleSpec, SubscriptionSpec};
+use crate::shutdown::Tasks;
 
 const EVENT: &str = r#"{"id":"1","data":{"n":1}}"#;
 const EXPIRED: &str = r#"{"id":"1","expiration":"2020-01-01T00:00:00Z"}"#;
@@ -24,6 +28,7 @@ async fn stage(spec: SubscriptionSpec, answers: &[(&'static str, u16, &str)]) ->
         tracing: Tracing::PassOn,
         app_is_gone: Arc::default(),
         policy: None,
+        health: None,
         stop: Stop::new(),
         telemetry: telemetry(),
     };
@@ -292,4 +297,31 @@ fn the_trace_is_that_of_the_event_else_of_the_metadata() {
         read.fill_trace(&message("t", b"", metadata).metadata);
         assert_eq!(trace_of(&read).as_deref(), expected, "{event} {metadata:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_given_to_an_unhealthy_app() {
+    let mut stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 200, "")]).await;
+    let (tasks, stop) = (Tasks::new(), Stop::new());
+    let probes = Probes {
+        channel: stage.app.channel.clone(),
+        settings: AppHealthSettings {
+            path: "/healthz".to_owned(),
+            interval: Duration::from_millis(10),
+            timeout: Duration::from_secs(5),
+            threshold: 1,
+        },
+        app_is_gone: Arc::default(),
+        telemetry: telemetry(),
+    };
+    let health = AppHealth::watch(probes, &tasks, stop.clone());
+    stage.consumer.health = Some(health.clone());
+    let event = || message("orders", EVENT.as_bytes(), &[]);
+    assert_eq!(stage.hand(event()).await, "retry");
+    assert!(stage.app.events().is_empty());
+    stage.app.answer("/healthz", 200, "");
+    health.healthy().await;
+    assert_eq!(stage.hand(event()).await, "ack");
+    stop.order();
+    tasks.ended().await;
 }

@@ -27,7 +27,7 @@ fn supervisor(shelf: &Arc<Shelf>, declared: Vec<SubscriptionSpec>) -> Supervisor
         declared,
         targets: Targets::new(&[], telemetry()).0,
         tracing: Tracing::PassOn,
-        skip_discovery: false,
+        disabled: InitEndpoints::default(),
         tasks: Tasks::new(),
         stop: Stop::new(),
         telemetry: telemetry(),
@@ -67,7 +67,7 @@ async fn what_is_declared_and_asked_for_runs_until_the_stop() {
         ["pubsub mine Declarative", "pubsub asked Declarative"]
     );
     assert!(shelf.topics().is_empty());
-    supervisor.activate(app.channel.clone()).await;
+    supervisor.follow(app.channel.clone(), None).await;
     assert_eq!(
         listed(&supervisor),
         [
@@ -94,7 +94,7 @@ async fn an_answer_that_makes_no_sense_is_asked_for_again() {
             App::start(&[("/dapr/subscribe", 200, bad), ("/x", 200, "")]).await,
         );
         let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
-        supervisor.activate(app.channel.clone()).await;
+        supervisor.follow(app.channel.clone(), None).await;
         assert_eq!(shelf.topics(), ["mine"], "{bad}");
         app.answer("/dapr/subscribe", 200, LIST);
         until("subscribed", || shelf.topics() == ["asked", "mine"]).await;
@@ -109,7 +109,7 @@ async fn an_app_that_comes_back_is_asked_again() {
         App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await,
     );
     let supervisor = supervisor(&shelf, vec![declared("asked", "/y")]);
-    supervisor.activate(app.channel.clone()).await;
+    supervisor.follow(app.channel.clone(), None).await;
     app.go().await;
     while shelf.hand("asked", "{}").await == Some(Settlement::Ack) {}
     app.answer(
@@ -131,7 +131,7 @@ async fn a_subscription_that_fails_is_tried_again() {
     let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[]).await);
     let supervisor = supervisor(&shelf, vec![declared("mine", "/x"), declared("", "/x")]);
     shelf.refuses.store(true, Ordering::SeqCst);
-    supervisor.activate(app.channel.clone()).await;
+    supervisor.follow(app.channel.clone(), None).await;
     assert!(shelf.topics().is_empty());
     shelf.refuses.store(false, Ordering::SeqCst);
     until("subscribed", || shelf.topics() == ["mine"]).await;
@@ -154,13 +154,16 @@ async fn nobody_is_asked_without_need() {
             declared: vec![declared("mine", "/x")],
             targets: Targets::new(&[], telemetry()).0,
             tracing: Tracing::PassOn,
-            skip_discovery: skip,
+            disabled: InitEndpoints {
+                config: true,
+                subscribe: skip,
+            },
             tasks: Tasks::new(),
             stop: Stop::new(),
             telemetry: telemetry(),
         };
         let supervisor = Supervisor::new(parts).unwrap();
-        supervisor.activate(app.channel.clone()).await;
+        supervisor.follow(app.channel.clone(), None).await;
         assert!(app.asked.lock().unwrap().is_empty());
         assert_eq!(listed(&supervisor), ["pubsub mine Declarative"]);
         supervisor.stop().await;
@@ -172,9 +175,99 @@ async fn a_stop_ends_the_first_round() {
     let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[]).await);
     app.go().await;
     let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
-    tokio::join!(supervisor.activate(app.channel.clone()), async {
+    tokio::join!(supervisor.follow(app.channel.clone(), None), async {
         until("declared", || shelf.topics() == ["mine"]).await;
         supervisor.stop().await;
     });
     assert!(shelf.topics().is_empty());
+}
+
+fn checks() -> AppHealthSettings {
+    AppHealthSettings {
+        path: "/healthz".to_owned(),
+        interval: Duration::from_millis(10),
+        timeout: Duration::from_secs(5),
+        threshold: 2,
+    }
+}
+
+fn questions(app: &App) -> usize {
+    let asked = app.asked.lock().unwrap();
+    asked
+        .iter()
+        .filter(|line| line.starts_with("GET /dapr/subscribe"))
+        .count()
+}
+
+#[tokio::test]
+async fn subscriptions_run_while_the_app_is_healthy() {
+    let (shelf, app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[
+            ("/dapr/subscribe", 200, LIST),
+            ("/x", 200, ""),
+            ("/healthz", 503, ""),
+        ])
+        .await,
+    );
+    let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
+    assert!(supervisor.app_health().is_none());
+    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    let health = supervisor.app_health().unwrap();
+    health.unhealthy().await;
+    assert_eq!((questions(&app), shelf.topics().len()), (0, 0));
+
+    for _ in 0..2 {
+        app.answer("/healthz", 200, "");
+        until("started", || shelf.topics() == ["asked", "mine"]).await;
+        assert_eq!(shelf.hand("mine", "{}").await, Some(Settlement::Ack));
+        app.answer("/healthz", 503, "");
+        until("stopped", || shelf.topics().is_empty()).await;
+        assert!(!health.is_healthy());
+    }
+    assert_eq!(questions(&app), 1);
+    assert_eq!(listed(&supervisor).len(), 3);
+    supervisor.0.parts.stop.order();
+}
+
+#[tokio::test]
+async fn an_app_that_probes_found_gone_is_asked_again() {
+    let (shelf, mut app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[("/dapr/subscribe", 200, LIST), ("/healthz", 200, "")]).await,
+    );
+    let supervisor = supervisor(&shelf, Vec::new());
+    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    until("started", || shelf.topics() == ["asked"]).await;
+    app.go().await;
+    until("stopped", || shelf.topics().is_empty()).await;
+    app.answer(
+        "/dapr/subscribe",
+        200,
+        r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#,
+    );
+    app.come_back().await;
+    until("asked again", || shelf.topics() == ["new"]).await;
+    supervisor.0.parts.stop.order();
+}
+
+#[tokio::test]
+async fn probes_go_on_after_the_subscriptions_have_ended() {
+    let (shelf, app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[("/healthz", 200, "")]).await,
+    );
+    let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
+    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    let health = supervisor.app_health().unwrap();
+    until("started", || shelf.topics() == ["mine"]).await;
+    supervisor.stop().await;
+    assert!(health.is_healthy() && shelf.topics().is_empty());
+    app.answer("/healthz", 500, "");
+    health.unhealthy().await;
+    app.answer("/healthz", 200, "");
+    health.healthy().await;
+    assert!(shelf.topics().is_empty());
+    supervisor.0.parts.stop.order();
+    supervisor.0.parts.tasks.ended().await;
 }

@@ -12,10 +12,8 @@ const HTTP: &str = "dapr.runtime.http";
 /// One API call, for the log of calls (spec http-api.md 11.5).
 #[derive(Clone, Copy, Debug)]
 pub struct ApiCall<'a> {
-    /// The verb.
+    /// Verb and decoded path as they were sent, or the name of the operation.
     pub method: &'a str,
-    /// The decoded path as it was sent.
-    pub path: &'a str,
     /// From head to answer.
     pub duration: Duration,
     /// The status.
@@ -35,6 +33,7 @@ impl Telemetry {
         _elapsed: Duration,
         error: Option<&impl Display>,
     ) {
+        self.0.metrics.published(pubsub, topic, error.is_none());
         if let Some(error) = error {
             self.0.log.write(
                 Level::Debug,
@@ -45,20 +44,45 @@ impl Telemetry {
         }
     }
 
-    /// An API call was answered.
+    /// A bulk publish of so many entries has come back from the broker, which did not take so many of them.
+    pub fn bulk_publish_ended(
+        &self,
+        pubsub: &str,
+        topic: &str,
+        _elapsed: Duration,
+        entries: usize,
+        failed: usize,
+    ) {
+        if failed > 0 {
+            self.0.log.write(
+                Level::Debug,
+                RUNTIME,
+                format_args!(
+                    "error when publishing to topic {topic} in pubsub {pubsub}: {failed} of {entries} entries failed"
+                ),
+                &[("pubsub", &pubsub), ("topic", &topic)],
+            );
+        }
+    }
+
+    /// A client was answered with an error, and the codes of errors are counted.
+    pub fn error_answered(&self, app_id: &str, code: &'static str) {
+        self.0.metrics.error_answered(app_id, code);
+    }
+
+    /// An API call was answered, whatever level is logged otherwise.
     pub fn api_called(&self, call: &ApiCall<'_>) {
-        let method = format_args!("{} {}", call.method, call.path).to_string();
         let duration = call.duration.as_millis();
         let agent = call.user_agent.unwrap_or_default();
         let fields: [(&str, &dyn Display); 5] = [
-            ("method", &method),
+            ("method", &call.method),
             ("duration", &duration),
             ("code", &call.code),
             ("size", &call.size),
             ("useragent", &agent),
         ];
         let shown = if call.user_agent.is_some() { 5 } else { 4 };
-        self.0.log.write(
+        self.0.log.write_always(
             Level::Info,
             "dapr.runtime.http-info",
             format_args!("HTTP API Called"),

@@ -7,6 +7,7 @@ use crate::telemetry::log::Level;
 
 const RUNTIME: &str = "dapr.runtime";
 const SUBSCRIPTION: &str = "dapr.runtime.processor.subscription";
+const HEALTH: &str = "dapr.apphealth";
 const HTTP: &str = "dapr.runtime.processor.pubsub.subscription.http";
 
 /// The app.
@@ -52,6 +53,36 @@ impl Telemetry {
             Level::Info,
             RUNTIME,
             format_args!("Application configuration loaded"),
+            &[],
+        );
+    }
+
+    /// The probes of the app begin.
+    pub fn app_probes_started(&self) {
+        self.0.log.write(
+            Level::Info,
+            HEALTH,
+            format_args!("App health probes starting"),
+            &[],
+        );
+    }
+
+    /// The app turned healthy.
+    pub fn app_healthy(&self) {
+        self.0.log.write(
+            Level::Info,
+            HEALTH,
+            format_args!("App entered healthy status"),
+            &[],
+        );
+    }
+
+    /// The app turned unhealthy.
+    pub fn app_unhealthy(&self, reason: &dyn Display) {
+        self.0.log.write(
+            Level::Warn,
+            HEALTH,
+            format_args!("App entered un-healthy status: {reason}"),
             &[],
         );
     }

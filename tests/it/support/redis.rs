@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Client, FromRedisValue, cmd};
+use deadpool_redis::redis::{Client, FromRedisValue, Value, cmd};
 use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::shutdown::Tasks;
 
@@ -105,19 +105,17 @@ impl RedisServer {
             .into_iter()
             .chain(settings.iter().copied())
             .collect();
-        let (settings, _) = Settings::of(&properties, group).unwrap();
+        let settings = Settings::of(&properties, group).0.unwrap();
         Arc::new(RedisBroker::new("pubsub", settings, tasks, quiet()).unwrap())
     }
 
     /// How many entries of a topic a group has read and not acknowledged.
     pub(crate) async fn pending(&self, topic: &str, group: &str) -> i64 {
-        let (count, _, _, _): (
-            i64,
-            Option<String>,
-            Option<String>,
-            Option<Vec<(String, String)>>,
-        ) = self.call(&["XPENDING", topic, group]).await;
-        count
+        let summary: Vec<Value> = self.call(&["XPENDING", topic, group]).await;
+        let Some(Value::Int(count)) = summary.first() else {
+            panic!("no summary: {summary:?}");
+        };
+        *count
     }
 
     /// Wait until nothing of a topic is pending.

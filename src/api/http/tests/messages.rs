@@ -1,0 +1,180 @@
+//! Messages as bytes: refused heads, limits, the end of connections.
+
+use super::*;
+
+#[tokio::test]
+async fn messages_that_make_no_sense_are_refused() {
+    let api = start(|_| {}, router).await;
+    for (message, status) in [
+        ("HELLO\r\n\r\n", 400),
+        ("GET /v1.0/healthz HTTP/1.1\r\n\r\n", 400),
+        ("GET /v1.0/healthz HTTP/1.0\r\n\r\n", 204),
+        ("GET /v1.0/healthz% HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (
+            "GET http://example.com/v1.0/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            204,
+        ),
+        (
+            "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            200,
+        ),
+        (
+            "POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: snail\r\n\r\n",
+            501,
+        ),
+    ] {
+        assert_eq!(
+            api.send(message.as_bytes()).await.status,
+            status,
+            "{message}"
+        );
+    }
+    let continued = b"POST /v1.0/publish/ps/t HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}";
+    let answer = api.send(continued).await;
+    assert!(
+        answer.status == 100 && answer.body.starts_with("HTTP/1.1 204"),
+        "{} {}",
+        answer.head,
+        answer.body
+    );
+}
+
+#[tokio::test]
+async fn heads_have_a_limit_of_size_but_not_of_number() {
+    let api = start(|_| {}, router).await;
+    assert_eq!(
+        api.call(
+            "GET",
+            "/v1.0/healthz",
+            &[("X-Fill", &"f".repeat(7000))],
+            b""
+        )
+        .await
+        .status,
+        204
+    );
+    for size in [9000, 14_000, 200_000] {
+        assert_eq!(
+            api.call(
+                "GET",
+                "/v1.0/healthz",
+                &[("X-Fill", &"f".repeat(size))],
+                b""
+            )
+            .await
+            .status,
+            431,
+            "{size}"
+        );
+    }
+    let names: Vec<String> = (0..300).map(|n| format!("X-{n}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "v")).collect();
+    assert_eq!(
+        api.call("GET", "/v1.0/healthz", &many, b"").await.status,
+        204
+    );
+}
+
+#[tokio::test]
+async fn a_stop_finishes_idle_connections_and_ends_every_task() {
+    let api = start(|_| {}, router).await;
+    let mut idle = TcpStream::connect(("127.0.0.1", api.port)).await.unwrap();
+    idle.write_all(b"GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    api.stop.order();
+    tokio::time::timeout(Duration::from_secs(5), api.tasks.ended())
+        .await
+        .expect("all ended");
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", api.port)).await.is_err());
+}
+
+#[tokio::test]
+async fn refusals_of_unreadable_heads_say_what_is_wrong() {
+    let api = start(|_| {}, router).await;
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "p".repeat(100_000));
+    for (message, status, body) in [
+        ("HELLO\r\n\r\n", 400, "400 Bad Request"),
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n",
+            400,
+            "400 Bad Request",
+        ),
+        (
+            "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
+            400,
+            "400 Bad Request",
+        ),
+        (
+            "GET / HTTP/1.1\r\n\r\n",
+            400,
+            "400 Bad Request: missing required Host header",
+        ),
+        (&long, 431, "431 Request Header Fields Too Large"),
+    ] {
+        let answer = api.send(message.as_bytes()).await;
+        assert_eq!((answer.status, &*answer.body), (status, body));
+        let head = answer.head.to_ascii_lowercase();
+        assert!(
+            head.contains("content-type: text/plain; charset=utf-8\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("connection: close"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_becomes_http2_and_the_request_is_answered_on_stream_1() {
+    let api = start(|_| {}, router).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", api.port)).await.unwrap();
+    let request = b"GET /v1.0/publish/ps HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    // The client's first words, empty settings, and a second request on stream 3: GET /v1.0/healthz.
+    let mut second = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    let block = b"\x82\x86\x04\x0d/v1.0/healthz\x01\x01x";
+    second.extend_from_slice(&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, 3]);
+    second.extend_from_slice(block);
+    stream.write_all(&second).await.unwrap();
+
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    assert!(
+        head.starts_with("http/1.1 101 switching protocols\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("\r\nupgrade: h2c\r\n") && head.contains("\r\nconnection: upgrade\r\n"));
+
+    let mut answered = Vec::new();
+    let mut body = Vec::new();
+    while answered.len() < 2 || body.is_empty() {
+        let mut frame = [0; 9];
+        stream.read_exact(&mut frame).await.unwrap();
+        let length = usize::from(frame[1]) << 8 | usize::from(frame[2]);
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload).await.unwrap();
+        match (frame[3], frame[8]) {
+            (0, 1) => body.extend(payload),
+            (1, stream_id) => answered.push((stream_id, payload[0])),
+            _ => {}
+        }
+    }
+    answered.sort_unstable();
+    // Of the packed headers the first byte is the status: 0x8d is 404, 0x89 is 204.
+    assert_eq!(answered, [(1, 0x8d), (3, 0x89)]);
+    assert_eq!(String::from_utf8(body).unwrap(), NO_TARGET);
+}

@@ -1,0 +1,176 @@
+//! Asking the app what it subscribes to: at the start, until it says so, and again when it comes back (spec delivery.md B2, design.md D14).
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::{Inner, Origin, RuleError};
+use crate::app::{Channel, DiscoveryError};
+use crate::backoff::Backoff;
+use crate::delivery::subscriptions::Subscription;
+
+/// Pauses between two questions while the start waits for the answer, and later.
+const FIRST_PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(1));
+const PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(60));
+
+/// As often an app that is not reached is asked before the start goes on without it (B2).
+const FIRST_QUESTIONS: u32 = 4;
+
+/// So long the declared subscriptions wait for an app that takes a question and does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the app's subscriptions are not known.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+}
+
+/// What the app wants.
+type Answer = Result<Vec<Arc<Subscription>>, AskError>;
+
+impl Inner {
+    /// Ask the app and start all. Returns after the first round; later ones go on in the background.
+    pub(super) async fn activate(self: Arc<Self>, channel: Arc<dyn Channel>) {
+        self.load_configuration(&channel).await;
+        let parts = &self.parts;
+        if parts.disabled.subscribe {
+            parts.telemetry.discovery_skipped();
+        }
+        if parts.disabled.subscribe || parts.catalog.is_empty() {
+            return self.run(&channel).await;
+        }
+        let is_known = self.ask_at_start(&channel).await;
+        let inner = self.clone();
+        parts.tasks.spawn("discovery", async move {
+            inner.keep_asking(&channel, is_known).await
+        });
+    }
+
+    /// As daprd does. Nothing in the answer matters to us, nor whether there is one.
+    async fn load_configuration(&self, channel: &Arc<dyn Channel>) {
+        if self.parts.disabled.config {
+            return self.parts.telemetry.configuration_skipped();
+        }
+        let loading = tokio::time::timeout(PATIENCE, channel.load_configuration());
+        let _ = self.stop.or(loading).await;
+    }
+
+    /// The first round. Tells whether the app's answer is known.
+    async fn ask_at_start(&self, channel: &Arc<dyn Channel>) -> bool {
+        for question in 1..=FIRST_QUESTIONS {
+            let error = match self.ask_with_patience(channel).await {
+                None => return false,
+                Some(Ok(wanted)) => {
+                    self.adopt(&wanted, channel).await;
+                    return true;
+                }
+                Some(Err(error)) => error,
+            };
+            // What is declared does not wait for the app's answer.
+            self.run(channel).await;
+            let is_lost = matches!(error, AskError::Discovery(DiscoveryError::Unreachable(_)));
+            if !is_lost || question == FIRST_QUESTIONS {
+                self.tell(&error);
+                return false;
+            }
+            if !self.stop.sleep(FIRST_PAUSES.after(question)).await {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Ask, however long the answer takes; but what is declared starts meanwhile if it takes long. `None` at the stop.
+    async fn ask_with_patience(&self, channel: &Arc<dyn Channel>) -> Option<Answer> {
+        let mut answer = pin!(self.stop.or(ask(channel)));
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
+            return answer;
+        }
+        self.run(channel).await;
+        answer.await
+    }
+
+    /// In the background: ask until there is an answer, and again when the app comes back after having been gone.
+    async fn keep_asking(&self, channel: &Arc<dyn Channel>, mut is_known: bool) {
+        let mut in_vain = 0;
+        let mut told = String::new();
+        loop {
+            let goes_on = if is_known {
+                in_vain = 0;
+                self.comes_back(channel).await
+            } else {
+                in_vain += 1;
+                self.is_well_after(PAUSES.after(in_vain)).await
+            };
+            if !goes_on {
+                return;
+            }
+            let had_some = self.has_programmatic();
+            match self.stop.or(ask(channel)).await {
+                None => return,
+                Some(Ok(wanted)) => {
+                    self.adopt(&wanted, channel).await;
+                    // An app that asked for something before may only not be ready to say so.
+                    is_known = !had_some || self.has_programmatic();
+                }
+                Some(Err(error)) => {
+                    is_known = false;
+                    let text = error.to_string();
+                    if told != text {
+                        self.tell(&error);
+                        told = text;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Resolves when the app has been gone and is there again; `false` if the stop came first.
+    async fn comes_back(&self, channel: &Arc<dyn Channel>) -> bool {
+        let is_back = self.stop.or(self.app_is_gone.notified()).await.is_some()
+            && channel.listening(&self.stop).await
+            && self.is_well_after(Duration::ZERO).await;
+        // Whoever else found it gone meanwhile means the same absence.
+        let _ = self.app_is_gone.notified().now_or_never();
+        is_back
+    }
+
+    /// Resolves when this time is over and the app is healthy; `false` if the stop came first.
+    async fn is_well_after(&self, pause: Duration) -> bool {
+        let well = async {
+            tokio::time::sleep(pause).await;
+            if let Some(health) = self.health.get() {
+                health.healthy().await;
+            }
+        };
+        self.stop.or(well).await.is_some()
+    }
+
+    fn tell(&self, error: &AskError) {
+        let telemetry = &self.parts.telemetry;
+        match error {
+            AskError::Discovery(error @ DiscoveryError::Status(_)) => {
+                telemetry.discovery_failed(error)
+            }
+            AskError::Discovery(error @ DiscoveryError::Malformed(_)) => {
+                telemetry.discovery_failed(error);
+                telemetry.subscribing_failed(error);
+            }
+            AskError::Discovery(DiscoveryError::Unreachable(_)) | AskError::Rule(_) => {
+                telemetry.subscribing_failed(error);
+            }
+        }
+    }
+}
+
+/// Ask the app what it wants. One bad rule spoils its whole list (B2).
+async fn ask(channel: &Arc<dyn Channel>) -> Answer {
+    let wanted = channel.subscriptions().await?;
+    let compile = |spec| Subscription::compile(spec, Origin::Programmatic);
+    Ok(wanted.into_iter().map(compile).collect::<Result<_, _>>()?)
+}

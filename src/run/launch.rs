@@ -1,0 +1,326 @@
+//! From the flags of `run` to those of the sidecar, and to the environment of the app (spec resources-cli.md 3.1 to 3.3).
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use super::names;
+use crate::cli::{Flags, RunArgs};
+use crate::environment::Environment;
+
+/// What is to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Launch {
+    /// The flags of the sidecar: app id, ports, folders and Configuration are settled.
+    pub(super) flags: Flags,
+    /// There are no resources, so the in-memory pub/sub is to exist.
+    pub(super) embedded_pubsub: bool,
+}
+
+impl Launch {
+    /// Settle ports, folders and flags.
+    ///
+    /// # Errors
+    /// A text for the console, if a port is taken or a folder is not there.
+    pub(super) fn of(args: &RunArgs, environment: &Environment) -> Result<Self, String> {
+        let dapr_dir = dapr_dir(args, environment);
+        let resources = resources(&args.flags, dapr_dir.as_deref())?;
+        let mut flags = sidecar(&args.flags);
+        take_ports(&mut flags, args)?;
+        if flags.app_id.is_empty() {
+            flags.app_id = names::silly();
+        }
+        if flags.config.is_empty() {
+            let default = dapr_dir.map(|dir| dir.join("config.yaml"));
+            flags
+                .config
+                .extend(default.filter(|file| file.is_file()).map(text));
+        }
+        flags.components_path.clear();
+        flags.resources_path = resources.into_iter().map(text).collect();
+        Ok(Self {
+            embedded_pubsub: flags.resources_path.is_empty(),
+            flags,
+        })
+    }
+
+    /// The whole environment of the app: that of this process, and where the sidecar is (spec 3.3).
+    pub(super) fn app_environment(&self, environment: &Environment) -> Environment {
+        let mut environment = environment.clone();
+        for (name, value) in told(&self.flags) {
+            environment.set(name, value);
+        }
+        environment
+    }
+}
+
+/// The values by which the stock command line says "as you like" become the sidecar's defaults.
+fn sidecar(given: &Flags) -> Flags {
+    let default = Flags::default();
+    let mut flags = given.clone();
+    if app_port(&flags).is_none() {
+        flags.app_port = default.app_port;
+    }
+    if flags.app_max_concurrency < 1 {
+        flags.app_max_concurrency = default.app_max_concurrency;
+    }
+    if flags.app_channel_address.is_empty() {
+        flags.app_channel_address = default.app_channel_address;
+    }
+    if flags.app_health_check_path.is_empty() {
+        flags.app_health_check_path = default.app_health_check_path;
+    }
+    for (number, usual) in [
+        (
+            &mut flags.app_health_probe_interval,
+            default.app_health_probe_interval,
+        ),
+        (
+            &mut flags.app_health_probe_timeout,
+            default.app_health_probe_timeout,
+        ),
+        (
+            &mut flags.app_health_threshold,
+            default.app_health_threshold,
+        ),
+    ] {
+        if *number == 0 {
+            *number = usual;
+        }
+    }
+    flags
+}
+
+/// The ports that were asked for, free ones for the rest. No two are the same, because all are held until the last is found.
+fn take_ports(flags: &mut Flags, args: &RunArgs) -> Result<(), String> {
+    let mut held = Vec::new();
+    for (name, spoken, port) in [
+        ("dapr-http-port", "HTTPPort", &mut flags.dapr_http_port),
+        ("dapr-grpc-port", "GRPCPort", &mut flags.dapr_grpc_port),
+        ("metrics-port", "MetricsPort", &mut flags.metrics_port),
+    ] {
+        let asked = Some(port.as_str()).filter(|_| args.is_given(name));
+        let listener = hold(asked, spoken)?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        *port = address.port().to_string();
+        held.push(listener);
+    }
+    Ok(())
+}
+
+/// The port as long as the answer lives; any free one for none, 0 and less.
+fn hold(asked: Option<&str>, name: &str) -> Result<TcpListener, String> {
+    let asked = asked.unwrap_or("0");
+    let number: i64 = asked
+        .parse()
+        .map_err(|_| format!("invalid configuration for {name}. Port {asked} is no number"))?;
+    u16::try_from(number.max(0))
+        .ok()
+        .and_then(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+        .ok_or_else(|| format!("invalid configuration for {name}. Port {asked} is not available"))
+}
+
+/// Where the stock command line keeps its files (spec 3.2).
+fn dapr_dir(args: &RunArgs, environment: &Environment) -> Option<PathBuf> {
+    let base = args
+        .extra
+        .runtime_path
+        .clone()
+        .or_else(|| {
+            environment
+                .non_empty("DAPR_RUNTIME_PATH")
+                .map(PathBuf::from)
+        })
+        .or_else(|| environment.non_empty("HOME").map(PathBuf::from))?;
+    Some(base.join(".dapr"))
+}
+
+/// The folders of resource files: those that were named, which must exist, or the default one if it does.
+fn resources(flags: &Flags, dapr_dir: Option<&Path>) -> Result<Vec<PathBuf>, String> {
+    let named = flags.folders();
+    if named.is_empty() {
+        let default = dapr_dir.map(|dir| dir.join("components"));
+        return Ok(default.into_iter().filter(|dir| dir.is_dir()).collect());
+    }
+    match named.iter().find(|path| !path.exists()) {
+        Some(missing) => {
+            let all: Vec<String> = named.iter().map(|path| format!("{path:?}")).collect();
+            Err(format!(
+                "error validating resources path [{}] : stat {}: no such file or directory",
+                all.join(" "),
+                missing.display()
+            ))
+        }
+        None => Ok(named),
+    }
+}
+
+/// The variables of spec 3.3.
+fn told(flags: &Flags) -> Vec<(&'static str, String)> {
+    let mut told = vec![
+        ("APP_ID", flags.app_id.clone()),
+        ("APP_CHANNEL_ADDRESS", flags.app_channel_address.clone()),
+        ("DAPR_HTTP_PORT", flags.dapr_http_port.clone()),
+        ("DAPR_GRPC_PORT", flags.dapr_grpc_port.clone()),
+        ("DAPR_METRICS_PORT", flags.metrics_port.clone()),
+    ];
+    if let Some(port) = app_port(flags) {
+        told.push(("APP_PORT", port.to_owned()));
+    }
+    if let Some(protocol) = protocol(flags) {
+        told.push(("APP_PROTOCOL", protocol.to_owned()));
+    }
+    told
+}
+
+/// The app's port; `None` for 0 and less. What is no number is the sidecar's to refuse.
+pub(super) fn app_port(flags: &Flags) -> Option<&str> {
+    let port = Some(flags.app_port.as_str()).filter(|port| !port.is_empty())?;
+    port.parse()
+        .map_or(true, |port: i64| port > 0)
+        .then_some(port)
+}
+
+/// The name of the app's protocol; `None` if there is no such protocol, which is the sidecar's to say.
+fn protocol(flags: &Flags) -> Option<&'static str> {
+    let asked = flags.app_protocol.to_ascii_lowercase();
+    match (asked.as_str(), flags.app_ssl) {
+        ("" | "http", false) => Some("http"),
+        ("" | "http", true) | ("https", _) => Some("https"),
+        ("grpc", false) => Some("grpc"),
+        ("grpc", true) | ("grpcs", _) => Some("grpcs"),
+        ("h2c", _) => Some("h2c"),
+        _ => None,
+    }
+}
+
+fn text(path: PathBuf) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    fn run(line: &str) -> RunArgs {
+        let words: Vec<String> = format!("run {line}")
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        match parse(&words).command {
+            Command::Run(args) => *args,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn launch(line: &str) -> Result<Launch, String> {
+        Launch::of(&run(line), &Environment::default())
+    }
+
+    #[test]
+    fn as_you_like_becomes_the_default_of_the_sidecar() {
+        let check = |line: &str, expected: fn(&Flags) -> bool| {
+            let flags = launch(line).unwrap().flags;
+            assert!(expected(&flags), "{line}: {flags:?}");
+        };
+        check("-a orders", |flags| flags.app_id == "orders");
+        check("", |flags| flags.app_id.contains('-'));
+        check("", |flags| {
+            let ports = [
+                &flags.dapr_http_port,
+                &flags.dapr_grpc_port,
+                &flags.metrics_port,
+            ];
+            !ports.iter().any(|port| *port == "0" || *port == "3500")
+                && ports[0] != ports[1]
+                && ports[1] != ports[2]
+        });
+        check("-H 0 -M -1", |flags| {
+            flags.dapr_http_port != "0" && flags.metrics_port != "-1"
+        });
+        check("-p -1", |flags| flags.app_port.is_empty());
+        check("-p 0", |flags| flags.app_port.is_empty());
+        check("-p 8001", |flags| flags.app_port == "8001");
+        check("--app-max-concurrency 0", |flags| {
+            flags.app_max_concurrency == -1
+        });
+        check("--app-max-concurrency 3", |flags| {
+            flags.app_max_concurrency == 3
+        });
+        check(
+            "--app-health-probe-interval 0 --app-health-threshold 2",
+            |flags| flags.app_health_probe_interval == 5 && flags.app_health_threshold == 2,
+        );
+        check("--app-health-check-path=", |flags| {
+            flags.app_health_check_path == "/healthz"
+        });
+    }
+
+    #[test]
+    fn the_app_is_told_where_its_sidecar_is() {
+        let check = |line: &str, expected: &[(&str, &str)]| {
+            let told = told(&sidecar(&run(line).flags));
+            let rest: Vec<_> = told[5..]
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            assert_eq!(told[0].1, "orders");
+            assert_eq!(told[1].1, "127.0.0.1");
+            assert_eq!(told[2], ("DAPR_HTTP_PORT", "3500".to_owned()));
+            assert_eq!(rest, expected, "{line}");
+        };
+        check("-a orders", &[("APP_PROTOCOL", "http")]);
+        check(
+            "-a orders -p 8001 -P HTTP --app-ssl",
+            &[("APP_PORT", "8001"), ("APP_PROTOCOL", "https")],
+        );
+        check(
+            "-a orders -p 0 -P h2c --app-ssl",
+            &[("APP_PROTOCOL", "h2c")],
+        );
+        check("-a orders -P pigeon", &[]);
+    }
+
+    #[test]
+    fn resources_come_from_the_flag_or_from_the_dapr_folder_if_there_is_one() {
+        let home = tempfile::tempdir().unwrap();
+        let environment: Environment = [("HOME".to_owned(), text(home.path().to_owned()))]
+            .into_iter()
+            .collect();
+        let bare = Launch::of(&run(""), &environment).unwrap();
+        assert!(bare.embedded_pubsub && bare.flags.config.is_empty());
+
+        std::fs::create_dir_all(home.path().join(".dapr/components")).unwrap();
+        std::fs::write(home.path().join(".dapr/config.yaml"), "").unwrap();
+        let with_home = Launch::of(&run(""), &environment).unwrap();
+        assert!(!with_home.embedded_pubsub);
+        assert!(with_home.flags.resources_path[0].ends_with("/.dapr/components"));
+        assert!(with_home.flags.config[0].ends_with("/.dapr/config.yaml"));
+        let elsewhere = Launch::of(&run("--runtime-path /no/such"), &environment).unwrap();
+        assert!(elsewhere.embedded_pubsub);
+
+        assert_eq!(
+            launch("--resources-path /no/such/folder").unwrap_err(),
+            "error validating resources path [\"/no/such/folder\"] : stat /no/such/folder: no such file or directory"
+        );
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_had_is_named() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let check = |line: &str, expected: &str| assert_eq!(launch(line).unwrap_err(), expected);
+        check(
+            &format!("-M {port}"),
+            &format!("invalid configuration for MetricsPort. Port {port} is not available"),
+        );
+        check(
+            "-H 70000",
+            "invalid configuration for HTTPPort. Port 70000 is not available",
+        );
+        check(
+            "-G abc",
+            "invalid configuration for GRPCPort. Port abc is no number",
+        );
+    }
+}

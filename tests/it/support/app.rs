@@ -1,0 +1,151 @@
+//! A programmable app: answers `/dapr/subscribe` and its routes as the test says, and remembers what it got.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// One request that the app got.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivered {
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
+}
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: &'static str,
+    pub(crate) after: Duration,
+}
+
+impl Answer {
+    pub(crate) fn success() -> Self {
+        Self {
+            status: 200,
+            body: "",
+            after: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn after(self, after: Duration) -> Self {
+        Self { after, ..self }
+    }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::success()
+        }
+    }
+}
+
+type Policy = dyn Fn(&Delivered) -> Answer + Send + Sync;
+
+pub(crate) struct App {
+    pub(crate) port: u16,
+    state: Arc<State>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct State {
+    subscriptions: String,
+    policy: Box<Policy>,
+    seen: Mutex<Vec<Delivered>>,
+}
+
+impl App {
+    /// An app with these subscriptions (JSON) that answers events as `policy` says.
+    pub(crate) async fn start(
+        subscriptions: &str,
+        policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State {
+            subscriptions: subscriptions.to_owned(),
+            policy: Box::new(policy),
+            seen: Mutex::default(),
+        });
+        let server = tokio::spawn(serve(listener, state.clone()));
+        Self {
+            port,
+            state,
+            server,
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Delivered> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
+    /// The distinct values of `data` among the events of a path.
+    pub(crate) fn distinct_data(&self, path: &str) -> usize {
+        let seen = self.seen();
+        let data = seen
+            .iter()
+            .filter(|delivered| delivered.path == path)
+            .map(|delivered| {
+                let event: serde_json::Value = serde_json::from_slice(&delivered.body).unwrap();
+                event["data"].to_string()
+            });
+        data.collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let state = state.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| answer(state.clone(), request));
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn answer(
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    if path.starts_with("/dapr/") {
+        let body = if path == "/dapr/subscribe" {
+            state.subscriptions.clone()
+        } else {
+            String::new()
+        };
+        return Ok(Response::new(Full::new(body.into())));
+    }
+    let delivered = Delivered { path, body };
+    let answer = (state.policy)(&delivered);
+    tokio::time::sleep(answer.after).await;
+    // What counts is an answer that was ready: a sidecar that died meanwhile gets it from nobody.
+    state.seen.lock().unwrap().push(delivered);
+    Ok(Response::builder()
+        .status(answer.status)
+        .body(Full::new(Bytes::from_static(answer.body.as_bytes())))
+        .unwrap())
+}

@@ -1,0 +1,138 @@
+//! The real binary as a child process, with daprd's command line.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::eventually;
+
+pub(crate) struct Sidecar {
+    pub(crate) http_port: u16,
+    process: Child,
+    client: Client<HttpConnector, Full<Bytes>>,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A component file for a Redis server on this port.
+pub(crate) fn redis_component(port: u16) -> String {
+    format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: pubsub}}\nspec:\n  type: pubsub.redis\n  version: v1\n  metadata:\n  - {{name: redisHost, value: '127.0.0.1:{port}'}}\n"
+    )
+}
+
+impl Sidecar {
+    /// Start with one resource file, for an app on this port (0: none), and wait until it is ready.
+    pub(crate) async fn start(resource: &str, app_port: u16, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("pubsub.yaml"), resource).unwrap();
+        let http_port = free_port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
+        command.args([
+            "--app-id",
+            "app",
+            "--dapr-listen-addresses",
+            "127.0.0.1",
+            "--enable-metrics=false",
+            "--log-level",
+            "error",
+        ]);
+        command.args([
+            "--dapr-http-port",
+            &http_port.to_string(),
+            "--dapr-grpc-port",
+            &free_port().to_string(),
+            "--app-port",
+            &app_port.to_string(),
+        ]);
+        command
+            .arg("--resources-path")
+            .arg(folder.path())
+            .args(more);
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let sidecar = Self {
+            http_port,
+            process,
+            client,
+            _folder: folder,
+        };
+        eventually("the sidecar is ready", || async {
+            sidecar
+                .get("/v1.0/healthz")
+                .await
+                .is_some_and(|status| status == StatusCode::NO_CONTENT)
+        })
+        .await;
+        sidecar
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Option<StatusCode> {
+        let request = Request::get(self.url(path)).body(Full::default()).unwrap();
+        Some(self.client.request(request).await.ok()?.status())
+    }
+
+    /// Publish JSON to the topic `orders`; the status of the answer.
+    pub(crate) async fn publish(&self, json: String) -> Option<StatusCode> {
+        let request = Request::post(self.url("/v1.0/publish/pubsub/orders"))
+            .header("Content-Type", "application/json")
+            .body(Full::new(Bytes::from(json)))
+            .unwrap();
+        let answer = self.client.request(request).await.ok()?;
+        let status = answer.status();
+        answer.into_body().collect().await.ok()?;
+        Some(status)
+    }
+
+    /// End it without warning.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Ask it to end, and wait until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        kill(
+            Pid::from_raw(i32::try_from(self.process.id()).unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
+        for _ in 0..2000 {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it does not end");
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http_port)
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
