@@ -41,6 +41,15 @@ pub struct Context {
     pub telemetry: Telemetry,
 }
 
+impl Context {
+    /// A client was answered with an error of this code.
+    fn error_answered(&self, code: &'static str) {
+        if self.settings.count_error_codes {
+            self.telemetry.error_answered(&self.settings.app_id, code);
+        }
+    }
+}
+
 /// The Dapr version whose API this is: what clients compare with the versions they need.
 pub const API_VERSION: &str = "1.18.3";
 

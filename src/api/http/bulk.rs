@@ -68,6 +68,7 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
     Ok(match failures.first() {
         None => empty(StatusCode::NO_CONTENT),
         Some(first) => {
+            call.context.error_answered("ERR_PUBSUB_PUBLISH_MESSAGE");
             let error = &first.error;
             let text = format!(
                 "api error: code = Internal desc = error when publishing to topic {topic} in pubsub {pubsub}: {error}"

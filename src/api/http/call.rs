@@ -159,12 +159,8 @@ impl Server {
 
     /// An error as the client sees it.
     fn refused(&self, error: &ApiError) -> Response {
-        let (shape, context) = (error.shape(), &self.0.context);
-        if context.settings.count_error_codes {
-            context
-                .telemetry
-                .error_answered(&context.settings.app_id, shape.code);
-        }
+        let shape = error.shape();
+        self.0.context.error_answered(shape.code);
         with_body(shape.status, "application/json", shape.body())
     }
 

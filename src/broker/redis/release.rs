@@ -14,11 +14,12 @@ const LONG_IDLE: Duration = Duration::from_secs(60);
 
 /// Close a topic: returns when nothing of it is in hand any more.
 pub(super) async fn close(shared: &Arc<Shared>, topic: &str) {
+    let back = shared.board.close(topic);
+    // Counted from here: a read that was planned before may still bring entries of this topic, and has not ended yet.
     let mut reading = shared.reading.subscribe();
     let round = *reading.borrow_and_update();
-    let back = shared.board.close(topic);
     hand_back(shared, topic, &back).await;
-    // A read that has begun may still bring entries of this topic; they are handed back as they come.
+    // What it brings is handed back as it comes. Without waiting for it the consumer could be deleted together with such entries.
     let _ = reading.wait_for(|now| *now > round).await;
     loop {
         let left = shared.board.left.notified();

@@ -117,6 +117,8 @@ const KNOWN: &[&str] = &[
     "writeTimeout",
 ];
 
+/// Entries waiting in memory, whatever `queueDepth` says.
+const DEEPEST_QUEUE: usize = 65_536;
 const DEFAULT_PROCESSING_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_REDELIVER_INTERVAL: Duration = Duration::from_secs(15);
 /// D1: the wait before a redelivery doubles up to this.
@@ -199,6 +201,11 @@ impl Settings {
                 ));
             }
         }
+        if depth > DEEPEST_QUEUE {
+            warnings.push(format!(
+                "queueDepth {depth} would hold too much in memory: {DEEPEST_QUEUE} is used"
+            ));
+        }
         let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
         if entra.unwrap_or(false) {
             return Err(SettingsError(
@@ -229,7 +236,7 @@ impl Settings {
             dial_timeout: dial
                 .and_then(GoDuration::positive)
                 .unwrap_or(Duration::from_secs(5)),
-            read_timeout: match reading {
+            read_timeout: match reading.map(|given| longer(given, warnings)) {
                 Some(never) if never.as_nanos() < 0 => None,
                 other => Some(
                     other
@@ -253,7 +260,7 @@ impl Settings {
             longest_wait: redeliver
                 .filter(|given| !given.is_zero())
                 .unwrap_or(LONGEST_WAIT),
-            queue_depth: depth,
+            queue_depth: depth.min(DEEPEST_QUEUE),
             concurrency: concurrency.max(1),
             trim: length.map(Trim::Length).or_else(|| {
                 age.filter(|age| age.as_nanos() != 0)
@@ -261,6 +268,18 @@ impl Settings {
             }),
         })
     }
+}
+
+/// No answer comes in less than this on a bad day; who asks for less has most likely taken milliseconds for seconds.
+fn longer(read_timeout: GoDuration, warnings: &mut Vec<String>) -> GoDuration {
+    let shortest = GoDuration::from_millis(500);
+    if read_timeout > GoDuration::ZERO && read_timeout < shortest {
+        warnings.push(format!(
+            "readTimeout {read_timeout} is too short (a number without unit is milliseconds): {shortest} is used"
+        ));
+        return shortest;
+    }
+    read_timeout
 }
 
 /// Read a `redeliverInterval`: milliseconds or a duration (D15). What cannot be read is no error, as in daprd, but said.
@@ -481,7 +500,7 @@ mod tests {
         check(
             &[("readTimeout", "3")],
             |s| s.read_timeout,
-            Some(Duration::from_millis(3)),
+            Some(Duration::from_millis(500)),
         );
         check(&[("readTimeout", "-1")], |s| s.read_timeout, None);
         check(&[("redisMaxRetries", "-1")], |s| s.max_retries, 0);
