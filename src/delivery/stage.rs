@@ -110,6 +110,7 @@ pub(super) fn message(topic: &str, data: &[u8], metadata: &[(&str, &str)]) -> In
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect::<Metadata>(),
+        has_metadata: !metadata.is_empty(),
         attempt: 1,
     }
 }

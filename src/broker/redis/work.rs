@@ -1,7 +1,10 @@
-//! From the board to the sinks and back: as many entries at a time as `concurrency` allows, each to its end.
+//! From the board to the sinks and back: as many entries at a time as `concurrency` allows, or as the sink has places for, each to its
+//! end.
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -33,6 +36,23 @@ pub(super) fn begin(shared: &Arc<Shared>) {
             .tasks
             .spawn("redis delivery", work(shared.clone(), job));
     }
+    let jobs = shared.board.gathered();
+    if !jobs.is_empty() {
+        shared
+            .tasks
+            .spawn("redis bulk delivery", gather(shared.clone(), jobs));
+    }
+}
+
+/// Entries for sinks that hold many at a time: one task gives them in order.
+async fn gather(shared: Arc<Shared>, jobs: Vec<Job>) {
+    let mut in_hand: FuturesUnordered<_> =
+        jobs.into_iter().map(|job| handle(&shared, job)).collect();
+    while in_hand.next().await.is_some() {
+        // Those of one batch end together, and leave their places to the next batch together.
+        while in_hand.next().now_or_never().flatten().is_some() {}
+        begin(&shared);
+    }
 }
 
 /// One place: handle an entry, then the next one, until nothing is ready for it.
@@ -56,7 +76,8 @@ async fn handle(shared: &Arc<Shared>, job: Job) {
     let incoming = Incoming {
         topic: topic.clone(),
         data: entry.data,
-        metadata: entry.metadata,
+        has_metadata: entry.metadata.is_some(),
+        metadata: entry.metadata.unwrap_or_default(),
         attempt: entry.attempt,
     };
     place.settlement = sink.accept(incoming).await;
