@@ -40,7 +40,7 @@ pub(super) struct Consumer {
 }
 
 /// How it ended for an event.
-enum Ending {
+pub(super) enum Ending {
     /// The app has it.
     Done,
     /// It is not to be delivered.
@@ -58,7 +58,7 @@ struct Prepared {
 
 /// Why the rules have no answer.
 #[derive(Debug, thiserror::Error)]
-enum RoutingError {
+pub(super) enum RoutingError {
     #[error(transparent)]
     Event(#[from] EventError),
     #[error(transparent)]
@@ -136,10 +136,7 @@ impl Consumer {
             Ok(None) => {
                 self.telemetry
                     .event_without_route(&spec.pubsub, &spec.topic, &event.id());
-                Err(Ending::Over(Cause::new(
-                    "no-route",
-                    "no rule matches and there is no default route",
-                )))
+                Err(Ending::Over(Cause::no_route()))
             }
             Err(error) => {
                 self.telemetry
@@ -155,6 +152,8 @@ impl Consumer {
             body: prepared.body,
             metadata: std::mem::take(&mut message.metadata),
             traceparent: prepared.traceparent,
+            // Where the event can be put aside, it is not delivered with less than it came with.
+            must_keep_headers: self.subscription.dead_letter_topic().is_some(),
         };
         let verdict = self.channel.deliver(&delivery).await;
         let ending = match verdict {
@@ -173,7 +172,7 @@ impl Consumer {
         Ending::Failed(Cause::new("undecodable", error.to_string()))
     }
 
-    fn expired(&self, event: &Event) -> Ending {
+    pub(super) fn expired(&self, event: &Event) -> Ending {
         let spec = &self.subscription.spec;
         let expiration = event.text("expiration").unwrap_or_default();
         self.telemetry
@@ -208,7 +207,7 @@ impl Consumer {
     }
 
     /// What is not to be delivered is acknowledged, but not before its letter is written (design.md D3).
-    async fn end(&self, message: Incoming, cause: &Cause) -> Settlement {
+    pub(super) async fn end(&self, message: Incoming, cause: &Cause) -> Settlement {
         let spec = &self.subscription.spec;
         match self.subscription.dead_letter_topic() {
             None => {
@@ -221,7 +220,7 @@ impl Consumer {
     }
 
     /// What failed while everything stops did not fail for good: it is handed back (B18).
-    async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
+    pub(super) async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
         match self.subscription.dead_letter_topic() {
             Some(topic) if !self.stop.is_ordered() => self.dead_letter(message, topic, cause).await,
             _ => Settlement::Retry,
@@ -252,7 +251,7 @@ impl Consumer {
     }
 }
 
-fn cause_of(reason: &Reason) -> Cause {
+pub(super) fn cause_of(reason: &Reason) -> Cause {
     let word = match reason {
         Reason::Status(status) if status == "DROP" => "dropped",
         Reason::Status(status) if status == "RETRY" => "retry",
@@ -265,7 +264,7 @@ fn cause_of(reason: &Reason) -> Cause {
 }
 
 /// The trace that the event belongs to (B20).
-fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
+pub(super) fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
     if event.has("traceparent") {
         event.text("traceparent")
     } else {
@@ -279,7 +278,7 @@ fn is_binary(kind: &str) -> bool {
 }
 
 /// The id of a delivered body, for the log of what went wrong.
-fn id_in(body: &Bytes) -> String {
+pub(super) fn id_in(body: &Bytes) -> String {
     Event::parse(body)
         .map(|event| event.id().into_owned())
         .unwrap_or_default()

@@ -284,9 +284,6 @@ impl Inner {
             if subscription.dead_letter_topic().is_some() {
                 lettered.push(spec.topic.as_str());
             }
-            if spec.bulk.is_some_and(|bulk| bulk.enabled) {
-                telemetry.bulk_not_supported(&spec.pubsub, &spec.topic);
-            }
         }
         for (pubsub, topics) in topics {
             telemetry.app_subscribed(pubsub, &topics);

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Number};
 use uuid::Uuid;
 
+use crate::envelope::lifetime;
 use crate::envelope::wrap::push_base64;
 use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, SPEC_VERSION};
 use crate::json::{self, push_text};
@@ -127,7 +128,7 @@ impl Event {
     /// Is its `expiration` over? One that is no RFC 3339 time never is.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.text("expiration")
-            .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+            .and_then(|text| lifetime::time(&text))
             .is_some_and(|expiration| expiration < now)
     }
 
@@ -284,6 +285,7 @@ mod tests {
             r#"{"expiration":""}"#,
             r#"{"expiration":5}"#,
             r#"{"expiration":null}"#,
+            r#"{"expiration":"2020-01-01 00:00:00Z"}"#,
         ] {
             check(text, false);
         }

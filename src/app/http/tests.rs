@@ -60,7 +60,7 @@ fn delivery(path: &str) -> Delivery {
             ("a b".to_owned(), "x".to_owned()),
         ]
         .into(),
-        traceparent: None,
+        ..Delivery::default()
     }
 }
 
