@@ -303,12 +303,17 @@ impl Board {
         Some(job)
     }
 
+    /// Is there something for [`Board::gathered`]?
+    pub(super) fn may_gather(&self) -> bool {
+        self.state().topics.values().any(Topic::may_gather)
+    }
+
     /// The entries for sinks with places of their own, as far as these are free, in the order of their stream.
     pub(super) fn gathered(&self) -> Vec<Job> {
         let mut state = self.state();
         let mut jobs = Vec::new();
         for (name, topic) in &mut state.topics {
-            while topic.places.is_some_and(|places| topic.running < places)
+            while topic.may_gather()
                 && let Some(job) = topic.begin(name)
             {
                 jobs.push(job);
@@ -519,6 +524,10 @@ impl Topic {
     fn own_room(&self) -> Option<usize> {
         let most = self.places?.saturating_mul(2).min(MOST_HELD);
         Some(most.saturating_sub(self.running + self.ready.len()))
+    }
+
+    fn may_gather(&self) -> bool {
+        !self.ready.is_empty() && self.places.is_some_and(|places| self.running < places)
     }
 
     /// The first entry that is Ready goes to the sink.

@@ -36,23 +36,33 @@ pub(super) fn begin(shared: &Arc<Shared>) {
             .tasks
             .spawn("redis delivery", work(shared.clone(), job));
     }
-    let jobs = shared.board.gathered();
-    if !jobs.is_empty() {
+    if shared.board.may_gather() {
         shared
             .tasks
-            .spawn("redis bulk delivery", gather(shared.clone(), jobs));
+            .spawn("redis bulk delivery", gather(shared.clone()));
     }
 }
 
-/// Entries for sinks that hold many at a time: one task gives them in order.
-async fn gather(shared: Arc<Shared>, jobs: Vec<Job>) {
-    let mut in_hand: FuturesUnordered<_> =
-        jobs.into_iter().map(|job| handle(&shared, job)).collect();
+/// Give what is ready to sinks that hold many at a time, in order: therefore one task after the other does it.
+async fn gather(shared: Arc<Shared>) {
+    let mut in_hand = FuturesUnordered::new();
+    {
+        let _in_turn = shared.gathering.lock().await;
+        let jobs = shared.board.gathered().into_iter();
+        in_hand.extend(jobs.map(|job| handle(&shared, job)));
+        // Polled once, each is with its sink.
+        drain(&mut in_hand);
+    }
     while in_hand.next().await.is_some() {
         // Those of one batch end together, and leave their places to the next batch together.
-        while in_hand.next().now_or_never().flatten().is_some() {}
+        drain(&mut in_hand);
         begin(&shared);
     }
+}
+
+/// Poll all, and let go of those that are done.
+fn drain<F: Future<Output = ()>>(in_hand: &mut FuturesUnordered<F>) {
+    while in_hand.next().now_or_never().flatten().is_some() {}
 }
 
 /// One place: handle an entry, then the next one, until nothing is ready for it.

@@ -177,7 +177,7 @@ impl<'a> Request<'a> {
 }
 
 /// One attempt: a verdict for each entry, in their order. A retry policy calls this again with the entries whose verdict is
-/// [`Verdict::Retry`], under the same ids.
+/// [`Verdict::Retry`], under the same ids; the HTTP status of an answer is not for its `matching` here (B15).
 async fn deliver_once(consumer: &Consumer, delivery: &BulkDelivery<'_>) -> Vec<Verdict> {
     let verdicts = consumer.channel.deliver_bulk(delivery).await;
     let failures = || {
