@@ -25,9 +25,9 @@ pub(super) const MOST_HELD: usize = 10_000;
 /// The table. All methods are short and never wait.
 pub(super) struct Board {
     state: Mutex<State>,
-    /// Entries that may be with sinks at a time.
+    /// Entries that may be with sinks at a time. A topic whose sink has places of its own does not count (design.md D18).
     concurrency: usize,
-    /// Entries that may be Ready or Running at a time.
+    /// Entries that may be Ready or Running at a time, again without such topics.
     capacity: usize,
     /// Something changed that the reader should look at: a topic more or less, or room again.
     pub(super) reader: Notify,
@@ -40,7 +40,9 @@ pub(super) struct Board {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<Arc<str>, Topic>,
+    /// Of the topics that share the places of the component.
     running: usize,
+    /// Of the same topics.
     ready: usize,
     /// The entries that are Waiting, by the time they are due.
     waiting: BTreeSet<(Instant, Arc<str>, EntryId)>,
@@ -52,6 +54,8 @@ struct State {
 
 struct Topic {
     sink: Arc<dyn Sink>,
+    /// Places of its own.
+    places: Option<usize>,
     ready: VecDeque<Entry>,
     running: usize,
     held: HashMap<EntryId, Held>,
@@ -114,6 +118,7 @@ impl Board {
             return Err(AlreadyOpen);
         }
         let topic = Topic {
+            places: sink.places().map(|places| places.max(1)),
             sink,
             ready: VecDeque::new(),
             running: 0,
@@ -144,7 +149,9 @@ impl Board {
             }
             keep
         });
-        state.ready -= unread;
+        if topic.places.is_none() {
+            state.ready -= unread;
+        }
         state.waiting.retain(|(_, topic, _)| **topic != *name);
         drop(state);
         self.reader.notify_one();
@@ -195,24 +202,33 @@ impl Board {
             .values()
             .filter(|topic| topic.is_open())
             .count();
-        let taken = state.ready + state.running;
-        let free = self.capacity.saturating_sub(taken);
+        let free = self.capacity.saturating_sub(state.ready + state.running);
         let share = (self.capacity / open.max(1)).max(1);
-        let has_room =
-            |topic: &Topic| topic.ready.len() <= share / 2 && topic.held.len() < MOST_HELD;
-        let topics: Vec<_> = if free * 2 >= self.capacity {
-            state
-                .topics
-                .iter()
-                .filter(|(_, topic)| topic.is_open() && has_room(topic))
-                .map(|(name, _)| name.clone())
-                .collect()
-        } else {
-            Vec::new()
+        let has_room = |topic: &Topic| {
+            let enough = match topic.places {
+                None => free * 2 >= self.capacity && topic.ready.len() <= share / 2,
+                Some(places) => topic.ready.len() <= places / 2,
+            };
+            enough && topic.held.len() < MOST_HELD
         };
+        let read: Vec<_> = state
+            .topics
+            .iter()
+            .filter(|(_, topic)| topic.is_open() && has_room(topic))
+            .collect();
+        let sharing = read
+            .iter()
+            .filter(|(_, topic)| topic.places.is_none())
+            .count();
+        // One count holds for all topics of a read: that of the topic with the least room.
+        let count = read
+            .iter()
+            .map(|(_, topic)| topic.own_room().unwrap_or_else(|| free / sharing.max(1)))
+            .min();
+        let topics: Vec<_> = read.into_iter().map(|(name, _)| name.clone()).collect();
         state.reader_lacks_room = topics.len() < open;
-        (!topics.is_empty()).then(|| ReadPlan {
-            count: (free / topics.len()).max(1),
+        count.map(|count| ReadPlan {
+            count: count.max(1),
             topics,
         })
     }
@@ -243,22 +259,28 @@ impl Board {
                 },
             );
             topic.ready.push_back(entry);
-            state.ready += 1;
+            if topic.places.is_none() {
+                state.ready += 1;
+            }
         }
         Vec::new()
     }
 
-    /// The next entry for a sink, if there is a free place. Topics take turns, and the last free place is kept for a topic that has
-    /// none (design.md D10).
+    /// The next entry for a sink that shares the component's places, if one is free. Topics take turns, and the last free place is kept
+    /// for a topic that has none (design.md D10).
     pub(super) fn next(&self) -> Option<Job> {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
         if free == 0 || state.ready == 0 {
             return None;
         }
-        let alone = state.topics.len() == 1;
-        let may_run =
-            |topic: &Topic| !topic.ready.is_empty() && (alone || free > 1 || topic.running == 0);
+        let mut sharing = state.topics.values().filter(|topic| topic.places.is_none());
+        let alone = sharing.nth(1).is_none();
+        let may_run = |topic: &Topic| {
+            topic.places.is_none()
+                && !topic.ready.is_empty()
+                && (alone || free > 1 || topic.running == 0)
+        };
         let name = {
             let after = |turn: &Arc<str>| {
                 state
@@ -274,25 +296,35 @@ impl Board {
                 .or_else(|| state.topics.iter().find(|(_, topic)| may_run(topic)))
                 .map(|(name, _)| name.clone())?
         };
-        let topic = state.topics.get_mut(&name)?;
-        let entry = topic.ready.pop_front()?;
-        topic.running += 1;
-        topic.held.insert(
-            entry.id,
-            Held {
-                attempt: entry.attempt,
-                phase: Phase::Running,
-            },
-        );
-        let sink = topic.sink.clone();
+        let job = state.topics.get_mut(&name)?.begin(&name)?;
         state.running += 1;
         state.ready -= 1;
-        state.turn = Some(name.clone());
-        Some(Job {
-            topic: name,
-            sink,
-            entry,
-        })
+        state.turn = Some(name);
+        Some(job)
+    }
+
+    /// Is there something for [`Board::gathered`]?
+    pub(super) fn may_gather(&self) -> bool {
+        self.state().topics.values().any(Topic::may_gather)
+    }
+
+    /// The entries for sinks with places of their own, as far as these are free, in the order of their stream.
+    pub(super) fn gathered(&self) -> Vec<Job> {
+        let mut state = self.state();
+        let mut jobs = Vec::new();
+        for (name, topic) in &mut state.topics {
+            while topic.may_gather()
+                && let Some(job) = topic.begin(name)
+            {
+                jobs.push(job);
+            }
+        }
+        let room = state.reader_lacks_room && !jobs.is_empty();
+        drop(state);
+        if room {
+            self.reader.notify_one();
+        }
+        jobs
     }
 
     /// A sink has finished with an entry. To acknowledge: it stays on the board until [`Board::acked`]. To retry: it waits until `due`,
@@ -304,11 +336,14 @@ impl Board {
         settlement: Settlement,
         due: Instant,
     ) -> bool {
-        let mut state = self.state();
-        state.running = state.running.saturating_sub(1);
+        let mut guard = self.state();
+        let state = &mut *guard;
         let mut back = false;
         if let Some(topic) = state.topics.get_mut(name) {
             topic.running = topic.running.saturating_sub(1);
+            if topic.places.is_none() {
+                state.running = state.running.saturating_sub(1);
+            }
             match settlement {
                 Settlement::Ack => topic.move_to(id, Phase::Acking),
                 Settlement::Retry if topic.closing => {
@@ -323,7 +358,7 @@ impl Board {
             .first()
             .is_some_and(|(_, _, first)| *first == id);
         let room = state.reader_lacks_room && (state.ready + state.running) * 2 <= self.capacity;
-        drop(state);
+        drop(guard);
         if room {
             self.reader.notify_one();
         }
@@ -354,7 +389,7 @@ impl Board {
     /// The entries whose redelivery is due, as far as there is room, by topic; they are Fetching now.
     pub(super) fn take_due(&self, now: Instant) -> BTreeMap<Arc<str>, Vec<EntryId>> {
         let mut state = self.state();
-        let mut room = self.capacity.saturating_sub(state.ready + state.running);
+        let mut room = self.room_in(&state);
         let mut due = BTreeMap::<Arc<str>, Vec<EntryId>>::new();
         while room > 0 && state.waiting.first().is_some_and(|(at, _, _)| *at <= now) {
             let Some((_, name, id)) = state.waiting.pop_first() else {
@@ -449,13 +484,19 @@ impl Board {
         topic
             .ready
             .retain(|entry| topic.held.contains_key(&entry.id));
-        state.ready -= before - topic.ready.len();
+        if topic.places.is_none() {
+            state.ready -= before - topic.ready.len();
+        }
     }
 
     /// How many more entries may be Ready or Running.
     pub(super) fn room(&self) -> usize {
-        let state = self.state();
-        self.capacity.saturating_sub(state.ready + state.running)
+        self.room_in(&self.state())
+    }
+
+    fn room_in(&self, state: &State) -> usize {
+        let own: usize = state.topics.values().filter_map(Topic::own_room).sum();
+        own + self.capacity.saturating_sub(state.ready + state.running)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -479,6 +520,34 @@ impl Topic {
             .is_some_and(|held| held.phase == Phase::Fetching)
     }
 
+    /// How many more entries a topic with places of its own may have Ready or Running: as many again as its sink holds may wait for it.
+    fn own_room(&self) -> Option<usize> {
+        let most = self.places?.saturating_mul(2).min(MOST_HELD);
+        Some(most.saturating_sub(self.running + self.ready.len()))
+    }
+
+    fn may_gather(&self) -> bool {
+        !self.ready.is_empty() && self.places.is_some_and(|places| self.running < places)
+    }
+
+    /// The first entry that is Ready goes to the sink.
+    fn begin(&mut self, name: &Arc<str>) -> Option<Job> {
+        let entry = self.ready.pop_front()?;
+        self.running += 1;
+        self.held.insert(
+            entry.id,
+            Held {
+                attempt: entry.attempt,
+                phase: Phase::Running,
+            },
+        );
+        Some(Job {
+            topic: name.clone(),
+            sink: self.sink.clone(),
+            entry,
+        })
+    }
+
     fn is_open(&self) -> bool {
         !self.closing && !self.refused
     }
@@ -498,7 +567,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::message::{Incoming, Metadata};
+    use crate::message::Incoming;
 
     struct Nobody;
 
@@ -517,11 +586,25 @@ mod tests {
         board
     }
 
+    /// A sink that may hold so many.
+    struct Basket(usize);
+
+    #[async_trait]
+    impl Sink for Basket {
+        async fn accept(&self, _: Incoming) -> Settlement {
+            Settlement::Ack
+        }
+
+        fn places(&self) -> Option<usize> {
+            Some(self.0)
+        }
+    }
+
     fn entries(ids: impl IntoIterator<Item = u64>) -> Vec<Entry> {
         let entry = |id| Entry {
             id: format!("{id}-0").parse().unwrap(),
             data: Bytes::new(),
-            metadata: Metadata::new(),
+            metadata: None,
             oddity: None,
             attempt: 1,
         };
@@ -529,15 +612,15 @@ mod tests {
     }
 
     fn running(board: &Board) -> Vec<String> {
-        std::iter::from_fn(|| board.next())
-            .map(|job| {
-                format!(
-                    "{}{}",
-                    job.topic,
-                    job.entry.id.to_string().split('-').next().unwrap()
-                )
-            })
-            .collect()
+        named(std::iter::from_fn(|| board.next()))
+    }
+
+    fn named(jobs: impl IntoIterator<Item = Job>) -> Vec<String> {
+        let name = |job: Job| {
+            let id = job.entry.id.to_string();
+            format!("{}{}", job.topic, id.split('-').next().unwrap())
+        };
+        jobs.into_iter().map(name).collect()
     }
 
     fn id(id: u64) -> EntryId {
@@ -629,5 +712,47 @@ mod tests {
         board.disown("a", &[id(1), id(2)]);
         board.finished("a", id(1), Settlement::Ack, Instant::now());
         assert_eq!(running(&board), ["a3"]);
+    }
+
+    #[test]
+    fn a_sink_with_places_of_its_own_gets_more_than_concurrency() {
+        let board = board(2, 8, &["a"]);
+        board.open(&Arc::from("b"), Arc::new(Basket(4))).unwrap();
+        board.accept("a", entries(1..=3));
+        board.accept("b", entries(1..=6));
+        assert_eq!(running(&board), ["a1", "a2"], "b does not share the places");
+        assert_eq!(named(board.gathered()), ["b1", "b2", "b3", "b4"]);
+        assert!(board.gathered().is_empty());
+        board.finished("b", id(2), Settlement::Ack, Instant::now());
+        assert_eq!(named(board.gathered()), ["b5"]);
+        assert!(running(&board).is_empty(), "nor does it free one");
+        board.finished("a", id(1), Settlement::Ack, Instant::now());
+        assert_eq!(running(&board), ["a3"]);
+    }
+
+    #[test]
+    fn what_gathers_is_read_however_full_the_others_are() {
+        let board = board(2, 8, &["a"]);
+        board.open(&Arc::from("b"), Arc::new(Basket(100))).unwrap();
+        assert_eq!(board.plan().unwrap().count, 10);
+        board.accept("a", entries(1..=10));
+        let plan = |topics: &[&str], count| {
+            Some(ReadPlan {
+                topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
+                count,
+            })
+        };
+        assert_eq!(board.plan(), plan(&["b"], 200));
+        board.accept("b", entries(1..=60));
+        assert_eq!(board.gathered().len(), 60);
+        assert_eq!(board.plan(), plan(&["b"], 140));
+        board.accept("b", entries(61..=151));
+        assert_eq!(board.gathered().len(), 40);
+        assert_eq!(board.plan(), None, "51 wait for a sink that is full");
+        board.finished("b", id(1), Settlement::Ack, Instant::now());
+        board.gathered();
+        assert_eq!(board.plan(), plan(&["b"], 50));
+        assert_eq!(board.close("b").len(), 50);
+        assert_eq!(board.plan(), None);
     }
 }
