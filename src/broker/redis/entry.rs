@@ -1,8 +1,10 @@
-//! Stream entries as Redis sends them and as sinks get them (spec redis.md 7).
+//! Stream entries as Redis stores them and as sinks get them: the commands that write and claim them, the replies that bring them
+//! (spec redis.md 6, 7).
 
 use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, Value, cmd};
@@ -67,6 +69,29 @@ pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) ->
     command.arg("*").arg("data").arg(&message.data[..]);
     if let Some(metadata) = &message.metadata {
         command.arg("metadata").arg(encode_metadata(metadata));
+    }
+    command
+}
+
+/// Ids in one XCLAIM.
+pub(super) const MOST_IDS: usize = 500;
+
+/// XCLAIM for this consumer of entries that have been idle for at least `idle`.
+pub(super) fn claim(
+    topic: &str,
+    group: &str,
+    consumer: &str,
+    idle: Duration,
+    ids: &[EntryId],
+) -> Cmd {
+    let mut command = cmd("XCLAIM");
+    command
+        .arg(topic)
+        .arg(group)
+        .arg(consumer)
+        .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+    for id in ids {
+        command.arg(id.to_string());
     }
     command
 }
