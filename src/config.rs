@@ -164,6 +164,8 @@ pub struct MetricsSettings {
     pub address: String,
     /// `--metrics-port`.
     pub port: u16,
+    /// `spec.metrics.enabled` of the Configuration: without it the page is there and has no series of ours.
+    pub has_series: bool,
 }
 
 /// Start-up requests to the app that are switched off.

@@ -203,6 +203,7 @@ impl Runtime {
         };
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
+        telemetry.sampler_initialized(&tracing.sampler());
         let supervisor = Supervisor::new(Parts {
             catalog: catalog.clone(),
             declared: resources.subscriptions.clone(),
@@ -356,7 +357,9 @@ impl Runtime {
             tasks.spawn("public http api", api(listener, routes));
         }
         if let Some(listener) = self.metrics.take() {
-            let telemetry = self.telemetry.clone();
+            let settings = self.settings.metrics.as_ref();
+            let has_series = settings.is_some_and(|settings| settings.has_series);
+            let telemetry = has_series.then(|| self.telemetry.clone());
             let work = metrics_server::serve(listener, telemetry, stop.clone(), tasks.clone());
             tasks.spawn("metrics", work);
         }

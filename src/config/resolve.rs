@@ -244,6 +244,7 @@ impl Resolver<'_> {
             metrics: ports.metrics.map(|port| MetricsSettings {
                 address: flags.metrics_listen_address.clone(),
                 port,
+                has_series: configuration.metrics.enabled.unwrap_or(true),
             }),
             count_error_codes: configuration.metrics.record_error_codes.unwrap_or(false),
             resources: flags.folders(),

@@ -84,7 +84,16 @@ impl Collector<'_> {
                     match load::document(text, *line) {
                         Ok(Some(document)) => self.document(&file.path, &document, index == 0),
                         Ok(None) => {}
-                        Err(mistake) => self.broken(&file.path, "Component", mistake),
+                        Err(mistake) => {
+                            if index == 0 {
+                                // Policies are looked for in every first document, whatever it may be (spec resources-cli.md 8.1).
+                                let text =
+                                    format!("Could not determine resource type: {}", mistake.text);
+                                let note = Note::log(Level::Error, text);
+                                self.resources.notes.push(note);
+                            }
+                            self.broken(&file.path, "Component", mistake);
+                        }
                     }
                 }
             }

@@ -52,6 +52,16 @@ impl Tracing {
         }
     }
 
+    /// Who samples traces without a parent, as the SDK of daprd describes it.
+    pub fn sampler(&self) -> String {
+        match self {
+            Self::Spans { ratio } if *ratio >= 1.0 => "AlwaysOnSampler".to_owned(),
+            Self::Spans { ratio } => format!("TraceIDRatioBased{{{}}}", ratio.max(0.0)),
+            Self::PassOn => format!("TraceIDRatioBased{{{RATE_OF_NONSENSE}}}"),
+            Self::Off => "TraceIDRatioBased{0}".to_owned(),
+        }
+    }
+
     /// The trace of a request with these headers.
     pub fn begin(&self, parent: Option<&[u8]>, state: Option<&[u8]>) -> TraceContext {
         if *self == Self::Off {

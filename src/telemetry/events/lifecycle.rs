@@ -32,6 +32,11 @@ impl Telemetry {
         self.runtime(format_args!("Enabled features: {}", features.join(" ")));
     }
 
+    /// Which traces are sampled.
+    pub fn sampler_initialized(&self, root: &str) {
+        self.runtime(format_args!("Dapr trace sampler initialized: ParentBased{{root:{root},remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler,localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler}}"));
+    }
+
     /// The shutdown has no limit.
     pub fn shutdown_without_limit(&self) {
         self.0.log.write(
