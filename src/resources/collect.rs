@@ -84,7 +84,12 @@ impl Collector<'_> {
                     match load::document(text, *line) {
                         Ok(Some(document)) => self.document(&file.path, &document, index == 0),
                         Ok(None) => {}
-                        Err(mistake) => self.broken(&file.path, "Component", mistake),
+                        Err(mistake) => {
+                            if index == 0 {
+                                self.kindless(&file.path, &mistake);
+                            }
+                            self.broken(&file.path, "Component", mistake);
+                        }
                     }
                 }
             }
@@ -115,6 +120,17 @@ impl Collector<'_> {
                 .with_remedy("only .yaml and .yml are read"),
         );
         notes.push(Note::log(Level::Warn, text("Subscription")));
+    }
+
+    /// Whether the first document of a file is a resiliency resource cannot be told (spec 8.1).
+    fn kindless(&mut self, path: &Path, mistake: &Mistake) {
+        let text = format!(
+            "Could not determine resource type: {}: line {}: {}",
+            path.display(),
+            mistake.line,
+            mistake.text
+        );
+        self.resources.notes.push(Note::log(Level::Error, text));
     }
 
     /// A document, or a part of one, that is not what its kind asks for.
