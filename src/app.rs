@@ -41,6 +41,10 @@ pub trait Channel: Send + Sync {
 
     /// Give one event to the app, once (B10, B11).
     async fn deliver(&self, delivery: &Delivery) -> Verdict;
+
+    /// Give several events to the app in one request, once (B15). One verdict for each entry, in their order. [`Verdict::Drop`] with
+    /// [`Reason::Code`] means the whole request: such events are acknowledged without a dead letter.
+    async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> Vec<Verdict>;
 }
 
 /// An event on its way to a route of the app.
@@ -54,6 +58,45 @@ pub struct Delivery {
     pub metadata: Metadata,
     /// The `traceparent` header, if there is to be one (B20).
     pub traceparent: Option<String>,
+    /// Metadata that cannot be headers makes the delivery fail; else it is left out (design.md D24).
+    pub must_keep_headers: bool,
+}
+
+/// Several events on their way to a route of the app.
+#[derive(Clone, Debug)]
+pub struct BulkDelivery<'a> {
+    /// The id of the request, a UUID; the same if it is repeated.
+    pub id: String,
+    /// The route as the rule names it, not cleaned.
+    pub path: Arc<str>,
+    /// The component.
+    pub pubsub: &'a str,
+    /// The topic, without namespace prefix.
+    pub topic: &'a str,
+    /// The events in order of their arrival.
+    pub entries: Vec<BulkEntry<'a>>,
+    /// The `traceparent` header, if there is to be one.
+    pub traceparent: Option<String>,
+}
+
+/// One of several events.
+#[derive(Clone, Debug)]
+pub struct BulkEntry<'a> {
+    /// What the app names it by in its answer, a UUID; the same if it is delivered again.
+    pub id: String,
+    /// What to deliver.
+    pub event: BulkEvent<'a>,
+    /// The stored metadata, if there was any.
+    pub metadata: Option<&'a Metadata>,
+}
+
+/// What one of several events consists of.
+#[derive(Clone, Copy, Debug)]
+pub enum BulkEvent<'a> {
+    /// The JSON of an event.
+    Json(&'a [u8]),
+    /// Any bytes, of a subscription with `rawPayload`.
+    Raw(&'a [u8]),
 }
 
 /// What the app made of an event (B11).

@@ -52,6 +52,12 @@ pub trait Broker: Send + Sync {
 pub trait Sink: Send + Sync {
     /// Handle one message to its end.
     async fn accept(&self, message: Incoming) -> Settlement;
+
+    /// How many messages this sink may hold at a time, beside what the component hands to its other sinks; `None`: it shares their
+    /// places. A sink that gathers messages answers with what it gathers (design.md D18).
+    fn places(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// What to subscribe to.

@@ -10,16 +10,20 @@
 //!  YAML files ── resources ───┴─► config ──► runtime (build, run, stop)
 //!                                               │ makes
 //!                                               ▼
-//!               pubsub: a catalog of names, each a broker with the scopes and the policy of its component
+//!         pubsub: a catalog of names, each a broker with the scopes and the policy of its component
 //!                                               ▲
-//!  client ──► api ──► publish ──► envelope ─────┤ Pubsub::send
-//!             (HTTP)  (check, wrap)             │
+//!  client ──► api ──► publish ──► envelope ─────┤ Pubsub::send (a dead letter comes here, too)
+//!            (HTTP)  (check, wrap)              │
 //!                                               ▼
 //!                                            broker ◄──► Redis, or memory
-//!                                               │ Incoming, through a Sink
-//!                                               ▼
-//!     app ◄── app::Channel ◄── router ◄── delivery::consumer ──► Settlement: Ack | Retry ──► broker
-//!      └───── Verdict ─────────────────────────┘   └── dead letter? ── Pubsub::send
+//!                                               │ ▲
+//!                          Incoming (to a Sink) │ │ Settlement: Ack or Retry
+//!                                               ▼ │
+//!                     delivery::consumer: read the event, route it, ask the app, settle
+//!                                               │ ▲
+//!                                      Delivery │ │ Verdict
+//!                                               ▼ │
+//!                                         app::Channel ◄──► app (HTTP)
 //!
 //!  across all of it: telemetry (what is told), health (is it ready), shutdown (how it ends)
 //! ```
@@ -49,17 +53,18 @@
 //!
 //! **An event is published.** `api::http` finds the route; its `publish` takes topic, query, headers and body from the request, looks the
 //! component up (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
-//! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::check_publish` asks the scopes,
-//! `Pubsub::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is 204 once the broker has confirmed. Whatever goes wrong on the way is
-//! an error type of the module where it happens, and becomes an answer in `api::error`, once.
+//! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::check_publish` asks the
+//! scopes, `Pubsub::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is
+//! 204 once the broker has confirmed. Whatever goes wrong on the way is an error type of the module where it happens, and becomes an answer
+//! in `api::error`, once.
 //!
-//! **An event is delivered.** `delivery::supervisor` knows what is subscribed, from files and from the app's answer to
-//! `GET /dapr/subscribe`, and hands the broker one `consumer` per subscription, which is a `broker::Sink`. The broker reads and calls
-//! `Sink::accept` with an `Incoming`. The consumer reads the event (`envelope::Event`), lets `router` choose a path by the rules
-//! (`expr`), and asks the app (`app::Channel::deliver`, again under a policy), which answers with a `Verdict`. Success is `Settlement::Ack`. What is dropped,
-//! expired or fits no rule goes to the dead-letter topic first, if there is one; only when that is confirmed is it an `Ack`. What failed goes
-//! there too, or without one is `Settlement::Retry`: the broker plans when it comes again. A future that is dropped was no `Ack`, so nothing
-//! is lost by a stop or a panic.
+//! **An event is delivered.** `delivery::supervisor` knows what is subscribed, from files and from the app's answer to `GET
+//! /dapr/subscribe`, and hands the broker one `consumer` per subscription, which is a `broker::Sink`. The broker reads and calls
+//! `Sink::accept` with an `Incoming`. The consumer reads the event (`envelope::Event`), lets `router` choose a path by the rules (`expr`),
+//! and asks the app (`app::Channel::deliver`, again under a policy), which answers with a `Verdict`. Success is `Settlement::Ack`. What is
+//! dropped, expired or fits no rule goes to the dead-letter topic first, if there is one; only when that is confirmed is it an `Ack`. What
+//! failed goes there too, or without one is `Settlement::Retry`: the broker plans when it comes again. A future that is dropped was no
+//! `Ack`, so nothing is lost by a stop or a panic.
 //!
 //! # What is deliberately absent
 //!

@@ -31,6 +31,8 @@ pub struct Incoming {
     pub data: Bytes,
     /// The stored metadata; empty if there was none.
     pub metadata: Metadata,
+    /// Was there any stored metadata, be it an empty map? Bulk delivery shows the difference (spec delivery.md B15).
+    pub has_metadata: bool,
     /// How often this message has been handed to a sink by this process, this time included; 1 at first.
     pub attempt: u32,
 }

@@ -373,73 +373,65 @@ impl Runtime {
 
     /// Everything runs as tasks from here on.
     fn start(&mut self) {
-        let (tasks, stop) = (&self.tasks, &self.stop);
         self.telemetry
             .http_running(self.http_port(), self.settings.http.max_body);
-        for listener in self.listeners.drain(..) {
-            let work = serve(
-                listener,
-                router(self.context.clone()),
-                self.settings.http.read_buffer,
-                stop.clone(),
-                tasks.clone(),
-            );
-            tasks.spawn("http api", work);
-        }
-        if let Some(listener) = self.public.take() {
-            let work = serve(
-                listener,
-                public_router(self.context.clone()),
-                self.settings.http.read_buffer,
-                stop.clone(),
-                tasks.clone(),
-            );
-            tasks.spawn("public http api", work);
-        }
-        if let Some(listener) = self.metrics.take() {
-            tasks.spawn(
-                "metrics",
-                metrics_server::serve(
-                    listener,
-                    self.telemetry.clone(),
-                    stop.clone(),
-                    tasks.clone(),
-                ),
-            );
-        }
-        if let Some((reload, watch, period)) = self.reload.take() {
-            let following =
-                reload.follow(watch, period, self.reloading.clone(), self.failed.clone());
-            tasks.spawn("hot reload", following);
-        }
+        // Said before anybody can ask: a sidecar that waits for nothing is never seen unready.
         self.health.outbound_ready();
-        tasks.spawn("app start", self.begin_with_app());
+        match self.channel.take() {
+            None => ready(&self.health, &self.telemetry, self.begun),
+            Some(channel) => drop(self.tasks.spawn("app start", self.begin_with(channel))),
+        }
+        self.serve();
+        if let Some((reload, watch, period)) = self.reload.take() {
+            let (reloading, failed) = (self.reloading.clone(), self.failed.clone());
+            let following = reload.follow(watch, period, reloading, failed);
+            self.tasks.spawn("hot reload", following);
+        }
     }
 
     /// Wait for the app, subscribe what it wants, be ready.
-    fn begin_with_app(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (settings, telemetry, health, stop) = (
+    fn begin_with(&self, channel: Arc<dyn Channel>) -> impl Future<Output = ()> + Send + 'static {
+        let (settings, supervisor, stop) = (
             self.settings.clone(),
-            self.telemetry.clone(),
-            self.health.clone(),
+            self.supervisor.clone(),
             self.stop.child(),
         );
-        let (supervisor, channel, begun) =
-            (self.supervisor.clone(), self.channel.clone(), self.begun);
+        let (health, telemetry, begun) = (self.health.clone(), self.telemetry.clone(), self.begun);
         async move {
-            if let Some(channel) = channel {
-                if !channel.listening(&stop).await {
-                    return;
-                }
-                let checks = settings.app.as_ref().and_then(|app| app.health.clone());
-                if stop.or(supervisor.follow(channel, checks)).await.is_none() {
-                    return;
-                }
+            if !channel.listening(&stop).await {
+                return;
             }
-            health.ready();
-            telemetry.initialized(begun.elapsed());
+            let checks = settings.app.as_ref().and_then(|app| app.health.clone());
+            if stop.or(supervisor.follow(channel, checks)).await.is_some() {
+                ready(&health, &telemetry, begun);
+            }
         }
     }
+
+    /// Answer on all ports.
+    fn serve(&mut self) {
+        let (tasks, stop, context) = (&self.tasks, &self.stop, &self.context);
+        let buffer = self.settings.http.read_buffer;
+        let api = |listener, routes| serve(listener, routes, buffer, stop.clone(), tasks.clone());
+        for listener in self.listeners.drain(..) {
+            tasks.spawn("http api", api(listener, router(context.clone())));
+        }
+        if let Some(listener) = self.public.take() {
+            let routes = public_router(context.clone());
+            tasks.spawn("public http api", api(listener, routes));
+        }
+        if let Some(listener) = self.metrics.take() {
+            let telemetry = self.telemetry.clone();
+            let work = metrics_server::serve(listener, telemetry, stop.clone(), tasks.clone());
+            tasks.spawn("metrics", work);
+        }
+    }
+}
+
+/// Everything is there that the start waited for.
+fn ready(health: &Health, telemetry: &Telemetry, begun: Instant) {
+    health.ready();
+    telemetry.initialized(begun.elapsed());
 }
 
 /// Log what is said about the files.

@@ -12,6 +12,7 @@ FAMILIES="
 publish
 publish_memory
 publish_errors
+bulk_publish
 discovery
 declarative
 routing
@@ -27,6 +28,10 @@ routes
 not_configured
 api_errors
 shutdown
+app_health
+resilient_delivery
+security
+trace_headers
 "
 
 report=""

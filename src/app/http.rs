@@ -2,6 +2,7 @@
 //!
 //! Redirects are not followed and nothing is repeated here; whoever gets a verdict decides what becomes of the event.
 
+mod bulk;
 mod headers;
 mod path;
 
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,7 +25,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::app::{
-    Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery, verdict,
+    BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery,
+    verdict,
 };
 use crate::config::AppSettings;
 use crate::resources::subscription::SubscriptionSpec;
@@ -134,11 +136,34 @@ impl HttpChannel {
     }
 
     fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, Reason> {
-        let mut request = Request::new(Full::new(delivery.body.clone()));
+        let mut illegal = Vec::new();
+        let headers = headers::of(delivery, self.token.as_ref(), |name| illegal.push(name));
+        match illegal.first() {
+            Some(name) if delivery.must_keep_headers => {
+                return Err(Reason::Unanswered(format!(
+                    "metadata {name:?} cannot be an HTTP header"
+                )));
+            }
+            _ => illegal.into_iter().for_each(|name| self.leave_out(name)),
+        }
+        self.post(&delivery.path, headers, delivery.body.clone())
+    }
+
+    fn bulk_request(&self, delivery: &BulkDelivery<'_>) -> Result<Request<Full<Bytes>>, Reason> {
+        let headers = headers::of_bulk(delivery, self.token.as_ref());
+        self.post(&delivery.path, headers, bulk::body(delivery))
+    }
+
+    fn post(
+        &self,
+        route: &Arc<str>,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Reason> {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.route(&delivery.path)?;
-        let mut headers = headers::of(delivery, self.token.as_ref(), |name| self.leave_out(name));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(delivery.body.len()));
+        *request.uri_mut() = self.route(route)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -284,18 +309,43 @@ impl Channel for HttpChannel {
             Err(reason) => return Verdict::Retry(reason),
         };
         match self.call(request).await {
-            Ok(answer) if answer.is_cut && might_say_something(&answer) => Verdict::Retry(
-                Reason::Unanswered(format!("the answer is longer than {LONGEST_ANSWER} bytes")),
-            ),
+            Ok(answer) if answer.is_cut && might_say_something(&answer) => {
+                Verdict::Retry(too_long())
+            }
             Ok(answer) => verdict::of_answer(answer.code, &answer.body),
             Err(reason) => Verdict::Retry(reason),
         }
+    }
+
+    async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> Vec<Verdict> {
+        let for_all = |reason| vec![Verdict::Retry(reason); delivery.entries.len()];
+        let request = match self.bulk_request(delivery) {
+            Ok(request) => request,
+            Err(reason) => return for_all(reason),
+        };
+        let answer = match self.call(request).await {
+            Ok(answer) if answer.is_cut && might_say_something(&answer) => {
+                return for_all(too_long());
+            }
+            Ok(answer) => answer,
+            Err(reason) => return for_all(reason),
+        };
+        let ids = delivery.entries.iter().map(|entry| entry.id.as_str());
+        let verdicts = verdict::bulk::of_answer(answer.code, &answer.body, ids);
+        for id in &verdicts.unknown_ids {
+            self.telemetry.bulk_entry_id_unknown(id);
+        }
+        verdicts.of_entries
     }
 }
 
 /// Could a status stand in the part of the body that was not read?
 fn might_say_something(answer: &Answer) -> bool {
     (200..300).contains(&answer.code) && answer.body.trim_ascii_start().starts_with(b"{")
+}
+
+fn too_long() -> Reason {
+    Reason::Unanswered(format!("the answer is longer than {LONGEST_ANSWER} bytes"))
 }
 
 fn client(max_header: usize) -> Client<HttpConnector, Full<Bytes>> {

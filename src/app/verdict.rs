@@ -3,6 +3,8 @@
 //! Only the first JSON value of a body counts, and of that only the last `status`, in whatever case its name is written. A body that
 //! says nothing readable is success.
 
+pub mod bulk;
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! The embedded broker: messages live in this process and end with it (spec redis.md 19, design.md D2).
 //!
-//! Every subscription whose topic matches gets every message, one at a time and in order, from a bounded queue of its own. A message that
-//! was not acknowledged waits beside the queue and comes again.
+//! Every subscription whose topic matches gets every message, in order, from a bounded queue of its own: one at a time, or as many as its
+//! sink has places for. A message that was not acknowledged waits beside the queue and comes again.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -110,12 +111,14 @@ impl Broker for MemoryBroker {
                 Err(_) => return Err(full()),
             }
         }
+        let has_metadata = message.metadata.is_some();
         let metadata = message.metadata.unwrap_or_default();
         for (place, topic) in places {
             place.send(Incoming {
                 topic,
                 data: message.data.clone(),
                 metadata: metadata.clone(),
+                has_metadata,
                 attempt: 1,
             });
         }
@@ -141,9 +144,11 @@ impl Broker for MemoryBroker {
             .unwrap_or_else(PoisonError::into_inner)
             .push(subscription);
         let mut serving = Serving {
+            places: sink.places().unwrap_or(1).max(1),
             sink,
             messages,
             waiting: BTreeMap::new(),
+            last_waiting: 0,
             telemetry: self.telemetry.clone(),
         };
         Ok(Box::pin(async move {
@@ -159,47 +164,65 @@ impl Broker for MemoryBroker {
     }
 }
 
-/// The serial worker of one subscription.
+/// The worker of one subscription.
 struct Serving {
     sink: Arc<dyn Sink>,
+    /// Messages that the sink may hold at a time.
+    places: usize,
     messages: mpsc::Receiver<Incoming>,
     /// By the time of their redelivery and a number that keeps those of one time apart.
     waiting: BTreeMap<(Instant, u64), Incoming>,
+    last_waiting: u64,
     telemetry: Telemetry,
 }
 
 impl Serving {
+    /// Hand over until `stop`; what the sink has in hand then is finished.
     async fn run(&mut self, stop: &Stop) {
-        let mut number = 0;
+        let mut in_hand = FuturesUnordered::new();
         while !stop.is_ordered() {
+            let is_free = in_hand.len() < self.places;
             let due = self.waiting.keys().next().map(|(due, _)| *due);
             let next = tokio::select! {
                 biased;
-                () = stop.ordered() => return,
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.waiting.pop_first().map(|(_, message)| message),
-                message = self.messages.recv(), if self.waiting.len() < MOST_WAITING => message,
+                () = stop.ordered() => break,
+                Some((message, settlement)) = in_hand.next() => {
+                    self.settle(message, settlement);
+                    continue;
+                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if is_free && due.is_some() => self.waiting.pop_first().map(|(_, message)| message),
+                message = self.messages.recv(), if is_free && self.waiting.len() < MOST_WAITING => message,
             };
-            let Some(message) = next else { return };
-            // A panic in the sink must not end the subscription: it counts as a retry.
-            let settlement = AssertUnwindSafe(self.sink.accept(message.clone()))
-                .catch_unwind()
-                .await
-                .unwrap_or(Settlement::Retry);
-            if settlement == Settlement::Retry {
-                let pause = REDELIVERY.after(message.attempt);
-                self.telemetry
-                    .redelivery_planned(&message.topic, message.attempt, pause);
-                number += 1;
-                self.waiting.insert(
-                    (Instant::now() + pause, number),
-                    Incoming {
-                        attempt: message.attempt.saturating_add(1),
-                        ..message
-                    },
-                );
-            }
+            let Some(message) = next else { break };
+            in_hand.push(hand(self.sink.clone(), message));
         }
+        while in_hand.next().await.is_some() {}
     }
+
+    fn settle(&mut self, message: Incoming, settlement: Settlement) {
+        if settlement == Settlement::Ack {
+            return;
+        }
+        let pause = REDELIVERY.after(message.attempt);
+        self.telemetry
+            .redelivery_planned(&message.topic, message.attempt, pause);
+        self.last_waiting += 1;
+        let again = Incoming {
+            attempt: message.attempt.saturating_add(1),
+            ..message
+        };
+        self.waiting
+            .insert((Instant::now() + pause, self.last_waiting), again);
+    }
+}
+
+/// Hand a message to its sink. A panic there must not end the subscription: it counts as a retry.
+async fn hand(sink: Arc<dyn Sink>, message: Incoming) -> (Incoming, Settlement) {
+    let settlement = AssertUnwindSafe(sink.accept(message.clone()))
+        .catch_unwind()
+        .await
+        .unwrap_or(Settlement::Retry);
+    (message, settlement)
 }
 
 /// Does a subscription's topic match a published one? A star at the end stands for one character or more.

@@ -50,7 +50,7 @@ pub(super) struct Consumer {
 }
 
 /// How it ended for an event.
-enum Ending {
+pub(super) enum Ending {
     /// The app has it.
     Done,
     /// It is not to be delivered.
@@ -68,7 +68,7 @@ struct Prepared {
 
 /// Why the rules have no answer.
 #[derive(Debug, thiserror::Error)]
-enum RoutingError {
+pub(super) enum RoutingError {
     #[error(transparent)]
     Event(#[from] EventError),
     #[error(transparent)]
@@ -146,10 +146,7 @@ impl Consumer {
             Ok(None) => {
                 self.telemetry
                     .event_without_route(&spec.pubsub, &spec.topic, &event.id());
-                Err(Ending::Over(Cause::new(
-                    "no-route",
-                    "no rule matches and there is no default route",
-                )))
+                Err(Ending::Over(Cause::no_route()))
             }
             Err(error) => {
                 self.telemetry
@@ -165,6 +162,8 @@ impl Consumer {
             body: prepared.body,
             metadata: std::mem::take(&mut message.metadata),
             traceparent: prepared.traceparent,
+            // Where the event can be put aside, it is not delivered with less than it came with.
+            must_keep_headers: self.subscription.dead_letter_topic().is_some(),
         };
         let ending = match &self.policy {
             None => self.attempt(&delivery).await.map_err(Failure::Call),
@@ -205,7 +204,7 @@ impl Consumer {
         Ending::Failed(Cause::new("undecodable", error.to_string()))
     }
 
-    fn expired(&self, event: &Event) -> Ending {
+    pub(super) fn expired(&self, event: &Event) -> Ending {
         let spec = &self.subscription.spec;
         let expiration = event.text("expiration").unwrap_or_default();
         self.telemetry
@@ -250,7 +249,7 @@ impl Consumer {
     }
 
     /// What is not to be delivered is acknowledged, but not before its letter is written (design.md D3).
-    async fn end(&self, message: Incoming, cause: &Cause) -> Settlement {
+    pub(super) async fn end(&self, message: Incoming, cause: &Cause) -> Settlement {
         let spec = &self.subscription.spec;
         match self.subscription.dead_letter_topic() {
             None => {
@@ -267,7 +266,7 @@ impl Consumer {
     }
 
     /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
-    async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
+    pub(super) async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
         match self.subscription.dead_letter_topic() {
             Some(topic) if !self.stop.is_ordered() && self.is_app_healthy() => {
                 self.dead_letter(message, topic, cause).await
@@ -310,7 +309,7 @@ fn ingress_of(verdict: &Verdict) -> Ingress {
     }
 }
 
-fn cause_of(reason: &Reason) -> Cause {
+pub(super) fn cause_of(reason: &Reason) -> Cause {
     let word = match reason {
         Reason::Status(status) if status == "DROP" => "dropped",
         Reason::Status(status) if status == "RETRY" => "retry",
@@ -323,7 +322,7 @@ fn cause_of(reason: &Reason) -> Cause {
 }
 
 /// The trace that the event belongs to (B20).
-fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
+pub(super) fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
     if event.has("traceparent") {
         event.text("traceparent")
     } else {
@@ -337,7 +336,7 @@ fn is_binary(kind: &str) -> bool {
 }
 
 /// The id of a delivered body, for the log of what went wrong.
-fn id_in(body: &Bytes) -> String {
+pub(super) fn id_in(body: &Bytes) -> String {
     Event::parse(body)
         .map(|event| event.id().into_owned())
         .unwrap_or_default()

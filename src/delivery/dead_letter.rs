@@ -33,6 +33,11 @@ impl Cause {
             detail: detail.into(),
         }
     }
+
+    /// No rule takes the event.
+    pub(super) fn no_route() -> Self {
+        Self::new("no-route", "no rule matches and there is no default route")
+    }
 }
 
 /// An event on its way to the dead-letter topic.

@@ -7,6 +7,8 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::task::JoinHandle;
 
 use crate::backoff::Backoff;
+use crate::broker::Sink;
+use crate::delivery::bulk;
 use crate::delivery::consumer::Consumer;
 use crate::delivery::subscriptions::Subscription;
 use crate::pubsub::{Pubsub, SubscribeError};
@@ -101,19 +103,28 @@ async fn attempt(consumer: &Arc<Consumer>, stop: &Stop, is_first: bool) -> Attem
         telemetry.subscription_without_topic(&spec.pubsub);
         return Attempt::Hopeless;
     }
-    let begun = pubsub.subscribe(
-        &spec.topic,
-        spec.metadata.clone(),
-        consumer.clone(),
-        stop.clone(),
-    );
-    match begun.await {
-        Ok(work) => Attempt::Runs(work),
-        Err(error @ SubscribeError::Forbidden { .. }) => {
+    let (sink, bulk): (Arc<dyn Sink>, _) = match spec.bulk.filter(|bulk| bulk.enabled) {
+        None => (consumer.clone(), None),
+        Some(limits) => {
+            let (sink, delivering) = bulk::open(consumer.clone(), limits);
+            (sink, Some(delivering))
+        }
+    };
+    let begun = pubsub.subscribe(&spec.topic, spec.metadata.clone(), sink, stop.clone());
+    match (begun.await, bulk) {
+        (Ok(work), None) => Attempt::Runs(work),
+        (Ok(work), Some(delivering)) => Attempt::Runs(Box::pin(async move {
+            // The broker's work ends when the sink has settled everything.
+            tokio::select! {
+                () = work => {}
+                () = delivering => {}
+            }
+        })),
+        (Err(error @ SubscribeError::Forbidden { .. }), _) => {
             telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
             Attempt::Hopeless
         }
-        Err(error) => {
+        (Err(error), _) => {
             if is_first {
                 telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
             } else {

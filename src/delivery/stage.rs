@@ -110,6 +110,7 @@ pub(super) fn message(topic: &str, data: &[u8], metadata: &[(&str, &str)]) -> In
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect::<Metadata>(),
+        has_metadata: !metadata.is_empty(),
         attempt: 1,
     }
 }
@@ -121,7 +122,7 @@ pub(super) fn telemetry() -> Telemetry {
 /// What an app was asked: method and path, trace, body.
 pub(super) type Asked = Arc<Mutex<Vec<String>>>;
 
-/// What an app answers now: path -> status and body. A path that is not there is 404.
+/// What an app answers now: path -> status and body. A path that is not there is 404. `statuses A B` is the answer to a bulk request.
 pub(super) type Answers = Arc<Mutex<HashMap<&'static str, (u16, String)>>>;
 
 /// A real app.
@@ -213,7 +214,11 @@ impl App {
             );
             asked.lock().unwrap().push(line);
             let answer = answers.lock().unwrap().get(parts.uri.path()).cloned();
-            let (code, body) = answer.unwrap_or((404, String::new()));
+            let (code, answer) = answer.unwrap_or((404, String::new()));
+            let body = match answer.strip_prefix("statuses ") {
+                Some(statuses) => of_entries(&body, statuses),
+                None => answer,
+            };
             (http::StatusCode::from_u16(code).unwrap(), body)
         };
         let routes = axum::Router::new().fallback(handler);
@@ -222,6 +227,17 @@ impl App {
                 .await;
         });
     }
+}
+
+/// These statuses for the entries of a bulk request, in their order.
+fn of_entries(request: &[u8], statuses: &str) -> String {
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
+    let entries = request["entries"].as_array().unwrap().iter();
+    let statuses: Vec<_> = entries
+        .zip(statuses.split(' '))
+        .map(|(entry, status)| serde_json::json!({"entryId": entry["entryId"], "status": status}))
+        .collect();
+    serde_json::json!({ "statuses": statuses }).to_string()
 }
 
 /// Wait until this holds, at most ten seconds.

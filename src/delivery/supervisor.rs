@@ -268,9 +268,6 @@ impl Inner {
             {
                 lettered.push(spec.topic.as_str());
             }
-            if spec.bulk.is_some_and(|bulk| bulk.enabled) {
-                telemetry.bulk_not_supported(&spec.pubsub, &spec.topic);
-            }
         }
         for (pubsub, topics) in topics {
             telemetry.app_subscribed(pubsub, &topics);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 
 use crate::duration::{self, GoDuration};
 use crate::message::Metadata;
@@ -25,11 +25,18 @@ pub(super) fn expiration(now: DateTime<Utc>, lifetime: Duration) -> String {
         .to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Is an event with this `expiration` over? What is not a time as Go reads it never is: it wants the capitals `T` and `Z`.
-pub(super) fn is_over(expiration: &str, now: DateTime<Utc>) -> bool {
-    expiration.as_bytes().get(10) == Some(&b'T')
-        && !expiration.ends_with('z')
-        && DateTime::parse_from_rfc3339(expiration).is_ok_and(|end| end < now)
+/// A time as RFC 3339 writes it, as strictly as Go reads it: chrono also takes blanks, small letters, leap seconds and other signs.
+pub(super) fn time(text: &str) -> Option<DateTime<FixedOffset>> {
+    let bytes = text.as_bytes();
+    let is_strict = text.is_ascii()
+        && bytes.get(10) == Some(&b'T')
+        && bytes.get(17..19) != Some(b"60")
+        && !text.ends_with('z');
+    if is_strict {
+        DateTime::parse_from_rfc3339(text).ok()
+    } else {
+        None
+    }
 }
 
 /// A metadata value by name: exact spelling first, else any case.
@@ -90,6 +97,26 @@ mod tests {
         ] {
             let expected = (text == "1").then_some(1.0);
             check(&[("ttlInSeconds", text)], expected);
+        }
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_3339() {
+        for (text, expected) in [
+            ("2020-01-01T00:00:00Z", true),
+            ("2020-01-01T00:00:00.123456789012Z", true),
+            ("2020-01-01T00:00:00-02:30", true),
+            ("2020-01-01 00:00:00Z", false),
+            ("2020-01-01t00:00:00Z", false),
+            ("2020-01-01T00:00:00z", false),
+            ("2020-01-01T00:00:60Z", false),
+            ("2020-01-01T00:00:00\u{2212}02:00", false),
+            ("2020-01-01T00:00:00+0200", false),
+            ("2020-01-01T00:00:00", false),
+            ("2020-01-01", false),
+            ("", false),
+        ] {
+            assert_eq!(time(text).is_some(), expected, "{text}");
         }
     }
 

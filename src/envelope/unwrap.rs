@@ -128,7 +128,8 @@ impl Event {
     /// Is its `expiration` over? One that is no RFC 3339 time never is.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.text("expiration")
-            .is_some_and(|expiration| lifetime::is_over(&expiration, now))
+            .and_then(|text| lifetime::time(&text))
+            .is_some_and(|expiration| expiration < now)
     }
 
     /// The event as a value for expressions: every number is a double.

@@ -135,7 +135,8 @@ fn push_member(out: &mut Vec<u8>, name: &str, text: &str) {
     push_text(out, text.as_bytes());
 }
 
-pub(super) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Write bytes as padded base64.
+pub fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     // The room is exactly what padded base64 takes, so that this cannot fail.

@@ -260,25 +260,29 @@ mod tests {
         let mut open = Vec::new();
         let mut got = String::new();
         for step in script.chars() {
+            if step == 's' {
+                now += Duration::from_secs(10);
+                continue;
+            }
             if matches!(step, '+' | '-' | '(') {
                 match machine.enter(&template.settings, now) {
                     Ok(generation) => {
                         open.push(generation);
                         got.push('.');
                     }
-                    Err(Interruption::Open) => got.push('O'),
-                    Err(Interruption::Busy) => got.push('B'),
-                    Err(Interruption::Timeout) => got.push('?'),
-                }
-            }
-            match step {
-                '+' | '-' | ')' | ']' => {
-                    if let Some(generation) = open.pop() {
-                        machine.leave(template, generation, matches!(step, '+' | ')'), now);
+                    Err(refusal) => {
+                        got.push(if refusal == Interruption::Open {
+                            'O'
+                        } else {
+                            'B'
+                        });
+                        continue;
                     }
                 }
-                's' => now += Duration::from_secs(10),
-                _ => {}
+            }
+            if step != '(' {
+                let generation = open.pop().unwrap();
+                machine.leave(template, generation, matches!(step, '+' | ')'), now);
             }
         }
         machine.advance(&template.settings, now);

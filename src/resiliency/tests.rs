@@ -7,7 +7,7 @@ use crate::resources::Place;
 use crate::resources::fields::{Dialect, Fields, Findings};
 use crate::resources::load;
 use crate::resources::resiliency::Resiliency;
-use crate::telemetry::log::{Level, Log};
+use crate::telemetry::log::{Level, LogBuilder};
 use crate::telemetry::metrics::Metrics;
 
 /// What was logged.
@@ -27,16 +27,16 @@ impl io::Write for Lines {
 
 impl Lines {
     fn telemetry(&self) -> Telemetry {
-        Telemetry::new(Log::new(Level::Info, self.clone()), Metrics::default())
+        let log = LogBuilder::new(Level::Info).json(true);
+        Telemetry::new(log.build(Box::new(self.clone())), Metrics::default())
     }
 
     /// The messages alone.
     fn messages(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let message = |line: &str| {
-            let (_, rest) = line.split_once(" msg=").unwrap();
-            let (message, _) = rest.rsplit_once(" scope=").unwrap();
-            message.trim_matches('"').replace("\\\"", "\"")
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+            entry["msg"].as_str().unwrap().to_owned()
         };
         text.lines().map(message).collect()
     }
@@ -246,7 +246,7 @@ async fn the_log_tells_the_first_failure_the_recovery_and_the_breaker() {
         .policy("pubsub", Direction::Inbound, Stop::new())
         .unwrap();
     run(&inbound, "-").await;
-    tokio::time::advance(Duration::from_secs(9)).await;
+    tokio::time::advance(Duration::from_secs(10)).await;
     run(&inbound, "+").await;
     assert_eq!(
         lines.messages(),

@@ -3,13 +3,19 @@
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
-use crate::app::Delivery;
+use crate::app::{BulkDelivery, Delivery};
 
 /// The content type of every single delivery, whatever its body is.
 const CLOUD_EVENT: HeaderValue = HeaderValue::from_static("application/cloudevents+json");
 
+/// The content type of several events in one request.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// The header that carries the token of the app.
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
+
+/// The header that names the component.
+const PUBSUB_NAME: HeaderName = HeaderName::from_static("pubsubname");
 
 /// Metadata that is no header of ours to set: it belongs to the connection, or to the body.
 const NEVER: [&str; 14] = [
@@ -33,10 +39,10 @@ const NEVER: [&str; 14] = [
 const RENAMED: [&str; 4] = [":method", ":scheme", ":path", ":authority"];
 
 /// The headers of a delivery. Metadata that cannot be a header is handed to `leave_out` (design.md D24).
-pub(super) fn of(
-    delivery: &Delivery,
+pub(super) fn of<'a>(
+    delivery: &'a Delivery,
     token: Option<&HeaderValue>,
-    mut leave_out: impl FnMut(&str),
+    mut leave_out: impl FnMut(&'a str),
 ) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(delivery.metadata.len() + 4);
     headers.insert(CONTENT_TYPE, CLOUD_EVENT);
@@ -52,13 +58,31 @@ pub(super) fn of(
         {
             continue;
         }
+        // Blanks around a value do not arrive anyway.
         let value = value.trim_matches([' ', '\t']);
         match (name_of(key), HeaderValue::from_bytes(value.as_bytes())) {
             (Some(name), Ok(value)) => drop(headers.insert(name, value)),
             _ => leave_out(key),
         }
     }
-    if let Some(trace) = &delivery.traceparent
+    add_own(&mut headers, delivery.traceparent.as_deref(), token);
+    headers
+}
+
+/// The headers of several events in one request (B15): their metadata stays in their entries.
+pub(super) fn of_bulk(delivery: &BulkDelivery<'_>, token: Option<&HeaderValue>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(5);
+    headers.insert(CONTENT_TYPE, JSON);
+    if let Ok(pubsub) = HeaderValue::from_str(delivery.pubsub) {
+        headers.insert(PUBSUB_NAME, pubsub);
+    }
+    add_own(&mut headers, delivery.traceparent.as_deref(), token);
+    headers
+}
+
+/// What does not come from metadata.
+fn add_own(headers: &mut HeaderMap, traceparent: Option<&str>, token: Option<&HeaderValue>) {
+    if let Some(trace) = traceparent
         && let Ok(trace) = HeaderValue::from_str(trace)
     {
         headers.insert("traceparent", trace);
@@ -66,7 +90,6 @@ pub(super) fn of(
     if let Some(token) = token {
         headers.insert(TOKEN, token.clone());
     }
-    headers
 }
 
 fn name_of(key: &str) -> Option<HeaderName> {
@@ -144,6 +167,11 @@ mod tests {
             &[("a", "å"), ("cloudevent.id", "i"), ("ttlInSeconds", "5")],
             None,
             &["a: å", "cloudevent.id: i", "ttlinseconds: 5"],
+        );
+        check(
+            &[("a", " b\tc "), ("d", "\t"), ("e", "\u{a0}")],
+            None,
+            &["a: b\tc", "d: ", "e: \u{a0}"],
         );
         check(
             &[("baggage", "a=1"), ("dapr-api-token", "t")],

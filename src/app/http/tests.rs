@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::app::{BulkEntry, BulkEvent};
 use crate::config::AppProtocol;
 use crate::shutdown::Tasks;
 use crate::telemetry::log::{Level, Log};
@@ -60,7 +61,7 @@ fn delivery(path: &str) -> Delivery {
             ("a b".to_owned(), "x".to_owned()),
         ]
         .into(),
-        traceparent: None,
+        ..Delivery::default()
     }
 }
 
@@ -153,6 +154,77 @@ async fn odd_answers_have_a_verdict() {
     check(large.as_bytes(), "unanswered").await;
 }
 
+/// D24, and its other side: an event that can be put aside is not delivered with less than it came with.
+#[tokio::test]
+async fn metadata_that_cannot_be_a_header_is_left_out_or_fails_the_delivery() {
+    let fine = axum::routing::post(async |headers: HeaderMap| {
+        assert_eq!(headers["pubsubname"], "p");
+    });
+    let channel = channel(&settings(app(axum::Router::new().fallback(fine)).await));
+    for (name, value, is_header) in [
+        ("a b", "x", false),
+        ("", "x", false),
+        ("a", "b\nc", false),
+        ("a", "b\0", false),
+        ("a", " b ", true),
+    ] {
+        for must_keep_headers in [false, true] {
+            let mut delivery = Delivery {
+                must_keep_headers,
+                ..delivery("/x")
+            };
+            delivery.metadata = [("pubsubName", "p"), (name, value)]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into();
+            let verdict = channel.deliver(&delivery).await;
+            if is_header || !must_keep_headers {
+                assert_eq!(verdict, Verdict::Success, "{name:?} {value:?}");
+            } else {
+                let text = format!("metadata {name:?} cannot be an HTTP header");
+                assert_eq!(verdict, Verdict::Retry(Reason::Unanswered(text)));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn several_events_are_posted_in_one_request() {
+    let echo = axum::routing::post(async |headers: HeaderMap, body: String| {
+        let mut seen: Vec<_> = headers
+            .iter()
+            .filter(|(name, _)| !["host", "content-length"].contains(&name.as_str()))
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        seen.sort();
+        (
+            http::StatusCode::IM_A_TEAPOT,
+            format!("{} {body}", seen.join(", ")),
+        )
+    });
+    let channel = channel(&settings(app(axum::Router::new().fallback(echo)).await));
+    let metadata = [("a".to_owned(), "b".to_owned())].into();
+    let entry = BulkEntry {
+        id: "1".to_owned(),
+        event: BulkEvent::Json(b"{}"),
+        metadata: Some(&metadata),
+    };
+    let delivery = BulkDelivery {
+        id: "U".to_owned(),
+        path: "x".into(),
+        pubsub: "p",
+        topic: "t",
+        entries: vec![entry.clone(), entry],
+        traceparent: Some("trace".to_owned()),
+    };
+    let verdicts = channel.deliver_bulk(&delivery).await;
+    let [Verdict::Retry(Reason::Code { code: 418, body }), second] = &verdicts[..] else {
+        panic!("{verdicts:?}");
+    };
+    assert_eq!(&verdicts[0], second);
+    let expected = r#"content-type: application/json, dapr-api-token: secret, pubsubname: p, traceparent: trace {"entries":[{"entryId":"1","event":{},"metadata":{"a":"b"}"#;
+    assert!(body.starts_with(expected), "{body}");
+}
+
 #[tokio::test]
 async fn an_app_that_is_not_there_is_unreachable() {
     let closed = TcpListener::bind("127.0.0.1:0")
@@ -192,7 +264,7 @@ async fn listening_waits_for_the_port_or_the_stop() {
 
 #[tokio::test]
 async fn the_app_is_asked_with_its_id_and_token() {
-    let subscribe = axum::routing::get(async |headers: http::HeaderMap| {
+    let subscribe = axum::routing::get(async |headers: HeaderMap| {
         assert_eq!(headers["dapr-app-id"], "shop");
         assert_eq!(headers["dapr-api-token"], "secret");
         assert_eq!(headers["content-type"], "application/json");

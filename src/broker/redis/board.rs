@@ -25,9 +25,9 @@ pub(super) const MOST_HELD: usize = 10_000;
 /// The table. All methods are short and never wait.
 pub(super) struct Board {
     state: Mutex<State>,
-    /// Entries that may be with sinks at a time.
+    /// Entries that may be with sinks at a time. A topic whose sink has places of its own does not count (design.md D18).
     concurrency: usize,
-    /// Entries that may be Ready or Running at a time.
+    /// Entries that may be Ready or Running at a time, again without such topics.
     capacity: usize,
     /// Something changed that the reader should look at: a topic more or less, or room again.
     pub(super) reader: Notify,
@@ -40,7 +40,9 @@ pub(super) struct Board {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<Arc<str>, Topic>,
+    /// Of the topics that share the places of the component.
     running: usize,
+    /// Of the same topics.
     ready: usize,
     /// The entries that are Waiting, by the time they are due.
     waiting: BTreeSet<(Instant, Arc<str>, EntryId)>,
@@ -52,6 +54,8 @@ struct State {
 
 struct Topic {
     sink: Arc<dyn Sink>,
+    /// Places of its own.
+    places: Option<usize>,
     ready: VecDeque<Entry>,
     running: usize,
     held: HashMap<EntryId, Held>,
@@ -114,6 +118,7 @@ impl Board {
             return Err(AlreadyOpen);
         }
         let topic = Topic {
+            places: sink.places().map(|places| places.max(1)),
             sink,
             ready: VecDeque::new(),
             running: 0,
@@ -144,7 +149,9 @@ impl Board {
             }
             keep
         });
-        state.ready -= unread;
+        if topic.places.is_none() {
+            state.ready -= unread;
+        }
         state.waiting.retain(|(_, topic, _)| **topic != *name);
         drop(state);
         self.reader.notify_one();
@@ -195,24 +202,33 @@ impl Board {
             .values()
             .filter(|topic| topic.is_open())
             .count();
-        let taken = state.ready + state.running;
-        let free = self.capacity.saturating_sub(taken);
+        let free = self.capacity.saturating_sub(state.ready + state.running);
         let share = (self.capacity / open.max(1)).max(1);
-        let has_room =
-            |topic: &Topic| topic.ready.len() <= share / 2 && topic.held.len() < MOST_HELD;
-        let topics: Vec<_> = if free * 2 >= self.capacity {
-            state
-                .topics
-                .iter()
-                .filter(|(_, topic)| topic.is_open() && has_room(topic))
-                .map(|(name, _)| name.clone())
-                .collect()
-        } else {
-            Vec::new()
+        let has_room = |topic: &Topic| {
+            let enough = match topic.places {
+                None => free * 2 >= self.capacity && topic.ready.len() <= share / 2,
+                Some(places) => topic.ready.len() <= places / 2,
+            };
+            enough && topic.held.len() < MOST_HELD
         };
+        let read: Vec<_> = state
+            .topics
+            .iter()
+            .filter(|(_, topic)| topic.is_open() && has_room(topic))
+            .collect();
+        let sharing = read
+            .iter()
+            .filter(|(_, topic)| topic.places.is_none())
+            .count();
+        // One count holds for all topics of a read: that of the topic with the least room.
+        let count = read
+            .iter()
+            .map(|(_, topic)| topic.own_room().unwrap_or_else(|| free / sharing.max(1)))
+            .min();
+        let topics: Vec<_> = read.into_iter().map(|(name, _)| name.clone()).collect();
         state.reader_lacks_room = topics.len() < open;
-        (!topics.is_empty()).then(|| ReadPlan {
-            count: (free / topics.len()).max(1),
+        count.map(|count| ReadPlan {
+            count: count.max(1),
             topics,
         })
     }
@@ -243,22 +259,28 @@ impl Board {
                 },
             );
             topic.ready.push_back(entry);
-            state.ready += 1;
+            if topic.places.is_none() {
+                state.ready += 1;
+            }
         }
         Vec::new()
     }
 
-    /// The next entry for a sink, if there is a free place. Topics take turns, and the last free place is kept for a topic that has
-    /// none (design.md D10).
+    /// The next entry for a sink that shares the component's places, if one is free. Topics take turns, and the last free place is kept
+    /// for a topic that has none (design.md D10).
     pub(super) fn next(&self) -> Option<Job> {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);
         if free == 0 || state.ready == 0 {
             return None;
         }
-        let alone = state.topics.len() == 1;
-        let may_run =
-            |topic: &Topic| !topic.ready.is_empty() && (alone || free > 1 || topic.running == 0);
+        let mut sharing = state.topics.values().filter(|topic| topic.places.is_none());
+        let alone = sharing.nth(1).is_none();
+        let may_run = |topic: &Topic| {
+            topic.places.is_none()
+                && !topic.ready.is_empty()
+                && (alone || free > 1 || topic.running == 0)
+        };
         let name = {
             let after = |turn: &Arc<str>| {
                 state
@@ -274,25 +296,35 @@ impl Board {
                 .or_else(|| state.topics.iter().find(|(_, topic)| may_run(topic)))
                 .map(|(name, _)| name.clone())?
         };
-        let topic = state.topics.get_mut(&name)?;
-        let entry = topic.ready.pop_front()?;
-        topic.running += 1;
-        topic.held.insert(
-            entry.id,
-            Held {
-                attempt: entry.attempt,
-                phase: Phase::Running,
-            },
-        );
-        let sink = topic.sink.clone();
+        let job = state.topics.get_mut(&name)?.begin(&name)?;
         state.running += 1;
         state.ready -= 1;
-        state.turn = Some(name.clone());
-        Some(Job {
-            topic: name,
-            sink,
-            entry,
-        })
+        state.turn = Some(name);
+        Some(job)
+    }
+
+    /// Is there something for [`Board::gathered`]?
+    pub(super) fn may_gather(&self) -> bool {
+        self.state().topics.values().any(Topic::may_gather)
+    }
+
+    /// The entries for sinks with places of their own, as far as these are free, in the order of their stream.
+    pub(super) fn gathered(&self) -> Vec<Job> {
+        let mut state = self.state();
+        let mut jobs = Vec::new();
+        for (name, topic) in &mut state.topics {
+            while topic.may_gather()
+                && let Some(job) = topic.begin(name)
+            {
+                jobs.push(job);
+            }
+        }
+        let room = state.reader_lacks_room && !jobs.is_empty();
+        drop(state);
+        if room {
+            self.reader.notify_one();
+        }
+        jobs
     }
 
     /// A sink has finished with an entry. To acknowledge: it stays on the board until [`Board::acked`]. To retry: it waits until `due`,
@@ -304,11 +336,14 @@ impl Board {
         settlement: Settlement,
         due: Instant,
     ) -> bool {
-        let mut state = self.state();
-        state.running = state.running.saturating_sub(1);
+        let mut guard = self.state();
+        let state = &mut *guard;
         let mut back = false;
         if let Some(topic) = state.topics.get_mut(name) {
             topic.running = topic.running.saturating_sub(1);
+            if topic.places.is_none() {
+                state.running = state.running.saturating_sub(1);
+            }
             match settlement {
                 Settlement::Ack => topic.move_to(id, Phase::Acking),
                 Settlement::Retry if topic.closing => {
@@ -323,7 +358,7 @@ impl Board {
             .first()
             .is_some_and(|(_, _, first)| *first == id);
         let room = state.reader_lacks_room && (state.ready + state.running) * 2 <= self.capacity;
-        drop(state);
+        drop(guard);
         if room {
             self.reader.notify_one();
         }
@@ -354,7 +389,7 @@ impl Board {
     /// The entries whose redelivery is due, as far as there is room, by topic; they are Fetching now.
     pub(super) fn take_due(&self, now: Instant) -> BTreeMap<Arc<str>, Vec<EntryId>> {
         let mut state = self.state();
-        let mut room = self.capacity.saturating_sub(state.ready + state.running);
+        let mut room = self.room_in(&state);
         let mut due = BTreeMap::<Arc<str>, Vec<EntryId>>::new();
         while room > 0 && state.waiting.first().is_some_and(|(at, _, _)| *at <= now) {
             let Some((_, name, id)) = state.waiting.pop_first() else {
@@ -449,13 +484,19 @@ impl Board {
         topic
             .ready
             .retain(|entry| topic.held.contains_key(&entry.id));
-        state.ready -= before - topic.ready.len();
+        if topic.places.is_none() {
+            state.ready -= before - topic.ready.len();
+        }
     }
 
     /// How many more entries may be Ready or Running.
     pub(super) fn room(&self) -> usize {
-        let state = self.state();
-        self.capacity.saturating_sub(state.ready + state.running)
+        self.room_in(&self.state())
+    }
+
+    fn room_in(&self, state: &State) -> usize {
+        let own: usize = state.topics.values().filter_map(Topic::own_room).sum();
+        own + self.capacity.saturating_sub(state.ready + state.running)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -479,6 +520,34 @@ impl Topic {
             .is_some_and(|held| held.phase == Phase::Fetching)
     }
 
+    /// How many more entries a topic with places of its own may have Ready or Running: as many again as its sink holds may wait for it.
+    fn own_room(&self) -> Option<usize> {
+        let most = self.places?.saturating_mul(2).min(MOST_HELD);
+        Some(most.saturating_sub(self.running + self.ready.len()))
+    }
+
+    fn may_gather(&self) -> bool {
+        !self.ready.is_empty() && self.places.is_some_and(|places| self.running < places)
+    }
+
+    /// The first entry that is Ready goes to the sink.
+    fn begin(&mut self, name: &Arc<str>) -> Option<Job> {
+        let entry = self.ready.pop_front()?;
+        self.running += 1;
+        self.held.insert(
+            entry.id,
+            Held {
+                attempt: entry.attempt,
+                phase: Phase::Running,
+            },
+        );
+        Some(Job {
+            topic: name.clone(),
+            sink: self.sink.clone(),
+            entry,
+        })
+    }
+
     fn is_open(&self) -> bool {
         !self.closing && !self.refused
     }
@@ -491,143 +560,4 @@ impl Topic {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use async_trait::async_trait;
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::message::{Incoming, Metadata};
-
-    struct Nobody;
-
-    #[async_trait]
-    impl Sink for Nobody {
-        async fn accept(&self, _: Incoming) -> Settlement {
-            Settlement::Ack
-        }
-    }
-
-    fn board(concurrency: usize, depth: usize, topics: &[&str]) -> Board {
-        let board = Board::new(concurrency, depth);
-        for topic in topics {
-            board.open(&Arc::from(*topic), Arc::new(Nobody)).unwrap();
-        }
-        board
-    }
-
-    fn entries(ids: impl IntoIterator<Item = u64>) -> Vec<Entry> {
-        let entry = |id| Entry {
-            id: format!("{id}-0").parse().unwrap(),
-            data: Bytes::new(),
-            metadata: Metadata::new(),
-            oddity: None,
-            attempt: 1,
-        };
-        ids.into_iter().map(entry).collect()
-    }
-
-    fn running(board: &Board) -> Vec<String> {
-        std::iter::from_fn(|| board.next())
-            .map(|job| {
-                format!(
-                    "{}{}",
-                    job.topic,
-                    job.entry.id.to_string().split('-').next().unwrap()
-                )
-            })
-            .collect()
-    }
-
-    fn id(id: u64) -> EntryId {
-        format!("{id}-0").parse().unwrap()
-    }
-
-    #[test]
-    fn topics_take_turns_and_the_last_place_is_for_one_that_has_none() {
-        let board = board(4, 100, &["a", "b", "c"]);
-        board.accept("a", entries(1..=9));
-        board.accept("b", entries(1..=2));
-        assert_eq!(running(&board), ["a1", "b1", "a2"]);
-        board.accept("c", entries([1]));
-        assert_eq!(running(&board), ["c1"]);
-    }
-
-    #[test]
-    fn one_topic_alone_has_all_places() {
-        let board = board(3, 100, &["a"]);
-        board.accept("a", entries(1..=9));
-        assert_eq!(running(&board), ["a1", "a2", "a3"]);
-    }
-
-    #[test]
-    fn an_entry_is_on_the_board_once() {
-        let board = board(1, 100, &["a"]);
-        board.accept("a", entries([1, 1]));
-        board.accept("a", entries([1, 2]));
-        assert_eq!(running(&board), ["a1"]);
-        board.accept("a", entries([1]));
-        board.finished("a", id(1), Settlement::Ack, Instant::now());
-        board.accept("a", entries([1]));
-        assert_eq!(running(&board), ["a2"]);
-    }
-
-    #[test]
-    fn no_more_is_read_than_there_is_room_for() {
-        let board = board(2, 8, &["a"]);
-        assert_eq!(board.plan().unwrap().count, 10);
-        board.accept("a", entries(1..=4));
-        assert_eq!(board.plan().unwrap().count, 6);
-        board.accept("a", entries(5..=6));
-        assert_eq!(board.plan(), None);
-    }
-
-    #[test]
-    fn a_full_topic_is_left_out_and_the_others_are_read() {
-        let board = board(2, 38, &["a", "b"]);
-        board.accept("a", entries(1..=15));
-        assert_eq!(board.plan().unwrap().topics, [Arc::from("b")]);
-    }
-
-    #[test]
-    fn a_retry_waits_and_comes_back_with_a_higher_attempt() {
-        let board = board(1, 10, &["a"]);
-        let now = Instant::now();
-        board.accept("a", entries([1]));
-        assert_eq!(board.next().unwrap().entry.attempt, 1);
-        assert!(!board.finished("a", id(1), Settlement::Retry, now + Duration::from_secs(1)));
-        assert!(board.take_due(now).is_empty());
-        assert_eq!(
-            board.take_due(now + Duration::from_secs(1)),
-            BTreeMap::from([(Arc::from("a"), vec![id(1)])])
-        );
-        board.accept("a", entries([1]));
-        assert_eq!(board.next().unwrap().entry.attempt, 2);
-    }
-
-    #[test]
-    fn closing_hands_back_what_has_not_begun_and_waits_for_the_rest() {
-        let board = board(1, 10, &["a"]);
-        board.accept("a", entries([1, 2]));
-        board.next().unwrap();
-        assert_eq!(board.close("a"), [id(2)]);
-        assert_eq!(board.accept("a", entries([3])), [id(3)]);
-        assert!(!board.is_empty("a"));
-        assert!(
-            board.finished("a", id(1), Settlement::Retry, Instant::now()),
-            "handed back, not waited for"
-        );
-        assert!(board.is_empty("a"));
-    }
-
-    #[test]
-    fn what_others_have_taken_is_not_begun() {
-        let board = board(1, 10, &["a"]);
-        board.accept("a", entries([1, 2, 3]));
-        board.next().unwrap();
-        board.disown("a", &[id(1), id(2)]);
-        board.finished("a", id(1), Settlement::Ack, Instant::now());
-        assert_eq!(running(&board), ["a3"]);
-    }
-}
+mod tests;

@@ -4,37 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis::{Cmd, RedisError, cmd, pipe};
+use deadpool_redis::redis::{RedisError, cmd, pipe};
 
 use super::entry::{self, Entry, EntryId, Pending};
 use super::{Shared, work};
 
-/// Ids in one XCLAIM.
-pub(super) const MOST_IDS: usize = 500;
-
 /// The right to claim. An entry that has been claimed and is not on the board yet looks like a stray: so nobody looks for strays
 /// while somebody claims.
 pub(super) type Claiming<'a> = tokio::sync::MutexGuard<'a, ()>;
-
-/// XCLAIM for this consumer of entries that have been idle for at least `idle`.
-pub(super) fn claim(
-    topic: &str,
-    group: &str,
-    consumer: &str,
-    idle: Duration,
-    ids: &[EntryId],
-) -> Cmd {
-    let mut command = cmd("XCLAIM");
-    command
-        .arg(topic)
-        .arg(group)
-        .arg(consumer)
-        .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-    for id in ids {
-        command.arg(id.to_string());
-    }
-    command
-}
 
 /// Fetch entries of ours from the stream again and put them on the board. Returns those that the stream no longer has: they are
 /// struck from the group's list as well.
@@ -48,8 +25,8 @@ pub(super) async fn fetch(
     _alone: &Claiming<'_>,
 ) -> Result<Vec<EntryId>, RedisError> {
     let mut gone = Vec::new();
-    for ids in ids.chunks(MOST_IDS) {
-        let command = claim(
+    for ids in ids.chunks(entry::MOST_IDS) {
+        let command = entry::claim(
             topic,
             &shared.settings.group,
             &shared.instance.consumer,
@@ -92,8 +69,8 @@ pub(super) async fn take_over(
         pending.iter().map(|row| (row.id, row.deliveries)).collect();
     let ids: Vec<_> = pending.iter().map(|row| row.id).collect();
     let mut taken = 0;
-    for ids in ids.chunks(MOST_IDS) {
-        let command = claim(
+    for ids in ids.chunks(entry::MOST_IDS) {
+        let command = entry::claim(
             topic,
             &shared.settings.group,
             &shared.instance.consumer,

@@ -1,8 +1,10 @@
-//! Stream entries as Redis sends them and as sinks get them (spec redis.md 7).
+//! Stream entries as Redis stores them and as sinks get them: the commands that write and claim them, the replies that bring them
+//! (spec redis.md 6, 7).
 
 use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, Value, cmd};
@@ -42,7 +44,8 @@ pub(super) struct Entry {
     pub(super) id: EntryId,
     /// The field `data`; empty if there is none.
     pub(super) data: Bytes,
-    pub(super) metadata: Metadata,
+    /// The field `metadata`; `None` if there is none that can be read.
+    pub(super) metadata: Option<Metadata>,
     /// What is odd about the field `metadata`, for a warning.
     pub(super) oddity: Option<String>,
     /// Which delivery this is, counted from 1.
@@ -66,6 +69,29 @@ pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) ->
     command.arg("*").arg("data").arg(&message.data[..]);
     if let Some(metadata) = &message.metadata {
         command.arg("metadata").arg(encode_metadata(metadata));
+    }
+    command
+}
+
+/// Ids in one XCLAIM.
+pub(super) const MOST_IDS: usize = 500;
+
+/// XCLAIM for this consumer of entries that have been idle for at least `idle`.
+pub(super) fn claim(
+    topic: &str,
+    group: &str,
+    consumer: &str,
+    idle: Duration,
+    ids: &[EntryId],
+) -> Cmd {
+    let mut command = cmd("XCLAIM");
+    command
+        .arg(topic)
+        .arg(group)
+        .arg(consumer)
+        .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+    for id in ids {
+        command.arg(id.to_string());
     }
     command
 }
@@ -177,10 +203,10 @@ fn encode_metadata(metadata: &Metadata) -> Vec<u8> {
     json
 }
 
-/// The map of a `metadata` field, with what is odd about it (spec redis.md 7.2).
-fn decode_metadata(bytes: &[u8]) -> (Metadata, Option<String>) {
-    if bytes == b"{}" || bytes == b"null" {
-        return Default::default();
+/// The map of a `metadata` field, if it is one, with what is odd about it (spec redis.md 7.2).
+fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
+    if bytes == b"{}" {
+        return (Some(Metadata::new()), None);
     }
     match serde_json::from_slice(bytes) {
         Ok(serde_json::Value::Object(map)) => {
@@ -204,11 +230,11 @@ fn decode_metadata(bytes: &[u8]) -> (Metadata, Option<String>) {
                     (key, value)
                 })
                 .collect();
-            (metadata, oddity)
+            (Some(metadata), oddity)
         }
-        Ok(serde_json::Value::Null) => Default::default(),
-        Ok(_) => (Metadata::new(), Some("not a JSON object".to_owned())),
-        Err(error) => (Metadata::new(), Some(error.to_string())),
+        Ok(serde_json::Value::Null) => (None, None),
+        Ok(_) => (None, Some("not a JSON object".to_owned())),
+        Err(error) => (None, Some(error.to_string())),
     }
 }
 
@@ -280,23 +306,30 @@ mod tests {
     #[test]
     fn odd_metadata_never_holds_an_entry_back() {
         #[track_caller]
-        fn check(json: &str, expected: &[(&str, &str)], odd: bool) {
+        fn check(json: &str, expected: Option<&[(&str, &str)]>, odd: bool) {
             let (metadata, oddity) = decode_metadata(json.as_bytes());
-            let expected: Metadata = expected
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect();
+            let expected: Option<Metadata> = expected.map(|pairs| {
+                pairs
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect()
+            });
             assert_eq!((metadata, oddity.is_some()), (expected, odd), "{json}");
         }
-        check("{}", &[], false);
-        check("null", &[], false);
-        check(r#" {"a":"b"} "#, &[("a", "b")], false);
-        check(r#"{"a":null,"b":"c"}"#, &[("a", ""), ("b", "c")], false);
-        check(r#"{"a":1,"b":"c"}"#, &[("a", ""), ("b", "c")], true);
-        check("notjson", &[], true);
-        check("", &[], true);
-        check("[]", &[], true);
-        check(r#"{"a":"b"} trailing"#, &[], true);
+        check("{}", Some(&[]), false);
+        check(" { } ", Some(&[]), false);
+        check("null", None, false);
+        check(r#" {"a":"b"} "#, Some(&[("a", "b")]), false);
+        check(
+            r#"{"a":null,"b":"c"}"#,
+            Some(&[("a", ""), ("b", "c")]),
+            false,
+        );
+        check(r#"{"a":1,"b":"c"}"#, Some(&[("a", ""), ("b", "c")]), true);
+        check("notjson", None, true);
+        check("", None, true);
+        check("[]", None, true);
+        check(r#"{"a":"b"} trailing"#, None, true);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use deadpool_redis::redis::{RedisError, pipe};
 use tokio::time::Instant;
 
 use super::instance::{SIGN, Sign};
-use super::{Shared, claim, connect, read, takeover, work};
+use super::{Shared, claim, connect, entry, read, takeover, work};
 use crate::shutdown::Stop;
 
 /// How long until a redelivery is tried again for which there was no room.
@@ -168,8 +168,8 @@ async fn redeliver(shared: &Arc<Shared>, now: Instant) {
 async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
     for (topic, ids) in shared.board.held() {
         let mut commands = pipe();
-        for ids in ids.chunks(claim::MOST_IDS) {
-            let mut command = claim::claim(
+        for ids in ids.chunks(entry::MOST_IDS) {
+            let mut command = entry::claim(
                 &topic,
                 &shared.settings.group,
                 &shared.instance.consumer,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{Cmd, Value, cmd};
 
+use super::Shared;
 use super::entry::{self, EntryId};
-use super::{Shared, claim};
 
 /// Handed-back entries look as idle as this where `processingTimeout` does not say: every daprd takes them then.
 const LONG_IDLE: Duration = Duration::from_secs(60);
@@ -52,8 +52,8 @@ async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
         return;
     }
     let idle = shared.settings.processing_timeout.unwrap_or(LONG_IDLE);
-    for ids in ids.chunks(claim::MOST_IDS) {
-        let mut command = claim::claim(
+    for ids in ids.chunks(entry::MOST_IDS) {
+        let mut command = entry::claim(
             topic,
             &shared.settings.group,
             &shared.instance.consumer,

@@ -1,7 +1,10 @@
-//! From the board to the sinks and back: as many entries at a time as `concurrency` allows, each to its end.
+//! From the board to the sinks and back: as many entries at a time as `concurrency` allows, or as the sink has places for, each to its
+//! end.
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -33,6 +36,33 @@ pub(super) fn begin(shared: &Arc<Shared>) {
             .tasks
             .spawn("redis delivery", work(shared.clone(), job));
     }
+    if shared.board.may_gather() {
+        shared
+            .tasks
+            .spawn("redis bulk delivery", gather(shared.clone()));
+    }
+}
+
+/// Give what is ready to sinks that hold many at a time, in order: therefore one task after the other does it.
+async fn gather(shared: Arc<Shared>) {
+    let mut in_hand = FuturesUnordered::new();
+    {
+        let _in_turn = shared.gathering.lock().await;
+        let jobs = shared.board.gathered().into_iter();
+        in_hand.extend(jobs.map(|job| handle(&shared, job)));
+        // Polled once, each is with its sink.
+        drain(&mut in_hand);
+    }
+    while in_hand.next().await.is_some() {
+        // Those of one batch end together, and leave their places to the next batch together.
+        drain(&mut in_hand);
+        begin(&shared);
+    }
+}
+
+/// Poll all, and let go of those that are done.
+fn drain<F: Future<Output = ()>>(in_hand: &mut FuturesUnordered<F>) {
+    while in_hand.next().now_or_never().flatten().is_some() {}
 }
 
 /// One place: handle an entry, then the next one, until nothing is ready for it.
@@ -56,7 +86,8 @@ async fn handle(shared: &Arc<Shared>, job: Job) {
     let incoming = Incoming {
         topic: topic.clone(),
         data: entry.data,
-        metadata: entry.metadata,
+        has_metadata: entry.metadata.is_some(),
+        metadata: entry.metadata.unwrap_or_default(),
         attempt: entry.attempt,
     };
     place.settlement = sink.accept(incoming).await;

@@ -202,11 +202,6 @@ impl Telemetry {
         );
     }
 
-    /// A subscription wants bulk delivery, which is not there.
-    pub fn bulk_not_supported(&self, pubsub: &str, topic: &str) {
-        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("bulk delivery is not there yet: events of pubsub {pubsub}, topic {topic} are delivered one by one"), &[("pubsub", &pubsub), ("topic", &topic)]);
-    }
-
     /// Subscriptions have a dead-letter topic and no retry policy (design.md D25).
     pub fn first_failure_dead_letters(&self, topics: &[&str]) {
         self.0.log.write(Level::Info, SUBSCRIPTION, format_args!("the first failure moves an event to the dead-letter topic for topics [{}], as there is no retry policy; to retry before, write a Resiliency with spec.policies.retries and name the policy in spec.targets.components.<pubsub>.inbound.retry", topics.join(" ")), &[]);
@@ -301,6 +296,48 @@ impl Telemetry {
     /// The app did not answer.
     pub fn delivery_unanswered(&self, topic: &str, id: &str, error: &str) {
         self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: error returned from app channel while sending pub/sub event to app: retriable error occurred: {error}"), &[("id", &id)]);
+    }
+
+    /// One of several payloads is no event.
+    pub fn bulk_event_undecodable(&self, pubsub: &str, topic: &str, error: &dyn Display) {
+        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error deserializing one of the messages in bulk cloud event in pubsub {pubsub} and topic {topic}: {error}"), &[]);
+    }
+
+    /// No rule takes one of several events.
+    pub fn bulk_event_without_route(&self, pubsub: &str, topic: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SUBSCRIPTION,
+            format_args!(
+                "No matching route for event in pubsub {pubsub} and topic {topic}; skipping"
+            ),
+            &[],
+        );
+    }
+
+    /// The app's answer to several events mentions one that it was not given.
+    pub fn bulk_entry_id_unknown(&self, id: &str) {
+        self.0.log.write(
+            Level::Warn,
+            HTTP,
+            format_args!("Invalid entry id received from app while processing pub/sub event {id}"),
+            &[],
+        );
+    }
+
+    /// The app answered 404 to several events.
+    pub fn bulk_refused(&self, topic: &str) {
+        self.0.log.write(Level::Error, HTTP, format_args!("Non-retriable error returned from app while processing bulk pub/sub event. status code returned: 404"), &[("topic", &topic)]);
+    }
+
+    /// The app answered an HTTP status to several events that is no success.
+    pub fn bulk_delivery_refused(&self, topic: &str, code: u16) {
+        self.0.log.write(Level::Warn, HTTP, format_args!("Retriable error returned from app while processing bulk pub/sub event, topic: {topic}. status code returned: {code}"), &[]);
+    }
+
+    /// Of several events these many were not delivered; `error` is that of the first.
+    pub fn bulk_failed(&self, topic: &str, failed: usize, all: usize, error: &dyn Display) {
+        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: few message(s) have failed during bulk subscribe operation: {failed} of {all}, the first: {error}"), &[]);
     }
 
     /// An event is acknowledged without having been delivered, and there is no dead-letter topic for it (design.md D4).

@@ -19,6 +19,7 @@ pub(crate) async fn all(broker: Arc<dyn Broker>) {
     a_retry_comes_again_with_the_same_bytes(&*broker).await;
     a_failing_message_does_not_hold_up_the_others(&*broker).await;
     a_panic_in_a_sink_counts_as_a_retry(&*broker).await;
+    a_sink_that_gathers_has_places_of_its_own(&*broker).await;
     topics_do_not_mix(&*broker).await;
     stopping_finishes_what_is_in_hand_and_takes_no_more(&*broker).await;
     stopping_one_subscription_leaves_the_others(&*broker).await;
@@ -167,6 +168,18 @@ async fn a_panic_in_a_sink_counts_as_a_retry(broker: &dyn Broker) {
     seen(&sink, 2).await;
     publish(broker, "panic", "y").await;
     seen(&sink, 4).await;
+    subscribed.end().await;
+}
+
+async fn a_sink_that_gathers_has_places_of_its_own(broker: &dyn Broker) {
+    let sink = Recorder::gathering(50);
+    let subscribed = subscribe(broker, "gather", sink.clone()).await;
+    for number in 0..100 {
+        publish(broker, "gather", &number.to_string()).await;
+    }
+    seen(&sink, 100).await;
+    let expected: Vec<_> = (0..100).map(|number: u32| number.to_string()).collect();
+    assert_eq!(sink.texts(), expected, "not in order");
     subscribed.end().await;
 }
 

@@ -12,6 +12,7 @@ type Answer = dyn Fn(Incoming) -> BoxFuture<'static, Settlement> + Send + Sync;
 pub(crate) struct Recorder {
     seen: Mutex<Vec<Incoming>>,
     answer: Box<Answer>,
+    places: Option<usize>,
 }
 
 impl Recorder {
@@ -32,6 +33,24 @@ impl Recorder {
         Arc::new(Self {
             seen: Mutex::default(),
             answer: Box::new(answer),
+            places: None,
+        })
+    }
+
+    /// One that takes so many messages at a time, and acknowledges them when it has them all.
+    pub(crate) fn gathering(places: usize) -> Arc<Self> {
+        let full = Arc::new(tokio::sync::Barrier::new(places));
+        let answer = move |_| -> BoxFuture<'static, Settlement> {
+            let full = full.clone();
+            Box::pin(async move {
+                full.wait().await;
+                Settlement::Ack
+            })
+        };
+        Arc::new(Self {
+            seen: Mutex::default(),
+            answer: Box::new(answer),
+            places: Some(places),
         })
     }
 
@@ -61,5 +80,9 @@ impl Sink for Recorder {
     async fn accept(&self, message: Incoming) -> Settlement {
         self.seen.lock().unwrap().push(message.clone());
         (self.answer)(message).await
+    }
+
+    fn places(&self) -> Option<usize> {
+        self.places
     }
 }

@@ -1,0 +1,239 @@
+//! From the app's answer to a request with several events to a verdict for each (spec delivery.md B15).
+//!
+//! Unlike for a single event, an answer that cannot be read, or does not mention an event, is a failure.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::of_code;
+use crate::app::{Reason, Verdict};
+use crate::json;
+
+/// What an answer means.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdicts {
+    /// One for each entry, in their order.
+    pub of_entries: Vec<Verdict>,
+    /// What the answer mentions and the request did not.
+    pub unknown_ids: Vec<String>,
+}
+
+/// What an HTTP answer means for the entries of these ids.
+pub fn of_answer<'a>(code: u16, body: &[u8], ids: impl Iterator<Item = &'a str>) -> Verdicts {
+    let for_all = match code {
+        200..=299 => match statuses(&json::valid_text(body)) {
+            Ok(statuses) => return of_statuses(statuses, ids),
+            Err(error) => Verdict::Retry(Reason::Unanswered(format!(
+                "failed unmarshalling app response for bulk subscribe: {error}"
+            ))),
+        },
+        404 => Verdict::Drop(of_code(code, body)),
+        _ => Verdict::Retry(of_code(code, body)),
+    };
+    Verdicts {
+        of_entries: ids.map(|_| for_all.clone()).collect(),
+        unknown_ids: Vec::new(),
+    }
+}
+
+fn of_statuses<'a>(statuses: Vec<Status>, ids: impl Iterator<Item = &'a str>) -> Verdicts {
+    // If an entry is mentioned twice, the last mention counts.
+    let mut said: HashMap<String, String> = statuses
+        .into_iter()
+        .map(|status| (status.id, status.status))
+        .collect();
+    let of_entries = ids.map(|id| of_status(id, said.remove(id))).collect();
+    let mut unknown_ids: Vec<_> = said.into_keys().collect();
+    unknown_ids.sort();
+    Verdicts {
+        of_entries,
+        unknown_ids,
+    }
+}
+
+fn of_status(id: &str, status: Option<String>) -> Verdict {
+    let Some(status) = status else {
+        return Verdict::Retry(Reason::Unanswered(format!(
+            "response not received, RETRY required while processing bulk subscribe event for entry id: {id}"
+        )));
+    };
+    match status.as_str() {
+        "SUCCESS" => Verdict::Success,
+        "DROP" => Verdict::Drop(Reason::Status(status)),
+        _ => Verdict::Retry(Reason::Status(status)),
+    }
+}
+
+/// What the app says of one entry; what is null or missing is empty.
+#[derive(Default)]
+struct Status {
+    id: String,
+    status: String,
+}
+
+fn statuses(answer: &str) -> Result<Vec<Status>, serde_json::Error> {
+    let mut list = Vec::new();
+    let fields = serde_json::from_str::<Option<Fields<'_>>>(answer)?;
+    for (name, value) in fields.unwrap_or_default().0 {
+        if name.eq_ignore_ascii_case("statuses") {
+            let items = serde_json::from_str::<Option<Vec<Option<Fields<'_>>>>>(value.get())?;
+            let items = items.unwrap_or_default().into_iter();
+            list = items
+                .map(|item| status(item.unwrap_or_default()))
+                .collect::<Result<_, _>>()?;
+        }
+    }
+    Ok(list)
+}
+
+fn status(fields: Fields<'_>) -> Result<Status, serde_json::Error> {
+    let mut status = Status::default();
+    for (name, value) in fields.0 {
+        let place = if name.eq_ignore_ascii_case("entryId") {
+            &mut status.id
+        } else if name.eq_ignore_ascii_case("status") {
+            &mut status.status
+        } else {
+            continue;
+        };
+        if let Some(text) = serde_json::from_str::<Option<String>>(value.get())? {
+            *place = text;
+        }
+    }
+    Ok(status)
+}
+
+/// The members of an object in their order: names count in any case, and of several the last.
+#[derive(Default)]
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The verdicts on entries `1`, `2` and `3`: S, D, R, `-` for what is not mentioned, X for what cannot be read, a code; and ids
+    /// that nobody knows.
+    #[track_caller]
+    fn check(code: u16, body: &str, expected: &str) {
+        let verdicts = of_answer(code, body.as_bytes(), ["1", "2", "3"].into_iter());
+        let shown = verdicts.of_entries.iter().map(|verdict| match verdict {
+            Verdict::Success => "S".to_owned(),
+            Verdict::Drop(Reason::Status(_)) => "D".to_owned(),
+            Verdict::Drop(reason) => format!("d{}", reason.code().unwrap_or(0)),
+            Verdict::Retry(Reason::Unanswered(text)) if text.starts_with("failed") => {
+                "X".to_owned()
+            }
+            Verdict::Retry(Reason::Unanswered(_)) => "-".to_owned(),
+            Verdict::Retry(Reason::Status(_)) => "R".to_owned(),
+            Verdict::Retry(reason) => format!("r{}", reason.code().unwrap_or(0)),
+        });
+        let unknown = verdicts.unknown_ids.iter().map(|id| format!("?{id}"));
+        let all: Vec<_> = shown.chain(unknown).collect();
+        assert_eq!(all.join(" "), expected, "{code} {body}");
+    }
+
+    #[test]
+    fn each_entry_has_its_status() {
+        for (statuses, expected) in [
+            (
+                r#"{"entryId":"1","status":"SUCCESS"},{"entryId":"2","status":"DROP"},{"entryId":"3","status":"RETRY"}"#,
+                "S D R",
+            ),
+            (
+                r#"{"entryId":"3","status":"DROP"},{"entryId":"1","status":"SUCCESS"}"#,
+                "S - D",
+            ),
+            (
+                r#"{"entryId":"1"},{"entryId":"2","status":null},{"entryId":"3","status":""}"#,
+                "R R R",
+            ),
+            (
+                r#"{"entryId":"1","status":"success"},{"entryId":"2","status":"OK"},{"entryId":"3","status":"drop"}"#,
+                "R R R",
+            ),
+            (r#"{"ENTRYID":"1","Status":"SUCCESS","x":[1]}"#, "S - -"),
+            (
+                r#"{"entryId":"1","status":"RETRY"},{"entryId":"1","status":"SUCCESS"}"#,
+                "S - -",
+            ),
+            (
+                r#"{"entryId":"1","status":"RETRY","Status":"SUCCESS"},{"entryId":"2","status":"DROP","status":null}"#,
+                "S D -",
+            ),
+            (
+                r#"{"entryId":"x","status":"DROP"},{"status":"RETRY"},null"#,
+                "- - - ? ?x",
+            ),
+            (r#"{"entryId":"1","status":1}"#, "X X X"),
+            (r#"{"entryId":1,"status":"SUCCESS"}"#, "X X X"),
+            (r#""SUCCESS""#, "X X X"),
+            ("", "- - -"),
+        ] {
+            check(200, &format!(r#"{{"statuses":[{statuses}]}}"#), expected);
+            check(
+                299,
+                &format!(r#"{{"x":1,"Statuses":[{statuses}]}} "#),
+                expected,
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_is_a_failure_of_all() {
+        for body in [
+            "",
+            "ok",
+            "[]",
+            "\"SUCCESS\"",
+            "{",
+            r#"{"statuses":{}}"#,
+            r#"{"statuses":[]} x"#,
+        ] {
+            check(200, body, "X X X");
+        }
+        for body in [
+            "{}",
+            "null",
+            r#"{"statuses":null}"#,
+            r#"{"status":"SUCCESS"}"#,
+        ] {
+            check(204, body, "- - -");
+        }
+    }
+
+    #[test]
+    fn other_codes_count_for_all() {
+        let body = r#"{"statuses":[{"entryId":"1","status":"SUCCESS"}]}"#;
+        check(404, body, "d404 d404 d404");
+        for code in [301, 400, 403, 500, 503] {
+            check(code, body, &format!("r{code} r{code} r{code}"));
+        }
+    }
+}

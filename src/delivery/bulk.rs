@@ -1,0 +1,143 @@
+//! A subscription that takes several events in one request (spec delivery.md B15): its sink gathers messages until there are enough of
+//! them or the first has waited long enough, and a loop beside the broker's work delivers one batch after the other.
+//!
+//! What a batch means for each of its messages is the business of `batch`.
+
+mod batch;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::broker::Sink;
+use crate::delivery::consumer::Consumer;
+use crate::message::{Incoming, Settlement};
+use crate::resources::subscription::BulkSpec;
+use crate::shutdown::Stop;
+
+/// Messages of a batch where the subscription does not say.
+const COUNT: usize = 100;
+
+/// Messages of a batch at most: all of them are in memory, and in one request.
+const MOST: usize = 10_000;
+
+/// Wait for a batch to fill where the subscription does not say.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// When a batch is ready to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    count: usize,
+    wait: Duration,
+}
+
+/// A message that waits for its settlement.
+struct Waiting {
+    message: Incoming,
+    settle: oneshot::Sender<Settlement>,
+}
+
+/// The sink: messages wait in it until their batch is delivered.
+struct Gathering {
+    inbox: mpsc::UnboundedSender<Waiting>,
+    count: usize,
+    stop: Stop,
+}
+
+/// A sink for bulk delivery, and the loop that delivers what it gathers. The loop never ends by itself: it is to be dropped when the
+/// subscription has ended.
+pub(super) fn open(
+    consumer: Arc<Consumer>,
+    spec: BulkSpec,
+) -> (Arc<dyn Sink>, impl Future<Output = ()> + Send + 'static) {
+    let limits = Limits::of(spec);
+    // Not bounded here: the broker hands over no more than `places`.
+    let (inbox, waiting) = mpsc::unbounded_channel();
+    let gathering = Gathering {
+        inbox,
+        count: limits.count,
+        stop: consumer.stop.clone(),
+    };
+    (Arc::new(gathering), run(consumer, waiting, limits))
+}
+
+#[async_trait]
+impl Sink for Gathering {
+    async fn accept(&self, message: Incoming) -> Settlement {
+        let (settle, settled) = oneshot::channel();
+        if self.stop.is_ordered() || self.inbox.send(Waiting { message, settle }).is_err() {
+            return Settlement::Retry;
+        }
+        settled.await.unwrap_or(Settlement::Retry)
+    }
+
+    fn places(&self) -> Option<usize> {
+        Some(self.count)
+    }
+}
+
+/// Deliver batch after batch. What is not begun at the stop is handed back.
+async fn run(
+    consumer: Arc<Consumer>,
+    mut waiting: mpsc::UnboundedReceiver<Waiting>,
+    limits: Limits,
+) {
+    while let Some(first) = waiting.recv().await {
+        let batch = gather(first, &mut waiting, limits, &consumer.stop).await;
+        if consumer.stop.is_ordered() {
+            // Dropped without settlement: that is a retry.
+            continue;
+        }
+        let (messages, settles): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| (waiting.message, waiting.settle))
+            .unzip();
+        // A panic must not end the subscription: it counts as a retry of the whole batch.
+        let settled = AssertUnwindSafe(batch::settle(&consumer, messages)).catch_unwind();
+        for (settle, settlement) in settles.into_iter().zip(settled.await.unwrap_or_default()) {
+            // Who does not wait any more has counted it as a retry.
+            let _ = settle.send(settlement);
+        }
+    }
+}
+
+async fn gather(
+    first: Waiting,
+    waiting: &mut mpsc::UnboundedReceiver<Waiting>,
+    limits: Limits,
+    stop: &Stop,
+) -> Vec<Waiting> {
+    let deadline = Instant::now() + limits.wait;
+    let mut batch = vec![first];
+    while batch.len() < limits.count {
+        let next = tokio::time::timeout_at(deadline, waiting.recv());
+        match stop.or(next).await {
+            Some(Ok(Some(next))) => batch.push(next),
+            _ => break,
+        }
+    }
+    batch
+}
+
+impl Limits {
+    fn of(spec: BulkSpec) -> Self {
+        let positive = |value: i32| usize::try_from(value).ok().filter(|value| *value > 0);
+        let millis = u64::try_from(spec.max_await_duration_ms).unwrap_or(0);
+        Self {
+            count: positive(spec.max_messages_count).unwrap_or(COUNT).min(MOST),
+            wait: if millis > 0 {
+                Duration::from_millis(millis)
+            } else {
+                WAIT
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
