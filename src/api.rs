@@ -4,7 +4,7 @@ pub mod error;
 pub mod http;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::config::Settings;
 use crate::delivery::supervisor::Supervisor;
@@ -24,9 +24,9 @@ pub struct Context {
     /// The pub/subs, for the metadata API.
     pub catalog: Catalog,
     /// Every loaded component in load order, for the metadata API.
-    pub components: Arc<Vec<LoadedComponent>>,
+    pub components: Snapshot<LoadedComponent>,
     /// Names of the loaded Resiliency documents.
-    pub resiliencies: Arc<Vec<String>>,
+    pub resiliencies: Snapshot<String>,
     /// The subscriptions, for the metadata API.
     pub supervisor: Supervisor,
     /// Readiness.
@@ -75,6 +75,30 @@ impl Extended {
             .clone();
         all.insert("daprRuntimeVersion".to_owned(), API_VERSION.to_owned());
         all
+    }
+}
+
+/// A list that hot reload replaces. Clones are handles to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot<T>(Arc<RwLock<Arc<Vec<T>>>>);
+
+impl<T> Snapshot<T> {
+    /// With this in it.
+    pub fn new(list: Vec<T>) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(list))))
+    }
+
+    /// What is in it now.
+    pub fn get(&self) -> Arc<Vec<T>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Put this in its place.
+    pub fn set(&self, list: Vec<T>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Settings {
     pub block_shutdown: Option<Duration>,
     /// `spec.tracing.samplingRate` of the Configuration, as text (spec http-api.md 12).
     pub sampling_rate: Option<String>,
+    /// The resource folders are watched, and looked at again so often even if nothing seems to happen; `None` without the feature
+    /// `HotReload`.
+    pub hot_reload: Option<Duration>,
     /// Enabled features, for the metadata API.
     pub features: Vec<String>,
     /// `spec.components.deny`.

@@ -8,7 +8,7 @@ use sidestream::cli::{self, Command, Flags};
 use sidestream::environment::Environment;
 use sidestream::runtime::{self, Outcome, Plan, Runtime};
 use sidestream::shutdown::Stop;
-use sidestream::shutdown::signals::Signals;
+use sidestream::shutdown::signals::{HANG_UP, Signals};
 use sidestream::telemetry::Telemetry;
 use sidestream::telemetry::log::{Level, LogBuilder};
 use sidestream::telemetry::metrics::Metrics;
@@ -79,48 +79,90 @@ async fn obey(command: Command) -> u8 {
     }
 }
 
-/// Be a sidecar until a signal or the API ends it.
+/// Be a sidecar until a signal or the API ends it; SIGHUP begins it anew.
 async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
-    let Ok(plan) = Plan::from_flags(flags, environment) else {
+    let Ok(mut plan) = Plan::from_flags(flags, environment.clone()) else {
         return 1;
     };
     let telemetry = plan.telemetry.clone();
-    let mut signals = match Signals::listen() {
+    let mut signals = match Signals::listen_with_hang_up() {
         Ok(signals) => signals,
         Err(error) => {
             telemetry.fatal(&format_args!("cannot listen for signals: {error}"));
             return 1;
         }
     };
+    loop {
+        match live(plan, &mut signals, &telemetry).await {
+            End::Over(exit_code) => return exit_code,
+            End::Again => {}
+        }
+        match Plan::again(flags, environment.clone(), telemetry.clone()) {
+            Ok(again) => plan = again,
+            Err(_) => return 1,
+        }
+    }
+}
+
+/// How a life of the sidecar ends.
+enum End {
+    /// With this exit code.
+    Over(u8),
+    /// Another one follows.
+    Again,
+}
+
+/// One life: from a plan to the end.
+async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
     let runtime = tokio::select! {
         built = Runtime::build(plan) => match built {
             Ok(runtime) => runtime,
-            Err(_) => return 1,
+            Err(_) => return End::Over(1),
         },
         signal = signals.next() => {
+            if signal == HANG_UP {
+                telemetry.restart_requested(signal);
+                return End::Again;
+            }
             telemetry.signal_received(signal);
             telemetry.shut_down();
-            return 0;
+            return End::Over(0);
         }
     };
     let stop = Stop::new();
     let running = runtime.run(stop.clone());
     tokio::pin!(running);
-    let outcome = tokio::select! {
-        outcome = &mut running => outcome,
-        signal = signals.next() => {
-            telemetry.signal_received(signal);
-            stop.order();
-            tokio::select! {
-                outcome = &mut running => outcome,
-                signal = signals.next() => {
-                    telemetry.second_signal_received(signal);
-                    Outcome::Forced
-                }
-            }
-        }
+    let signal = tokio::select! {
+        outcome = &mut running => return End::Over(outcome.exit_code()),
+        signal = signals.next() => signal,
     };
-    outcome.exit_code()
+    let mut restarts = signal == HANG_UP;
+    if restarts {
+        telemetry.restart_requested(signal);
+    } else {
+        telemetry.signal_received(signal);
+    }
+    stop.order();
+    loop {
+        tokio::select! {
+            outcome = &mut running => return match outcome {
+                Outcome::Graceful if restarts => End::Again,
+                outcome => End::Over(outcome.exit_code()),
+            },
+            // The files are read after the end in any case: one more hangup asks for nothing more.
+            signal = signals.next() => match signal {
+                HANG_UP => {}
+                signal if restarts => {
+                    telemetry.signal_received(signal);
+                    restarts = false;
+                }
+                signal => {
+                    telemetry.second_signal_received(signal);
+                    return End::Over(Outcome::Forced.exit_code());
+                }
+            },
+        }
+    }
 }
 
 /// The exit code of a subcommand, or why there is none.

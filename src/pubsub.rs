@@ -94,6 +94,38 @@ impl Pubsub {
         Self { policy, ..self }
     }
 
+    /// The same broker under other settings of the component: what it holds stays.
+    #[must_use]
+    pub fn resettled(
+        &self,
+        identity: Identity,
+        properties: &Properties,
+        topic_prefix: &str,
+    ) -> Self {
+        let broker = self.broker.clone();
+        Self::new(identity, broker, properties, &self.app_id, topic_prefix)
+    }
+
+    /// The same broker and rules under another outbound policy.
+    #[must_use]
+    pub fn repoliced(&self, policy: Option<Policy>) -> Self {
+        Self {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            version: self.version.clone(),
+            broker: self.broker.clone(),
+            scopes: self.scopes.clone(),
+            app_id: self.app_id.clone(),
+            topic_prefix: self.topic_prefix.clone(),
+            policy,
+        }
+    }
+
+    /// Do both stand before the same broker?
+    pub fn shares_broker(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.broker, &other.broker)
+    }
+
     /// The app id of this sidecar.
     pub fn app_id(&self) -> &str {
         &self.app_id
@@ -235,6 +267,14 @@ impl Catalog {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(pubsub.name.clone(), pubsub);
+    }
+
+    /// Take one out.
+    pub fn remove(&self, name: &str) -> Option<Arc<Pubsub>> {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name)
     }
 
     /// All of them, by name.

@@ -7,6 +7,7 @@
 pub mod advice;
 pub mod component;
 pub mod configuration;
+pub mod difference;
 pub mod fields;
 pub mod folder;
 pub mod load;
@@ -17,6 +18,7 @@ pub mod resolve;
 pub mod secrets;
 pub mod subscription;
 pub mod value;
+pub mod watch;
 
 mod collect;
 

@@ -197,6 +197,7 @@ impl Sidecar {
             let end = match runtime.run(order).await {
                 Outcome::Graceful => Ok(()),
                 Outcome::TimedOut => Err("it did not end within its time".to_owned()),
+                Outcome::Failed => Err("its resource files cannot be used any more".to_owned()),
                 Outcome::Forced => Err("it was told to end at once".to_owned()),
             };
             // Nobody listens any more only when this process is about to end.

@@ -4,7 +4,9 @@
 //! [`Stop`]. Mirrors spec resources-cli.md 11.
 
 mod assemble;
+mod contact;
 mod metrics_server;
+mod reload;
 mod stop;
 
 use std::sync::Arc;
@@ -14,29 +16,28 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use self::assemble::judges;
+use self::contact::Contacts;
+use self::reload::{Loaded, Reload, Shown};
 pub use self::stop::Outcome;
 use crate::api::http::{Listener, bind, bind_public, public_router, router, serve};
-use crate::api::{self, Extended, LoadedComponent, ShutdownRequest};
+use crate::api::{self, Extended, ShutdownRequest, Snapshot};
 use crate::app::{self, Channel};
-use crate::backoff::Backoff;
 use crate::cli::Flags;
 use crate::config::{ConfigError, LogError, LogSettings, Settings};
 use crate::delivery::supervisor::{Parts, Supervisor};
 use crate::environment::Environment;
 use crate::health::Health;
 use crate::publish::Publisher;
-use crate::pubsub::{Catalog, Pubsub};
+use crate::pubsub::Catalog;
 use crate::resiliency::Targets;
 use crate::resources::note::Note;
+use crate::resources::watch::Watch;
 use crate::resources::{LoadRequest, Resources};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::LogBuilder;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
-
-/// D12: pauses between tries to reach a broker that is away at start.
-const REACH: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(5));
 
 /// What a sidecar is to be.
 pub struct Plan {
@@ -82,7 +83,7 @@ impl Plan {
     /// As [`Plan::from_flags`].
     pub fn from_flags_with_prefix(
         flags: &Flags,
-        mut environment: Environment,
+        environment: Environment,
         prefix: &str,
     ) -> Result<Self, StartError> {
         let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
@@ -118,6 +119,26 @@ impl Plan {
         );
         let telemetry = Telemetry::new(builder.build(out), metrics);
         telemetry.starting(api::API_VERSION, log.level);
+        Self::settle(flags, environment, telemetry)
+    }
+
+    /// The same command line once more after a SIGHUP: its files are read again, log and counters go on.
+    ///
+    /// # Errors
+    /// As [`Plan::from_flags`].
+    pub fn again(
+        flags: &Flags,
+        environment: Environment,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
+        Self::settle(flags, environment, telemetry)
+    }
+
+    fn settle(
+        flags: &Flags,
+        mut environment: Environment,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
         match Settings::resolve(flags, &mut environment) {
             Ok(resolved) => Ok(Self {
                 settings: resolved.settings,
@@ -150,8 +171,12 @@ pub struct Runtime {
     public: Option<Listener>,
     metrics: Option<tokio::net::TcpListener>,
     requests: mpsc::UnboundedReceiver<ShutdownRequest>,
-    /// Brokers that could not be reached yet (design.md D12).
-    away: Vec<Arc<Pubsub>>,
+    /// Follows the resource folders; `None` without hot reload.
+    reload: Option<(Reload, Watch, Duration)>,
+    /// Ends hot reload.
+    reloading: Stop,
+    /// Ordered when the resource folders have become unusable.
+    failed: Stop,
     begun: Instant,
 }
 
@@ -184,7 +209,8 @@ impl Runtime {
         let metrics = metrics_server::bind(&settings, &telemetry)
             .await
             .map_err(StartError::fatal)?;
-        let resources = load(&settings, &environment, &telemetry)?;
+        let watch = reload::watch(&settings, &telemetry);
+        let resources = usable(load(&settings, &environment, true), &telemetry)?;
         let (tasks, stop, health, catalog) = (
             Tasks::new(),
             Stop::new(),
@@ -245,8 +271,8 @@ impl Runtime {
                 telemetry.clone(),
             ),
             catalog: catalog.clone(),
-            components: Arc::new(assembled.loaded),
-            resiliencies: Arc::new(
+            components: Snapshot::new(assembled.loaded),
+            resiliencies: Snapshot::new(
                 resources
                     .resiliencies
                     .iter()
@@ -260,6 +286,34 @@ impl Runtime {
             extended: Extended::default(),
             telemetry: telemetry.clone(),
         };
+        let mut contacts = Contacts::new(
+            health.clone(),
+            telemetry.clone(),
+            tasks.clone(),
+            stop.child(),
+        );
+        for pubsub in assembled.away {
+            contacts.begin(pubsub);
+        }
+        let reload = watch.map(|(watch, period)| {
+            let reload = Reload {
+                settings: settings.clone(),
+                environment,
+                telemetry: telemetry.clone(),
+                tasks: tasks.clone(),
+                health: health.clone(),
+                catalog: catalog.clone(),
+                targets,
+                supervisor: supervisor.clone(),
+                contacts,
+                loaded: Loaded::new(resources, &context.components.get()),
+                shown: Shown {
+                    components: context.components.clone(),
+                    resiliencies: context.resiliencies.clone(),
+                },
+            };
+            (reload, watch, period)
+        });
         Ok(Self {
             settings,
             telemetry,
@@ -274,7 +328,9 @@ impl Runtime {
             public,
             metrics,
             requests,
-            away: assembled.away,
+            reload,
+            reloading: Stop::new(),
+            failed: Stop::new(),
             begun,
         })
     }
@@ -294,6 +350,11 @@ impl Runtime {
         self.start();
         let request = tokio::select! {
             () = stop.ordered() => None,
+            () = self.failed.ordered() => {
+                // What ended it has been logged as fatal.
+                self.stop(false).await;
+                return Outcome::Failed;
+            }
             request = self.requests.recv() => request,
         };
         match request {
@@ -317,12 +378,12 @@ impl Runtime {
             None => ready(&self.health, &self.telemetry, self.begun),
             Some(channel) => drop(self.tasks.spawn("app start", self.begin_with(channel))),
         }
-        for pubsub in std::mem::take(&mut self.away) {
-            let (health, telemetry) = (self.health.clone(), self.telemetry.clone());
-            let work = reach(pubsub, health, telemetry, self.stop.clone());
-            self.tasks.spawn("broker contact", work);
-        }
         self.serve();
+        if let Some((reload, watch, period)) = self.reload.take() {
+            let (reloading, failed) = (self.reloading.clone(), self.failed.clone());
+            let following = reload.follow(watch, period, reloading, failed);
+            self.tasks.spawn("hot reload", following);
+        }
     }
 
     /// Wait for the app, subscribe what it wants, be ready.
@@ -372,26 +433,31 @@ fn ready(health: &Health, telemetry: &Telemetry, begun: Instant) {
     telemetry.initialized(begun.elapsed());
 }
 
-/// Read the resource folders; what is said about them is logged.
-fn load(
-    settings: &Settings,
-    environment: &Environment,
-    telemetry: &Telemetry,
-) -> Result<Resources, StartError> {
-    let mut resources = Resources::load(&LoadRequest {
-        app_id: Some(&settings.app_id),
-        folders: &settings.resources,
-        denied: &settings.denied_components,
-        hot_reload: settings
-            .features
-            .iter()
-            .any(|feature| feature == "HotReload"),
-        environment,
-    });
+/// Log what is said about the files.
+///
+/// # Errors
+/// If one cannot start with them.
+fn usable(resources: Resources, telemetry: &Telemetry) -> Result<Resources, StartError> {
     resources
         .notes
         .iter()
         .for_each(|note| note.write(telemetry));
+    if resources.errors.is_empty() {
+        return Ok(resources);
+    }
+    let fatal = resources.errors.iter().map(StartError::fatal);
+    Err(StartError(fatal.flat_map(|error| error.0).collect()))
+}
+
+/// Read the resource folders, with the pub/sub that needs no file.
+fn load(settings: &Settings, environment: &Environment, is_start: bool) -> Resources {
+    let mut resources = Resources::load(&LoadRequest {
+        app_id: Some(&settings.app_id),
+        folders: &settings.resources,
+        denied: &settings.denied_components,
+        hot_reload: is_start && settings.hot_reload.is_some(),
+        environment,
+    });
     if settings.embedded_pubsub
         && !resources
             .components
@@ -402,43 +468,5 @@ fn load(
             .components
             .push(assemble::embedded(&settings.app_id));
     }
-    if resources.errors.is_empty() {
-        return Ok(resources);
-    }
-    Err(StartError(
-        resources
-            .errors
-            .iter()
-            .map(|error| format!("Fatal error from runtime: {error}"))
-            .collect(),
-    ))
-}
-
-/// D12: keep trying to reach a broker that was away at start; readiness waits for it.
-async fn reach(pubsub: Arc<Pubsub>, health: Health, telemetry: Telemetry, stop: Stop) {
-    let mut failures = 0;
-    while let Some(result) = stop.or(pubsub.connect()).await {
-        match result {
-            Ok(()) => {
-                health.has(&pubsub.name);
-                telemetry.broker_reached(&pubsub.name);
-                return;
-            }
-            Err(error) => health.waits_for(&pubsub.name, &error.message),
-        }
-        failures += 1;
-        if !stop.sleep(REACH.after(failures)).await {
-            return;
-        }
-    }
-}
-
-/// What a component looks like in the metadata API.
-fn listed(name: &str, kind: &str, version: &str, capabilities: &[&'static str]) -> LoadedComponent {
-    LoadedComponent {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        version: version.to_owned(),
-        capabilities: capabilities.to_vec(),
-    }
+    resources
 }

@@ -1,12 +1,13 @@
 //! The embedded broker: messages live in this process and end with it (spec redis.md 19, design.md D2).
 //!
 //! Every subscription whose topic matches gets every message, in order, from a bounded queue of its own: one at a time, or as many as its
-//! sink has places for. A message that was not acknowledged waits beside the queue and comes again.
+//! sink has places for. A message that was not acknowledged waits beside the queue and comes again. The queue of a subscription that ends
+//! is kept for a while, for the case that it begins again: files change, apps get well.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -28,11 +30,14 @@ const QUEUE: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Messages of one subscription that wait for their redelivery; beyond it the queue is not emptied until one is done.
 const MOST_WAITING: usize = 10_000;
+/// How long the queue of a subscription that has ended goes on taking messages, for the next one to the same topic.
+const KEPT: Duration = Duration::from_secs(300);
 const REDELIVERY: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
 
 /// A `pubsub.in-memory` component.
 pub struct MemoryBroker {
     subscriptions: Arc<RwLock<Vec<Subscription>>>,
+    idle: Arc<Mutex<Vec<Idle>>>,
     last_number: AtomicU64,
     closed: AtomicBool,
     telemetry: Telemetry,
@@ -43,6 +48,41 @@ struct Subscription {
     number: u64,
     pattern: Arc<str>,
     queue: mpsc::Sender<Incoming>,
+    /// Since when nobody takes anything out of the queue.
+    idle_since: Option<Instant>,
+}
+
+impl Subscription {
+    fn is_over(&self) -> bool {
+        self.idle_since.is_some_and(|since| since.elapsed() > KEPT)
+    }
+
+    /// A place for one message; `None` if it has no more need of it.
+    async fn place(&self) -> Result<Option<OwnedPermit<Incoming>>, BrokerError> {
+        if self.idle_since.is_some() {
+            // Nobody waits for a subscription that may never come back.
+            return Ok(self.queue.clone().try_reserve_owned().ok());
+        }
+        let reserving = self.queue.clone().reserve_owned();
+        match tokio::time::timeout(PATIENCE, reserving).await {
+            // An error: it ended in this moment.
+            Ok(place) => Ok(place.ok()),
+            Err(_) => Err(BrokerError::new(
+                BrokerErrorKind::Unavailable,
+                format_args!(
+                    "the queue of topic {} is full: {QUEUE} messages wait for the app; publish more slowly or make the subscriber faster",
+                    self.pattern
+                ),
+            )),
+        }
+    }
+}
+
+/// What an ended subscription leaves behind.
+struct Idle {
+    number: u64,
+    messages: mpsc::Receiver<Incoming>,
+    waiting: BTreeMap<(Instant, u64), Incoming>,
 }
 
 impl MemoryBroker {
@@ -50,6 +90,7 @@ impl MemoryBroker {
     pub fn new(telemetry: Telemetry) -> Self {
         Self {
             subscriptions: Arc::default(),
+            idle: Arc::default(),
             last_number: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             telemetry,
@@ -66,6 +107,59 @@ impl MemoryBroker {
             .filter(|subscription| matches(&subscription.pattern, topic))
             .cloned()
             .collect()
+    }
+
+    /// A queue that takes messages from now on.
+    fn new_queue(&self, pattern: &str) -> Idle {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
+        let subscription = Subscription {
+            number,
+            pattern: Arc::from(pattern),
+            queue,
+            idle_since: None,
+        };
+        self.subscriptions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(subscription);
+        Idle {
+            number,
+            messages,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// What an ended subscription to the same topic has left, to be gone on with.
+    fn taken_up(&self, pattern: &str) -> Option<Idle> {
+        let mut subscriptions = self
+            .subscriptions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |known: &&mut Subscription| known.idle_since.is_some() && *known.pattern == *pattern;
+        let subscription = subscriptions.iter_mut().find(same)?;
+        let mut idle = all_of(&self.idle);
+        let place = idle
+            .iter()
+            .position(|idle| idle.number == subscription.number)?;
+        subscription.idle_since = None;
+        Some(idle.swap_remove(place))
+    }
+
+    /// Let go of what nobody has come back for.
+    fn forget_idle(&self) {
+        let mut subscriptions = self
+            .subscriptions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        subscriptions.retain(|subscription| !subscription.is_over());
+        let is_known = |idle: &Idle| {
+            subscriptions
+                .iter()
+                .any(|subscription| subscription.number == idle.number)
+        };
+        all_of(&self.idle).retain(is_known);
     }
 
     fn check_open(&self) -> Result<(), BrokerError> {
@@ -95,20 +189,10 @@ impl Broker for MemoryBroker {
         let mut places = Vec::new();
         // All places first: either every subscription gets the message or, with an error, none does.
         for subscription in self.matching(&message.topic) {
-            let full = || {
-                BrokerError::new(
-                    BrokerErrorKind::Unavailable,
-                    format_args!(
-                        "the queue of topic {} is full: {QUEUE} messages wait for the app; publish more slowly or make the subscriber faster",
-                        subscription.pattern
-                    ),
-                )
-            };
-            match tokio::time::timeout(PATIENCE, subscription.queue.clone().reserve_owned()).await {
-                Ok(Ok(place)) => places.push((place, subscription.pattern)),
-                // It ended in this moment.
-                Ok(Err(_)) => {}
-                Err(_) => return Err(full()),
+            if subscription.is_over() {
+                self.forget_idle();
+            } else if let Some(place) = subscription.place().await? {
+                places.push((place, subscription.pattern));
             }
         }
         let has_metadata = message.metadata.is_some();
@@ -132,35 +216,53 @@ impl Broker for MemoryBroker {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check_open()?;
-        let (queue, messages) = mpsc::channel(QUEUE);
-        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
-        let subscription = Subscription {
+        self.forget_idle();
+        let Idle {
             number,
-            pattern: Arc::from(request.topic),
-            queue,
-        };
-        let all = self.subscriptions.clone();
-        all.write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(subscription);
+            messages,
+            waiting,
+        } = self
+            .taken_up(&request.topic)
+            .unwrap_or_else(|| self.new_queue(&request.topic));
+        let (all, idle) = (self.subscriptions.clone(), self.idle.clone());
         let mut serving = Serving {
             places: sink.places().unwrap_or(1).max(1),
             sink,
             messages,
-            waiting: BTreeMap::new(),
-            last_waiting: 0,
+            last_waiting: waiting.keys().map(|(_, number)| *number).max().unwrap_or(0),
+            waiting,
             telemetry: self.telemetry.clone(),
         };
         Ok(Box::pin(async move {
             serving.run(&stop).await;
-            all.write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .retain(|other| other.number != number);
+            let left = Idle {
+                number,
+                messages: serving.messages,
+                waiting: serving.waiting,
+            };
+            leave(&all, &idle, left);
         }))
     }
 
     async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        all_of(&self.idle).clear();
+    }
+}
+
+fn all_of(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keep the queue of a subscription that has ended.
+fn leave(all: &RwLock<Vec<Subscription>>, idle: &Mutex<Vec<Idle>>, left: Idle) {
+    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
+    let own = all
+        .iter_mut()
+        .find(|subscription| subscription.number == left.number);
+    if let Some(own) = own {
+        own.idle_since = Some(Instant::now());
+        all_of(idle).push(left);
     }
 }
 
@@ -196,7 +298,9 @@ impl Serving {
             let Some(message) = next else { break };
             in_hand.push(hand(self.sink.clone(), message));
         }
-        while in_hand.next().await.is_some() {}
+        while let Some((message, settlement)) = in_hand.next().await {
+            self.settle(message, settlement);
+        }
     }
 
     fn settle(&mut self, message: Incoming, settlement: Settlement) {

@@ -21,6 +21,10 @@ const DEFAULT_READ_BUFFER: usize = 4 << 10;
 const UNSET_READ_BUFFER: usize = 1 << 20;
 /// `--dapr-graceful-shutdown-seconds` when it is negative.
 const DEFAULT_GRACE: u64 = 5;
+/// The feature without which nothing is reloaded.
+const HOT_RELOAD: &str = "HotReload";
+/// `--hot-reload-reconcile-interval` when it is 0.
+const DEFAULT_RECONCILE: Duration = Duration::from_secs(60);
 
 /// Settings and what goes with them.
 #[derive(Clone, Debug)]
@@ -234,6 +238,7 @@ impl Resolver<'_> {
         self.check_mode();
         let read_buffer = self.read_buffer();
         let app = self.app(ports.app, read_buffer, environment);
+        let features = configuration.enabled_features();
         Settings {
             app_id: flags.app_id.clone(),
             namespace: environment.get("NAMESPACE").map(str::to_owned),
@@ -255,7 +260,8 @@ impl Resolver<'_> {
                 .dapr_block_shutdown_duration
                 .map(|length| length.to_std()),
             sampling_rate: configuration.tracing.sampling_rate.clone(),
-            features: configuration.enabled_features(),
+            hot_reload: self.hot_reload(&features),
+            features,
             denied_components: configuration.denied_components.clone(),
         }
     }
@@ -428,6 +434,15 @@ impl Resolver<'_> {
             }
         }
         disabled
+    }
+
+    /// 0 is the default, and so is what makes no sense.
+    fn hot_reload(&self, features: &[String]) -> Option<Duration> {
+        let period = self.flags.hot_reload_reconcile_interval.positive();
+        features
+            .iter()
+            .any(|feature| feature == HOT_RELOAD)
+            .then(|| period.unwrap_or(DEFAULT_RECONCILE))
     }
 
     fn graceful_shutdown(&mut self) -> Option<Duration> {

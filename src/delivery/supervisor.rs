@@ -5,8 +5,10 @@
 //! find the app unhealthy, nothing runs.
 
 mod questions;
+mod reload;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -56,10 +58,14 @@ pub struct Parts {
 }
 
 struct Inner {
+    /// Without what is declared and the targets, which change: see below.
     parts: Parts,
-    declared: Vec<Arc<Subscription>>,
-    /// The merged set, in the order of the metadata API.
-    listed: RwLock<Vec<Arc<Subscription>>>,
+    targets: RwLock<Targets>,
+    known: RwLock<Known>,
+    /// There once the app may get events.
+    channel: OnceLock<Arc<dyn Channel>>,
+    /// Has the app been asked, or is it being?
+    asked: AtomicBool,
     /// What runs. Held while it changes.
     running: Mutex<Vec<Running>>,
     /// Ends all subscriptions.
@@ -67,6 +73,21 @@ struct Inner {
     app_is_gone: Arc<Notify>,
     /// Empty without health checks: then the app counts as healthy.
     health: OnceLock<AppHealth>,
+}
+
+/// What there is to subscribe to.
+#[derive(Default)]
+struct Known {
+    declared: Vec<Arc<Subscription>>,
+    programmatic: Vec<Arc<Subscription>>,
+    /// Both merged, in the order of the metadata API.
+    listed: Vec<Arc<Subscription>>,
+}
+
+impl Known {
+    fn merge(&mut self) {
+        self.listed = merge(&self.declared, &self.programmatic);
+    }
 }
 
 /// A `match` expression that does not compile, with the subscription and the position.
@@ -84,9 +105,16 @@ impl Supervisor {
             .into_iter()
             .map(|spec| Subscription::compile(spec, Origin::Declarative))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(Arc::new(Inner {
-            listed: RwLock::new(merge(&declared, &[])),
+        let mut known = Known {
             declared,
+            ..Known::default()
+        };
+        known.merge();
+        Ok(Self(Arc::new(Inner {
+            targets: RwLock::new(parts.targets.clone()),
+            known: RwLock::new(known),
+            channel: OnceLock::new(),
+            asked: AtomicBool::new(false),
             running: Mutex::default(),
             stop: parts.stop.child(),
             app_is_gone: Arc::default(),
@@ -161,10 +189,15 @@ impl Inner {
     }
 
     /// Run what the app wants, beside what is declared.
-    async fn adopt(&self, wanted: &[Arc<Subscription>], channel: &Arc<dyn Channel>) {
-        let merged = merge(&self.declared, wanted);
-        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = merged;
+    async fn adopt(&self, wanted: Vec<Arc<Subscription>>, channel: &Arc<dyn Channel>) {
+        self.learn(|known| known.programmatic = wanted);
         self.run(channel).await;
+    }
+
+    fn learn(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut known);
+        known.merge();
     }
 
     fn has_programmatic(&self) -> bool {
@@ -174,10 +207,8 @@ impl Inner {
     }
 
     fn merged(&self) -> Vec<Arc<Subscription>> {
-        self.listed
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.listed.clone()
     }
 
     /// Make what runs equal to what is listed, or to nothing while the app is unhealthy.
@@ -215,6 +246,13 @@ impl Inner {
         running.extend(started);
     }
 
+    fn targets(&self) -> Targets {
+        self.targets
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     fn announce(&self, new: &[&Arc<Subscription>]) {
         let telemetry = &self.parts.telemetry;
         let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -226,7 +264,7 @@ impl Inner {
             }
             // About what is declared it was said when the files were read.
             if subscription.origin == Origin::Programmatic
-                && advice::retry_before_dead_letter(spec, self.parts.targets.policies()).is_some()
+                && advice::retry_before_dead_letter(spec, self.targets().policies()).is_some()
             {
                 lettered.push(spec.topic.as_str());
             }
@@ -244,8 +282,9 @@ impl Inner {
         let Some(pubsub) = self.parts.catalog.get(&wanted.spec.pubsub) else {
             return Running::inactive(subscription, stop);
         };
-        let targets = &self.parts.targets;
-        let policy = targets.policy(&pubsub.name, Direction::Inbound, stop.clone());
+        let policy = self
+            .targets()
+            .policy(&pubsub.name, Direction::Inbound, stop.clone());
         let consumer = Consumer {
             subscription,
             pubsub,

@@ -86,11 +86,7 @@ impl Collector<'_> {
                         Ok(None) => {}
                         Err(mistake) => {
                             if index == 0 {
-                                // Policies are looked for in every first document, whatever it may be (spec resources-cli.md 8.1).
-                                let text =
-                                    format!("Could not determine resource type: {}", mistake.text);
-                                let note = Note::log(Level::Error, text);
-                                self.resources.notes.push(note);
+                                self.kindless(&file.path, &mistake);
                             }
                             self.broken(&file.path, "Component", mistake);
                         }
@@ -124,6 +120,17 @@ impl Collector<'_> {
                 .with_remedy("only .yaml and .yml are read"),
         );
         notes.push(Note::log(Level::Warn, text("Subscription")));
+    }
+
+    /// Whether the first document of a file is a resiliency resource cannot be told (spec 8.1).
+    fn kindless(&mut self, path: &Path, mistake: &Mistake) {
+        let text = format!(
+            "Could not determine resource type: {}: line {}: {}",
+            path.display(),
+            mistake.line,
+            mistake.text
+        );
+        self.resources.notes.push(Note::log(Level::Error, text));
     }
 
     /// A document, or a part of one, that is not what its kind asks for.

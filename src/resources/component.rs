@@ -23,6 +23,8 @@ pub struct Component {
     pub init_timeout: Duration,
     /// `spec.metadata`, resolved; `consumerID` is always there for a pub/sub (spec redis.md 2.3).
     pub properties: Properties,
+    /// The same before templates were filled in: what hot reload compares, because `{uuid}` is another each time.
+    pub written: Vec<(String, String)>,
     /// A raw property value contains `{namespace}`: topics get a prefix on the broker.
     pub namespace_scoped: bool,
     /// Where it stands.
@@ -277,6 +279,7 @@ mod tests {
             ignore_errors: false,
             init_timeout: Duration::from_secs(5),
             properties: Properties::default(),
+            written: Vec::new(),
             namespace_scoped: false,
             place: Place::default(),
         };

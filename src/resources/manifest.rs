@@ -90,6 +90,7 @@ impl Manifest {
             ignore_errors: self.ignore_errors,
             init_timeout: self.init_timeout,
             properties: Properties::default(),
+            written: Vec::new(),
             namespace_scoped: false,
             place: self.place.clone(),
         }

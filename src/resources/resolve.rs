@@ -66,6 +66,7 @@ impl Resolver<'_> {
         component.namespace_scoped = values
             .iter()
             .any(|(_, value)| value.contains("{namespace}"));
+        component.written.clone_from(&values);
         match self.fill(values) {
             Ok(properties) => component.properties = properties,
             Err(cause) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StartError, listed};
+use super::StartError;
 use crate::api::LoadedComponent;
 use crate::broker::registry::{self, BuildError};
 use crate::check::Judges;
@@ -55,24 +55,16 @@ impl Assembly<'_> {
         let mut fatal = Vec::new();
         for component in &resources.components {
             if !component.is_pubsub() {
-                assembled.loaded.push(listed(
-                    &component.name,
-                    &component.kind,
-                    &component.version,
-                    &[],
-                ));
+                assembled.loaded.push(listed(component, &[]));
                 component.loaded().write(self.telemetry);
                 continue;
             }
-            match self.pubsub(component).await {
+            match self.pubsub(component, None).await {
                 Ok((pubsub, is_reached)) => {
                     let pubsub = Arc::new(pubsub);
-                    assembled.loaded.push(listed(
-                        &component.name,
-                        &component.kind,
-                        &component.version,
-                        pubsub.capabilities(),
-                    ));
+                    assembled
+                        .loaded
+                        .push(listed(component, pubsub.capabilities()));
                     catalog.insert(pubsub.clone());
                     if is_reached {
                         component.loaded().write(self.telemetry);
@@ -96,8 +88,46 @@ impl Assembly<'_> {
         }
     }
 
-    /// One pub/sub, and whether its broker has been reached.
-    async fn pubsub(&self, component: &Component) -> Result<(Pubsub, bool), ComponentError> {
+    /// One pub/sub, and whether its broker has been reached. `old` is what it replaces: the events of an embedded broker are nowhere
+    /// else, so the new one takes that over.
+    pub(super) async fn pubsub(
+        &self,
+        component: &Component,
+        old: Option<&Pubsub>,
+    ) -> Result<(Pubsub, bool), ComponentError> {
+        let pubsub = match old.filter(|old| is_embedded(component) && old.kind == component.kind) {
+            Some(old) => old.resettled(
+                identity(component),
+                &component.properties,
+                self.topic_prefix(component),
+            ),
+            None => self.new_pubsub(component)?,
+        };
+        let policy = self
+            .targets
+            .policy(&component.name, Direction::Outbound, Stop::new());
+        let pubsub = pubsub.under(policy);
+        match pubsub.connect().await {
+            Ok(()) => Ok((pubsub, true)),
+            Err(error) if error.is_transient() => {
+                self.telemetry.broker_away(&component.log_name(), &error);
+                self.health.waits_for(&component.name, &error.message);
+                Ok((pubsub, false))
+            }
+            Err(error) => Err(ComponentError::init(component, error)),
+        }
+    }
+
+    fn topic_prefix(&self, component: &Component) -> &str {
+        if component.namespace_scoped {
+            self.environment.get("NAMESPACE").unwrap_or("default")
+        } else {
+            ""
+        }
+    }
+
+    /// With a broker of its own, which is not dialled yet.
+    fn new_pubsub(&self, component: &Component) -> Result<Pubsub, ComponentError> {
         let parts = registry::Parts {
             name: &component.name,
             kind: &component.kind,
@@ -116,36 +146,36 @@ impl Assembly<'_> {
             BuildError::Unknown { .. } => ComponentError::unknown_pubsub(component),
             BuildError::Settings(error) => ComponentError::init(component, error),
         })?;
-        let identity = Identity {
-            name: component.name.clone(),
-            kind: component.kind.clone(),
-            version: component.version.clone(),
-        };
-        let prefix = if component.namespace_scoped {
-            self.environment.get("NAMESPACE").unwrap_or("default")
-        } else {
-            ""
-        };
-        let pubsub = Pubsub::new(
-            identity,
+        Ok(Pubsub::new(
+            identity(component),
             broker,
             &component.properties,
             &self.settings.app_id,
-            prefix,
-        )
-        .under(
-            self.targets
-                .policy(&component.name, Direction::Outbound, Stop::new()),
-        );
-        match pubsub.connect().await {
-            Ok(()) => Ok((pubsub, true)),
-            Err(error) if error.is_transient() => {
-                self.telemetry.broker_away(&log_name, &error);
-                self.health.waits_for(&component.name, &error.message);
-                Ok((pubsub, false))
-            }
-            Err(error) => Err(ComponentError::init(component, error)),
-        }
+            self.topic_prefix(component),
+        ))
+    }
+}
+
+fn identity(component: &Component) -> Identity {
+    Identity {
+        name: component.name.clone(),
+        kind: component.kind.clone(),
+        version: component.version.clone(),
+    }
+}
+
+/// Does its broker live in this process?
+fn is_embedded(component: &Component) -> bool {
+    component.kind.eq_ignore_ascii_case("pubsub.in-memory")
+}
+
+/// What a component looks like in the metadata API.
+pub(super) fn listed(component: &Component, capabilities: &[&'static str]) -> LoadedComponent {
+    LoadedComponent {
+        name: component.name.clone(),
+        kind: component.kind.clone(),
+        version: component.version.clone(),
+        capabilities: capabilities.to_vec(),
     }
 }
 
@@ -158,6 +188,7 @@ pub(super) fn embedded(app_id: &str) -> Component {
         ignore_errors: false,
         init_timeout: Duration::from_secs(5),
         properties: [("consumerID", app_id)].into_iter().collect::<Properties>(),
+        written: Vec::new(),
         namespace_scoped: false,
         place: Place::default(),
     }

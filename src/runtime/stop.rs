@@ -15,6 +15,8 @@ pub enum Outcome {
     TimedOut,
     /// The API asked for the end at once.
     Forced,
+    /// Hot reload met files one cannot go on with; it ended in order.
+    Failed,
 }
 
 impl Outcome {
@@ -22,7 +24,7 @@ impl Outcome {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Graceful => 0,
-            Self::TimedOut | Self::Forced => 1,
+            Self::TimedOut | Self::Forced | Self::Failed => 1,
         }
     }
 }
@@ -31,6 +33,7 @@ impl Runtime {
     /// Stop in order. `may_block`: the block-shutdown time applies, which is so for signals only.
     pub(super) async fn stop(self, may_block: bool) -> Outcome {
         self.health.stopping();
+        self.reloading.order();
         if let Some(duration) = self.settings.block_shutdown.filter(|_| may_block) {
             self.block(duration).await;
         }
@@ -47,7 +50,7 @@ impl Runtime {
         };
         match outcome {
             Outcome::TimedOut => self.telemetry.shutdown_timed_out(&self.tasks.running()),
-            Outcome::Graceful | Outcome::Forced => self.telemetry.shut_down(),
+            Outcome::Graceful | Outcome::Forced | Outcome::Failed => self.telemetry.shut_down(),
         }
         outcome
     }

@@ -2,6 +2,9 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What [`Signals::next`] calls SIGHUP.
+pub const HANG_UP: &str = "hangup";
+
 /// SIGINT and SIGTERM, from now on.
 pub struct Signals {
     interrupt: Signal,
@@ -38,7 +41,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "interrupt",
             _ = self.terminate.recv() => "terminated",
-            Some(_) = async { self.hang_up.as_mut()?.recv().await } => "hangup",
+            Some(_) = async { self.hang_up.as_mut()?.recv().await } => HANG_UP,
         }
     }
 }

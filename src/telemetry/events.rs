@@ -5,4 +5,5 @@ mod broker;
 mod delivery;
 mod input;
 mod lifecycle;
+pub mod reload;
 pub mod resiliency;

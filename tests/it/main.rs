@@ -12,6 +12,7 @@ mod bad_days;
 mod brokers;
 mod compose;
 mod demo;
+mod hot_reload;
 mod layers;
 mod openapi;
 mod redis_redelivery;

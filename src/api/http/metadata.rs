@@ -1,6 +1,7 @@
 //! `GET /v1.0/metadata` and `PUT /v1.0/metadata/{key}` (spec http-api.md 7).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
@@ -10,7 +11,7 @@ use crate::api::error::ApiError;
 use crate::api::http::call::{Call, empty, with_body};
 use crate::api::http::not_configured::{Wants, read};
 use crate::api::http::path;
-use crate::api::{API_VERSION, Context};
+use crate::api::{API_VERSION, Context, LoadedComponent};
 use crate::config::{AppHealthSettings, AppProtocol};
 use crate::delivery::supervisor::{Listed, Origin};
 use crate::duration::GoDuration;
@@ -20,8 +21,13 @@ use crate::message::Metadata;
 /// What this sidecar is and has.
 pub(super) async fn get(call: Call<'_>) -> Result<Response, ApiError> {
     read(call.body, Wants::ObjectOrNothing).await?;
-    let subscriptions = call.context.supervisor.listed();
-    let page = Page::of(call.context, &subscriptions);
+    let context = call.context;
+    let listed = Lists {
+        components: context.components.get(),
+        subscriptions: context.supervisor.listed(),
+        resiliencies: context.resiliencies.get(),
+    };
+    let page = Page::of(context, &listed);
     let mut body = json::to_vec(&page);
     body.push(b'\n');
     Ok(with_body(StatusCode::OK, "application/json", body))
@@ -37,6 +43,13 @@ pub(super) async fn put(call: Call<'_>) -> Result<Response, ApiError> {
         .extended
         .put(key, valid_text(&value).into_owned());
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// What hot reload may change while the page is written.
+struct Lists {
+    components: Arc<Vec<LoadedComponent>>,
+    subscriptions: Vec<Listed>,
+    resiliencies: Arc<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -128,8 +141,8 @@ struct Named<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn of(context: &'a Context, subscriptions: &'a [Listed]) -> Self {
-        let component = |component: &'a crate::api::LoadedComponent| ComponentEntry {
+    fn of(context: &'a Context, lists: &'a Lists) -> Self {
+        let component = |component: &'a LoadedComponent| ComponentEntry {
             name: &component.name,
             kind: &component.kind,
             version: &component.version,
@@ -139,12 +152,16 @@ impl<'a> Page<'a> {
             id: &context.settings.app_id,
             runtime_version: API_VERSION,
             enabled_features: &context.settings.features,
-            components: context.components.iter().map(component).collect(),
+            components: lists.components.iter().map(component).collect(),
             extended: context.extended.all(),
-            subscriptions: subscriptions.iter().map(SubscriptionEntry::of).collect(),
+            subscriptions: lists
+                .subscriptions
+                .iter()
+                .map(SubscriptionEntry::of)
+                .collect(),
             app_connection_properties: Connection::of(context),
             actor_runtime: ActorRuntime::of(context.health.check().is_ok()),
-            resiliencies: context
+            resiliencies: lists
                 .resiliencies
                 .iter()
                 .map(|name| Named { name })

@@ -140,9 +140,8 @@ pub(super) async fn read(
 
 /// Secret stores resolve component properties here; their API is another building block.
 fn missing_secret_store(call: &Call<'_>, name: String) -> ApiError {
-    let mut stores = call
-        .context
-        .components
+    let components = call.context.components.get();
+    let mut stores = components
         .iter()
         .filter(|component| component.kind.starts_with("secretstores."))
         .peekable();

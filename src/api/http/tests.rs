@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::api::{Extended, LoadedComponent, ShutdownRequest};
+use crate::api::{Extended, LoadedComponent, ShutdownRequest, Snapshot};
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{Broker, Sink, SubscribeRequest};
 use crate::config::{
@@ -104,6 +104,7 @@ fn settings() -> Settings {
         graceful_shutdown: None,
         block_shutdown: None,
         sampling_rate: None,
+        hot_reload: None,
         features: Vec::new(),
         denied_components: Vec::new(),
     }
@@ -157,8 +158,8 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         publisher: Publisher::new("app1", catalog.clone(), Tracing::PassOn, telemetry.clone()),
         settings: Arc::new(settings),
         catalog,
-        components: Arc::new(vec![component]),
-        resiliencies: Arc::new(Vec::new()),
+        components: Snapshot::new(vec![component]),
+        resiliencies: Snapshot::default(),
         supervisor: Supervisor::new(parts).unwrap(),
         health: health.clone(),
         tracing: Tracing::PassOn,

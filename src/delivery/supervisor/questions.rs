@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -37,18 +38,33 @@ impl Inner {
     /// Ask the app and start all. Returns after the first round; later ones go on in the background.
     pub(super) async fn activate(self: Arc<Self>, channel: Arc<dyn Channel>) {
         self.load_configuration(&channel).await;
-        let parts = &self.parts;
-        if parts.disabled.subscribe {
-            parts.telemetry.discovery_skipped();
+        // From here on what changes in the files takes effect.
+        let channel = self.channel.get_or_init(|| channel).clone();
+        if self.parts.disabled.subscribe {
+            self.parts.telemetry.discovery_skipped();
         }
-        if parts.disabled.subscribe || parts.catalog.is_empty() {
+        if !self.must_ask() {
             return self.run(&channel).await;
         }
         let is_known = self.ask_at_start(&channel).await;
         let inner = self.clone();
-        parts.tasks.spawn("discovery", async move {
+        self.parts.tasks.spawn("discovery", async move {
             inner.keep_asking(&channel, is_known).await
         });
+    }
+
+    /// Is this the time to ask the app first? It is once there is a pub/sub (spec resources-cli.md 11.2).
+    pub(super) fn must_ask(&self) -> bool {
+        let parts = &self.parts;
+        !parts.disabled.subscribe
+            && !parts.catalog.is_empty()
+            && !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Ask an app for which there was no pub/sub before.
+    pub(super) async fn ask_late(self: Arc<Self>, channel: Arc<dyn Channel>) {
+        let is_known = self.ask_at_start(&channel).await;
+        self.keep_asking(&channel, is_known).await;
     }
 
     /// As daprd does. Nothing in the answer matters to us, nor whether there is one.
@@ -66,7 +82,7 @@ impl Inner {
             let error = match self.ask_with_patience(channel).await {
                 None => return false,
                 Some(Ok(wanted)) => {
-                    self.adopt(&wanted, channel).await;
+                    self.adopt(wanted, channel).await;
                     return true;
                 }
                 Some(Err(error)) => error,
@@ -114,7 +130,7 @@ impl Inner {
             match self.stop.or(ask(channel)).await {
                 None => return,
                 Some(Ok(wanted)) => {
-                    self.adopt(&wanted, channel).await;
+                    self.adopt(wanted, channel).await;
                     // An app that asked for something before may only not be ready to say so.
                     is_known = !had_some || self.has_programmatic();
                 }

@@ -112,7 +112,7 @@ impl Telemetry {
     }
 
     /// A broker is away at start; it is tried again until it is there (design.md D12).
-    pub fn broker_away(&self, component: &str, error: &dyn Display) {
+    pub fn broker_away(&self, component: &dyn Display, error: &dyn Display) {
         self.0.log.write(
             Level::Warn,
             RUNTIME,
@@ -133,6 +133,11 @@ impl Telemetry {
         self.runtime(format_args!(
             "Received signal '{signal}'; beginning shutdown"
         ));
+    }
+
+    /// A signal asked for a new beginning.
+    pub fn restart_requested(&self, signal: &str) {
+        self.runtime(format_args!("Received signal '{signal}'; restarting"));
     }
 
     /// A second signal during the shutdown.

@@ -23,6 +23,7 @@ pub(crate) async fn all(broker: Arc<dyn Broker>) {
     topics_do_not_mix(&*broker).await;
     stopping_finishes_what_is_in_hand_and_takes_no_more(&*broker).await;
     stopping_one_subscription_leaves_the_others(&*broker).await;
+    a_subscription_that_begins_again_misses_nothing(&*broker).await;
     a_sink_may_publish_to_its_own_topic(&broker).await;
     a_closed_broker_refuses(&*broker).await;
 }
@@ -226,6 +227,34 @@ async fn stopping_finishes_what_is_in_hand_and_takes_no_more(broker: &dyn Broker
     publish(broker, "stop", "too late").await;
     tokio::time::sleep(super::redis::A_WHILE).await;
     assert_eq!(sink.texts(), ["in hand"]);
+}
+
+async fn a_subscription_that_begins_again_misses_nothing(broker: &dyn Broker) {
+    let sink = Recorder::waiting(|_| {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Settlement::Ack
+        })
+    });
+    let mut published = 0;
+    for _ in 0..3 {
+        let subscribed = subscribe(broker, "again", sink.clone()).await;
+        for _ in 0..40 {
+            publish(broker, "again", &published.to_string()).await;
+            published += 1;
+        }
+        subscribed.end().await;
+        publish(broker, "again", &published.to_string()).await;
+        published += 1;
+    }
+    let subscribed = subscribe(broker, "again", sink.clone()).await;
+    let distinct = || {
+        sink.texts()
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    eventually("all of them", || async { distinct().len() == published }).await;
+    subscribed.end().await;
 }
 
 async fn stopping_one_subscription_leaves_the_others(broker: &dyn Broker) {

@@ -1,6 +1,7 @@
 //! The real binary as a child process, with daprd's command line.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) struct Sidecar {
     pub(crate) http_port: u16,
     process: Child,
     client: Client<HttpConnector, Full<Bytes>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub(crate) fn free_port() -> u16 {
@@ -75,7 +76,7 @@ impl Sidecar {
             http_port,
             process,
             client,
-            _folder: folder,
+            folder,
         };
         eventually("the sidecar is ready", || async {
             sidecar
@@ -85,6 +86,11 @@ impl Sidecar {
         })
         .await;
         sidecar
+    }
+
+    /// Where its resource files are; the first is `pubsub.yaml`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Option<StatusCode> {

@@ -1,0 +1,379 @@
+//! Hot reload: what changes in the resource folders takes effect while the sidecar runs (spec resources-cli.md 10).
+//!
+//! The folders are read again as a whole and compared with what is loaded. Nothing is taken away because of one look: whoever saves a
+//! file may have emptied, removed or doubled it for a moment.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::assemble::{Assembly, listed};
+use super::contact::Contacts;
+use super::{StartError, load};
+use crate::api::{LoadedComponent, Snapshot};
+use crate::config::Settings;
+use crate::delivery::supervisor::Supervisor;
+use crate::duration::GoDuration;
+use crate::environment::Environment;
+use crate::health::Health;
+use crate::pubsub::{Catalog, Pubsub};
+use crate::resiliency::Targets;
+use crate::resources::component::Component;
+use crate::resources::difference::{Difference, Resource};
+use crate::resources::note::Note;
+use crate::resources::resiliency::{Direction, Resiliency};
+use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::watch::{Occasion, Watch};
+use crate::resources::{LoadError, Resources};
+use crate::shutdown::{Stop, Tasks};
+use crate::telemetry::Telemetry;
+use crate::telemetry::events::reload::Change;
+
+/// What seems to be gone, or makes no sense, is looked at again when nothing has happened for so long.
+const DOUBT: Duration = Duration::from_millis(250);
+
+/// What is loaded, and everything that has to be told when it changes.
+pub(super) struct Reload {
+    pub(super) settings: Arc<Settings>,
+    pub(super) environment: Environment,
+    pub(super) telemetry: Telemetry,
+    pub(super) tasks: Tasks,
+    pub(super) health: Health,
+    pub(super) catalog: Catalog,
+    pub(super) targets: Targets,
+    pub(super) supervisor: Supervisor,
+    pub(super) contacts: Contacts,
+    pub(super) shown: Shown,
+    pub(super) loaded: Loaded,
+}
+
+/// What the metadata API shows.
+pub(super) struct Shown {
+    pub(super) components: Snapshot<LoadedComponent>,
+    pub(super) resiliencies: Snapshot<String>,
+}
+
+/// The last reading, as far as it is in use.
+pub(super) struct Loaded {
+    components: Vec<Component>,
+    subscriptions: Vec<SubscriptionSpec>,
+    resiliencies: Vec<Resiliency>,
+    /// What was said about it: it is not said again.
+    said: HashSet<String>,
+}
+
+impl Loaded {
+    /// What a sidecar starts with; components that failed (`ignoreErrors`) are not among it, they are tried again.
+    pub(super) fn new(resources: Resources, shown: &[LoadedComponent]) -> Self {
+        let is_shown =
+            |component: &Component| shown.iter().any(|shown| shown.name == component.name);
+        let mut components = resources.components;
+        components.retain(is_shown);
+        Self {
+            components,
+            subscriptions: resources.subscriptions,
+            resiliencies: resources.resiliencies,
+            said: texts(&resources.notes),
+        }
+    }
+}
+
+/// What is to be done.
+struct Changes {
+    components: Difference<Component>,
+    subscriptions: Difference<SubscriptionSpec>,
+    resiliencies: Difference<Resiliency>,
+}
+
+impl Changes {
+    fn is_loss(&self) -> bool {
+        !(self.components.deleted.is_empty()
+            && self.subscriptions.deleted.is_empty()
+            && self.resiliencies.deleted.is_empty())
+    }
+}
+
+/// The sidecar cannot go on with these files. It has been logged.
+struct Unusable;
+
+impl Reload {
+    /// Follow the folders until `stop`; `failed` is ordered if the sidecar cannot go on with what stands in them.
+    pub(super) async fn follow(mut self, watch: Watch, period: Duration, stop: Stop, failed: Stop) {
+        while let Some(occasion) = stop.or(watch.occasion(period)).await {
+            // An error comes again with the folder's own reading below.
+            let _ = watch.renew();
+            let Some(found) = stop.or(self.look(&watch)).await else {
+                return;
+            };
+            if !found.errors.is_empty() && occasion == Occasion::Time {
+                found
+                    .errors
+                    .iter()
+                    .for_each(|error| self.telemetry.not_listed(error));
+                continue;
+            }
+            if self.apply(found, &stop).await.is_err() {
+                return failed.order();
+            }
+        }
+    }
+
+    /// Read the folders; twice, if the first reading is doubtful.
+    async fn look(&self, watch: &Watch) -> Resources {
+        let found = self.read().await;
+        if found.errors.is_empty() && !self.changes(&found).is_loss() {
+            return found;
+        }
+        watch.quiet(DOUBT).await;
+        self.read().await
+    }
+
+    async fn read(&self) -> Resources {
+        let (settings, environment) = (self.settings.clone(), self.environment.clone());
+        // Away from the workers that carry events: a folder may be on a slow disk.
+        let reading = move || load(&settings, &environment, false);
+        let read = tokio::task::spawn_blocking(reading).await;
+        read.unwrap_or_else(|_| self.unchanged())
+    }
+
+    /// For a reading that never ended: nothing has changed.
+    fn unchanged(&self) -> Resources {
+        Resources {
+            components: self.loaded.components.clone(),
+            subscriptions: self.loaded.subscriptions.clone(),
+            resiliencies: self.loaded.resiliencies.clone(),
+            ..Resources::default()
+        }
+    }
+
+    fn changes(&self, found: &Resources) -> Changes {
+        let loaded = &self.loaded;
+        Changes {
+            components: Difference::between(&loaded.components, &found.components),
+            subscriptions: Difference::between(&loaded.subscriptions, &found.subscriptions),
+            resiliencies: Difference::between(&loaded.resiliencies, &found.resiliencies),
+        }
+    }
+
+    async fn apply(&mut self, found: Resources, stop: &Stop) -> Result<(), Unusable> {
+        let changes = self.changes(&found);
+        self.say(&found.notes);
+        if !found.errors.is_empty() {
+            for error in &found.errors {
+                self.fatal(&reworded(error));
+            }
+            return Err(Unusable);
+        }
+        self.subscriptions(&changes.subscriptions)?;
+        if !changes.resiliencies.is_empty() {
+            self.resiliencies(&changes.resiliencies, found.resiliencies)
+                .await;
+        }
+        self.components(changes.components, stop).await?;
+        self.supervisor.resume().await;
+        Ok(())
+    }
+
+    /// Say what was not said about the reading before.
+    fn say(&mut self, notes: &[Note]) {
+        let is_new = |note: &&Note| !self.loaded.said.contains(&note.text);
+        for note in notes.iter().filter(is_new) {
+            note.write(&self.telemetry);
+        }
+        self.loaded.said = texts(notes);
+    }
+
+    fn fatal(&self, error: &dyn std::fmt::Display) {
+        for line in StartError::fatal(error).0 {
+            self.telemetry.fatal(&line);
+        }
+    }
+
+    fn subscriptions(&mut self, changes: &Difference<SubscriptionSpec>) -> Result<(), Unusable> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for (specs, change) in [
+            (&changes.deleted, Change::Deleted),
+            (&changes.updated, Change::Updated),
+            (&changes.created, Change::Created),
+        ] {
+            for spec in specs {
+                self.telemetry.subscription_changed(&spec.name, change);
+            }
+        }
+        self.loaded.subscriptions = changes.applied();
+        let declared = self.loaded.subscriptions.clone();
+        self.supervisor.declare(declared).map_err(|error| {
+            self.telemetry
+                .subscription_refused(&error.name, &error.error);
+            Unusable
+        })
+    }
+
+    /// Give all pub/subs the policies that are there now. Breakers begin anew.
+    async fn resiliencies(&mut self, changes: &Difference<Resiliency>, found: Vec<Resiliency>) {
+        for (resources, change) in [
+            (&changes.deleted, Change::Deleted),
+            (&changes.updated, Change::Updated),
+            (&changes.created, Change::Created),
+        ] {
+            for resource in resources {
+                self.telemetry.resiliency_changed(resource.name(), change);
+            }
+        }
+        let (targets, wrong) = Targets::new(&found, self.telemetry.clone());
+        wrong.iter().for_each(|note| note.write(&self.telemetry));
+        let names = found.iter().map(|resource| resource.name.clone());
+        self.shown.resiliencies.set(names.collect());
+        self.loaded.resiliencies = found;
+        self.supervisor.retarget(targets.clone());
+        for pubsub in self.catalog.all() {
+            let policy = targets.policy(&pubsub.name, Direction::Outbound, Stop::new());
+            self.catalog.insert(Arc::new(pubsub.repoliced(policy)));
+            self.supervisor.release(&pubsub.name).await;
+        }
+        self.targets = targets;
+    }
+
+    async fn components(
+        &mut self,
+        changes: Difference<Component>,
+        stop: &Stop,
+    ) -> Result<(), Unusable> {
+        for component in &changes.deleted {
+            self.telemetry
+                .component_closing_to_reload(&component.log_name());
+            self.forget(component).await;
+        }
+        for component in &changes.updated {
+            self.telemetry
+                .component_closing_to_reload(&component.log_name());
+            self.add(component, stop).await?;
+            self.telemetry.component_updated(&component.log_name());
+        }
+        for component in &changes.created {
+            self.add(component, stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Take a component out of everything, and let go of its broker when nothing of it is with the app any more.
+    async fn forget(&mut self, component: &Component) {
+        let name = &component.name;
+        self.unlist(name);
+        if let Some(old) = self.catalog.remove(name) {
+            self.contacts.end(name).await;
+            self.supervisor.release(name).await;
+            old.close().await;
+        }
+    }
+
+    fn unlist(&mut self, name: &str) {
+        self.loaded.components.retain(|known| known.name != name);
+        let shown = self.shown.components.get();
+        let shown = shown.iter().filter(|shown| shown.name != name);
+        self.shown.components.set(shown.cloned().collect());
+    }
+
+    fn list(&mut self, component: &Component, capabilities: &[&'static str]) {
+        self.unlist(&component.name);
+        self.loaded.components.push(component.clone());
+        let mut shown = self.shown.components.get().to_vec();
+        shown.push(listed(component, capabilities));
+        self.shown.components.set(shown);
+    }
+
+    /// Bring a component in, in place of what had its name: who publishes meanwhile finds the one or the other.
+    async fn add(&mut self, component: &Component, stop: &Stop) -> Result<(), Unusable> {
+        self.telemetry.component_adding(&component.log_name());
+        if !component.is_pubsub() {
+            self.forget(component).await;
+            self.list(component, &[]);
+            component.loaded().write(&self.telemetry);
+            return Ok(());
+        }
+        let name = &component.name;
+        let old = self.catalog.get(name);
+        self.contacts.end(name).await;
+        let made = stop
+            .or(self.assembly().pubsub(component, old.as_deref()))
+            .await;
+        // At the stop nobody needs it any more.
+        let Some(made) = made else { return Ok(()) };
+        let (pubsub, is_reached) = match made {
+            Ok((pubsub, is_reached)) => (Arc::new(pubsub), is_reached),
+            Err(cause) => {
+                let (notes, error) = component.failed(cause);
+                notes.iter().for_each(|note| note.write(&self.telemetry));
+                if let Some(error) = error {
+                    self.fatal(&LoadError::from(error));
+                    return Err(Unusable);
+                }
+                self.forget(component).await;
+                return Ok(());
+            }
+        };
+        self.list(component, pubsub.capabilities());
+        self.catalog.insert(pubsub.clone());
+        self.supervisor.release(name).await;
+        self.close_replaced(old, &pubsub).await;
+        if is_reached {
+            component.loaded().write(&self.telemetry);
+        } else {
+            self.contacts.begin(pubsub);
+        }
+        Ok(())
+    }
+
+    async fn close_replaced(&self, old: Option<Arc<Pubsub>>, new: &Pubsub) {
+        if let Some(old) = old.filter(|old| !old.shares_broker(new)) {
+            old.close().await;
+        }
+    }
+
+    fn assembly(&self) -> Assembly<'_> {
+        Assembly {
+            settings: &self.settings,
+            environment: &self.environment,
+            telemetry: &self.telemetry,
+            tasks: &self.tasks,
+            health: &self.health,
+            targets: &self.targets,
+        }
+    }
+}
+
+/// Begin to watch, before the folders are read for the first time: so no change is missed. `None` if there is nothing to reload.
+pub(super) fn watch(settings: &Settings, telemetry: &Telemetry) -> Option<(Watch, Duration)> {
+    let period = settings.hot_reload?;
+    if settings.resources.is_empty() {
+        return None;
+    }
+    let (watch, problem) = Watch::begin(&settings.resources);
+    telemetry.watching(&settings.resources);
+    // A folder that is missing is named when it is read.
+    if let Some(problem) = problem {
+        telemetry.not_watched(&problem, &GoDuration::from(period));
+    }
+    Some((watch, period))
+}
+
+/// An error of the start in the words of a reload (spec 10.8).
+fn reworded(error: &LoadError) -> String {
+    let text = error.to_string();
+    let rest = text.strip_prefix("failed to load components: ");
+    match (error, rest) {
+        (LoadError::Duplicate { .. }, Some(rest)) => {
+            format!("failed to load resources from disk: {rest}")
+        }
+        (LoadError::NotListed { .. }, Some(rest)) => {
+            format!("failed to read resource directories: {rest}")
+        }
+        _ => text,
+    }
+}
+
+fn texts(notes: &[Note]) -> HashSet<String> {
+    notes.iter().map(|note| note.text.clone()).collect()
+}

@@ -1,0 +1,128 @@
+//! Resource files that change while events flow: none is lost, none is stuck (spec resources-cli.md 10, design.md D16).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use crate::support::app::{Answer, App};
+use crate::support::eventually;
+use crate::support::redis::RedisServer;
+use crate::support::sidecar::{Sidecar, redis_component};
+
+const NOTHING: &str = "[]";
+const MEMORY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: pubsub}\nspec:\n  type: pubsub.in-memory\n  version: v1\n  metadata:\n  - {name: note, value: one}\n";
+
+fn subscription(path: &str) -> String {
+    format!(
+        "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {{name: s}}\nspec:\n  pubsubname: pubsub\n  topic: orders\n  routes: {{default: {path}}}\n"
+    )
+}
+
+async fn app() -> App {
+    App::start(NOTHING, |_| {
+        Answer::success().after(Duration::from_millis(3))
+    })
+    .await
+}
+
+/// The events that the app has got, by their number, whatever the path.
+fn numbers(app: &App) -> BTreeSet<u64> {
+    let seen = app.seen();
+    let numbers = seen.iter().map(|delivered| {
+        let event: serde_json::Value = serde_json::from_slice(&delivered.body).unwrap();
+        event["data"].as_u64().unwrap()
+    });
+    numbers.collect()
+}
+
+fn paths(app: &App) -> BTreeSet<String> {
+    app.seen()
+        .into_iter()
+        .map(|delivered| delivered.path)
+        .collect()
+}
+
+/// Wait until the app gets events at a path.
+async fn arrives(app: &App, path: &str) {
+    eventually(path, || async { paths(app).contains(path) }).await;
+}
+
+/// Publish one event after the other, as long as `changes` last; how many.
+async fn publish_during(sidecar: &Sidecar, changes: impl Future<Output = ()>) -> u64 {
+    let published = AtomicUsize::new(0);
+    let publishing = async {
+        loop {
+            let number = published.load(Ordering::Relaxed);
+            let status = sidecar.publish(number.to_string()).await;
+            assert_eq!(status, Some(StatusCode::NO_CONTENT), "event {number}");
+            published.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = changes => {}
+    }
+    // The last one may have been under way.
+    published.load(Ordering::Relaxed) as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_redis_nothing_is_lost_while_subscriptions_and_components_change() {
+    let redis = RedisServer::start().await;
+    let app = app().await;
+    let component = redis_component(redis.port);
+    let sidecar = Sidecar::start(&component, app.port, &[]).await;
+    let (own, aside) = (
+        sidecar.folder().join("s.yaml"),
+        sidecar.folder().join("s.new"),
+    );
+    let published = publish_during(&sidecar, async {
+        fs::write(&own, subscription("/one")).unwrap();
+        arrives(&app, "/one").await;
+        // As editors save: renamed over.
+        fs::write(&aside, subscription("/two")).unwrap();
+        fs::rename(&aside, &own).unwrap();
+        arrives(&app, "/two").await;
+        let changed = format!("{component}  - {{name: concurrency, value: '3'}}\n");
+        fs::write(sidecar.folder().join("pubsub.yaml"), changed).unwrap();
+        fs::remove_file(&own).unwrap();
+        let has_stopped = || async {
+            let before = app.seen().len();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            before == app.seen().len()
+        };
+        eventually("the subscription has ended", has_stopped).await;
+        fs::write(&own, subscription("/three")).unwrap();
+        arrives(&app, "/three").await;
+    })
+    .await;
+    eventually("all events", || async {
+        numbers(&app).len() as u64 >= published
+    })
+    .await;
+    redis.settled("orders", "app").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_memory_nothing_is_lost_while_subscriptions_and_components_change() {
+    let app = app().await;
+    let with_subscription = |path: &str| format!("{MEMORY}---\n{}", subscription(path));
+    let sidecar = Sidecar::start(&with_subscription("/one"), app.port, &[]).await;
+    let file = sidecar.folder().join("pubsub.yaml");
+    let published = publish_during(&sidecar, async {
+        arrives(&app, "/one").await;
+        fs::write(&file, with_subscription("/two")).unwrap();
+        arrives(&app, "/two").await;
+        fs::write(&file, with_subscription("/three").replace("one", "two")).unwrap();
+        arrives(&app, "/three").await;
+    })
+    .await;
+    eventually("all events", || async {
+        numbers(&app).len() as u64 >= published
+    })
+    .await;
+}
