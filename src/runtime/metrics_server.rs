@@ -41,7 +41,10 @@ pub(super) async fn bind(
     }
 }
 
-/// Answer scrapes until `stop`. Without telemetry the page is empty: that is what a Configuration that disables metrics asks for.
+/// The page of a sidecar that does not show its metrics.
+const DISABLED: &str = "# Metrics are disabled by the Configuration.\n";
+
+/// Answer scrapes until `stop`. Without telemetry the page has no series: that is what a Configuration that disables metrics asks for.
 pub(super) async fn serve(
     listener: TcpListener,
     telemetry: Option<Telemetry>,
@@ -53,8 +56,10 @@ pub(super) async fn serve(
         let (telemetry, stop) = (telemetry.clone(), stop.clone());
         tasks.spawn("metrics connection", async move {
             let service = service_fn(move |_: Request<Incoming>| {
-                let page = telemetry.as_ref().map(Telemetry::render_metrics);
-                async move { Ok::<_, Infallible>(page_of(page.unwrap_or_default())) }
+                let page = telemetry
+                    .as_ref()
+                    .map_or_else(|| DISABLED.to_owned(), Telemetry::render_metrics);
+                async move { Ok::<_, Infallible>(page_of(page)) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
