@@ -45,8 +45,6 @@ pub struct Settings {
     pub block_shutdown: Option<Duration>,
     /// `spec.tracing.samplingRate` of the Configuration, as text (spec http-api.md 12).
     pub sampling_rate: Option<String>,
-    /// Are events counted? Not if `spec.metric.enabled` of the Configuration is false; the page is there all the same.
-    pub counting: bool,
     /// The resource folders are watched, and looked at again so often even if nothing seems to happen; `None` without the feature
     /// `HotReload`.
     pub hot_reload: Option<Duration>,
@@ -169,6 +167,8 @@ pub struct MetricsSettings {
     pub address: String,
     /// `--metrics-port`.
     pub port: u16,
+    /// `spec.metrics.enabled` of the Configuration: without it the page is there and has no series of ours.
+    pub has_series: bool,
 }
 
 /// Start-up requests to the app that are switched off.

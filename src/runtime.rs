@@ -140,15 +140,12 @@ impl Plan {
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
         match Settings::resolve(flags, &mut environment) {
-            Ok(resolved) => {
-                telemetry.count(resolved.settings.counting);
-                Ok(Self {
-                    settings: resolved.settings,
-                    environment,
-                    telemetry,
-                    notes: resolved.notes,
-                })
-            }
+            Ok(resolved) => Ok(Self {
+                settings: resolved.settings,
+                environment,
+                telemetry,
+                notes: resolved.notes,
+            }),
             Err(errors) => {
                 let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
                 lines.iter().for_each(|line| telemetry.fatal(line));
@@ -232,7 +229,7 @@ impl Runtime {
         };
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
-        telemetry.sampler(&tracing);
+        telemetry.sampler_initialized(&tracing.sampler());
         let supervisor = Supervisor::new(Parts {
             catalog: catalog.clone(),
             declared: resources.subscriptions.clone(),
@@ -421,7 +418,9 @@ impl Runtime {
             tasks.spawn("public http api", api(listener, routes));
         }
         if let Some(listener) = self.metrics.take() {
-            let telemetry = self.telemetry.clone();
+            let settings = self.settings.metrics.as_ref();
+            let has_series = settings.is_some_and(|settings| settings.has_series);
+            let telemetry = has_series.then(|| self.telemetry.clone());
             let work = metrics_server::serve(listener, telemetry, stop.clone(), tasks.clone());
             tasks.spawn("metrics", work);
         }

@@ -29,11 +29,6 @@ impl Telemetry {
         Self(Arc::new(Parts { log, metrics }))
     }
 
-    /// Is anything counted from now on?
-    pub fn count(&self, counting: bool) {
-        self.0.metrics.set_counting(counting);
-    }
-
     /// The metrics page.
     pub fn render_metrics(&self) -> String {
         self.0.metrics.render()

@@ -249,6 +249,7 @@ impl Resolver<'_> {
             metrics: ports.metrics.map(|port| MetricsSettings {
                 address: flags.metrics_listen_address.clone(),
                 port,
+                has_series: configuration.metrics.enabled.unwrap_or(true),
             }),
             count_error_codes: configuration.metrics.record_error_codes.unwrap_or(false),
             resources: flags.folders(),
@@ -259,7 +260,6 @@ impl Resolver<'_> {
                 .dapr_block_shutdown_duration
                 .map(|length| length.to_std()),
             sampling_rate: configuration.tracing.sampling_rate.clone(),
-            counting: configuration.metrics.enabled.unwrap_or(true),
             hot_reload: self.hot_reload(&features),
             features,
             denied_components: configuration.denied_components.clone(),

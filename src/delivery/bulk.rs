@@ -3,6 +3,7 @@
 //!
 //! What a batch means for each of its messages is the business of `batch`.
 
+mod attempts;
 mod batch;
 
 use std::panic::AssertUnwindSafe;

@@ -239,13 +239,9 @@ impl Consumer {
 
     fn interrupted(&self, body: &Bytes, interruption: Interruption) -> Ending {
         let (topic, id) = (&self.subscription.spec.topic, id_in(body));
-        let text = interruption.to_string();
-        self.telemetry.delivery_unanswered(topic, &id, &text);
-        let reason = match interruption {
-            Interruption::Timeout => "timeout",
-            Interruption::Open | Interruption::Busy => "circuit-open",
-        };
-        Ending::Failed(Cause::new(reason, text))
+        self.telemetry
+            .delivery_unanswered(topic, &id, &interruption.to_string());
+        Ending::Failed(cause_of_interruption(interruption))
     }
 
     /// What is not to be delivered is acknowledged, but not before its letter is written (design.md D3).
@@ -319,6 +315,14 @@ pub(super) fn cause_of(reason: &Reason) -> Cause {
         Reason::Unanswered(_) => "no-answer",
     };
     Cause::new(word, reason.to_string())
+}
+
+pub(super) fn cause_of_interruption(interruption: Interruption) -> Cause {
+    let word = match interruption {
+        Interruption::Timeout => "timeout",
+        Interruption::Open | Interruption::Busy => "circuit-open",
+    };
+    Cause::new(word, interruption.to_string())
 }
 
 /// The trace that the event belongs to (B20).

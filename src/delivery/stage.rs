@@ -1,6 +1,6 @@
 //! For the tests of delivery: a broker that keeps what it is given, and a real app on a port of this machine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +16,7 @@ use crate::config::{AppProtocol, AppSettings};
 use crate::message::{Incoming, Metadata, Outgoing, Settlement};
 use crate::metadata::Properties;
 use crate::pubsub::{Identity, Pubsub};
+use crate::resiliency::{self, Targets};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
@@ -122,8 +123,13 @@ pub(super) fn telemetry() -> Telemetry {
 /// What an app was asked: method and path, trace, body.
 pub(super) type Asked = Arc<Mutex<Vec<String>>>;
 
-/// What an app answers now: path -> status and body. A path that is not there is 404. `statuses A B` is the answer to a bulk request.
-pub(super) type Answers = Arc<Mutex<HashMap<&'static str, (u16, String)>>>;
+/// Policies for the component, as the resiliency tests write them.
+pub(super) fn targets(policies: &str) -> Targets {
+    resiliency::tests::targets(policies, telemetry())
+}
+
+/// What an app answers from now on: path -> status and body, the last one again and again. A path that is not there is 404. `statuses A B` is the answer to a bulk request.
+pub(super) type Answers = Arc<Mutex<HashMap<&'static str, VecDeque<(u16, String)>>>>;
 
 /// A real app.
 pub(super) struct App {
@@ -139,7 +145,7 @@ impl App {
     pub(super) async fn start(answers: &[(&'static str, u16, &str)]) -> Self {
         let answers = answers
             .iter()
-            .map(|(path, code, body)| (*path, (*code, (*body).to_owned())))
+            .map(|(path, code, body)| (*path, [(*code, (*body).to_owned())].into()))
             .collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -165,10 +171,14 @@ impl App {
     }
 
     pub(super) fn answer(&self, path: &'static str, code: u16, body: &str) {
-        self.answers
-            .lock()
-            .unwrap()
-            .insert(path, (code, body.to_owned()));
+        self.answer_in_turn(path, &[(code, body)]);
+    }
+
+    pub(super) fn answer_in_turn(&self, path: &'static str, answers: &[(u16, &str)]) {
+        let answers = answers
+            .iter()
+            .map(|(code, body)| (*code, (*body).to_owned()));
+        self.answers.lock().unwrap().insert(path, answers.collect());
     }
 
     /// The events that came, without questions for subscriptions.
@@ -213,7 +223,14 @@ impl App {
                 String::from_utf8_lossy(&body)
             );
             asked.lock().unwrap().push(line);
-            let answer = answers.lock().unwrap().get(parts.uri.path()).cloned();
+            let answer = {
+                let mut answers = answers.lock().unwrap();
+                match answers.get_mut(parts.uri.path()) {
+                    Some(answers) if answers.len() > 1 => answers.pop_front(),
+                    Some(answers) => answers.front().cloned(),
+                    None => None,
+                }
+            };
             let (code, answer) = answer.unwrap_or((404, String::new()));
             let body = match answer.strip_prefix("statuses ") {
                 Some(statuses) => of_entries(&body, statuses),

@@ -52,7 +52,8 @@ fn resource(spec: &str) -> Resiliency {
     resource
 }
 
-fn targets(policies: &str, telemetry: Telemetry) -> Targets {
+/// Policies of these for the component `pubsub`, both ways: a retry policy `r`, a timeout `t`, a breaker `b`, whichever there is.
+pub(crate) fn targets(policies: &str, telemetry: Telemetry) -> Targets {
     let spec = format!(
         "{{policies: {{{policies}}}, targets: {{components: {{pubsub: {{outbound: {{retry: r, timeout: t, circuitBreaker: b}}, inbound: {{retry: r, timeout: t, circuitBreaker: b}}}}}}}}}}"
     );

@@ -41,15 +41,20 @@ pub(super) async fn bind(
     }
 }
 
-/// Answer scrapes until `stop`.
-pub(super) async fn serve(listener: TcpListener, telemetry: Telemetry, stop: Stop, tasks: Tasks) {
+/// Answer scrapes until `stop`. Without telemetry the page is empty: that is what a Configuration that disables metrics asks for.
+pub(super) async fn serve(
+    listener: TcpListener,
+    telemetry: Option<Telemetry>,
+    stop: Stop,
+    tasks: Tasks,
+) {
     while let Some(accepted) = stop.or(listener.accept()).await {
         let Ok((stream, _)) = accepted else { continue };
         let (telemetry, stop) = (telemetry.clone(), stop.clone());
         tasks.spawn("metrics connection", async move {
             let service = service_fn(move |_: Request<Incoming>| {
-                let page = telemetry.render_metrics();
-                async move { Ok::<_, Infallible>(page_of(page)) }
+                let page = telemetry.as_ref().map(Telemetry::render_metrics);
+                async move { Ok::<_, Infallible>(page_of(page.unwrap_or_default())) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use metrics::{Counter, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -19,8 +18,6 @@ const METADATA: Metadata<'static> = Metadata::new("sidestream", Level::INFO, Non
 pub struct Metrics {
     recorder: PrometheusRecorder,
     common: Vec<Label>,
-    /// Nothing is counted.
-    off: AtomicBool,
     counters: RwLock<HashMap<&'static str, Topics>>,
 }
 
@@ -74,18 +71,8 @@ impl Metrics {
         Self {
             recorder,
             common,
-            off: AtomicBool::new(false),
             counters: RwLock::default(),
         }
-    }
-
-    /// Count from now on, or do not (`spec.metric.enabled` of the Configuration).
-    pub fn set_counting(&self, counting: bool) {
-        self.off.store(!counting, Ordering::Relaxed);
-    }
-
-    fn is_off(&self) -> bool {
-        self.off.load(Ordering::Relaxed)
     }
 
     /// An event was published, or not.
@@ -118,9 +105,6 @@ impl Metrics {
 
     /// A client was answered with an error (spec observability.md 4.8).
     pub fn error_answered(&self, app_id: &str, code: &'static str) {
-        if self.is_off() {
-            return;
-        }
         let labels = vec![
             Label::new("app_id", app_id.to_owned()),
             Label::from_static_parts("category", category(code)),
@@ -143,9 +127,6 @@ impl Metrics {
         place: usize,
         labels: impl FnOnce() -> Vec<Label>,
     ) {
-        if self.is_off() {
-            return;
-        }
         {
             let counters = self.counters.read().unwrap_or_else(PoisonError::into_inner);
             let known = counters

@@ -5,8 +5,6 @@
 pub mod baggage;
 mod state;
 
-use std::fmt;
-
 /// What stands for no trace in a header of an answer or a delivery.
 pub const NO_TRACE: &str = "00-00000000000000000000000000000000-0000000000000000-00";
 
@@ -42,18 +40,6 @@ pub struct TraceContext {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TraceParent([u8; 55]);
 
-/// The sampler of the roots, as `OpenTelemetry` calls it.
-impl fmt::Display for Tracing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PassOn => write!(f, "TraceIDRatioBased{{{RATE_OF_NONSENSE}}}"),
-            Self::Spans { ratio } if *ratio >= 1.0 => f.write_str("AlwaysOnSampler"),
-            Self::Spans { ratio } => write!(f, "TraceIDRatioBased{{{}}}", ratio.max(0.0)),
-            Self::Off => f.write_str("TraceIDRatioBased{0}"),
-        }
-    }
-}
-
 impl Tracing {
     /// From the text of `samplingRate`.
     pub fn from_rate(rate: Option<&str>) -> Self {
@@ -63,6 +49,16 @@ impl Tracing {
                 0.0 => Self::Off,
                 ratio => Self::Spans { ratio },
             },
+        }
+    }
+
+    /// Who samples traces without a parent, as the SDK of daprd describes it.
+    pub fn sampler(&self) -> String {
+        match self {
+            Self::Spans { ratio } if *ratio >= 1.0 => "AlwaysOnSampler".to_owned(),
+            Self::Spans { ratio } => format!("TraceIDRatioBased{{{}}}", ratio.max(0.0)),
+            Self::PassOn => format!("TraceIDRatioBased{{{RATE_OF_NONSENSE}}}"),
+            Self::Off => "TraceIDRatioBased{0}".to_owned(),
         }
     }
 

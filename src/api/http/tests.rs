@@ -104,7 +104,6 @@ fn settings() -> Settings {
         graceful_shutdown: None,
         block_shutdown: None,
         sampling_rate: None,
-        counting: true,
         hot_reload: None,
         features: Vec::new(),
         denied_components: Vec::new(),

@@ -7,8 +7,11 @@ use chrono::Utc;
 use futures_util::stream::{self, StreamExt};
 use uuid::Uuid;
 
+use super::attempts;
 use crate::app::{BulkDelivery, BulkEntry, BulkEvent, Reason, Verdict};
-use crate::delivery::consumer::{Consumer, Ending, RoutingError, cause_of, id_in, trace_of};
+use crate::delivery::consumer::{
+    Consumer, Ending, RoutingError, cause_of, cause_of_interruption, id_in, trace_of,
+};
 use crate::delivery::dead_letter::Cause;
 use crate::envelope::Event;
 use crate::expr::Subject;
@@ -72,9 +75,12 @@ async fn endings(consumer: &Consumer, messages: &[Incoming]) -> Vec<Ending> {
     }
     for mut request in requests {
         request.delivery.traceparent = consumer.tracing.at_delivery(request.trace.as_deref());
-        let verdicts = deliver_once(consumer, &request.delivery).await;
-        for (place, verdict) in request.places.into_iter().zip(verdicts) {
-            endings[place] = ending_of(consumer, &messages[place], verdict);
+        let outcomes = attempts::deliver(consumer, &request.delivery).await;
+        for (place, outcome) in request.places.into_iter().zip(outcomes) {
+            endings[place] = match outcome {
+                Ok(verdict) => ending_of(consumer, &messages[place], verdict),
+                Err(interruption) => Ending::Failed(cause_of_interruption(interruption)),
+            };
         }
     }
     endings
@@ -174,41 +180,6 @@ impl<'a> Request<'a> {
             trace: None,
         }
     }
-}
-
-/// One attempt: a verdict for each entry, in their order. A retry policy calls this again with the entries whose verdict is
-/// [`Verdict::Retry`], under the same ids; the HTTP status of an answer is not for its `matching` here (B15).
-async fn deliver_once(consumer: &Consumer, delivery: &BulkDelivery<'_>) -> Vec<Verdict> {
-    let verdicts = consumer.channel.deliver_bulk(delivery).await;
-    let failures = || {
-        verdicts.iter().filter_map(|verdict| match verdict {
-            Verdict::Retry(reason) => Some(reason),
-            Verdict::Success | Verdict::Drop(_) => None,
-        })
-    };
-    match (failures().next(), verdicts.first()) {
-        (Some(Reason::Code { code, .. }), _) => {
-            consumer
-                .telemetry
-                .bulk_delivery_refused(delivery.topic, *code);
-        }
-        (Some(reason), _) => {
-            if matches!(reason, Reason::Unreachable(_)) {
-                consumer.app_is_gone.notify_one();
-            }
-            consumer.telemetry.bulk_failed(
-                delivery.topic,
-                failures().count(),
-                verdicts.len(),
-                reason,
-            );
-        }
-        (None, Some(Verdict::Drop(Reason::Code { .. }))) => {
-            consumer.telemetry.bulk_refused(delivery.topic);
-        }
-        (None, _) => {}
-    }
-    verdicts
 }
 
 fn ending_of(consumer: &Consumer, message: &Incoming, verdict: Verdict) -> Ending {

@@ -1,9 +1,10 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::delivery::stage::{App, Shelf, message, telemetry, until};
+use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::subscriptions::Subscription;
 use crate::delivery::supervisor::Origin;
+use crate::resources::resiliency::Direction;
 use crate::resources::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
 use crate::telemetry::trace::Tracing;
@@ -36,8 +37,13 @@ fn spec(rules: &[(&str, &str)], dead: &str, raw: &str) -> SubscriptionSpec {
 }
 
 async fn stage(spec: SubscriptionSpec, limits: (i32, i32)) -> Stage {
+    stage_under("", spec, limits).await
+}
+
+async fn stage_under(policies: &str, spec: SubscriptionSpec, limits: (i32, i32)) -> Stage {
     let shelf = Arc::new(Shelf::default());
     let app = App::start(&[]).await;
+    let stop = Stop::new();
     let consumer = Arc::new(Consumer {
         subscription: Subscription::compile(spec, Origin::Programmatic).unwrap(),
         pubsub: shelf.pubsub(),
@@ -45,8 +51,8 @@ async fn stage(spec: SubscriptionSpec, limits: (i32, i32)) -> Stage {
         tracing: Tracing::PassOn,
         app_is_gone: Arc::default(),
         health: None,
-        policy: None,
-        stop: Stop::new(),
+        policy: targets(policies).policy("pubsub", Direction::Inbound, stop.clone()),
+        stop,
         telemetry: telemetry(),
     });
     let spec = BulkSpec {
@@ -67,6 +73,12 @@ async fn stage(spec: SubscriptionSpec, limits: (i32, i32)) -> Stage {
 }
 
 impl Stage {
+    /// How many events each request had.
+    fn entries_asked(&self) -> Vec<usize> {
+        let count = |event: &String| event.matches("entryId").count();
+        self.app.events().iter().map(count).collect()
+    }
+
     /// Hand messages over together: `a` for ack, `r` for retry; then payload and reason of each dead letter.
     async fn hand(&self, payloads: &[&str]) -> (String, Vec<String>) {
         let accepting = payloads
@@ -165,6 +177,55 @@ async fn what_is_dropped_on_one_of_two_paths_leaves_its_own_letter() {
 }
 
 #[tokio::test]
+async fn a_policy_asks_again_for_what_failed_only() {
+    let events = [r#"{"id":"1"}"#, r#"{"id":"2"}"#, r#"{"id":"3"}"#];
+    for (answers, letters, counts) in [
+        (
+            &["SUCCESS RETRY RETRY", "SUCCESS RETRY", "SUCCESS"][..],
+            &[][..],
+            &[3, 2, 1][..],
+        ),
+        (
+            &["RETRY SUCCESS RETRY", "DROP RETRY"],
+            &["1 dropped", "3 retry"],
+            &[3, 2, 1],
+        ),
+        (&["SUCCESS DROP SUCCESS"], &["2 dropped"], &[3]),
+    ] {
+        let policies = "retries: {r: {duration: 1ms, maxRetries: 2}}";
+        let stage = stage_under(policies, spec(&[("", "/x")], "dead", ""), (3, 5000)).await;
+        let mut turns: Vec<_> = answers
+            .iter()
+            .map(|statuses| format!("statuses {statuses}"))
+            .collect();
+        turns.push("statuses RETRY".to_owned());
+        let turns: Vec<_> = turns.iter().map(|body| (200, body.as_str())).collect();
+        stage.app.answer_in_turn("/x", &turns);
+        let (settled, sent) = stage.hand(&events).await;
+        assert_eq!(settled, "aaa", "{answers:?}");
+        let sent: Vec<_> = sent
+            .iter()
+            .map(|letter| letter.replace(r#"{"id":""#, "").replace(r#""}"#, ""))
+            .collect();
+        assert_eq!(sent, letters, "{answers:?}");
+        assert_eq!(stage.entries_asked(), counts, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_breaker_fails_all_that_is_left() {
+    let policies =
+        "retries: {r: {duration: 1ms}}, circuitBreakers: {b: {trip: consecutiveFailures > 1}}";
+    let stage = stage_under(policies, spec(&[("", "/x")], "dead", ""), (2, 5000)).await;
+    stage
+        .app
+        .answer_in_turn("/x", &[(500, ""), (200, "statuses SUCCESS RETRY")]);
+    let got = stage.hand(&[r#"{"id":"1"}"#, r#"{"id":"2"}"#]).await;
+    expect(&got, "aa", &[r#"{"id":"2"} circuit-open"#]);
+    assert_eq!(stage.entries_asked(), [2, 2]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_delivered_has_its_own_end_beside_the_others() {
     let rules = [("event.id == '1'", "/x"), ("event.n == 1", "/y")];
     let stage = stage(spec(&rules, "dead", ""), (5, 5000)).await;
@@ -251,13 +312,7 @@ async fn a_flag_that_is_no_boolean_is_a_failure_of_all() {
 async fn a_batch_that_is_not_full_goes_after_its_wait() {
     let stage = stage(spec(&[("", "/x")], "", ""), (3, 30)).await;
     stage.hand(&["{}", "{}", "{}", "{}"]).await;
-    let counts: Vec<_> = stage
-        .app
-        .events()
-        .iter()
-        .map(|event| event.matches("entryId").count())
-        .collect();
-    assert_eq!(counts, [3, 1]);
+    assert_eq!(stage.entries_asked(), [3, 1]);
 }
 
 #[tokio::test]

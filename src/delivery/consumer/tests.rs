@@ -4,8 +4,9 @@ use std::time::Duration;
 use super::*;
 use crate::app::health::Probes;
 use crate::config::AppHealthSettings;
-use crate::delivery::stage::{App, Shelf, message, telemetry};
+use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::supervisor::Origin;
+use crate::resources::resiliency::Direction;
 use crate::resources::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
 
@@ -195,6 +196,62 @@ async fn a_flag_that_is_no_boolean_is_a_failure() {
         "ack, letter: raw-flag"
     );
     assert!(stage.app.events().is_empty());
+}
+
+/// A retry policy of two retries, the answer to each call (the last one repeats), how it ended, and the calls.
+#[tokio::test]
+async fn the_policy_comes_before_the_dead_letter() {
+    for (answers, expected, calls) in [
+        (&[(500, ""), (200, "")][..], "ack", 2),
+        (&[(500, "")], "ack, letter: http-status", 3),
+        (&[(429, "")], "ack, letter: http-status", 1),
+        (
+            &[(500, ""), (200, r#"{"status":"DROP"}"#)],
+            "ack, letter: dropped",
+            2,
+        ),
+        (&[(404, "")], "ack, letter: http-status", 1),
+        (&[(200, r#"{"status":"RETRY"}"#)], "ack, letter: retry", 3),
+    ] {
+        let mut stage = stage(spec(&[("", "/x")], "dead"), &[]).await;
+        stage.consumer.policy = targets(
+            "retries: {r: {duration: 1ms, maxRetries: 2, matching: {httpStatusCodes: 500-599}}}",
+        )
+        .policy("pubsub", Direction::Inbound, stage.consumer.stop.clone());
+        stage.app.answer_in_turn("/x", answers);
+        let got = stage.hand(message("orders", EVENT.as_bytes(), &[])).await;
+        assert_eq!(
+            (got.as_str(), stage.app.events().len()),
+            (expected, calls),
+            "{answers:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_open_breaker_leaves_the_app_alone() {
+    let mut stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 500, "")]).await;
+    stage.consumer.policy = targets("circuitBreakers: {b: {trip: consecutiveFailures > 0}}")
+        .policy("pubsub", Direction::Inbound, stage.consumer.stop.clone());
+    for reason in ["http-status", "circuit-open"] {
+        let got = stage.hand(message("orders", EVENT.as_bytes(), &[])).await;
+        assert_eq!(got, format!("ack, letter: {reason}"));
+    }
+    assert_eq!(stage.app.events().len(), 1);
+}
+
+#[tokio::test]
+async fn retries_end_with_the_subscription_and_move_nothing() {
+    let mut stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 500, "")]).await;
+    let stop = stage.consumer.stop.clone();
+    stage.consumer.policy =
+        targets("retries: {r: {duration: 1h}}").policy("pubsub", Direction::Inbound, stop.clone());
+    let order = async {
+        until("asked", || stage.app.events().len() == 1).await;
+        stop.order();
+    };
+    let (got, ()) = tokio::join!(stage.hand(message("orders", EVENT.as_bytes(), &[])), order);
+    assert_eq!(got, "retry");
 }
 
 #[tokio::test]

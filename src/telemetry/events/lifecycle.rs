@@ -32,9 +32,9 @@ impl Telemetry {
         self.runtime(format_args!("Enabled features: {}", features.join(" ")));
     }
 
-    /// How traces are sampled.
-    pub fn sampler(&self, sampler: &dyn Display) {
-        self.runtime(format_args!("Dapr trace sampler initialized: ParentBased{{root:{sampler},remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler,localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler}}"));
+    /// Which traces are sampled.
+    pub fn sampler_initialized(&self, root: &str) {
+        self.runtime(format_args!("Dapr trace sampler initialized: ParentBased{{root:{root},remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler,localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler}}"));
     }
 
     /// The shutdown has no limit.
