@@ -86,7 +86,11 @@ impl Collector<'_> {
                         Ok(None) => {}
                         Err(mistake) => {
                             if index == 0 {
-                                self.kindless(&file.path, &mistake);
+                                // Policies are looked for in every first document, whatever it may be (spec resources-cli.md 8.1).
+                                let text =
+                                    format!("Could not determine resource type: {}", mistake.text);
+                                let note = Note::log(Level::Error, text);
+                                self.resources.notes.push(note);
                             }
                             self.broken(&file.path, "Component", mistake);
                         }
@@ -120,17 +124,6 @@ impl Collector<'_> {
                 .with_remedy("only .yaml and .yml are read"),
         );
         notes.push(Note::log(Level::Warn, text("Subscription")));
-    }
-
-    /// Whether the first document of a file is a resiliency resource cannot be told (spec 8.1).
-    fn kindless(&mut self, path: &Path, mistake: &Mistake) {
-        let text = format!(
-            "Could not determine resource type: {}: line {}: {}",
-            path.display(),
-            mistake.line,
-            mistake.text
-        );
-        self.resources.notes.push(Note::log(Level::Error, text));
     }
 
     /// A document, or a part of one, that is not what its kind asks for.

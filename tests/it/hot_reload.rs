@@ -117,7 +117,11 @@ async fn in_memory_nothing_is_lost_while_subscriptions_and_components_change() {
         arrives(&app, "/one").await;
         fs::write(&file, with_subscription("/two")).unwrap();
         arrives(&app, "/two").await;
-        fs::write(&file, with_subscription("/three").replace("one", "two")).unwrap();
+        fs::write(
+            &file,
+            with_subscription("/three").replace("value: one", "value: two"),
+        )
+        .unwrap();
         arrives(&app, "/three").await;
     })
     .await;

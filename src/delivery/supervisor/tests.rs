@@ -271,3 +271,76 @@ async fn probes_go_on_after_the_subscriptions_have_ended() {
     supervisor.0.parts.stop.order();
     supervisor.0.parts.tasks.ended().await;
 }
+
+#[tokio::test]
+async fn what_the_files_declare_anew_runs_and_the_rest_goes_on() {
+    let (shelf, app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await,
+    );
+    let named = |name: &str, topic: &str, path: &str| SubscriptionSpec {
+        name: name.to_owned(),
+        ..declared(topic, path)
+    };
+    let kept = named("kept", "kept", "/x");
+    let supervisor = supervisor(&shelf, vec![kept.clone(), named("old", "old", "/x")]);
+    supervisor.follow(app.channel.clone(), None).await;
+    assert_eq!(shelf.topics(), ["asked", "kept", "old"]);
+    let subscription = || async {
+        let running = supervisor.0.running.lock().await;
+        let of_kept = running
+            .iter()
+            .find(|known| known.subscription.spec.name == "kept");
+        Arc::as_ptr(&of_kept.unwrap().subscription)
+    };
+    let before = subscription().await;
+    supervisor
+        .declare(vec![kept.clone(), named("new", "new", "/x")])
+        .unwrap();
+    supervisor.resume().await;
+    assert_eq!(shelf.topics(), ["asked", "kept", "new"]);
+    assert_eq!(subscription().await, before);
+
+    let mut bad = named("bad", "bad", "/x");
+    bad.rules[0].match_ = "event ==".to_owned();
+    let error = supervisor.declare(vec![bad]).unwrap_err();
+    assert_eq!(error.name, "bad");
+    assert_eq!(listed(&supervisor).len(), 4);
+
+    supervisor.release("pubsub").await;
+    assert!(shelf.topics().is_empty());
+    supervisor.resume().await;
+    assert_eq!(shelf.topics(), ["asked", "kept", "new"]);
+    supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn the_app_is_asked_when_the_first_component_comes() {
+    let (shelf, app) = (
+        Arc::new(Shelf::default()),
+        App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await,
+    );
+    let catalog = Catalog::default();
+    let supervisor = Supervisor::new(Parts {
+        catalog: catalog.clone(),
+        declared: vec![declared("mine", "/x")],
+        targets: Targets::new(&[], telemetry()).0,
+        tracing: Tracing::PassOn,
+        disabled: InitEndpoints::default(),
+        tasks: Tasks::new(),
+        stop: Stop::new(),
+        telemetry: telemetry(),
+    })
+    .unwrap();
+    supervisor.follow(app.channel.clone(), None).await;
+    assert_eq!((questions(&app), shelf.topics().len()), (0, 0));
+    for _ in 0..2 {
+        let pubsub = shelf.pubsub();
+        catalog.insert(pubsub.clone());
+        supervisor.release(&pubsub.name).await;
+        supervisor.resume().await;
+        until("asked", || shelf.topics() == ["asked", "mine"]).await;
+    }
+    assert_eq!(questions(&app), 1);
+    supervisor.stop().await;
+}
