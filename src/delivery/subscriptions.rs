@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::delivery::router::Rules;
-use crate::delivery::supervisor::{Origin, RuleError};
 use crate::envelope;
 use crate::resources::subscription::SubscriptionSpec;
 
@@ -15,6 +14,22 @@ pub(super) struct Subscription {
     pub(super) rules: Rules,
     /// `rawPayload` of its metadata; the error is the text for log and dead letter.
     pub(super) is_raw: Result<bool, String>,
+}
+
+/// A `match` expression that does not compile, with the subscription and the position.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RuleError(pub String);
+
+/// Who declared a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A resource file.
+    Declarative,
+    /// The app.
+    Programmatic,
+    /// A gRPC stream.
+    Streaming,
 }
 
 impl Subscription {

@@ -20,6 +20,7 @@ use crate::app::health::{AppHealth, Probes};
 use crate::config::{AppHealthSettings, InitEndpoints};
 use crate::delivery::consumer::Consumer;
 use crate::delivery::running::Running;
+pub use crate::delivery::subscriptions::{Origin, RuleError};
 use crate::delivery::subscriptions::{Subscription, merge};
 use crate::pubsub::Catalog;
 use crate::resiliency::Targets;
@@ -89,11 +90,6 @@ impl Known {
         self.listed = merge(&self.declared, &self.programmatic);
     }
 }
-
-/// A `match` expression that does not compile, with the subscription and the position.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RuleError(pub String);
 
 impl Supervisor {
     /// Compile what is declared.
@@ -307,17 +303,6 @@ pub struct Listed {
     pub spec: SubscriptionSpec,
     /// Who declared it.
     pub origin: Origin,
-}
-
-/// Who declared a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A resource file.
-    Declarative,
-    /// The app.
-    Programmatic,
-    /// A gRPC stream.
-    Streaming,
 }
 
 #[cfg(test)]
