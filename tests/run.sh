@@ -61,7 +61,7 @@ finish() {
 }
 
 needed() {
-    need cc gcc libc6-dev && need redis-server redis-server && need python3 python3 || return 1
+    need cc gcc libc6-dev && need redis-server redis-server && need openssl openssl && need python3 python3 || return 1
     if ! command -v cargo >/dev/null; then
         echo "cargo is missing. Please install Rust, see https://rustup.rs" >&2
         return 1

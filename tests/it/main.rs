@@ -15,6 +15,7 @@ mod demo;
 mod hot_reload;
 mod layers;
 mod openapi;
+mod redis_access;
 mod redis_redelivery;
 mod redis_wire;
 mod run;

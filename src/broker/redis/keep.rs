@@ -30,8 +30,6 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
         }
         if let Some(Err(error)) = stop.or(clock.tick(&shared, Instant::now())).await {
             clock.failed(&shared, &error);
-        } else {
-            clock.failing = false;
         }
     }
 }
@@ -44,6 +42,8 @@ struct Clock {
     reclaim: Option<Instant>,
     refused: Instant,
     failing: bool,
+    /// The server lets us read and write who lives; without it the dead are known by the idle time of their entries only.
+    has_registry: bool,
 }
 
 impl Clock {
@@ -55,6 +55,7 @@ impl Clock {
             reclaim: shared.settings.redeliver_interval.map(|_| now),
             refused: now,
             failing: false,
+            has_registry: true,
         }
     }
 
@@ -93,9 +94,13 @@ impl Clock {
         if now >= self.sign {
             self.sign = now + SIGN;
             match shared.instance.sign(&shared.lane).await? {
-                Sign::InTime | Sign::Denied => {}
+                Sign::InTime => {}
                 Sign::Late => takeover::disown(shared).await?,
-                Sign::JustDenied => shared.telemetry.redis_liveness_denied(&shared.name),
+                Sign::Denied => self.has_registry = false,
+                Sign::JustDenied => {
+                    self.has_registry = false;
+                    shared.telemetry.redis_liveness_denied(&shared.name);
+                }
             }
         }
         redeliver(shared, now).await;
@@ -105,9 +110,11 @@ impl Clock {
         }
         if now >= self.sweep {
             self.sweep = now + SIGN;
-            if takeover::sweep(shared).await? {
+            if self.has_registry && takeover::sweep(shared).await? {
                 self.sweep = now + NO_ROOM;
             }
+            // Not before, or what fails once in every round would be told in every round.
+            self.failing = false;
         }
         if let (Some(at), Some(period)) = (self.reclaim, shared.settings.redeliver_interval)
             && now >= at

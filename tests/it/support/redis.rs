@@ -1,6 +1,6 @@
 //! A real `redis-server` of one test, on a port and in a folder of its own, gone with the test.
 
-use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,44 +11,61 @@ use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::shutdown::Tasks;
 
 use super::quiet;
+use super::sidecar::free_port;
 
 pub(crate) struct RedisServer {
     pub(crate) port: u16,
+    /// 0 without TLS.
+    tls_port: u16,
     process: Child,
     folder: tempfile::TempDir,
 }
 
 impl RedisServer {
     pub(crate) async fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        Self::start_with(&[], 0).await
+    }
+
+    /// The same with a TLS port beside the plain one.
+    pub(crate) async fn start_with_tls(certificate: &Path, key: &Path) -> Self {
+        let port = free_port();
+        let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
+        let text = port.to_string();
+        let more = [
+            "--tls-port",
+            &text,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &certificate,
+            "--tls-auth-clients",
+            "no",
+        ];
+        Self::start_with(&more, port).await
+    }
+
+    async fn start_with(more: &[&str], tls_port: u16) -> Self {
+        let port = free_port();
         let folder = tempfile::tempdir().unwrap();
+        let process = Self::spawn(port, &folder, more);
         let server = Self {
             port,
-            process: Self::spawn(port, &folder),
+            tls_port,
+            process,
             folder,
         };
         server.answers().await;
         server
     }
 
-    fn spawn(port: u16, folder: &tempfile::TempDir) -> Child {
+    fn spawn(port: u16, folder: &tempfile::TempDir, more: &[&str]) -> Child {
         Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "yes",
-                "--dir",
-            ])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "yes", "--dir"])
             .arg(folder.path())
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -85,28 +102,28 @@ impl RedisServer {
 
     /// Bring it back on the same port.
     pub(crate) async fn restart(&mut self) {
-        self.process = Self::spawn(self.port, &self.folder);
+        self.process = Self::spawn(self.port, &self.folder, &[]);
         self.answers().await;
     }
 
     /// A broker on this server, with these settings beside the address.
     pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
-        self.broker_with(group, settings, Tasks::new())
+        Self::broker_at(self.port, group, settings)
     }
 
-    pub(crate) fn broker_with(
-        &self,
-        group: &str,
-        settings: &[(&str, &str)],
-        tasks: Tasks,
-    ) -> Arc<RedisBroker> {
-        let host = format!("127.0.0.1:{}", self.port);
+    /// A broker on the TLS port.
+    pub(crate) fn tls_broker(&self, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
+        Self::broker_at(self.tls_port, "app", settings)
+    }
+
+    fn broker_at(port: u16, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
+        let host = format!("127.0.0.1:{port}");
         let properties = [("redisHost", host.as_str()), ("consumerID", group)]
             .into_iter()
             .chain(settings.iter().copied())
             .collect();
         let settings = Settings::of(&properties, group).0.unwrap();
-        Arc::new(RedisBroker::new("pubsub", settings, tasks, quiet()).unwrap())
+        Arc::new(RedisBroker::new("pubsub", settings, Tasks::new(), quiet()).unwrap())
     }
 
     /// How many entries of a topic a group has read and not acknowledged.
