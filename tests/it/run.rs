@@ -6,9 +6,16 @@ use super::support::eventually;
 use super::support::process::{Process, example, is_gone, sidestream};
 use super::support::sidecar::free_port;
 
+/// On this machine only, as every test.
+const RUN: [&str; 3] = [
+    "run",
+    "--dapr-listen-addresses=127.0.0.1",
+    "--metrics-listen-address=127.0.0.1",
+];
+
 /// `run` with these arguments and a shell script as the app.
 fn run(arguments: &[&str], script: &str) -> Process {
-    let arguments = [&["run"], arguments, &["--", "sh", "-c", script]].concat();
+    let arguments = [&RUN, arguments, &["--", "sh", "-c", script]].concat();
     Process::start(sidestream(arguments))
 }
 
@@ -81,7 +88,7 @@ async fn without_a_sidecar_there_is_no_app() {
 
 #[tokio::test]
 async fn without_an_app_the_sidecar_ends_too() {
-    let mut run = Process::start(sidestream(["run", "--", "/no/such/program"]));
+    let mut run = Process::start(sidestream([&RUN[..], &["--", "/no/such/program"]].concat()));
     assert_eq!(run.ended().await, 1);
     let said = run.said();
     assert!(
@@ -94,7 +101,7 @@ async fn without_an_app_the_sidecar_ends_too() {
 #[tokio::test]
 async fn an_app_gets_what_is_published_to_its_sidecar() {
     let port = free_port().to_string();
-    let mut words = vec!["run", "-a", "kitchen", "-p", &port, "--"];
+    let mut words = [&RUN[..], &["-a", "kitchen", "-p", &port, "--"]].concat();
     let subscriber = example("subscriber.py");
     let app: Vec<&str> = std::iter::once(subscriber.get_program())
         .chain(subscriber.get_args())
