@@ -3,29 +3,19 @@
 use std::process::Command;
 
 use bytes::Bytes;
-use sidestream::broker::{Broker, BrokerErrorKind, SubscribeRequest};
-use sidestream::message::{Metadata, Outgoing};
-use sidestream::shutdown::{Stop, Tasks};
+use sidestream::broker::{Broker, BrokerErrorKind};
+use sidestream::message::Outgoing;
 
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::sink::Recorder;
+use crate::support::subscribed::subscribe;
 
 /// An event goes through this broker, there and back.
 async fn works(broker: &dyn Broker) {
     broker.connect().await.unwrap();
-    let (sink, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
-    let request = SubscribeRequest {
-        topic: "orders".to_owned(),
-        metadata: Metadata::new(),
-    };
-    tasks.spawn(
-        "subscription",
-        broker
-            .subscribe(request, sink.clone(), stop.clone())
-            .await
-            .unwrap(),
-    );
+    let sink = Recorder::acking();
+    let subscribed = subscribe(broker, "orders", sink.clone()).await;
     let message = Outgoing {
         topic: "orders".to_owned(),
         data: Bytes::from_static(b"x"),
@@ -33,8 +23,7 @@ async fn works(broker: &dyn Broker) {
     };
     broker.publish(message).await.unwrap();
     eventually("the event", || async { sink.count() == 1 }).await;
-    stop.order();
-    tasks.ended().await;
+    subscribed.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

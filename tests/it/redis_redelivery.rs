@@ -5,40 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{pending, ready};
+use sidestream::broker::Broker;
 use sidestream::broker::redis::RedisBroker;
-use sidestream::broker::{Broker, SubscribeRequest};
-use sidestream::message::{Metadata, Outgoing, Settlement};
-use sidestream::shutdown::{Stop, Tasks};
+use sidestream::message::{Outgoing, Settlement};
 use tokio::time::Instant;
 
 use crate::support::eventually;
 use crate::support::redis::{A_WHILE, RedisServer};
 use crate::support::sink::Recorder;
-
-struct Subscribed {
-    stop: Stop,
-    tasks: Tasks,
-}
-
-async fn subscribe(broker: &RedisBroker, sink: Arc<Recorder>) -> Subscribed {
-    let (stop, tasks) = (Stop::new(), Tasks::new());
-    let request = SubscribeRequest {
-        topic: "orders".to_owned(),
-        metadata: Metadata::new(),
-    };
-    tasks.spawn(
-        "subscription",
-        broker.subscribe(request, sink, stop.clone()).await.unwrap(),
-    );
-    Subscribed { stop, tasks }
-}
-
-impl Subscribed {
-    async fn end(self) {
-        self.stop.order();
-        self.tasks.ended().await;
-    }
-}
+use crate::support::subscribed::subscribe;
 
 async fn publish(broker: &RedisBroker, numbers: std::ops::Range<u32>) {
     for number in numbers {
@@ -77,7 +52,7 @@ impl Replica {
         let broker = redis.broker("app", &[]);
         let ready = std::sync::mpsc::channel();
         runtime.spawn(async move {
-            let _subscribed = subscribe(&broker, sink).await;
+            let _subscribed = subscribe(&*broker, "orders", sink).await;
             ready.0.send(()).unwrap();
             pending::<()>().await;
         });
@@ -112,7 +87,7 @@ async fn the_entries_of_a_dead_replica_are_taken_over_within_ten_seconds() {
     })
     .await;
     let survivor = Recorder::acking();
-    let subscribed = subscribe(&publisher, survivor.clone()).await;
+    let subscribed = subscribe(&*publisher, "orders", survivor.clone()).await;
     let killed = Instant::now();
     dying.die();
     eventually("all messages", || async { distinct(&[&survivor]) == 50 }).await;
@@ -143,11 +118,11 @@ async fn a_slow_sink_keeps_its_entries_while_another_replica_watches() {
         redis.broker("app", &settings),
         redis.broker("app", &settings),
     );
-    let first = subscribe(&one, slow.clone()).await;
+    let first = subscribe(&*one, "orders", slow.clone()).await;
     publish(&one, 0..3).await;
     eventually("in hand", || async { slow.count() == 3 }).await;
     let other = Recorder::acking();
-    let second = subscribe(&two, other.clone()).await;
+    let second = subscribe(&*two, "orders", other.clone()).await;
     redis.settled("orders", "app").await;
     assert_eq!(
         (slow.count(), other.count()),
@@ -181,7 +156,7 @@ async fn entries_that_a_foreign_consumer_left_are_taken_over_when_idle() {
         ])
         .await;
     let sink = Recorder::acking();
-    let subscribed = subscribe(&broker, sink.clone()).await;
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     eventually("all five", || async { sink.count() == 5 }).await;
     redis.settled("orders", "app").await;
     subscribed.end().await;
@@ -197,14 +172,14 @@ async fn an_orderly_stop_hands_back_what_was_not_begun() {
             Settlement::Ack
         })
     });
-    let first = subscribe(&one, slow.clone()).await;
+    let first = subscribe(&*one, "orders", slow.clone()).await;
     publish(&one, 0..60).await;
     eventually("ten in hand", || async { slow.count() == 10 }).await;
     first.end().await;
     one.close().await;
     let taken = slow.count();
     let other = Recorder::acking();
-    let second = subscribe(&two, other.clone()).await;
+    let second = subscribe(&*two, "orders", other.clone()).await;
     let begun = Instant::now();
     eventually("the rest", || async { other.count() + taken == 60 }).await;
     assert!(
@@ -227,12 +202,12 @@ async fn a_subscription_that_begins_again_gets_everything_once() {
     let broker = redis.broker("app", &[]);
     let sink = Recorder::acking();
     for round in 0..5 {
-        let subscribed = subscribe(&broker, sink.clone()).await;
+        let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
         publish(&broker, round * 20..round * 20 + 10).await;
         subscribed.end().await;
         publish(&broker, round * 20 + 10..round * 20 + 20).await;
     }
-    let subscribed = subscribe(&broker, sink.clone()).await;
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     eventually("a hundred", || async { sink.count() >= 100 }).await;
     tokio::time::sleep(A_WHILE).await;
     assert_eq!((sink.count(), distinct(&[&sink])), (100, 100));
@@ -253,7 +228,7 @@ async fn redis_crashes_and_comes_back() {
             })
         }
     });
-    let subscribed = subscribe(&broker, sink.clone()).await;
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     publish(&broker, 0..100).await;
     redis.crash();
     let error = broker.publish(message(100)).await.unwrap_err();
@@ -282,7 +257,7 @@ async fn a_deleted_stream_is_read_again_from_its_beginning() {
     let redis = RedisServer::start().await;
     let broker = redis.broker("app", &[]);
     let sink = Recorder::acking();
-    let subscribed = subscribe(&broker, sink.clone()).await;
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     publish(&broker, 0..10).await;
     eventually("ten", || async { sink.count() == 10 }).await;
     let _: i64 = redis.call(&["DEL", "orders"]).await;
@@ -304,19 +279,8 @@ async fn a_topic_that_redis_refuses_does_not_stop_the_others() {
     let redis = RedisServer::start().await;
     let broker = redis.broker("app", &[]);
     let (sink, other) = (Recorder::acking(), Recorder::acking());
-    let subscribed = subscribe(&broker, sink.clone()).await;
-    let (stop, tasks) = (Stop::new(), Tasks::new());
-    let request = SubscribeRequest {
-        topic: "other".to_owned(),
-        metadata: Metadata::new(),
-    };
-    tasks.spawn(
-        "subscription",
-        broker
-            .subscribe(request, other.clone(), stop.clone())
-            .await
-            .unwrap(),
-    );
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
+    let refused = subscribe(&*broker, "other", other.clone()).await;
     let _: i64 = redis.call(&["DEL", "other"]).await;
     let _: String = redis.call(&["SET", "other", "no stream"]).await;
     publish(&broker, 0..10).await;
@@ -330,8 +294,7 @@ async fn a_topic_that_redis_refuses_does_not_stop_the_others() {
         .await
         .unwrap();
     eventually("the topic is back", || async { other.count() == 1 }).await;
-    stop.order();
-    tasks.ended().await;
+    refused.end().await;
     subscribed.end().await;
 }
 
@@ -345,19 +308,9 @@ async fn a_slow_topic_does_not_starve_a_fast_one() {
             Settlement::Ack
         })
     });
-    let subscribed = subscribe(&broker, slow.clone()).await;
-    let (fast, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
-    let request = SubscribeRequest {
-        topic: "fast".to_owned(),
-        metadata: Metadata::new(),
-    };
-    tasks.spawn(
-        "subscription",
-        broker
-            .subscribe(request, fast.clone(), stop.clone())
-            .await
-            .unwrap(),
-    );
+    let subscribed = subscribe(&*broker, "orders", slow.clone()).await;
+    let fast = Recorder::acking();
+    let quick = subscribe(&*broker, "fast", fast.clone()).await;
     publish(&broker, 0..300).await;
     eventually("the slow topic is at work", || async { slow.count() == 9 }).await;
     for number in 0..200 {
@@ -371,7 +324,6 @@ async fn a_slow_topic_does_not_starve_a_fast_one() {
     }
     eventually("all of the fast topic", || async { fast.count() == 200 }).await;
     assert_eq!(slow.count(), 9);
-    stop.order();
-    tasks.ended().await;
+    quick.end().await;
     drop(subscribed);
 }

@@ -8,6 +8,7 @@ use sidestream::shutdown::{Stop, Tasks};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::sink::Recorder;
+use crate::support::subscribed::subscribe;
 
 async fn publish(broker: &dyn Broker, data: &'static [u8], metadata: Option<Metadata>) {
     broker
@@ -65,26 +66,15 @@ async fn a_new_group_has_the_whole_stream_before_it_and_entries_of_others_are_re
         ])
         .await;
     let broker = redis.broker("app", &[]);
-    let (sink, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
-    let request = SubscribeRequest {
-        topic: "orders".to_owned(),
-        metadata: Metadata::new(),
-    };
-    tasks.spawn(
-        "subscription",
-        broker
-            .subscribe(request, sink.clone(), stop.clone())
-            .await
-            .unwrap(),
-    );
+    let sink = Recorder::acking();
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     eventually("the old entry", || async { sink.count() == 1 }).await;
     assert_eq!(
         (sink.texts(), sink.seen()[0].metadata["k"].as_str()),
         (vec!["old".to_owned()], "v")
     );
     redis.settled("orders", "app").await;
-    stop.order();
-    tasks.ended().await;
+    subscribed.end().await;
     let consumers: Vec<Vec<deadpool_redis::redis::Value>> =
         redis.call(&["XINFO", "CONSUMERS", "orders", "app"]).await;
     assert!(

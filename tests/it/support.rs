@@ -6,6 +6,7 @@ pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod sidecar;
 pub(crate) mod sink;
+pub(crate) mod subscribed;
 
 use std::future::Future;
 use std::io;

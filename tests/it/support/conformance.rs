@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sidestream::broker::{Broker, BrokerErrorKind, Sink, SubscribeRequest};
+use sidestream::broker::{Broker, BrokerErrorKind, SubscribeRequest};
 use sidestream::message::{Incoming, Metadata, Outgoing, Settlement};
-use sidestream::shutdown::{Stop, Tasks};
+use sidestream::shutdown::Stop;
 
 use super::eventually;
 use super::sink::Recorder;
+use super::subscribed::subscribe;
 
 /// The suite. Every case has topics of its own, so that one broker serves all.
 pub(crate) async fn all(broker: Arc<dyn Broker>) {
@@ -26,29 +27,6 @@ pub(crate) async fn all(broker: Arc<dyn Broker>) {
     a_subscription_that_begins_again_misses_nothing(&*broker).await;
     a_sink_may_publish_to_its_own_topic(&broker).await;
     a_closed_broker_refuses(&*broker).await;
-}
-
-struct Subscribed {
-    stop: Stop,
-    tasks: Tasks,
-}
-
-impl Subscribed {
-    async fn end(self) {
-        self.stop.order();
-        self.tasks.ended().await;
-    }
-}
-
-async fn subscribe(broker: &dyn Broker, topic: &str, sink: Arc<dyn Sink>) -> Subscribed {
-    let (stop, tasks) = (Stop::new(), Tasks::new());
-    let request = SubscribeRequest {
-        topic: topic.to_owned(),
-        metadata: Metadata::new(),
-    };
-    let life = broker.subscribe(request, sink, stop.clone()).await.unwrap();
-    tasks.spawn("subscription", life);
-    Subscribed { stop, tasks }
 }
 
 async fn publish(broker: &dyn Broker, topic: &str, text: &str) {

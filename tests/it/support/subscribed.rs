@@ -1,0 +1,32 @@
+//! A subscription at a broker, run as the sidecar runs it: its life is a task that ends after its stop.
+
+use std::sync::Arc;
+
+use sidestream::broker::{Broker, Sink, SubscribeRequest};
+use sidestream::message::Metadata;
+use sidestream::shutdown::{Stop, Tasks};
+
+pub(crate) struct Subscribed {
+    stop: Stop,
+    tasks: Tasks,
+}
+
+/// Begin to hand the messages of a topic to a sink.
+pub(crate) async fn subscribe(broker: &dyn Broker, topic: &str, sink: Arc<dyn Sink>) -> Subscribed {
+    let (stop, tasks) = (Stop::new(), Tasks::new());
+    let request = SubscribeRequest {
+        topic: topic.to_owned(),
+        metadata: Metadata::new(),
+    };
+    let life = broker.subscribe(request, sink, stop.clone()).await.unwrap();
+    tasks.spawn("subscription", life);
+    Subscribed { stop, tasks }
+}
+
+impl Subscribed {
+    /// End it, and wait until what is in hand is settled.
+    pub(crate) async fn end(self) {
+        self.stop.order();
+        self.tasks.ended().await;
+    }
+}
