@@ -13,9 +13,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
 
 use crate::message::{Incoming, Metadata, Outgoing, Settlement};
 use crate::shutdown::Stop;
+
+/// How many messages of one request are on their way to a broker at once (spec redis.md 15).
+pub const AT_ONCE: usize = 100;
 
 /// One configured broker: the instance behind a pub/sub component.
 #[async_trait]
@@ -31,6 +35,16 @@ pub trait Broker: Send + Sync {
 
     /// Store a message. `Ok` only after the server has confirmed it.
     async fn publish(&self, message: Outgoing) -> Result<(), BrokerError>;
+
+    /// Store many messages of one topic: as many outcomes in the same order, and none stops the others (spec http-api.md 6.4). A broker
+    /// that can send them together says how; this sends them one by one, [`AT_ONCE`] at a time.
+    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+        let storing: Vec<_> = messages
+            .into_iter()
+            .map(|message| self.publish(message))
+            .collect();
+        stream::iter(storing).buffered(AT_ONCE).collect().await
+    }
 
     /// Begin to hand the messages of a topic to `sink`. What must exist (a consumer group) exists when this returns.
     ///

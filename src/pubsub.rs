@@ -3,7 +3,7 @@
 //! Both paths send through [`Pubsub::send`], so that a dead letter obeys the same scopes and namespace as a publish.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -174,6 +174,54 @@ impl Pubsub {
         }
     }
 
+    /// Store several events under a topic (without prefix): as many outcomes in the same order. Under a policy only those that failed are
+    /// sent again (spec resources-cli.md 8.4).
+    pub async fn send_all(&self, topic: &str, events: Vec<Event>) -> Vec<Result<(), SendError>> {
+        if let Err(SendError::Forbidden { topic, app_id }) = self.check_publish(topic) {
+            let forbidden = || SendError::Forbidden {
+                topic: topic.clone(),
+                app_id: app_id.clone(),
+            };
+            return events.iter().map(|_| Err(forbidden())).collect();
+        }
+        let topic = self.on_broker(topic);
+        let outgoing = events
+            .into_iter()
+            .map(|(data, metadata)| Outgoing {
+                topic: topic.clone(),
+                data,
+                metadata,
+            })
+            .collect();
+        match &self.policy {
+            None => {
+                let sent = self.broker.publish_all(outgoing).await.into_iter();
+                sent.map(|sent| sent.map_err(Into::into)).collect()
+            }
+            Some(policy) => Box::pin(self.send_all_under(policy, outgoing)).await,
+        }
+    }
+
+    async fn send_all_under(
+        &self,
+        policy: &Policy,
+        outgoing: Vec<Outgoing>,
+    ) -> Vec<Result<(), SendError>> {
+        let left = Mutex::new(Left::of(outgoing));
+        let lock = || left.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = || async {
+            let messages = lock().messages();
+            let sent = self.broker.publish_all(messages).await;
+            lock().note(sent)
+        };
+        let interruption = match policy.run(|_| None, attempt).await {
+            Err(Failure::Policy(interruption)) => Some(interruption),
+            Ok(()) | Err(Failure::Call(_)) => None,
+        };
+        let left = left.into_inner().unwrap_or_else(PoisonError::into_inner);
+        left.outcomes(interruption)
+    }
+
     async fn send_under(&self, policy: &Policy, outgoing: Outgoing) -> Result<(), SendError> {
         // No error of a broker has an HTTP status (spec resources-cli.md 8.4): all are retried.
         let sent = policy.run(|_| None, || self.broker.publish(outgoing.clone()));
@@ -236,6 +284,80 @@ impl Pubsub {
     }
 }
 
+/// The payload of an event and the metadata beside it.
+pub type Event = (Bytes, Option<Metadata>);
+
+/// The messages of one request, until the broker has all of them.
+struct Left {
+    /// `None`: the broker has it.
+    messages: Vec<Option<Outgoing>>,
+    /// What became of each in the last attempt.
+    failures: Vec<Option<BrokerError>>,
+}
+
+/// Not all messages of an attempt were taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} of the events were not published, the first because of: {first}")]
+struct SomeFailed {
+    count: usize,
+    first: String,
+}
+
+impl Left {
+    fn of(messages: Vec<Outgoing>) -> Self {
+        Self {
+            failures: messages.iter().map(|_| None).collect(),
+            messages: messages.into_iter().map(Some).collect(),
+        }
+    }
+
+    fn messages(&self) -> Vec<Outgoing> {
+        self.messages.iter().flatten().cloned().collect()
+    }
+
+    /// What became of the messages of an attempt, in their order.
+    fn note(&mut self, sent: Vec<Result<(), BrokerError>>) -> Result<(), SomeFailed> {
+        let mut failed = SomeFailed {
+            count: 0,
+            first: String::new(),
+        };
+        let places = self.messages.iter_mut().zip(&mut self.failures);
+        for ((message, failure), sent) in places.filter(|(message, _)| message.is_some()).zip(sent)
+        {
+            match sent {
+                Ok(()) => *message = None,
+                Err(error) => {
+                    if failed.count == 0 {
+                        failed.first = error.to_string();
+                    }
+                    failed.count += 1;
+                    *failure = Some(error);
+                }
+            }
+        }
+        if failed.count == 0 {
+            Ok(())
+        } else {
+            Err(failed)
+        }
+    }
+
+    /// What became of all of them; a policy that interrupted it did so to all that were left.
+    fn outcomes(self, interruption: Option<Interruption>) -> Vec<Result<(), SendError>> {
+        let places = self.messages.into_iter().zip(self.failures);
+        places
+            .map(
+                |(message, failure)| match (message, interruption, failure) {
+                    (None, _, _) => Ok(()),
+                    (Some(_), Some(interruption), _) => Err(SendError::Policy(interruption)),
+                    (Some(_), None, Some(error)) => Err(SendError::Broker(error)),
+                    (Some(_), None, None) => Err(SendError::Policy(Interruption::Timeout)),
+                },
+            )
+            .collect()
+    }
+}
+
 /// Name, type and version of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -293,5 +415,64 @@ impl Catalog {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::BrokerErrorKind;
+
+    /// What the broker says to each message of an attempt, attempt by attempt; then the outcomes: `ok`, or the error.
+    #[track_caller]
+    fn check(attempts: &[&[bool]], interruption: Option<Interruption>, expected: &[&str]) {
+        let messages = (0..expected.len()).map(|number| Outgoing {
+            topic: "t".to_owned(),
+            data: Bytes::from(number.to_string()),
+            metadata: None,
+        });
+        let mut left = Left::of(messages.collect());
+        for (number, attempt) in attempts.iter().enumerate() {
+            assert_eq!(left.messages().len(), attempt.len(), "attempt {number}");
+            let sent = attempt.iter().map(|&is_taken| {
+                let error = || BrokerError::new(BrokerErrorKind::Rejected, number);
+                if is_taken { Ok(()) } else { Err(error()) }
+            });
+            let noted = left.note(sent.collect());
+            assert_eq!(noted.is_ok(), attempt.iter().all(|&is_taken| is_taken));
+        }
+        let text = |outcome: Result<(), SendError>| match outcome {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let got: Vec<_> = left.outcomes(interruption).into_iter().map(text).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn only_what_failed_is_sent_again() {
+        check(&[&[true, true]], None, &["ok", "ok"]);
+        check(
+            &[&[false, true, false], &[false, true]],
+            None,
+            &["1", "ok", "ok"],
+        );
+        check(&[&[false, true], &[true]], None, &["ok", "ok"]);
+        check(&[], None, &[]);
+    }
+
+    #[test]
+    fn an_interruption_is_that_of_all_that_are_left() {
+        let timeout = "context deadline exceeded";
+        check(
+            &[&[false, true]],
+            Some(Interruption::Timeout),
+            &[timeout, "ok"],
+        );
+        check(
+            &[],
+            Some(Interruption::Open),
+            &["circuit breaker is open"; 2],
+        );
     }
 }

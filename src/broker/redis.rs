@@ -22,7 +22,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::RedisError;
+use deadpool_redis::redis::{RedisError, Value, pipe};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, watch};
 
@@ -31,13 +31,16 @@ use self::connect::{Connector, Lane};
 use self::instance::Instance;
 pub use self::settings::{Settings, SettingsError, Tls, Trim};
 use crate::backoff::Backoff;
-use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
+use crate::broker::{AT_ONCE, Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::Outgoing;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 
 /// D1: the wait before the first redelivery.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// What stands before the reason of a failed publish.
+const PUBLISH_FAILED: &str = "redis streams: error from publish: ";
 
 /// A `pubsub.redis` component.
 pub struct RedisBroker {
@@ -168,6 +171,63 @@ impl RedisBroker {
         }
     }
 
+    /// Append messages in pipelines; what the server refuses for the moment is sent again, and nothing else.
+    async fn append_all(&self, messages: &[Outgoing]) -> Vec<Result<(), RedisError>> {
+        let mut outcomes: Vec<_> = messages.iter().map(|_| Ok(())).collect();
+        let mut left: Vec<usize> = (0..messages.len()).collect();
+        let settings = &self.shared.settings;
+        let pause = Backoff::doubling(settings.retry_pause.0, settings.retry_pause.1);
+        let mut retries = 0;
+        loop {
+            let mut again = Vec::new();
+            for part in left.chunks(AT_ONCE) {
+                let sent = match self.publishing.reach().await {
+                    // Nothing was sent: this can be tried again, too.
+                    Err(error) if connect::is_broken(&error) => {
+                        again.extend_from_slice(part);
+                        Err(error)
+                    }
+                    Err(error) => Err(error),
+                    Ok(()) => self.append_part(part.iter().map(|&at| &messages[at])).await,
+                };
+                for (nth, &at) in part.iter().enumerate() {
+                    let outcome = match &sent {
+                        Ok(answers) => answers.get(nth).map_or_else(unanswered, Clone::clone),
+                        Err(error) => Err(error.clone()),
+                    };
+                    if outcome.as_ref().is_err_and(connect::is_refused_for_now) {
+                        again.push(at);
+                    }
+                    outcomes[at] = outcome;
+                }
+            }
+            if again.is_empty() || retries >= settings.max_retries {
+                return outcomes;
+            }
+            left = again;
+            retries += 1;
+            tokio::time::sleep(pause.after(retries)).await;
+        }
+    }
+
+    /// Append these in one write; an answer for each.
+    async fn append_part<'a>(
+        &self,
+        messages: impl Iterator<Item = &'a Outgoing>,
+    ) -> Result<Vec<Result<(), RedisError>>, RedisError> {
+        let (trim, now) = (
+            self.shared.settings.trim,
+            chrono::Utc::now().timestamp_millis(),
+        );
+        let mut commands = pipe();
+        for message in messages {
+            commands.add_command(entry::append(message, trim, now));
+        }
+        let answers = self.publishing.pipeline(&commands).await?;
+        let outcome = |answer: Value| answer.extract_error().map(drop);
+        Ok(answers.into_iter().map(outcome).collect())
+    }
+
     fn error(&self, error: &RedisError, before: &str) -> BrokerError {
         let kind = if connect::is_broken(error) || connect::is_refused_for_now(error) {
             BrokerErrorKind::Unavailable
@@ -198,7 +258,18 @@ impl Broker for RedisBroker {
         self.check_open()?;
         self.append(&message)
             .await
-            .map_err(|error| self.error(&error, "redis streams: error from publish: "))
+            .map_err(|error| self.error(&error, PUBLISH_FAILED))
+    }
+
+    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+        if let Err(closed) = self.check_open() {
+            let error = || BrokerError::new(closed.kind, &closed.message);
+            return messages.iter().map(|_| Err(error())).collect();
+        }
+        let outcomes = self.append_all(&messages).await.into_iter();
+        outcomes
+            .map(|outcome| outcome.map_err(|error| self.error(&error, PUBLISH_FAILED)))
+            .collect()
     }
 
     async fn subscribe(
@@ -271,6 +342,11 @@ impl Shared {
     fn deny_unblock(&self) {
         self.unblock_denied.store(true, Ordering::Relaxed);
     }
+}
+
+/// For a command that a pipeline's reply has no answer for: it may have been executed.
+fn unanswered() -> Result<(), RedisError> {
+    Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
 }
 
 /// How many tasks hand entries back.

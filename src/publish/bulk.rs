@@ -1,22 +1,17 @@
 //! Publishing many events with one request: all are checked and wrapped before the first is sent, then each has an outcome of its own
 //! (spec http-api.md 6, delivery.md A9).
 //!
-//! Called by the API servers, which make the entries from what they got. The broker gets them one by one.
+//! Called by the API servers, which make the entries from what they got. The broker gets them together.
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream;
 use tokio::time::Instant;
 
 use crate::message::Metadata;
 use crate::publish::{Parcel, PublishError, Publisher};
-use crate::pubsub::{Pubsub, SendError};
+use crate::pubsub::{Event, Pubsub, SendError};
 use crate::telemetry::trace::TraceContext;
-
-/// How many entries are on their way to the broker at once (spec redis.md 15).
-const AT_ONCE: usize = 100;
 
 /// Many events to publish to one topic.
 #[derive(Clone, Debug, Default)]
@@ -92,13 +87,13 @@ impl Publisher {
         request: &BulkRequest,
     ) -> Result<Vec<Failure>, PublishError> {
         let topic = &request.topic;
-        let outgoing = self.outgoing(pubsub, request)?;
+        let events = self.events(pubsub, request)?;
         pubsub.check_publish(topic)?;
-        if outgoing.is_empty() {
+        if events.is_empty() {
             return Ok(Vec::new());
         }
-        let (start, count) = (Instant::now(), outgoing.len());
-        let failures = send(pubsub, topic, outgoing).await;
+        let (start, count) = (Instant::now(), events.len());
+        let failures = send(pubsub, request, events).await;
         let elapsed = start.elapsed();
         self.telemetry
             .bulk_publish_ended(&pubsub.name, topic, elapsed, count, failures.len());
@@ -106,11 +101,7 @@ impl Publisher {
     }
 
     /// All entries as the broker is to get them.
-    fn outgoing(
-        &self,
-        pubsub: &Pubsub,
-        request: &BulkRequest,
-    ) -> Result<Vec<Outgoing>, PublishError> {
+    fn events(&self, pubsub: &Pubsub, request: &BulkRequest) -> Result<Vec<Event>, PublishError> {
         let entries = request.entries.all.iter();
         entries
             .map(|entry| {
@@ -129,32 +120,23 @@ impl Publisher {
                     };
                     self.event(pubsub, &parcel)?
                 };
-                Ok(Outgoing {
-                    entry_id: entry.id.clone(),
-                    data,
-                    metadata,
-                })
+                Ok((data, metadata))
             })
             .collect()
     }
 }
 
-/// An entry on its way to the broker.
-struct Outgoing {
-    entry_id: String,
-    data: Bytes,
-    metadata: Option<Metadata>,
-}
-
 /// Send every entry, also after one has failed.
-async fn send(pubsub: &Pubsub, topic: &str, outgoing: Vec<Outgoing>) -> Vec<Failure> {
-    let sending = outgoing.into_iter().map(|entry| async move {
-        let sent = pubsub.send(topic, entry.data, entry.metadata).await;
-        let entry_id = entry.entry_id;
-        sent.err().map(|error| Failure { entry_id, error })
-    });
-    let outcomes = stream::iter(sending).buffered(AT_ONCE);
-    outcomes.filter_map(std::future::ready).collect().await
+async fn send(pubsub: &Pubsub, request: &BulkRequest, events: Vec<Event>) -> Vec<Failure> {
+    let outcomes = pubsub.send_all(&request.topic, events).await;
+    let entries = request.entries.all.iter().zip(outcomes);
+    entries
+        .filter_map(|(entry, outcome)| {
+            let error = outcome.err()?;
+            let entry_id = entry.id.clone();
+            Some(Failure { entry_id, error })
+        })
+        .collect()
 }
 
 /// The metadata of an entry with that of the request under it.

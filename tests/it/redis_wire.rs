@@ -123,3 +123,70 @@ async fn two_hundred_topics_need_three_connections() {
     stop.order();
     tasks.ended().await;
 }
+
+fn many(count: usize, size: usize) -> Vec<Outgoing> {
+    let numbered = |number: usize| Outgoing {
+        topic: "orders".to_owned(),
+        data: format!("{number:0size$}").into(),
+        metadata: None,
+    };
+    (0..count).map(numbered).collect()
+}
+
+async fn info(redis: &RedisServer, name: &str) -> u64 {
+    let info: String = redis.call(&["INFO"]).await;
+    let value = info
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn many_entries_go_in_one_write() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("pub-app", &[]);
+    // The connection is there.
+    publish(&*broker, b"x", None).await;
+    let before = info(&redis, "total_reads_processed").await;
+    let outcomes = broker.publish_all(many(100, 3)).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    let reads = info(&redis, "total_reads_processed").await - before;
+    assert!(reads < 10, "{reads} reads for 100 entries");
+}
+
+#[tokio::test]
+async fn of_many_entries_each_has_an_outcome_of_its_own() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("pub-app", &[]);
+    publish(&*broker, b"first", None).await;
+    let most = info(&redis, "used_memory").await + (3 << 20);
+    let _: () = redis
+        .call(&["CONFIG", "SET", "maxmemory", &most.to_string()])
+        .await;
+    let messages = many(200, 50_000);
+    let outcomes = broker.publish_all(messages.clone()).await;
+    let _: () = redis.call(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    let entries: Vec<(String, Vec<Vec<u8>>)> = redis.call(&["XRANGE", "orders", "-", "+"]).await;
+    let stored: Vec<_> = entries
+        .into_iter()
+        .skip(1)
+        .map(|(_, fields)| fields[1].clone())
+        .collect();
+    let answered: Vec<_> = messages
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.is_ok())
+        .map(|(message, _)| message.data.to_vec())
+        .collect();
+    assert!(
+        stored == answered,
+        "what was answered with success is what stands in the stream"
+    );
+    assert!(!stored.is_empty() && stored.len() < 200, "{}", stored.len());
+    let refused = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+    let text = refused.unwrap().to_string();
+    assert!(
+        text.starts_with("redis streams: error from publish: OOM command not allowed"),
+        "{text}"
+    );
+}

@@ -17,6 +17,7 @@ use super::subscribed::subscribe;
 pub(crate) async fn all(broker: Arc<dyn Broker>) {
     broker.connect().await.unwrap();
     a_message_arrives_as_it_was_published(&*broker).await;
+    many_messages_at_once_arrive(&*broker).await;
     a_retry_comes_again_with_the_same_bytes(&*broker).await;
     a_failing_message_does_not_hold_up_the_others(&*broker).await;
     a_panic_in_a_sink_counts_as_a_retry(&*broker).await;
@@ -92,6 +93,26 @@ async fn a_message_arrives_as_it_was_published(broker: &dyn Broker) {
         got,
         expected.map(|(data, metadata)| (data, metadata, true, 1))
     );
+    subscribed.end().await;
+}
+
+async fn many_messages_at_once_arrive(broker: &dyn Broker) {
+    let sink = Recorder::acking();
+    let subscribed = subscribe(broker, "many", sink.clone()).await;
+    let texts: Vec<String> = (0..250).map(|number| number.to_string()).collect();
+    let messages = texts.iter().map(|text| Outgoing {
+        topic: "many".to_owned(),
+        data: Bytes::from(text.clone()),
+        metadata: None,
+    });
+    let outcomes = broker.publish_all(messages.collect()).await;
+    assert!(outcomes.len() == 250 && outcomes.iter().all(Result::is_ok));
+    assert!(broker.publish_all(Vec::new()).await.is_empty());
+    seen(&sink, 250).await;
+    let mut got = sink.texts();
+    // Several places work at once, so that neighbours may change places.
+    got.sort_by_key(|text| text.parse::<u32>().unwrap());
+    assert_eq!(got, texts);
     subscribed.end().await;
 }
 
@@ -281,6 +302,17 @@ async fn a_closed_broker_refuses(broker: &dyn Broker) {
         (error.kind, error.to_string().as_str()),
         (BrokerErrorKind::Closed, "component is closed")
     );
+    let message = Outgoing {
+        topic: "closed".to_owned(),
+        data: Bytes::new(),
+        metadata: None,
+    };
+    let outcomes = broker.publish_all(vec![message.clone(), message]).await;
+    let kinds: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().map_err(|error| error.kind))
+        .collect();
+    assert_eq!(kinds, [Err(BrokerErrorKind::Closed); 2]);
     let again = broker
         .subscribe(SubscribeRequest::default(), Recorder::acking(), Stop::new())
         .await;
