@@ -3,6 +3,7 @@
 //! Paths are matched while they are still encoded. Whatever has no route, the wrong methods of known paths included, goes to the fallback.
 
 mod access;
+mod answer;
 mod body;
 mod bulk;
 mod call;
@@ -16,7 +17,9 @@ mod not_configured;
 mod path;
 mod publish;
 mod serve;
+mod server;
 mod shutdown;
+mod traced;
 mod upgrade;
 mod wording;
 
@@ -27,8 +30,8 @@ use axum::routing::any;
 pub use self::listen::{BindError, Listener, bind, bind_public};
 pub use self::serve::serve;
 
-use self::call::Server;
 use self::not_configured::Block;
+use self::server::Server;
 use crate::api::Context;
 use crate::api::error::JobCall;
 

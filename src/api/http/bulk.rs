@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use self::entries::EntriesError;
 use crate::api::error::ApiError;
-use crate::api::http::call::{Call, empty, with_body};
+use crate::api::http::answer::{empty, with_body};
+use crate::api::http::call::Call;
 use crate::api::http::path;
 use crate::envelope;
 use crate::json::push_text;

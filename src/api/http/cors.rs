@@ -8,7 +8,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::api::http::call::empty;
+use crate::api::http::answer::empty;
 
 const METHODS: &[&str] = &["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const EVERYBODY: HeaderValue = HeaderValue::from_static("*");

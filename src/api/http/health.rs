@@ -4,7 +4,8 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::api::error::ApiError;
-use crate::api::http::call::{Call, empty};
+use crate::api::http::answer::empty;
+use crate::api::http::call::Call;
 use crate::api::http::path;
 
 /// Is everything ready, and is this the app that was asked for?

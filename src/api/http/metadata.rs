@@ -8,7 +8,8 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::api::error::ApiError;
-use crate::api::http::call::{Call, empty, with_body};
+use crate::api::http::answer::{empty, with_body};
+use crate::api::http::call::Call;
 use crate::api::http::not_configured::{Wants, read};
 use crate::api::http::path;
 use crate::api::{API_VERSION, Context, LoadedComponent};

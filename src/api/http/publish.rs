@@ -5,7 +5,8 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use crate::api::error::ApiError;
-use crate::api::http::call::{Call, empty};
+use crate::api::http::answer::empty;
+use crate::api::http::call::Call;
 use crate::api::http::path;
 use crate::json::valid_text;
 use crate::publish::{PublishError, Request};

@@ -23,7 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::api::http::call::{SentPath, empty, with_body};
+use crate::api::http::answer::{empty, with_body};
+use crate::api::http::call::SentPath;
 use crate::api::http::listen::Listener;
 use crate::api::http::wording::Worded;
 use crate::api::http::{first_head, path, upgrade};

@@ -4,7 +4,8 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::api::ShutdownRequest;
-use crate::api::http::call::{Call, empty};
+use crate::api::http::answer::empty;
+use crate::api::http::call::Call;
 
 /// Pass the request on; the answer does not wait for it.
 pub(super) fn request(call: &Call<'_>) -> Response {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use axum::response::Response;
 
-use crate::api::http::call::empty;
+use crate::api::http::answer::empty;
 
 const SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
