@@ -189,17 +189,16 @@ pub fn channel(
     telemetry: Telemetry,
 ) -> Result<Arc<dyn Channel>, UnsupportedProtocol> {
     match settings.protocol {
-        AppProtocol::Http => Ok(Arc::new(http::HttpChannel::new(
-            settings, app_id, telemetry,
-        ))),
-        protocol @ (AppProtocol::Https
-        | AppProtocol::H2c
-        | AppProtocol::Grpc
-        | AppProtocol::Grpcs) => Err(UnsupportedProtocol(protocol.name())),
+        AppProtocol::Http | AppProtocol::Https | AppProtocol::H2c => Ok(Arc::new(
+            http::HttpChannel::new(settings, app_id, telemetry),
+        )),
+        protocol @ (AppProtocol::Grpc | AppProtocol::Grpcs) => {
+            Err(UnsupportedProtocol(protocol.name()))
+        }
     }
 }
 
 /// The app speaks a protocol that is not there yet.
 #[derive(Debug, thiserror::Error)]
-#[error("app-protocol {0} is not supported yet, only http is")]
+#[error("app-protocol {0} is not supported yet, only http, https and h2c are")]
 pub struct UnsupportedProtocol(&'static str);

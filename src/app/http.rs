@@ -1,8 +1,10 @@
-//! The app over HTTP/1.1 (spec delivery.md B10, B11, B17): one pooled keep-alive client for all that is asked of it.
+//! The app over HTTP (spec delivery.md B10, B11, B17): one pooled keep-alive client for all that is asked of it. `--app-protocol` decides
+//! between HTTP/1.1 in clear text, the same over TLS, and HTTP/2 in clear text.
 //!
 //! Redirects are not followed and nothing is repeated here; whoever gets a verdict decides what becomes of the event.
 
 mod bulk;
+mod connect;
 mod headers;
 mod path;
 
@@ -18,17 +20,17 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use self::connect::Connector;
 use crate::app::{
     BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery,
     verdict,
 };
-use crate::config::AppSettings;
+use crate::config::{AppProtocol, AppSettings};
 use crate::resources::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
@@ -38,9 +40,6 @@ const MAX_IDLE: usize = 64;
 
 /// How long an idle connection is kept: that of Go's client.
 const IDLE: Duration = Duration::from_secs(90);
-
-/// How long a connection may take to come about during a delivery.
-const CONNECT: Duration = Duration::from_secs(30);
 
 /// While waiting for the app: time for one attempt, pause between two, attempts between two log lines (B1.3).
 const PROBE: Duration = Duration::from_millis(500);
@@ -63,7 +62,9 @@ const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
 
 /// A pooled HTTP client for one app.
 pub struct HttpChannel {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    protocol: AppProtocol,
     address: String,
     port: i32,
     /// `None` if address and port cannot stand in a URI: then the app is never reached.
@@ -91,8 +92,11 @@ impl HttpChannel {
     /// A client for this app. Connects on first use.
     pub fn new(settings: &AppSettings, app_id: &str, telemetry: Telemetry) -> Self {
         let address = bracketed(&settings.address);
+        let connector = Connector::new(settings.protocol, &address);
         Self {
-            client: client(settings.max_header),
+            client: client(settings, connector.clone()),
+            connector,
+            protocol: settings.protocol,
             authority: format!("{address}:{}", settings.port).parse().ok(),
             address,
             port: settings.port,
@@ -196,7 +200,10 @@ impl HttpChannel {
 
     fn uri(&self, path: PathAndQuery) -> Result<Uri, Reason> {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(match self.protocol {
+            AppProtocol::Https => Scheme::HTTPS,
+            _ => Scheme::HTTP,
+        });
         parts.authority.clone_from(&self.authority);
         parts.path_and_query = Some(path);
         let uri = if self.authority.is_some() {
@@ -226,15 +233,22 @@ impl HttpChannel {
             return false;
         };
         let host = self.address.trim_start_matches('[').trim_end_matches(']');
-        let attempt = tokio::time::timeout(PROBE, TcpStream::connect((host, port)));
-        matches!(attempt.await, Ok(Ok(_)))
+        let attempt = async {
+            let stream = TcpStream::connect((host, port)).await?;
+            match self.connector.tls() {
+                Some(tls) => tls.begin(stream).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        matches!(tokio::time::timeout(PROBE, attempt).await, Ok(Ok(())))
     }
 }
 
 #[async_trait]
 impl Channel for HttpChannel {
     async fn listening(&self, stop: &Stop) -> bool {
-        self.telemetry.waiting_for_app("http", self.port);
+        self.telemetry
+            .waiting_for_app(self.protocol.name(), self.port);
         let mut attempts = 0;
         loop {
             match stop.or(self.accepts_connections()).await {
@@ -348,17 +362,20 @@ fn too_long() -> Reason {
     Reason::Unanswered(format!("the answer is longer than {LONGEST_ANSWER} bytes"))
 }
 
-fn client(max_header: usize) -> Client<HttpConnector, Full<Bytes>> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT));
-    let buffer = max_header.saturating_add(HEAD_SLACK).max(LEAST_BUFFER);
-    Client::builder(TokioExecutor::new())
+fn client(settings: &AppSettings, connector: Connector) -> Client<Connector, Full<Bytes>> {
+    let longest_head = settings.max_header.saturating_add(HEAD_SLACK);
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(MAX_IDLE)
-        .http1_max_buf_size(buffer)
-        .build(connector)
+        .http1_max_buf_size(longest_head.max(LEAST_BUFFER));
+    if settings.protocol == AppProtocol::H2c {
+        builder
+            .http2_only(true)
+            .http2_max_header_list_size(u32::try_from(longest_head).unwrap_or(u32::MAX));
+    }
+    builder.build(connector)
 }
 
 fn token(settings: &AppSettings) -> Option<HeaderValue> {

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Crates behind one door: where they may be named.
-const DOORS: [(&str, &[&str]); 6] = [
+const DOORS: [(&str, &[&str]); 8] = [
     ("redis", &["broker/redis.rs", "broker/redis/"]),
     ("deadpool_redis", &["broker/redis.rs", "broker/redis/"]),
     ("cel", &["expr.rs", "expr/"]),
     ("axum", &["api.rs", "api/"]),
     ("serde_saphyr", &["resources/load.rs"]),
     ("clap", &["cli.rs", "cli/"]),
+    ("rustls", &["app/http/"]),
+    ("tokio_rustls", &["app/http/"]),
 ];
 
 /// The table of the crate doc.

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod app_protocols;
 mod bad_days;
 mod brokers;
 mod compose;

@@ -1,7 +1,5 @@
 //! Ways to a Redis server: TLS, and a user with few rights.
 
-use std::process::Command;
-
 use bytes::Bytes;
 use sidestream::broker::{Broker, BrokerErrorKind};
 use sidestream::message::Outgoing;
@@ -10,6 +8,7 @@ use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
+use crate::support::tls::self_signed;
 
 /// An event goes through this broker, there and back.
 async fn works(broker: &dyn Broker) {
@@ -29,29 +28,7 @@ async fn works(broker: &dyn Broker) {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_works_and_an_unknown_certificate_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (key, certificate) = (
-        folder.path().join("key.pem"),
-        folder.path().join("certificate.pem"),
-    );
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-keyout",
-        ])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl must be installed: apt-get install openssl");
-    assert!(made.status.success(), "{made:?}");
+    let (certificate, key) = self_signed(folder.path());
     let redis = RedisServer::start_with_tls(&certificate, &key).await;
     works(&*redis.tls_broker(&[("enableTLS", "true"), ("insecureSkipTLSVerify", "true")])).await;
     let error = redis

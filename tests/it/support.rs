@@ -7,6 +7,7 @@ pub(crate) mod redis;
 pub(crate) mod sidecar;
 pub(crate) mod sink;
 pub(crate) mod subscribed;
+pub(crate) mod tls;
 
 use std::future::Future;
 use std::io;

@@ -251,6 +251,36 @@ async fn an_app_that_is_not_there_is_unreachable() {
     }
 }
 
+/// What becomes of a delivery to an app that speaks HTTP/1.1 in clear text and nothing else.
+async fn misunderstood(protocol: AppProtocol) -> Verdict {
+    let settings = AppSettings {
+        protocol,
+        ..settings(answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await)
+    };
+    channel(&settings).deliver(&delivery("/x")).await
+}
+
+#[tokio::test]
+async fn an_app_that_speaks_another_protocol_has_not_got_the_event() {
+    assert_eq!(misunderstood(AppProtocol::Http).await, Verdict::Success);
+    let verdict = misunderstood(AppProtocol::Https).await;
+    assert!(
+        matches!(verdict, Verdict::Retry(Reason::Unreachable(_))),
+        "{verdict:?}"
+    );
+    let verdict = misunderstood(AppProtocol::H2c).await;
+    assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn an_app_without_tls_is_not_listening_for_https() {
+    let settings = AppSettings {
+        protocol: AppProtocol::Https,
+        ..settings(answers(b"HTTP/1.1 400 Bad Request\r\n\r\n").await)
+    };
+    assert!(!channel(&settings).accepts_connections().await);
+}
+
 #[tokio::test]
 async fn listening_waits_for_the_port_or_the_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

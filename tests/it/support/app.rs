@@ -9,8 +9,20 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// How the app talks.
+#[derive(Clone)]
+pub(crate) enum Wire {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 in clear text, and nothing else.
+    H2c,
+    /// HTTP/1.1 over TLS.
+    Https(TlsAcceptor),
+}
 
 /// One request that the app got.
 #[derive(Clone, Debug)]
@@ -68,6 +80,15 @@ impl App {
         subscriptions: &str,
         policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::start_over(Wire::Http, subscriptions, policy).await
+    }
+
+    /// The same over another protocol.
+    pub(crate) async fn start_over(
+        wire: Wire,
+        subscriptions: &str,
+        policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
@@ -75,7 +96,7 @@ impl App {
             policy: Box::new(policy),
             seen: Mutex::default(),
         });
-        let server = tokio::spawn(serve(listener, state.clone()));
+        let server = tokio::spawn(serve(wire, listener, state.clone()));
         Self {
             port,
             state,
@@ -107,16 +128,27 @@ impl Drop for App {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
+async fn serve(wire: Wire, listener: TcpListener, state: Arc<State>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let state = state.clone();
-        connections.spawn(async move {
-            let service = service_fn(move |request| answer(state.clone(), request));
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+        connections.spawn(talk(wire.clone(), stream, state.clone()));
+    }
+}
+
+async fn talk(wire: Wire, stream: TcpStream, state: Arc<State>) {
+    let service = service_fn(move |request| answer(state.clone(), request));
+    let http1 = hyper::server::conn::http1::Builder::new();
+    match wire {
+        Wire::Http => drop(http1.serve_connection(TokioIo::new(stream), service).await),
+        Wire::H2c => {
+            let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            drop(http2.serve_connection(TokioIo::new(stream), service).await);
+        }
+        Wire::Https(acceptor) => {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                drop(http1.serve_connection(TokioIo::new(stream), service).await);
+            }
+        }
     }
 }
 
