@@ -107,6 +107,8 @@ pub enum ApiError {
         app_id: String,
         namespace: String,
     },
+    /// A handler panicked: a mistake of this program.
+    Panic,
 }
 
 /// What a parser says of a body, in single quotes: double ones would be hard to read in JSON.
@@ -513,6 +515,10 @@ impl ApiError {
                     ),
                 )
             }
+            Self::Panic => plain(
+                (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_INTERNAL"),
+                "the sidecar failed to answer: see its log",
+            ),
         }
     }
 }

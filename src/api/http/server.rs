@@ -2,10 +2,13 @@
 //!
 //! `http` makes a server for each listener; the handlers are called here and nowhere else.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::FutureExt;
 use http::header::{ALLOW, CONNECTION, EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -139,11 +142,27 @@ impl Server {
             trace,
         };
         let answer = match endpoint {
-            Some(endpoint) => endpoint.call(call).await,
+            Some(endpoint) => {
+                // What a handler leaves half done is its call's alone: the body, of which the rest is read below.
+                let called = AssertUnwindSafe(endpoint.call(call)).catch_unwind();
+                called
+                    .await
+                    .unwrap_or_else(|panic| Err(self.panicked(head, &*panic)))
+            }
             None if !self.0.has_invocation => Ok(not_there(calls, head.method.as_str())),
             None => Err(fallback::error(head)),
         };
         answer.unwrap_or_else(|error| self.refused(&error))
+    }
+
+    /// A panic ends its call, and neither the connection nor the process.
+    fn panicked(&self, head: &Parts, panic: &(dyn Any + Send)) -> ApiError {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let call = format!("{} {}", head.method, path::decoded_path(sent_path(head)));
+        let telemetry = &self.0.context.telemetry;
+        telemetry.api_handler_panicked(&call, text.unwrap_or("no text"));
+        ApiError::Panic
     }
 
     /// An error as the client sees it.

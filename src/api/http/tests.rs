@@ -2,6 +2,7 @@
 
 mod bulk;
 mod messages;
+mod panic;
 mod publish;
 mod routes;
 mod sidecar;
@@ -54,6 +55,7 @@ impl Sink for Recorder {
 struct Api {
     port: u16,
     broker: Arc<MemoryBroker>,
+    catalog: Catalog,
     received: Mutex<UnboundedReceiver<Incoming>>,
     health: Health,
     shutdown: UnboundedReceiver<ShutdownRequest>,
@@ -117,6 +119,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     let telemetry = Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default());
     let (catalog, health) = (Catalog::default(), Health::default());
     let (stop, tasks) = (Stop::new(), Tasks::new());
+    let shown = catalog.clone();
     let broker = Arc::new(MemoryBroker::new(telemetry.clone()));
     let received = record(&broker, &stop, &tasks).await;
     let properties: Properties = [("protectedTopics", "secret")].into_iter().collect();
@@ -183,6 +186,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         port,
         broker,
         received: Mutex::new(received),
+        catalog: shown,
         health,
         shutdown: requests,
         stop,

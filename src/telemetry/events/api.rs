@@ -90,6 +90,16 @@ impl Telemetry {
         );
     }
 
+    /// A handler of the API panicked; its client was answered with 500.
+    pub fn api_handler_panicked(&self, call: &str, panic: &str) {
+        self.0.log.write(
+            Level::Error,
+            HTTP,
+            format_args!("panic while answering {call}: {panic}"),
+            &[],
+        );
+    }
+
     /// An address of the API is taken.
     pub fn http_listening(&self, place: &str) {
         self.0.log.write(
