@@ -1,7 +1,9 @@
-//! The API surface: what the HTTP server (and later the gRPC server) shares.
+//! The API surface: what the HTTP server and the gRPC server share.
 
 pub mod error;
+pub mod grpc;
 pub mod http;
+pub mod listen;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

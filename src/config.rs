@@ -27,7 +27,7 @@ pub struct Settings {
     pub app_connection: AppSettings,
     /// The HTTP API.
     pub http: HttpSettings,
-    /// The gRPC port: announced to the app and checked for conflicts.
+    /// `--dapr-grpc-port`; 0 takes a free one. It listens where the HTTP API does.
     pub grpc_port: u16,
     /// The metrics listener; `None` with `--enable-metrics=false`.
     pub metrics: Option<MetricsSettings>,
@@ -130,6 +130,8 @@ pub struct HttpSettings {
     pub max_body: Option<usize>,
     /// `--read-buffer-size` in bytes.
     pub read_buffer: usize,
+    /// HTTP/2 without TLS on the port of the API; off with `DAPR_HTTP_DISABLE_H2C`.
+    pub http2: bool,
     /// `DAPR_API_TOKEN`, if it is not empty.
     pub token: Option<String>,
     /// `--allowed-origins`, as written.

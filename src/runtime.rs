@@ -19,8 +19,9 @@ pub use self::assemble::judges;
 use self::contact::Contacts;
 use self::reload::{Loaded, Reload, Shown};
 pub use self::stop::Outcome;
-use crate::api::http::{Listener, bind, bind_public, public_router, router, serve};
-use crate::api::{self, Extended, ShutdownRequest, Snapshot};
+use crate::api::http::{Transport, public_router, router, serve};
+use crate::api::listen::{Listener, Server, bind, bind_public};
+use crate::api::{self, Extended, ShutdownRequest, Snapshot, grpc};
 use crate::app::{self, Channel};
 use crate::cli::Flags;
 use crate::config::{ConfigError, LogError, LogSettings, Settings};
@@ -167,7 +168,8 @@ pub struct Runtime {
     supervisor: Supervisor,
     channel: Option<Arc<dyn Channel>>,
     context: api::Context,
-    listeners: Vec<Listener>,
+    grpc: Vec<Listener>,
+    http: Vec<Listener>,
     public: Option<Listener>,
     metrics: Option<tokio::net::TcpListener>,
     requests: mpsc::UnboundedReceiver<ShutdownRequest>,
@@ -255,7 +257,10 @@ impl Runtime {
                 None
             }
         };
-        let listeners = bind(&settings, &telemetry)
+        let grpc = bind(Server::Grpc, &settings, &telemetry)
+            .await
+            .map_err(StartError::fatal)?;
+        let http = bind(Server::Http, &settings, &telemetry)
             .await
             .map_err(StartError::fatal)?;
         let public = bind_public(&settings, &telemetry)
@@ -324,7 +329,8 @@ impl Runtime {
             supervisor,
             channel,
             context,
-            listeners,
+            grpc,
+            http,
             public,
             metrics,
             requests,
@@ -337,7 +343,15 @@ impl Runtime {
 
     /// The port of the HTTP API; `None` if it listens on a socket in a folder.
     pub fn http_port(&self) -> Option<u16> {
-        self.listeners.first().and_then(Listener::port)
+        self.http.first().and_then(Listener::port)
+    }
+
+    /// Where the HTTP API is, for people.
+    fn http_place(&self) -> String {
+        match self.http_port() {
+            Some(port) => format!("port {port}"),
+            None => format!("the socket dapr-{}-http.socket", self.settings.app_id),
+        }
     }
 
     /// What clients keep beside the metadata: `run` puts the app's command there.
@@ -370,6 +384,8 @@ impl Runtime {
 
     /// Everything runs as tasks from here on.
     fn start(&mut self) {
+        self.telemetry
+            .grpc_running(self.grpc.first().and_then(Listener::port));
         self.telemetry
             .http_running(self.http_port(), self.settings.http.max_body);
         // Said before anybody can ask: a sidecar that waits for nothing is never seen unready.
@@ -407,15 +423,22 @@ impl Runtime {
 
     /// Answer on all ports.
     fn serve(&mut self) {
+        let refusal = grpc::refusal(&self.http_place());
         let (tasks, stop, context) = (&self.tasks, &self.stop, &self.context);
-        let buffer = self.settings.http.read_buffer;
-        let api = |listener, routes| serve(listener, routes, buffer, stop.clone(), tasks.clone());
-        for listener in self.listeners.drain(..) {
-            tasks.spawn("http api", api(listener, router(context.clone())));
+        for listener in self.grpc.drain(..) {
+            let serving = grpc::serve(listener, refusal.clone(), stop.clone(), tasks.clone());
+            tasks.spawn("grpc api", serving);
+        }
+        let settings = &self.settings.http;
+        for listener in self.http.drain(..) {
+            let (routes, transport) = (router(context.clone()), Transport::api(settings));
+            let serving = serve(listener, routes, transport, stop.clone(), tasks.clone());
+            tasks.spawn("http api", serving);
         }
         if let Some(listener) = self.public.take() {
-            let routes = public_router(context.clone());
-            tasks.spawn("public http api", api(listener, routes));
+            let (routes, transport) = (public_router(context.clone()), Transport::public(settings));
+            let serving = serve(listener, routes, transport, stop.clone(), tasks.clone());
+            tasks.spawn("public http api", serving);
         }
         if let Some(listener) = self.metrics.take() {
             let settings = self.settings.metrics.as_ref();

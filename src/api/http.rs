@@ -11,7 +11,6 @@ mod cors;
 mod fallback;
 mod first_head;
 mod health;
-mod listen;
 mod metadata;
 mod not_configured;
 mod path;
@@ -27,8 +26,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
 
-pub use self::listen::{BindError, Listener, bind, bind_public};
-pub use self::serve::serve;
+pub use self::serve::{Transport, serve};
 
 use self::not_configured::Block;
 use self::server::Server;

@@ -384,6 +384,9 @@ impl Resolver<'_> {
             socket_dir: socket_dir.map(PathBuf::from),
             max_body: self.max_body(),
             read_buffer,
+            http2: !environment
+                .get("DAPR_HTTP_DISABLE_H2C")
+                .is_some_and(is_truthy),
             token: environment.non_empty("DAPR_API_TOKEN").map(str::to_owned),
             allowed_origins: flags.allowed_origins.clone(),
             log_calls: logged.unwrap_or(false),
@@ -461,6 +464,12 @@ impl Resolver<'_> {
     fn note(&mut self, level: Level, text: impl Into<String>) {
         self.notes.push(Note::log(level, text));
     }
+}
+
+/// What daprd takes for a yes in its environment.
+fn is_truthy(text: &str) -> bool {
+    let text = text.trim().to_ascii_lowercase();
+    matches!(text.as_str(), "y" | "yes" | "true" | "t" | "on" | "1")
 }
 
 /// What a sidecar tells about itself in its own environment (spec 2.2).
@@ -649,6 +658,28 @@ mod tests {
             settings("--dapr-block-shutdown-duration -5s").block_shutdown,
             Some(Duration::ZERO)
         );
+    }
+
+    #[test]
+    fn http2_is_there_unless_the_environment_says_no() {
+        for (value, http2) in [
+            ("", true),
+            ("0", true),
+            ("false", true),
+            ("yess", true),
+            ("1", false),
+            ("true", false),
+            (" Yes\n", false),
+            ("T", false),
+            ("ON", false),
+            ("y", false),
+        ] {
+            let mut environment = Environment::default();
+            environment.set("DAPR_HTTP_DISABLE_H2C", value);
+            let settings = resolve_with("--app-id a", &mut environment).unwrap();
+            assert_eq!(settings.settings.http.http2, http2, "{value:?}");
+        }
+        assert!(settings("").http.http2);
     }
 
     #[test]

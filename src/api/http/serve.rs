@@ -3,7 +3,7 @@
 //! What must be seen before a route is matched is done here: the size of the head, a missing host, bad escapes, path cleaning.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,9 +25,10 @@ use tower::Service;
 
 use crate::api::http::answer::{empty, with_body};
 use crate::api::http::call::SentPath;
-use crate::api::http::listen::Listener;
 use crate::api::http::wording::Worded;
 use crate::api::http::{first_head, path, upgrade};
+use crate::api::listen::{ACCEPT_PAUSE, Listener, Stream};
+use crate::config::HttpSettings;
 use crate::shutdown::{Stop, Tasks};
 
 /// What a head may have beyond `--read-buffer-size`.
@@ -42,59 +43,72 @@ const SMALLEST_BUFFER: usize = 64 << 10;
 /// The time a client has to send the head of its first request.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
 
-/// The pause after an accept that failed, so that a lack of file descriptors does not become a busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a server takes from a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Transport {
+    /// `--read-buffer-size` in bytes.
+    read_buffer: usize,
+    /// HTTP/2, at once or after an upgrade.
+    http2: bool,
+}
+
+impl Transport {
+    /// That of the API.
+    pub fn api(settings: &HttpSettings) -> Self {
+        Self {
+            read_buffer: settings.read_buffer,
+            http2: settings.http2,
+        }
+    }
+
+    /// That of the public server: HTTP/1 only.
+    pub fn public(settings: &HttpSettings) -> Self {
+        Self {
+            http2: false,
+            ..Self::api(settings)
+        }
+    }
+
+    /// The longest head of a request.
+    fn limit(self) -> usize {
+        let buffer = match self.read_buffer {
+            0 => LARGE,
+            buffer => buffer,
+        };
+        buffer + SLACK
+    }
+}
 
 /// Serve one listener until `stop`, then finish the running requests. Connections are tasks of `tasks`.
 pub async fn serve(
     listener: impl Into<Listener>,
     router: Router,
-    read_buffer: usize,
+    transport: Transport,
     stop: Stop,
     tasks: Tasks,
 ) {
     let listener = listener.into();
-    let limit = if read_buffer == 0 { LARGE } else { read_buffer } + SLACK;
     let connections = Arc::new(Connections {
-        builder: builder(limit),
-        limit,
+        builder: builder(transport),
+        transport,
         router,
         stop,
         tasks,
     });
-    loop {
-        let accepted = match &listener {
-            Listener::Tcp(tcp) => connections.stop.or(tcp.accept()).await.map(|accepted| {
-                accepted.map(|(stream, _)| {
-                    // Without it small answers wait for the client's acknowledgement; it cannot fail on a live socket.
-                    let _ = stream.set_nodelay(true);
-                    Stream::Tcp(stream)
-                })
-            }),
-            Listener::Unix(socket) => {
-                let accepted = connections.stop.or(socket.listener.accept()).await;
-                accepted.map(|accepted| accepted.map(|(stream, _)| Stream::Unix(stream)))
-            }
-        };
+    while let Some(accepted) = connections.stop.or(listener.accept()).await {
         match accepted {
-            None => return,
-            Some(Ok(stream)) => connections.begin(stream),
-            Some(Err(_)) => {
+            Ok(stream) => connections.begin(stream),
+            Err(_) => {
                 connections.stop.sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-enum Stream {
-    Tcp(TcpStream),
-    Unix(tokio::net::UnixStream),
-}
-
 /// What all connections of a listener share.
 struct Connections {
     builder: Builder<TokioExecutor>,
-    limit: usize,
+    transport: Transport,
     router: Router,
     stop: Stop,
     tasks: Tasks,
@@ -133,7 +147,20 @@ impl Connections {
             })
         };
         let stream = TokioIo::new(Worded::new(stream));
-        let serving = self.builder.serve_connection_with_upgrades(stream, service);
+        if self.transport.http2 {
+            let serving = self.builder.serve_connection_with_upgrades(stream, service);
+            self.drive(serving, |it| it.graceful_shutdown(), &has_begun)
+                .await;
+        } else {
+            // Only this one keeps to HTTP/1.
+            let serving = self.builder.serve_connection(stream, service);
+            self.drive(serving, |it| it.graceful_shutdown(), &has_begun)
+                .await;
+        }
+    }
+
+    /// Let a connection run until it ends, its first head is late, or the order to stop comes; then it finishes what it has begun.
+    async fn drive<C: Future>(&self, serving: C, finish: fn(Pin<&mut C>), has_begun: &AtomicBool) {
         let mut connection = pin!(serving);
         let mut first_head = pin!(tokio::time::sleep(FIRST_HEAD));
         let mut is_waiting = true;
@@ -150,15 +177,17 @@ impl Connections {
                 }
             }
         }
-        connection.as_mut().graceful_shutdown();
+        finish(connection.as_mut());
         let _ = connection.await;
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {
-        if let Some(refusal) = refusal(&request, self.limit) {
+        if let Some(refusal) = refusal(&request, self.transport.limit()) {
             return Ok(refusal);
         }
-        if let Some(frame) = upgrade::asked(&request) {
+        if self.transport.http2
+            && let Some(frame) = upgrade::asked(&request)
+        {
             self.tasks
                 .spawn("http connection", self.clone().upgraded(request, frame));
             return Ok(upgrade::agreed());
@@ -193,7 +222,8 @@ impl Connections {
     }
 }
 
-fn builder(limit: usize) -> Builder<TokioExecutor> {
+fn builder(transport: Transport) -> Builder<TokioExecutor> {
+    let limit = transport.limit();
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -206,7 +236,11 @@ fn builder(limit: usize) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limit).unwrap_or(u32::MAX));
-    builder
+    if transport.http2 {
+        builder
+    } else {
+        builder.http1_only()
+    }
 }
 
 /// The answer to a request that never gets to a route.

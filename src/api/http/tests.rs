@@ -91,6 +91,7 @@ fn settings() -> Settings {
             socket_dir: None,
             max_body: Some(4 << 20),
             read_buffer: 4096,
+            http2: true,
             token: None,
             allowed_origins: String::new(),
             log_calls: false,
@@ -118,8 +119,8 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     change(&mut settings);
     let telemetry = Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default());
     let (catalog, health) = (Catalog::default(), Health::default());
-    let (stop, tasks) = (Stop::new(), Tasks::new());
     let shown = catalog.clone();
+    let (stop, tasks) = (Stop::new(), Tasks::new());
     let broker = Arc::new(MemoryBroker::new(telemetry.clone()));
     let received = record(&broker, &stop, &tasks).await;
     let properties: Properties = [("protectedTopics", "secret")].into_iter().collect();
@@ -156,7 +157,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         version: String::new(),
         capabilities: vec!["X"],
     };
-    let read_buffer = settings.http.read_buffer;
+    let transport = Transport::api(&settings.http);
     let context = Context {
         publisher: Publisher::new("app1", catalog.clone(), Tracing::PassOn, telemetry.clone()),
         settings: Arc::new(settings),
@@ -177,7 +178,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         serve(
             listener,
             router(context),
-            read_buffer,
+            transport,
             stop.clone(),
             tasks.clone(),
         ),
@@ -185,8 +186,8 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     Api {
         port,
         broker,
-        received: Mutex::new(received),
         catalog: shown,
+        received: Mutex::new(received),
         health,
         shutdown: requests,
         stop,

@@ -8,6 +8,7 @@ use crate::telemetry::log::Level;
 
 const RUNTIME: &str = "dapr.runtime";
 const HTTP: &str = "dapr.runtime.http";
+const GRPC: &str = "dapr.runtime.grpc.api";
 
 /// One API call, for the log of calls (spec http-api.md 11.5).
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +101,17 @@ impl Telemetry {
         );
     }
 
-    /// An address of the API is taken.
+    /// An address of the gRPC API is taken.
+    pub fn grpc_listening(&self, place: &str) {
+        self.0.log.write(
+            Level::Info,
+            GRPC,
+            format_args!("gRPC server listening on {place}"),
+            &[],
+        );
+    }
+
+    /// An address of the HTTP API is taken.
     pub fn http_listening(&self, place: &str) {
         self.0.log.write(
             Level::Info,
@@ -111,10 +122,10 @@ impl Telemetry {
     }
 
     /// An address of the API cannot be taken, for good.
-    pub fn http_not_listening(&self, place: &str, error: &std::io::Error) {
+    pub fn api_not_listening(&self, place: &str, error: &std::io::Error) {
         self.0.log.write(
             Level::Warn,
-            HTTP,
+            RUNTIME,
             format_args!("cannot listen on {place}: {error}"),
             &[],
         );

@@ -69,6 +69,19 @@ impl Telemetry {
         );
     }
 
+    /// The gRPC port answers, though not yet with the API.
+    pub fn grpc_running(&self, port: Option<u16>) {
+        match port {
+            Some(port) => self.runtime(format_args!("API gRPC server is running on port {port}")),
+            None => self.runtime(format_args!(
+                "API gRPC server is running on a Unix Domain Socket"
+            )),
+        }
+        self.runtime(format_args!(
+            "the gRPC API is not there yet: its calls are answered with UNIMPLEMENTED, use the HTTP API"
+        ));
+    }
+
     /// The HTTP API can be used.
     pub fn http_running(&self, port: Option<u16>, max_body: Option<usize>) {
         match port {

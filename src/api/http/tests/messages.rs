@@ -178,3 +178,18 @@ async fn a_connection_becomes_http2_and_the_request_is_answered_on_stream_1() {
     assert_eq!(answered, [(1, 0x8d), (3, 0x89)]);
     assert_eq!(String::from_utf8(body).unwrap(), NO_TARGET);
 }
+
+#[tokio::test]
+async fn without_http2_an_upgrade_is_not_taken_and_its_first_words_are_refused() {
+    let api = start(|settings| settings.http.http2 = false, router).await;
+    let upgrade = b"GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n";
+    let answer = api.send(upgrade).await;
+    assert_eq!(answer.status, 204, "{}", answer.head);
+    let first_words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut stream = TcpStream::connect(("127.0.0.1", api.port)).await.unwrap();
+    stream.write_all(first_words).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    // A server of HTTP/2 begins with its settings, a frame of type 4.
+    assert_ne!(answer.get(3), Some(&4), "{answer:?}");
+}
