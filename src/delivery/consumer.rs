@@ -179,10 +179,9 @@ impl Consumer {
 
     /// Give it to the app once. What failed has been told.
     async fn attempt(&self, delivery: &Delivery) -> Result<Ending, Reason> {
-        let verdict = if self.is_app_healthy() {
-            self.channel.deliver(delivery).await
-        } else {
-            Verdict::Retry(Reason::Unanswered(UNHEALTHY.to_owned()))
+        let verdict = match self.reason_not_to_ask() {
+            None => self.channel.deliver(delivery).await,
+            Some(reason) => Verdict::Retry(reason),
         };
         let spec = &self.subscription.spec;
         self.telemetry
@@ -261,6 +260,11 @@ impl Consumer {
         self.health.as_ref().is_none_or(AppHealth::is_healthy)
     }
 
+    /// An unhealthy app is not asked.
+    pub(super) fn reason_not_to_ask(&self) -> Option<Reason> {
+        (!self.is_app_healthy()).then(|| Reason::Unanswered(UNHEALTHY.to_owned()))
+    }
+
     /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
     pub(super) async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
         match self.subscription.dead_letter_topic() {
@@ -273,25 +277,34 @@ impl Consumer {
 
     async fn dead_letter(&self, message: Incoming, topic: &str, cause: &Cause) -> Settlement {
         let spec = &self.subscription.spec;
+        // In a batch nothing is added to metadata: an entry that somebody else wrote without any leaves a letter without any.
+        let is_bare = !message.has_metadata && message.metadata.is_empty();
         let letter = Letter {
             data: message.data,
-            metadata: message.metadata,
+            metadata: (!is_bare).then_some(message.metadata),
             origin: &spec.topic,
             attempts: message.attempt,
             cause,
         };
-        match letter.send(&self.pubsub, topic).await {
-            Ok(()) => {
-                self.telemetry
-                    .event_dead_lettered(&spec.pubsub, &spec.topic, topic, cause.reason);
-                Settlement::Ack
-            }
-            Err(error) => {
-                self.telemetry
-                    .dead_letter_failed(&spec.topic, topic, &error);
-                Settlement::Retry
-            }
+        if let Err(error) = letter.send(&self.pubsub, topic).await {
+            self.telemetry
+                .dead_letter_failed(&spec.topic, topic, &error);
+            return Settlement::Retry;
         }
+        let (pubsub, origin) = (&spec.pubsub, &spec.topic);
+        if is_bare {
+            self.telemetry.bare_event_dead_lettered(
+                pubsub,
+                origin,
+                topic,
+                cause.reason,
+                &cause.detail,
+            );
+        } else {
+            self.telemetry
+                .event_dead_lettered(pubsub, origin, topic, cause.reason);
+        }
+        Settlement::Ack
     }
 }
 

@@ -1,7 +1,7 @@
 //! How an event moves on to the dead-letter topic (spec delivery.md B13, design.md D3 and D5).
 //!
-//! The payload stays as it is; the metadata also says why, after how many attempts, from where and for whom. The event may be
-//! acknowledged only after this says `Ok`.
+//! The payload stays as it is; the metadata, if there is any, also says why, after how many attempts, from where and for whom. The event
+//! may be acknowledged only after this says `Ok`.
 
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ impl Cause {
 pub(super) struct Letter<'a> {
     /// The bytes as the broker had them.
     pub(super) data: Bytes,
-    /// The metadata as it was delivered, with `pubsubName`.
-    pub(super) metadata: Metadata,
+    /// The metadata as it was delivered, with `pubsubName` if that was single; `None` stays none.
+    pub(super) metadata: Option<Metadata>,
     /// The topic that it was read from, without prefix.
     pub(super) origin: &'a str,
     /// How often it was handed to this sidecar.
@@ -71,15 +71,15 @@ impl Letter<'_> {
             pubsub.app_id(),
             &Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         );
-        match tokio::time::timeout(TIMEOUT, pubsub.send(topic, self.data, Some(metadata))).await {
+        match tokio::time::timeout(TIMEOUT, pubsub.send(topic, self.data, metadata)).await {
             Ok(sent) => Ok(sent?),
             Err(_) => Err(LetterError::Timeout),
         }
     }
 
     /// The metadata of the letter. What an earlier dead letter wrote there is replaced.
-    fn marked(&self, subscriber: &str, time: &str) -> Metadata {
-        let mut metadata = self.metadata.clone();
+    fn marked(&self, subscriber: &str, time: &str) -> Option<Metadata> {
+        let mut metadata = self.metadata.clone()?;
         for (name, value) in [
             ("deadletterreason", self.cause.reason.to_owned()),
             ("deadletterdetail", in_one_line(&self.cause.detail)),
@@ -90,7 +90,7 @@ impl Letter<'_> {
         ] {
             metadata.insert(name.to_owned(), value);
         }
-        metadata
+        Some(metadata)
     }
 }
 
@@ -114,19 +114,22 @@ mod tests {
         let cause = Cause::new("http-500", "line one\nline two\0");
         let letter = Letter {
             data: Bytes::from_static(b"{}"),
-            metadata: [
-                ("a", "b"),
-                ("pubsubName", "p"),
-                ("deadlettertopic", "older"),
-            ]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into(),
+            metadata: Some(
+                [
+                    ("a", "b"),
+                    ("pubsubName", "p"),
+                    ("deadlettertopic", "older"),
+                ]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+            ),
             origin: "orders",
             attempts: 3,
             cause: &cause,
         };
         let marked: Vec<_> = letter
             .marked("app", "2024-05-01T12:00:00Z")
+            .unwrap()
             .into_iter()
             .map(|(k, v)| format!("{k}={v}"))
             .collect();

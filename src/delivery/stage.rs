@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::Request;
@@ -10,9 +11,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 
+use crate::app::health::{AppHealth, Probes};
 use crate::app::{self, Channel};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
-use crate::config::{AppProtocol, AppSettings};
+use crate::config::{AppHealthSettings, AppProtocol, AppSettings};
 use crate::message::{Incoming, Metadata, Outgoing, Settlement};
 use crate::metadata::Properties;
 use crate::pubsub::{Identity, Pubsub};
@@ -181,6 +183,22 @@ impl App {
         self.answers.lock().unwrap().insert(path, answers.collect());
     }
 
+    /// Its health, by probes of `/healthz` in quick succession.
+    pub(super) fn watched(&self, tasks: &Tasks, stop: &Stop) -> AppHealth {
+        let probes = Probes {
+            channel: self.channel.clone(),
+            settings: AppHealthSettings {
+                path: "/healthz".to_owned(),
+                interval: Duration::from_millis(10),
+                timeout: Duration::from_secs(5),
+                threshold: 1,
+            },
+            app_is_gone: Arc::default(),
+            telemetry: telemetry(),
+        };
+        AppHealth::watch(probes, tasks, stop.clone())
+    }
+
     /// The events that came, without questions for subscriptions.
     pub(super) fn events(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
@@ -261,10 +279,10 @@ fn of_entries(request: &[u8], statuses: &str) -> String {
 pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), waiting)
+    tokio::time::timeout(Duration::from_secs(10), waiting)
         .await
         .unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }

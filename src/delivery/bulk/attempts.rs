@@ -89,7 +89,10 @@ fn is_open(verdict: &Option<Verdict>) -> bool {
 
 /// One attempt: a verdict for each entry, in their order. What is worth telling has been told.
 async fn deliver_once(consumer: &Consumer, delivery: &BulkDelivery<'_>) -> Vec<Verdict> {
-    let verdicts = consumer.channel.deliver_bulk(delivery).await;
+    let verdicts = match consumer.reason_not_to_ask() {
+        None => consumer.channel.deliver_bulk(delivery).await,
+        Some(reason) => vec![Verdict::Retry(reason); delivery.entries.len()],
+    };
     let failures = || {
         verdicts.iter().filter_map(|verdict| match verdict {
             Verdict::Retry(reason) => Some(reason),

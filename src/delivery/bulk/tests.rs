@@ -1,6 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::app::health::AppHealth;
 use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::subscriptions::Subscription;
 use crate::delivery::supervisor::Origin;
@@ -41,8 +42,17 @@ async fn stage(spec: SubscriptionSpec, limits: (i32, i32)) -> Stage {
 }
 
 async fn stage_under(policies: &str, spec: SubscriptionSpec, limits: (i32, i32)) -> Stage {
+    stage_with(App::start(&[]).await, None, policies, spec, limits)
+}
+
+fn stage_with(
+    app: App,
+    health: Option<AppHealth>,
+    policies: &str,
+    spec: SubscriptionSpec,
+    limits: (i32, i32),
+) -> Stage {
     let shelf = Arc::new(Shelf::default());
-    let app = App::start(&[]).await;
     let stop = Stop::new();
     let consumer = Arc::new(Consumer {
         subscription: Subscription::compile(spec, Origin::Programmatic).unwrap(),
@@ -50,7 +60,7 @@ async fn stage_under(policies: &str, spec: SubscriptionSpec, limits: (i32, i32))
         channel: app.channel.clone(),
         tracing: Tracing::PassOn,
         app_is_gone: Arc::default(),
-        health: None,
+        health,
         policy: targets(policies).policy("pubsub", Direction::Inbound, stop.clone()),
         stop,
         telemetry: telemetry(),
@@ -81,9 +91,19 @@ impl Stage {
 
     /// Hand messages over together: `a` for ack, `r` for retry; then payload and reason of each dead letter.
     async fn hand(&self, payloads: &[&str]) -> (String, Vec<String>) {
-        let accepting = payloads
-            .iter()
-            .map(|data| self.sink.accept(message("orders", data.as_bytes(), &[])));
+        self.hand_with(&[("source", "us")], payloads).await
+    }
+
+    /// The same with this metadata in each; `-` is the reason of a letter without metadata.
+    async fn hand_with(
+        &self,
+        metadata: &[(&str, &str)],
+        payloads: &[&str],
+    ) -> (String, Vec<String>) {
+        let accepting = payloads.iter().map(|data| {
+            self.sink
+                .accept(message("orders", data.as_bytes(), metadata))
+        });
         let settled = futures_util::future::join_all(accepting).await;
         let settled = settled.into_iter().map(|settlement| match settlement {
             Settlement::Ack => 'a',
@@ -92,7 +112,8 @@ impl Stage {
         let sent = self.shelf.sent.lock().unwrap();
         let letter = |letter: &crate::message::Outgoing| {
             assert_eq!(letter.topic, "dead");
-            let reason = &letter.metadata.as_ref().unwrap()["deadletterreason"];
+            let reason = letter.metadata.as_ref();
+            let reason = reason.map_or("-", |metadata| &metadata["deadletterreason"]);
             format!("{} {reason}", String::from_utf8_lossy(&letter.data))
         };
         (settled.collect(), sent.iter().map(letter).collect())
@@ -285,7 +306,7 @@ async fn one_request_for_each_path_in_order_of_arrival() {
 async fn raw_payloads_are_text_for_rules_and_base64_for_the_app() {
     let rules = [("event == 'plain'", "/x"), ("", "/y")];
     let stage = stage(spec(&rules, "", "true"), (2, 5000)).await;
-    stage.hand(&["plain", "\u{e5}"]).await;
+    stage.hand_with(&[], &["plain", "\u{e5}"]).await;
     let events = stage.app.events();
     assert!(events[0].starts_with("POST /x"), "{events:?}");
     assert!(
@@ -334,6 +355,36 @@ async fn an_app_that_is_gone_is_reported() {
     stage.app.go().await;
     expect(&stage.hand(&["{}"]).await, "r", &[]);
     stage.consumer.app_is_gone.notified().await;
+}
+
+/// An entry that no sidecar wrote has no metadata, and neither has its letter.
+#[tokio::test]
+async fn what_came_without_metadata_leaves_a_letter_without() {
+    let stage = stage(spec(&[("event.n < 3", "/x")], "dead", ""), (3, 5000)).await;
+    stage.app.answer("/x", 200, "statuses RETRY");
+    let got = stage
+        .hand_with(&[], &[r#"{"n":1}"#, r#"{"n":3}"#, "not json"])
+        .await;
+    expect(&got, "aaa", &[r#"{"n":1} -"#, r#"{"n":3} -"#, "not json -"]);
+}
+
+#[tokio::test]
+async fn an_unhealthy_app_is_not_asked_and_the_batch_is_handed_back() {
+    let app = App::start(&[("/x", 200, "statuses SUCCESS SUCCESS")]).await;
+    let (tasks, stop) = (Tasks::new(), Stop::new());
+    let health = app.watched(&tasks, &stop);
+    let orders = spec(&[("", "/x")], "dead", "");
+    let policies = "retries: {r: {duration: 1ms, maxRetries: 2}}";
+    let stage = stage_with(app, Some(health.clone()), policies, orders, (2, 5000));
+    let batch = [r#"{"id":"1"}"#, r#"{"id":"2"}"#];
+    expect(&stage.hand(&batch).await, "rr", &[]);
+    assert!(stage.app.events().is_empty());
+    stage.app.answer("/healthz", 200, "");
+    health.healthy().await;
+    expect(&stage.hand(&batch).await, "aa", &[]);
+    assert_eq!(stage.entries_asked(), [2]);
+    stop.order();
+    tasks.ended().await;
 }
 
 #[test]

@@ -1,9 +1,6 @@
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::*;
-use crate::app::health::Probes;
-use crate::config::AppHealthSettings;
 use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::supervisor::Origin;
 use crate::resources::resiliency::Direction;
@@ -360,18 +357,7 @@ fn the_trace_is_that_of_the_event_else_of_the_metadata() {
 async fn nothing_is_given_to_an_unhealthy_app() {
     let mut stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 200, "")]).await;
     let (tasks, stop) = (Tasks::new(), Stop::new());
-    let probes = Probes {
-        channel: stage.app.channel.clone(),
-        settings: AppHealthSettings {
-            path: "/healthz".to_owned(),
-            interval: Duration::from_millis(10),
-            timeout: Duration::from_secs(5),
-            threshold: 1,
-        },
-        app_is_gone: Arc::default(),
-        telemetry: telemetry(),
-    };
-    let health = AppHealth::watch(probes, &tasks, stop.clone());
+    let health = stage.app.watched(&tasks, &stop);
     stage.consumer.health = Some(health.clone());
     let event = || message("orders", EVENT.as_bytes(), &[]);
     assert_eq!(stage.hand(event()).await, "retry");

@@ -366,6 +366,23 @@ impl Telemetry {
         );
     }
 
+    /// The same of an event without metadata, whose letter has none either: only this line says why it was moved.
+    pub fn bare_event_dead_lettered(
+        &self,
+        pubsub: &str,
+        topic: &str,
+        dead_letter_topic: &str,
+        reason: &str,
+        detail: &str,
+    ) {
+        self.0.log.write(
+            Level::Info,
+            SUBSCRIPTION,
+            format_args!("event without metadata moved to dead letter topic {dead_letter_topic}: {reason}: {detail}"),
+            &[("pubsub", &pubsub), ("topic", &topic)],
+        );
+    }
+
     /// The dead letter could not be written; the event comes again.
     pub fn dead_letter_failed(&self, topic: &str, dead_letter_topic: &str, error: &dyn Display) {
         self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error sending message to dead letter, origin topic: {topic} dead letter topic {dead_letter_topic} err: {error}"), &[]);
