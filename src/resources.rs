@@ -22,6 +22,7 @@ pub mod watch;
 
 mod collect;
 
+mod links;
 use std::fmt;
 use std::path::{Path, PathBuf};
 

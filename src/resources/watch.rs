@@ -1,17 +1,21 @@
 //! Tells when something in the resource folders may have changed (spec resources-cli.md 10.2, 10.3).
 //!
 //! A folder is watched as a whole, and not what lies below it: files that are written over, renamed over, and symbolic links that are
-//! swapped (as Kubernetes does) all show there. What cannot be seen that way is found by looking again now and then. What the change is,
-//! `difference` says.
+//! swapped (as Kubernetes does) all show there. Links that lead out of it are followed (`links`): of the folders where they and their
+//! targets stand, only these count. What cannot be seen that way is found by looking again now and then. What the change is, `difference`
+//! says.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::resources::links::Links;
 
 /// A change is over when nothing has happened for so long: a file that is being written is not read half.
 const QUIET: Duration = Duration::from_millis(50);
@@ -27,57 +31,82 @@ pub enum Occasion {
     Time,
 }
 
-/// The folders, watched from the moment it is made.
-pub struct Watch {
+/// The folders, watched from the moment it is made. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Watch(Arc<Inner>);
+
+struct Inner {
     folders: Vec<PathBuf>,
     changed: Arc<Notify>,
+    links: Arc<Mutex<Links>>,
     /// `None` if the system does not let us watch.
-    watcher: Mutex<Option<RecommendedWatcher>>,
+    watcher: Mutex<Option<Watcher>>,
+}
+
+struct Watcher {
+    system: RecommendedWatcher,
+    /// Folders that are watched for the sake of a link.
+    elsewhere: BTreeSet<PathBuf>,
 }
 
 impl Watch {
     /// Watch from now on. What is wrong comes beside: then changes are only found with time.
     pub fn begin(folders: &[PathBuf]) -> (Self, Option<String>) {
-        let changed = Arc::new(Notify::new());
-        let told = changed.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let (changed, links) = (Arc::new(Notify::new()), Arc::<Mutex<Links>>::default());
+        let (told, known, given) = (changed.clone(), links.clone(), folders.to_owned());
+        let system = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            let counts = |event: &Event| {
+                let links = known.lock().unwrap_or_else(PoisonError::into_inner);
+                is_change(event) && concerns(event, &given, &links)
+            };
             // An error is a reason to look, too: the system has lost events.
-            if event.as_ref().map_or(true, is_change) {
+            if event.as_ref().map_or(true, counts) {
                 told.notify_one();
             }
         });
-        let (watcher, problem) = match watcher {
-            Ok(watcher) => (Some(watcher), None),
+        let (watcher, problem) = match system {
+            Ok(system) => (Some(system), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let watch = Self {
+        let watch = Self(Arc::new(Inner {
             folders: folders.to_owned(),
             changed,
-            watcher: Mutex::new(watcher),
-        };
+            links,
+            watcher: Mutex::new(watcher.map(|system| Watcher {
+                system,
+                elsewhere: BTreeSet::new(),
+            })),
+        }));
         let problem = problem.or_else(|| watch.renew().err().map(|error| error.to_string()));
         (watch, problem)
     }
 
-    /// Watch again: the folders that stand at these paths now may be others.
+    /// Watch again: the folders that stand at these paths now may be others, and links may lead elsewhere. Reads folders: not for a worker
+    /// that carries events.
     ///
     /// # Errors
     /// Of the last folder that cannot be watched.
     pub fn renew(&self) -> notify::Result<()> {
-        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = &self.0;
+        let mut watcher = inner.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(watcher) = watcher.as_mut() else {
             return Ok(());
         };
-        let watched = self
+        let links = Links::of(&inner.folders);
+        let elsewhere = links.elsewhere.iter().filter_map(|path| path.parent());
+        let elsewhere = elsewhere.map(Path::to_owned).collect();
+        *inner.links.lock().unwrap_or_else(PoisonError::into_inner) = links;
+        watcher.watch_elsewhere(elsewhere);
+        let watched = inner
             .folders
             .iter()
-            .map(|folder| watcher.watch(folder, RecursiveMode::NonRecursive));
+            .map(|folder| watcher.system.watch(folder, RecursiveMode::NonRecursive));
         watched.fold(Ok(()), Result::and)
     }
 
     /// Resolves when a change is over, or when so much time has passed without one.
     pub async fn occasion(&self, period: Duration) -> Occasion {
-        match timeout(period, self.changed.notified()).await {
+        match timeout(period, self.0.changed.notified()).await {
             Ok(()) => {
                 self.quiet(QUIET).await;
                 Occasion::Change
@@ -91,11 +120,37 @@ impl Watch {
         let limit = Instant::now() + quiet + MOST_PATIENCE;
         while Instant::now() < limit {
             let next = (Instant::now() + quiet).min(limit);
-            if timeout_at(next, self.changed.notified()).await.is_err() {
+            if timeout_at(next, self.0.changed.notified()).await.is_err() {
                 return;
             }
         }
     }
+}
+
+impl Watcher {
+    /// Watch these for the sake of links, and no others. One that is not there is one less: the next look at the folders finds it.
+    fn watch_elsewhere(&mut self, folders: BTreeSet<PathBuf>) {
+        for folder in self.elsewhere.difference(&folders) {
+            // It may have gone by itself.
+            let _ = self.system.unwatch(folder);
+        }
+        for folder in &folders {
+            let _ = self.system.watch(folder, RecursiveMode::NonRecursive);
+        }
+        self.elsewhere = folders;
+    }
+}
+
+/// Is it about something in a resource folder, or something that a link leads to? About what, is not always known.
+fn concerns(event: &Event, folders: &[PathBuf], links: &Links) -> bool {
+    let is_in_folder = |path: &Path| {
+        let is_it = |folder: &Path| {
+            links.real.contains(folder) || folders.iter().any(|given| given == folder)
+        };
+        is_it(path) || path.parent().is_some_and(is_it)
+    };
+    let matters = |path: &PathBuf| links.elsewhere.contains(path) || is_in_folder(path);
+    event.paths.is_empty() || event.paths.iter().any(matters)
 }
 
 /// Reading is no change; our own would never end.
@@ -157,6 +212,42 @@ mod tests {
         check("swapped", swapped, Change).await;
         check("removed", removed, Change).await;
         check("read", read, Time).await;
+    }
+
+    #[tokio::test]
+    async fn what_links_lead_to_is_seen_and_its_neighbours_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for folder in ["resources", "mount/..one", "mount/..two", "more"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        let link = |target: &str, at: &str| {
+            std::os::unix::fs::symlink(target, root.join("aside")).unwrap();
+            fs::rename(root.join("aside"), root.join(at)).unwrap();
+        };
+        link("..one", "mount/..data");
+        link("../mount/..data/a.yaml", "resources/a.yaml");
+        link("more", "current");
+        let folders = [root.join("resources"), root.join("current")];
+        let (watch, problem) = Watch::begin(&folders);
+        assert_eq!(problem, None);
+        let seen = async |what: &str, change: &dyn Fn()| {
+            watch.renew().unwrap();
+            watch.quiet(QUIET).await;
+            change();
+            let long = Duration::from_secs(20);
+            assert_eq!(watch.occasion(long).await, Occasion::Change, "{what}");
+        };
+        seen("swapped", &|| link("..two", "mount/..data")).await;
+        let write = |at: &str| fs::write(root.join(at), "new").unwrap();
+        seen("made where it leads", &|| write("mount/..two/a.yaml")).await;
+        fs::create_dir(root.join("other")).unwrap();
+        seen("the folder is another", &|| link("other", "current")).await;
+        seen("made in that", &|| write("other/b.yaml")).await;
+        watch.quiet(QUIET).await;
+        write("mount/neighbour");
+        let short = Duration::from_millis(100);
+        assert_eq!(watch.occasion(short).await, Occasion::Time);
     }
 
     #[tokio::test]

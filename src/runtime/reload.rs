@@ -100,8 +100,9 @@ impl Reload {
     /// Follow the folders until `stop`; `failed` is ordered if the sidecar cannot go on with what stands in them.
     pub(super) async fn follow(mut self, watch: Watch, period: Duration, stop: Stop, failed: Stop) {
         while let Some(occasion) = stop.or(watch.occasion(period)).await {
-            // An error comes again with the folder's own reading below.
-            let _ = watch.renew();
+            // Away from the workers that carry events. An error comes again with the folder's own reading below.
+            let again = watch.clone();
+            let _ = tokio::task::spawn_blocking(move || again.renew()).await;
             let Some(found) = stop.or(self.look(&watch)).await else {
                 return;
             };

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -129,4 +131,78 @@ async fn in_memory_nothing_is_lost_while_subscriptions_and_components_change() {
         numbers(&app).len() as u64 >= published
     })
     .await;
+}
+
+/// Put a link where perhaps another one is, at once.
+fn link(target: impl AsRef<Path>, at: &Path) {
+    let aside = at.with_file_name("aside");
+    symlink(target, &aside).unwrap();
+    fs::rename(aside, at).unwrap();
+}
+
+/// A folder as Kubernetes mounts it, with a file `s.yaml`; or what is new in it, swapped in at once.
+fn mount(folder: &Path, dated: &str, text: &str) {
+    fs::create_dir(folder.join(dated)).unwrap();
+    fs::write(folder.join(dated).join("s.yaml"), text).unwrap();
+    link(dated, &folder.join("..data"));
+}
+
+/// Publish until an event arrives at a path; that must not take long, because nobody wants to wait for the look once a minute.
+async fn arrives_soon(sidecar: &Sidecar, app: &App, path: &str) {
+    let soon = tokio::time::timeout(Duration::from_secs(15), async {
+        while !paths(app).contains(path) {
+            sidecar.publish("1".to_owned()).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(soon.await.is_ok(), "{path} in vain");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_kubernetes_mounts_is_followed_when_it_is_swapped() {
+    let app = app().await;
+    let sidecar = Sidecar::start(MEMORY, app.port, &[]).await;
+    let folder = sidecar.folder();
+    mount(folder, "..2026_01", &subscription("/one"));
+    link("..data/s.yaml", &folder.join("s.yaml"));
+    arrives_soon(&sidecar, &app, "/one").await;
+    mount(folder, "..2026_02", &subscription("/two"));
+    arrives_soon(&sidecar, &app, "/two").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_lead_out_of_the_folder_are_followed_when_they_are_swapped() {
+    let app = app().await;
+    let outside = tempfile::tempdir().unwrap();
+    let sidecar = Sidecar::start(MEMORY, app.port, &[]).await;
+    mount(outside.path(), "..2026_01", &subscription("/one"));
+    let target = outside.path().join("..data/s.yaml");
+    link(target, &sidecar.folder().join("s.yaml"));
+    arrives_soon(&sidecar, &app, "/one").await;
+    mount(outside.path(), "..2026_02", &subscription("/two"));
+    arrives_soon(&sidecar, &app, "/two").await;
+    let file = outside.path().join("..2026_02/s.yaml");
+    fs::write(file, subscription("/three")).unwrap();
+    arrives_soon(&sidecar, &app, "/three").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_a_link_is_followed_when_it_is_swapped() {
+    let app = app().await;
+    let outside = tempfile::tempdir().unwrap();
+    let current = outside.path().join("current");
+    for (folder, route) in [("one", "/one"), ("two", "/two")] {
+        fs::create_dir(outside.path().join(folder)).unwrap();
+        fs::write(
+            outside.path().join(folder).join("s.yaml"),
+            subscription(route),
+        )
+        .unwrap();
+    }
+    link("one", &current);
+    let flags = ["--resources-path", current.to_str().unwrap()];
+    let sidecar = Sidecar::start(MEMORY, app.port, &flags).await;
+    arrives_soon(&sidecar, &app, "/one").await;
+    link("two", &current);
+    arrives_soon(&sidecar, &app, "/two").await;
 }
