@@ -64,6 +64,7 @@ impl Report {
             app_id: args.app_id.as_deref(),
             folders: &args.resources_path,
             denied: &configuration.denied_components,
+            handlers: &configuration.handlers,
             hot_reload: false,
             environment: &environment,
         });

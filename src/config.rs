@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::resources::configuration::ApiRule;
+use crate::resources::pipeline::Handler;
 
 /// Everything about one sidecar that does not change while it runs.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Settings {
     pub features: Vec<String>,
     /// `spec.components.deny`.
     pub denied_components: Vec<String>,
+    /// `spec.httpPipeline` and `spec.appHttpPipeline`: middleware that is asked for and not there.
+    pub handlers: Vec<Handler>,
 }
 
 /// The app behind the sidecar (spec delivery.md B17).

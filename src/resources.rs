@@ -13,6 +13,7 @@ pub mod folder;
 pub mod load;
 pub mod manifest;
 pub mod note;
+pub mod pipeline;
 pub mod resiliency;
 pub mod resolve;
 pub mod secrets;
@@ -21,13 +22,14 @@ pub mod value;
 pub mod watch;
 
 mod collect;
-
 mod links;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::component::{Component, ProcessError};
 use self::note::Note;
+use self::pipeline::Handler;
 use self::resiliency::{Policies, Resiliency};
 use self::subscription::SubscriptionSpec;
 use crate::environment::Environment;
@@ -69,6 +71,8 @@ pub struct LoadRequest<'a> {
     pub folders: &'a [PathBuf],
     /// `components.deny` of the Configuration.
     pub denied: &'a [String],
+    /// The pipelines of the Configuration.
+    pub handlers: &'a [Handler],
     /// Is the feature `HotReload` on? It decides the words about a folder that is missing.
     pub hot_reload: bool,
     /// Of the sidecar, with what it sets for itself.
@@ -141,6 +145,18 @@ pub enum LoadError {
         /// Where the other stands.
         place: Place,
     },
+    /// A middleware that a pipeline of the Configuration asks for.
+    #[error(
+        "middleware {log_name} of spec.{pipeline} is not supported by this sidecar: calls would pass without it, take it out of the pipeline"
+    )]
+    Middleware {
+        /// Name, type and version.
+        log_name: String,
+        /// Which of the two.
+        pipeline: &'static str,
+        /// Where the component stands.
+        place: Place,
+    },
     /// A component that cannot be used.
     #[error("failed to load components: {0}")]
     Component(#[from] ProcessError),
@@ -153,7 +169,7 @@ impl LoadError {
             Self::NotWatched { folder, .. } | Self::NotListed { folder, .. } => {
                 Place::new(folder, 0)
             }
-            Self::Duplicate { place, .. } => place.clone(),
+            Self::Duplicate { place, .. } | Self::Middleware { place, .. } => place.clone(),
             Self::Component(error) => error.place.clone(),
         }
     }
@@ -166,6 +182,9 @@ impl LoadError {
             }
             Self::Duplicate { first_place, .. } => {
                 format!("rename one of the two, the other stands at {first_place}")
+            }
+            Self::Middleware { .. } => {
+                "let a proxy before the sidecar, or the app, do what the middleware does".to_owned()
             }
             Self::Component(error) => error.cause.remedy().to_owned(),
         }

@@ -478,6 +478,7 @@ fn load(settings: &Settings, environment: &Environment, is_start: bool) -> Resou
         app_id: Some(&settings.app_id),
         folders: &settings.resources,
         denied: &settings.denied_components,
+        handlers: &settings.handlers,
         hot_reload: is_start && settings.hot_reload.is_some(),
         environment,
     });

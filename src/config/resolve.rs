@@ -263,6 +263,7 @@ impl Resolver<'_> {
             hot_reload: self.hot_reload(&features),
             features,
             denied_components: configuration.denied_components.clone(),
+            handlers: configuration.handlers.clone(),
         }
     }
 

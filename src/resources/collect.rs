@@ -388,6 +388,16 @@ impl Collector<'_> {
             }
             Some(Category::Foreign | Category::SecretStore) => {
                 let name = log_name(&manifest.name, &manifest.kind, &manifest.version);
+                let mut handlers = self.request.handlers.iter();
+                if let Some(handler) =
+                    handlers.find(|handler| handler.means(&manifest.name, &manifest.kind))
+                {
+                    return self.resources.errors.push(LoadError::Middleware {
+                        log_name: name,
+                        pipeline: handler.pipeline,
+                        place: manifest.place.clone(),
+                    });
+                }
                 let text = format!("component {name} is not supported by this sidecar, ignored");
                 let note = Note::hint(Level::Warn, manifest.place.clone(), text).from(PROCESSOR);
                 self.resources.notes.push(note);
@@ -466,6 +476,7 @@ mod tests {
     use super::*;
     use crate::environment::Environment;
     use crate::resources::note::Weight;
+    use crate::resources::pipeline::Handler;
 
     const HEAD: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\n";
 
@@ -492,6 +503,11 @@ mod tests {
             app_id: Some("app"),
             folders: &[folder.path().to_owned()],
             denied: &denied,
+            handlers: &[Handler {
+                pipeline: "httpPipeline",
+                name: "auth".to_owned(),
+                kind: "middleware.http.Bearer".to_owned(),
+            }],
             hot_reload: true,
             environment: &environment,
         });
@@ -500,6 +516,27 @@ mod tests {
 
     fn load(files: &[(&str, &str)]) -> Loaded {
         load_with(files, &[], &[])
+    }
+
+    #[test]
+    fn a_middleware_is_refused_if_a_pipeline_asks_for_it() {
+        let component = |name: &str, kind: &str| {
+            format!("{HEAD}metadata: {{name: {name}}}\nspec: {{type: {kind}, version: v1}}\n")
+        };
+        for (name, kind, expected) in [
+            (
+                "auth",
+                "middleware.http.bearer",
+                &[
+                    "middleware auth (middleware.http.bearer/v1) of spec.httpPipeline is not supported by this sidecar: calls would pass without it, take it out of the pipeline",
+                ][..],
+            ),
+            ("other", "middleware.http.bearer", &[]),
+            ("auth", "middleware.http.ratelimit", &[]),
+        ] {
+            let loaded = load(&[("a.yaml", &component(name, kind))]);
+            assert_eq!(loaded.errors(), expected, "{name} {kind}");
+        }
     }
 
     impl Loaded {
@@ -817,6 +854,7 @@ mod tests {
             app_id: None,
             folders: &folders,
             denied: &[],
+            handlers: &[],
             hot_reload,
             environment: &environment,
         };

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 use crate::resources::fields::{Dialect, Fields, Findings};
+use crate::resources::pipeline::Handler;
 use crate::resources::value::Mistake;
-use crate::resources::{Place, folder, load};
+use crate::resources::{Place, folder, load, pipeline};
 
 /// What the files say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Configuration {
     pub api_logging: ApiLogging,
     /// `components.deny`.
     pub denied_components: Vec<String>,
+    /// `httpPipeline.handlers` and `appHttpPipeline.handlers`.
+    pub handlers: Vec<Handler>,
 }
 
 /// `spec.tracing`.
@@ -272,11 +275,10 @@ impl Configuration {
         {
             self.denied_components = components.texts("deny", false);
         }
+        pipeline::read(spec, &mut self.handlers);
         check_secret_scopes(spec, errors);
         // Known, without effect here.
         for name in [
-            "httpPipeline",
-            "appHttpPipeline",
             "accessControl",
             "nameResolution",
             "mtls",
@@ -556,6 +558,30 @@ mod tests {
             .unwrap()
             .metrics;
         assert_eq!(metrics.enabled, Some(true));
+    }
+
+    #[test]
+    fn every_middleware_is_named_with_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "spec:\n  httpPipeline:\n    handlers:\n    - {name: auth, type: middleware.http.bearer, version: v1, selector: {}}\n    - name: limit\n      type: middleware.http.ratelimit\n  appHttpPipeline: {handlers: [{name: x, type: y}]}\n";
+        std::fs::write(file.path(), text).unwrap();
+        let files = [file.path().to_owned(), file.path().to_owned()];
+        let (configuration, remarks) = read(&files, &Environment::default()).unwrap();
+        let named: Vec<_> = remarks[..3]
+            .iter()
+            .map(|(place, text)| format!("{} {text}", place.line))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "4 spec.httpPipeline.handlers[0].name: middleware auth (middleware.http.bearer) is left out, this sidecar has no middleware",
+                "5 spec.httpPipeline.handlers[1].name: middleware limit (middleware.http.ratelimit) is left out, this sidecar has no middleware",
+                "7 spec.appHttpPipeline.handlers[0].name: middleware x (y) is left out, this sidecar has no middleware",
+            ]
+        );
+        // A later file stands in the place of an earlier one.
+        assert_eq!(configuration.handlers.len(), 3);
+        assert!(configuration.handlers[0].means("auth", "Middleware.http.bearer"));
     }
 
     #[test]

@@ -178,6 +178,7 @@ mod tests {
             app_id: Some("app"),
             folders: &[folder.path().to_owned()],
             denied: &[],
+            handlers: &[],
             hot_reload: false,
             environment: &environment,
         });

@@ -110,6 +110,7 @@ fn settings() -> Settings {
         hot_reload: None,
         features: Vec::new(),
         denied_components: Vec::new(),
+        handlers: Vec::new(),
     }
 }
 
