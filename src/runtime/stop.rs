@@ -60,9 +60,13 @@ impl Runtime {
         self.telemetry
             .blocking_shutdown(&GoDuration::from(duration));
         self.supervisor.stop().await;
+        let app = self.settings.app.as_ref();
+        let has_checks = app.is_some_and(|app| app.health.is_some());
         let unhealthy = async {
             match self.supervisor.app_health() {
                 Some(health) => health.unhealthy().await,
+                // Its port was never open: it never was healthy.
+                None if has_checks => {}
                 None => std::future::pending().await,
             }
         };

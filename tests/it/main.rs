@@ -20,3 +20,4 @@ mod redis_access;
 mod redis_redelivery;
 mod redis_wire;
 mod run;
+mod start_and_stop;
