@@ -13,6 +13,7 @@ publish
 publish_memory
 publish_errors
 bulk_publish
+bulk_subscribe
 discovery
 declarative
 routing
@@ -32,6 +33,12 @@ app_health
 resilient_delivery
 security
 trace_headers
+hot_reload
+configuration
+limits
+resiliency_files
+uds
+public_port
 "
 
 report=""
