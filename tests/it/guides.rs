@@ -1,0 +1,213 @@
+//! Dapr's how-to guides, walked by a new user with Sidestream in place of the original: the files, commands and calls of each guide, and
+//! what it says is seen then. One file a guide. What is between the calls and the bytes is the matter of `tests/golden`.
+
+mod bulk;
+mod cloudevents;
+mod cors;
+mod dead_letter;
+mod namespaces;
+mod publish_subscribe;
+mod raw;
+mod resiliency;
+mod routing;
+mod scopes;
+mod tokens;
+mod ttl;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Request};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use crate::support::eventually;
+use crate::support::process::{Process, sidestream};
+use crate::support::sidecar::free_port;
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const EVENT: (&str, &str) = ("Content-Type", "application/cloudevents+json");
+
+/// What a web framework does for the apps of the guides, with nothing but Python's standard library. A function gets the JSON body and
+/// the headers; its answer is a status, or a value for a body of JSON. Not a word of its own on stdout.
+const SERVING: &str = r#"
+import json, os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+def serve(routes):
+    class App(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            function = routes.get(f"{self.command} {self.path}", lambda event, headers: 404)
+            answer = function(json.loads(body) if body else None, self.headers)
+            status, text = (answer, "") if isinstance(answer, int) else (200, json.dumps(answer))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_):
+            pass
+
+    ThreadingHTTPServer(("127.0.0.1", int(os.environ["APP_PORT"])), App).serve_forever()
+"#;
+
+/// A folder with the files of a guide, and what is typed in it.
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        desk.file("serving.py", SERVING)
+    }
+
+    /// Save a file; its folder is made where it is missing.
+    fn file(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Type `sidestream run LINE` here, where a guide says `dapr run LINE`.
+    fn run(&self, line: &str) -> Process {
+        self.run_with(&[], line)
+    }
+
+    /// The same after an `export` of these variables.
+    fn run_with(&self, environment: &[(&str, &str)], line: &str) -> Process {
+        // On this machine only, as every test.
+        let here = "run --dapr-listen-addresses=127.0.0.1 --metrics-listen-address=127.0.0.1";
+        self.start(environment, &format!("{here} {line}"))
+    }
+
+    /// Type `sidestream LINE` here, where a guide says `daprd LINE`.
+    fn daprd(&self, environment: &[(&str, &str)], line: &str) -> Process {
+        let here = "--dapr-listen-addresses=127.0.0.1 --enable-metrics=false";
+        let grpc = free_port();
+        self.start(
+            environment,
+            &format!("{here} --dapr-grpc-port {grpc} {line}"),
+        )
+    }
+
+    fn start(&self, environment: &[(&str, &str)], line: &str) -> Process {
+        let mut command = sidestream(line.split_whitespace());
+        command
+            .current_dir(self.path())
+            .envs(environment.iter().copied());
+        Process::start(command)
+    }
+}
+
+/// The component file of a guide, for a Redis server on this port, with more settings (`name: value`) and what stands below `spec`.
+fn redis(name: &str, port: u16, settings: &[(&str, &str)], below: &str) -> String {
+    let settings: String = settings
+        .iter()
+        .map(|(name, value)| format!("  - name: {name}\n    value: \"{value}\"\n"))
+        .collect();
+    format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: {name}\nspec:\n  type: pubsub.redis\n  version: v1\n  metadata:\n  - name: redisHost\n    value: localhost:{port}\n  - name: redisPassword\n    value: \"\"\n{settings}{below}"
+    )
+}
+
+/// What a call was answered.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// One call to a sidecar, as `curl -X METHOD` makes it.
+async fn curl(
+    method: &str,
+    port: u16,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Option<Answer> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("http://127.0.0.1:{port}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request.body(body).unwrap()).await.ok()?;
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.into_body().collect().await.ok()?.to_bytes();
+    Some(Answer {
+        status,
+        headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    })
+}
+
+/// `POST`, once: the answer.
+async fn post(port: u16, path: &str, header: (&str, &str), body: &str) -> Answer {
+    curl("POST", port, path, &[header], body).await.unwrap()
+}
+
+/// Publish JSON; `to` is component, topic and query. The answer must be 204.
+async fn publish(port: u16, to: &str, json: &str) {
+    let answer = post(port, &format!("/v1.0/publish/{to}"), JSON, json).await;
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{to}");
+}
+
+/// Wait until the sidecar says that it is ready.
+async fn ready(port: u16) {
+    eventually("the sidecar is ready", || async {
+        curl("GET", port, "/v1.0/healthz", &[], "")
+            .await
+            .is_some_and(|answer| answer.status == 204)
+    })
+    .await;
+}
+
+/// The rests of the lines that the app has printed after `before`.
+fn printed(run: &Process, before: &str) -> Vec<String> {
+    let before = format!("== APP == {before}");
+    let said = run.said();
+    let lines = said.lines().filter_map(|line| line.strip_prefix(&before));
+    lines.map(str::to_owned).collect()
+}
+
+/// Wait until the app has printed that many lines that begin with `before`; their rests.
+async fn prints(run: &Process, before: &str, count: usize) -> Vec<String> {
+    eventually(&format!("the app prints {before:?}, {count} times"), || {
+        let enough = printed(run, before).len() >= count;
+        async move { enough }
+    })
+    .await;
+    printed(run, before)
+}
+
+/// The same for lines of JSON.
+async fn prints_json(run: &Process, before: &str, count: usize) -> Vec<Value> {
+    let lines = prints(run, before, count).await;
+    let values = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+    values.collect()
+}
