@@ -90,7 +90,11 @@ impl Sink for Consumer {
         match ending {
             Ending::Done => Settlement::Ack,
             Ending::Over(cause) => self.end(message, &cause).await,
-            Ending::Failed(cause) => self.fail(message, &cause).await,
+            Ending::Failed(cause) => {
+                let settlement = self.fail(message, &cause).await;
+                self.count_failure(settlement);
+                settlement
+            }
         }
     }
 }
@@ -272,6 +276,19 @@ impl Consumer {
                 self.dead_letter(message, topic, cause).await
             }
             _ => Settlement::Retry,
+        }
+    }
+
+    /// Beside its attempts a failure counts once for its end; what is handed back at the stop has none (B7, B19).
+    fn count_failure(&self, settlement: Settlement) {
+        if !self.stop.is_ordered() {
+            let ingress = match settlement {
+                Settlement::Ack => Ingress::Drop,
+                Settlement::Retry => Ingress::Retry,
+            };
+            let spec = &self.subscription.spec;
+            self.telemetry
+                .failure_ended(&spec.pubsub, &spec.topic, ingress);
         }
     }
 

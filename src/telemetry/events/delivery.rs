@@ -18,6 +18,11 @@ impl Telemetry {
         self.0.metrics.delivered(pubsub, topic, ingress);
     }
 
+    /// An event that could not be delivered stands in the dead-letter topic, or comes again.
+    pub fn failure_ended(&self, pubsub: &str, topic: &str, ingress: Ingress) {
+        self.0.metrics.delivered(pubsub, topic, ingress);
+    }
+
     /// The wait for the app's port begins.
     pub fn waiting_for_app(&self, protocol: &str, port: i32) {
         self.0.log.write(Level::Info, RUNTIME, format_args!("application protocol: {protocol}. waiting on port {port}.  This will block until the app is listening on that port."), &[]);
