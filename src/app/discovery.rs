@@ -167,7 +167,7 @@ fn texts(name: &str, value: Value) -> Result<Metadata, DiscoveryError> {
         .into_iter()
         .map(|(key, value)| match value {
             Value::Null => Ok((key, String::new())),
-            value => Ok((key, text(name, value)?)),
+            value => text(&format!("{name}.{key}"), value).map(|value| (key, value)),
         })
         .collect()
 }
