@@ -46,10 +46,10 @@ impl Inner {
         if !self.must_ask() {
             return self.run(&channel).await;
         }
-        let is_known = self.ask_at_start(&channel).await;
+        let first = self.ask_at_start(&channel).await;
         let inner = self.clone();
         self.parts.tasks.spawn("discovery", async move {
-            inner.keep_asking(&channel, is_known).await
+            inner.keep_asking(&channel, first).await
         });
     }
 
@@ -63,8 +63,8 @@ impl Inner {
 
     /// Ask an app for which there was no pub/sub before.
     pub(super) async fn ask_late(self: Arc<Self>, channel: Arc<dyn Channel>) {
-        let is_known = self.ask_at_start(&channel).await;
-        self.keep_asking(&channel, is_known).await;
+        let first = self.ask_at_start(&channel).await;
+        self.keep_asking(&channel, first).await;
     }
 
     /// As daprd does. Nothing in the answer matters to us, nor whether there is one.
@@ -76,14 +76,14 @@ impl Inner {
         let _ = self.stop.or(loading).await;
     }
 
-    /// The first round. Tells whether the app's answer is known.
-    async fn ask_at_start(&self, channel: &Arc<dyn Channel>) -> bool {
+    /// The first round. `Ok` if the app's answer is known, else what the log was told about it (nothing at the stop).
+    async fn ask_at_start(&self, channel: &Arc<dyn Channel>) -> Result<(), String> {
         for question in 1..=FIRST_QUESTIONS {
             let error = match self.ask_with_patience(channel).await {
-                None => return false,
+                None => return Err(String::new()),
                 Some(Ok(wanted)) => {
                     self.adopt(wanted, channel).await;
-                    return true;
+                    return Ok(());
                 }
                 Some(Err(error)) => error,
             };
@@ -92,13 +92,13 @@ impl Inner {
             let is_lost = matches!(error, AskError::Discovery(DiscoveryError::Unreachable(_)));
             if !is_lost || question == FIRST_QUESTIONS {
                 self.tell(&error);
-                return false;
+                return Err(error.to_string());
             }
             if !self.stop.sleep(FIRST_PAUSES.after(question)).await {
-                return false;
+                return Err(String::new());
             }
         }
-        false
+        Err(String::new())
     }
 
     /// Ask, however long the answer takes; but what is declared starts meanwhile if it takes long. `None` at the stop.
@@ -112,9 +112,10 @@ impl Inner {
     }
 
     /// In the background: ask until there is an answer, and again when the app comes back after having been gone.
-    async fn keep_asking(&self, channel: &Arc<dyn Channel>, mut is_known: bool) {
+    async fn keep_asking(&self, channel: &Arc<dyn Channel>, first: Result<(), String>) {
         let mut in_vain = 0;
-        let mut told = String::new();
+        let mut is_known = first.is_ok();
+        let mut told = first.err().unwrap_or_default();
         loop {
             let goes_on = if is_known {
                 in_vain = 0;
