@@ -13,6 +13,15 @@ const ONE_REQUEST: Duration = Duration::from_millis(500);
 
 /// Wait for the sidecar on this port of localhost.
 pub async fn run(port: &str) -> u8 {
+    poll(port, &mut std::io::stderr()).await;
+    0
+}
+
+async fn poll(port: &str, console: &mut impl Write) {
+    let mut tell = |line: std::fmt::Arguments<'_>| {
+        // Without stderr there is nobody to tell.
+        let _ = writeln!(console, "{line}");
+    };
     tell(format_args!(
         "Waiting for Dapr to be outbound ready (timeout: {} seconds): url=http://localhost:{port}/v1.0/healthz/outbound",
         PATIENCE.as_secs()
@@ -23,7 +32,7 @@ pub async fn run(port: &str) -> u8 {
         let problem = match timeout(ONE_REQUEST, status(port)).await {
             Ok(Ok(204)) => {
                 tell(format_args!("Dapr is outbound ready!"));
-                return 0;
+                return;
             }
             Ok(Ok(status)) => format!("HTTP status code {status}"),
             Ok(Err(error)) => error.to_string(),
@@ -33,7 +42,7 @@ pub async fn run(port: &str) -> u8 {
             tell(format_args!(
                 "timeout waiting for Dapr to become outbound ready. Last error: {problem}"
             ));
-            return 0;
+            return;
         }
         if told.elapsed() > Duration::from_secs(1) {
             told = Instant::now();
@@ -58,7 +67,38 @@ async fn status(port: &str) -> std::io::Result<u16> {
     status.ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
 }
 
-fn tell(line: std::fmt::Arguments<'_>) {
-    // Without stderr there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{line}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_minute_it_says_what_was_wrong() {
+        // Somebody listens and never answers, so that only the clock of the test goes on.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port().to_string();
+        let (begun, mut told) = (Instant::now(), Vec::new());
+        poll(&port, &mut told).await;
+        let waited = begun.elapsed();
+        assert!(
+            waited > PATIENCE && waited < PATIENCE + 2 * ONE_REQUEST,
+            "{waited:?}"
+        );
+        let told = String::from_utf8(told).unwrap();
+        let mut lines = told.lines();
+        let first = format!(
+            "Waiting for Dapr to be outbound ready (timeout: 60 seconds): url=http://localhost:{port}/v1.0/healthz/outbound"
+        );
+        assert_eq!(lines.next(), Some(first.as_str()));
+        let last = "timeout waiting for Dapr to become outbound ready. Last error: no answer";
+        assert_eq!(lines.next_back(), Some(last));
+        let between: Vec<&str> = lines.collect();
+        assert!(between.len() >= 40 && between.len() <= 60, "{told}");
+        assert!(
+            between
+                .iter()
+                .all(|line| *line == "Dapr outbound NOT ready yet: no answer"),
+            "{told}"
+        );
+    }
 }

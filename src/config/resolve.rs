@@ -521,6 +521,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_in_daprds_words() {
+        let nothing = resolve("").unwrap_err();
+        let expected = "Fatal error from runtime: parameter app-id cannot be empty";
+        assert_eq!(nothing, [expected]);
         refused("--app-id=", "parameter app-id cannot be empty");
         refused("--app-id=a.b", "parameter app-id cannot contain dots");
         refused(
