@@ -16,14 +16,10 @@ mod ttl;
 
 use std::path::Path;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Request};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use crate::support::eventually;
+use crate::support::http::{Answer, call as curl, ready};
 use crate::support::process::{Process, sidestream};
 use crate::support::sidecar::free_port;
 
@@ -126,46 +122,6 @@ fn redis(name: &str, port: u16, settings: &[(&str, &str)], below: &str) -> Strin
     )
 }
 
-/// What a call was answered.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-}
-
-/// One call to a sidecar, as `curl -X METHOD` makes it.
-async fn curl(
-    method: &str,
-    port: u16,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Option<Answer> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("http://127.0.0.1:{port}{path}"));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.request(request.body(body).unwrap()).await.ok()?;
-    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    let body = answer.into_body().collect().await.ok()?.to_bytes();
-    Some(Answer {
-        status,
-        headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
-    })
-}
-
 /// `POST`, once: the answer.
 async fn post(port: u16, path: &str, header: (&str, &str), body: &str) -> Answer {
     curl("POST", port, path, &[header], body).await.unwrap()
@@ -175,16 +131,6 @@ async fn post(port: u16, path: &str, header: (&str, &str), body: &str) -> Answer
 async fn publish(port: u16, to: &str, json: &str) {
     let answer = post(port, &format!("/v1.0/publish/{to}"), JSON, json).await;
     assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{to}");
-}
-
-/// Wait until the sidecar says that it is ready.
-async fn ready(port: u16) {
-    eventually("the sidecar is ready", || async {
-        curl("GET", port, "/v1.0/healthz", &[], "")
-            .await
-            .is_some_and(|answer| answer.status == 204)
-    })
-    .await;
 }
 
 /// The rests of the lines that the app has printed after `before`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod conformance;
+pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod sidecar;

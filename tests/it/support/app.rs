@@ -1,6 +1,7 @@
 //! A programmable app: answers `/dapr/subscribe` and its routes as the test says, and remembers what it got.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,7 +70,9 @@ pub(crate) struct App {
 }
 
 struct State {
-    subscriptions: String,
+    /// The answer to `GET /dapr/subscribe`.
+    subscriptions: (u16, String),
+    asked: AtomicUsize,
     policy: Box<Policy>,
     seen: Mutex<Vec<Delivered>>,
 }
@@ -80,7 +83,7 @@ impl App {
         subscriptions: &str,
         policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        Self::start_over(Wire::Http, subscriptions, policy).await
+        Self::listen(Wire::Http, (200, subscriptions), policy).await
     }
 
     /// The same over another protocol.
@@ -89,10 +92,28 @@ impl App {
         subscriptions: &str,
         policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::listen(wire, (200, subscriptions), policy).await
+    }
+
+    /// The same with another status when it is asked for its subscriptions.
+    pub(crate) async fn start_answering(
+        status: u16,
+        subscriptions: &str,
+        policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(Wire::Http, (status, subscriptions), policy).await
+    }
+
+    async fn listen(
+        wire: Wire,
+        (status, subscriptions): (u16, &str),
+        policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
-            subscriptions: subscriptions.to_owned(),
+            subscriptions: (status, subscriptions.to_owned()),
+            asked: AtomicUsize::new(0),
             policy: Box::new(policy),
             seen: Mutex::default(),
         });
@@ -106,6 +127,11 @@ impl App {
 
     pub(crate) fn seen(&self) -> Vec<Delivered> {
         self.state.seen.lock().unwrap().clone()
+    }
+
+    /// How often it was asked for its subscriptions.
+    pub(crate) fn asked(&self) -> usize {
+        self.state.asked.load(Ordering::Relaxed)
     }
 
     /// The distinct values of `data` among the events of a path.
@@ -164,12 +190,14 @@ async fn answer(
         .map(|body| body.to_bytes())
         .unwrap_or_default();
     if path.starts_with("/dapr/") {
-        let body = if path == "/dapr/subscribe" {
+        let (status, body) = if path == "/dapr/subscribe" {
+            state.asked.fetch_add(1, Ordering::Relaxed);
             state.subscriptions.clone()
         } else {
-            String::new()
+            (200, String::new())
         };
-        return Ok(Response::new(Full::new(body.into())));
+        let answer = Response::builder().status(status);
+        return Ok(answer.body(Full::new(body.into())).unwrap());
     }
     let delivered = Delivered { path, body };
     let answer = (state.policy)(&delivered);
