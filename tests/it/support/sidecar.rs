@@ -1,8 +1,10 @@
 //! The real binary as a child process, with daprd's command line.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,12 +25,17 @@ pub(crate) struct Sidecar {
     folder: tempfile::TempDir,
 }
 
+/// A port that nobody listens on: below those that the system gives to outgoing connections, and never the same twice, so that it is still
+/// free when a server that is started with it gets there.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = fastrand::u16(12_000..25_000);
+        let is_free = TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free && GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 /// A component file for a Redis server on this port.
