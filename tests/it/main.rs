@@ -13,6 +13,7 @@ mod bad_days;
 mod brokers;
 mod compose;
 mod demo;
+mod fuzz;
 mod hot_reload;
 mod layers;
 mod openapi;
