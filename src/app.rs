@@ -202,3 +202,6 @@ pub fn channel(
 #[derive(Debug, thiserror::Error)]
 #[error("app-protocol {0} is not supported yet, only http, https and h2c are")]
 pub struct UnsupportedProtocol(&'static str);
+
+#[cfg(test)]
+mod properties;

@@ -299,4 +299,22 @@ mod tests {
             assert_eq!(parse(text), Ok(length));
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read(nanos: i64) {
+            let length = GoDuration::from_nanos(nanos);
+            proptest::prop_assert_eq!(parse(&length.to_string()), Ok(length));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[-+]?([0-9]{0,22}[.]?[0-9]{0,22}(ns|us|µs|ms|s|m|h|d|)){0,3}", other: String) {
+            for text in [text, other] {
+                if let Ok(length) = parse(&text) {
+                    proptest::prop_assert_eq!(length.is_negative(), length < GoDuration::ZERO);
+                }
+                let _ = parse_or_millis(&text);
+            }
+        }
+    }
 }

@@ -42,6 +42,9 @@ pub fn is_raw(metadata: &crate::message::Metadata) -> Result<bool, NotABoolean> 
 pub struct NotABoolean(pub String);
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -59,12 +60,38 @@ pub fn one_value(body: &[u8]) -> Option<Cow<'_, str>> {
     Some(valid_text(value))
 }
 
+/// The text of the first JSON value, whatever stands behind it, as Go's decoder takes it; `None` if there are only blanks.
+///
+/// # Errors
+/// If the text does not begin with a JSON value.
+pub fn first_value(text: &str) -> Result<Option<&str>, serde_json::Error> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    Ok(values.next().transpose()?.map(RawValue::get))
+}
+
 /// The members of an object: decoded names with the text of their values; of equal names the last wins.
 ///
 /// # Errors
 /// If the text is not one JSON object.
 pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, serde_json::Error> {
-    serde_json::from_str::<Members<'_>>(object).map(|members| members.0)
+    serde_json::from_str::<Members<_>>(object).map(|members| members.0)
+}
+
+/// All members of an object in their order, equal names included: for readers to whom names count in any case.
+///
+/// # Errors
+/// If the text is not one JSON object.
+pub fn fields(object: &str) -> Result<Vec<(Cow<'_, str>, &str)>, serde_json::Error> {
+    serde_json::from_str::<Members<_>>(object).map(|members| members.0)
+}
+
+/// The texts of the values in a list.
+///
+/// # Errors
+/// If the text is not one JSON list.
+pub fn items(list: &str) -> Result<Vec<&str>, serde_json::Error> {
+    let items: Vec<&RawValue> = serde_json::from_str(list)?;
+    Ok(items.into_iter().map(RawValue::get).collect())
 }
 
 /// The content of a JSON string; `None` if the value is something else. A lone half of a surrogate pair becomes U+FFFD.
@@ -254,34 +281,45 @@ fn code_unit(bytes: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-struct Members<'a>(BTreeMap<Cow<'a, str>, &'a str>);
+/// A map, or a list of pairs.
+struct Members<C>(C);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de, C> Deserialize<'de> for Members<C>
+where
+    C: Default + Extend<(Cow<'de, str>, &'de str)>,
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(MembersVisitor(PhantomData))
     }
 }
 
-struct MembersVisitor;
+struct MembersVisitor<C>(PhantomData<C>);
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+impl<'de, C> Visitor<'de> for MembersVisitor<C>
+where
+    C: Default + Extend<(Cow<'de, str>, &'de str)>,
+{
+    type Value = Members<C>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = BTreeMap::new();
+        let mut members = C::default();
         // Names are taken raw, too: a strict parser refuses lone surrogates in them.
         while let Some(name) = map.next_key::<&'de RawValue>()? {
             let value = map.next_value::<&'de RawValue>()?;
-            members.insert(text_of(name.get()).unwrap_or_default(), value.get());
+            members.extend([(text_of(name.get()).unwrap_or_default(), value.get())]);
         }
         Ok(Members(members))
     }
 }
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,6 +409,42 @@ mod tests {
         );
         for none in ["[1]", "null", "1", "", "{", "{} x", "{1:2}"] {
             assert!(members(none).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn fields_keep_their_order_and_items_their_text() {
+        let fields = fields(r#"{"b":1,"a":[2, 3],"B":"x","b":null}"#).unwrap();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (&**name, *value))
+            .collect();
+        assert_eq!(
+            fields,
+            [("b", "1"), ("a", "[2, 3]"), ("B", "\"x\""), ("b", "null")]
+        );
+        assert_eq!(
+            items(" [1.0, \"\\ud800\" ,[ 2 ]] ").unwrap(),
+            ["1.0", "\"\\ud800\"", "[ 2 ]"]
+        );
+        for none in ["{}", "", "[1", "[1] 2"] {
+            assert!(items(none).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn the_first_value_counts_whatever_follows() {
+        for (text, expected) in [
+            (" {\"a\" : 1} x", Some("{\"a\" : 1}")),
+            ("[1][2", Some("[1]")),
+            ("1e999 ", Some("1e999")),
+            (" \n", None),
+            ("", None),
+        ] {
+            assert_eq!(first_value(text).unwrap(), expected, "{text}");
+        }
+        for broken in ["{", "nope", "\u{feff}{}", "01"] {
+            assert!(first_value(broken).is_err(), "{broken}");
         }
     }
 

@@ -54,9 +54,12 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Properties {
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = name.to_lowercase();
     // A third of the letters may be wrong: `redeliverInterwal` is found, `foo` is not taken for `topic`.
-    let limit = (lower.chars().count() / 3).max(1);
+    let length = lower.chars().count();
+    let limit = (length / 3).max(1);
     known
         .iter()
+        // Names whose lengths differ by more than that need no comparison, which for a very long name would take for ever.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (distance(&lower, &candidate.to_lowercase()), *candidate))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, candidate)| *distance <= limit && *candidate != name)
@@ -116,5 +119,6 @@ mod tests {
         ] {
             assert_eq!(nearest(name, &known), expected, "{name}");
         }
+        assert_eq!(nearest(&"redisHost".repeat(1_000_000), &known), None);
     }
 }

@@ -143,4 +143,20 @@ mod tests {
             assert_eq!(parse(text).ok(), bytes, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[-+]?[0-9]{0,45}[.]?[0-9]{0,45}([numkMGTPE]i?|e[-+]?[0-9]{0,5}|)", other: String) {
+            for text in [text, other] {
+                let _ = (parse(&text), integer(&text));
+            }
+        }
+
+        #[test]
+        fn whole_numbers_are_read_in_every_base(number: u64) {
+            for text in [format!("{number}"), format!("0x{number:X}"), format!("0o{number:o}"), format!("0b{number:b}")] {
+                proptest::prop_assert_eq!(integer(&text), Some(number.into()));
+            }
+        }
+    }
 }

@@ -190,3 +190,6 @@ impl LoadError {
         }
     }
 }
+
+#[cfg(test)]
+mod properties;

@@ -353,4 +353,6 @@ fn of_routes(server: &Server, routes: &'static [Route]) -> Router {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

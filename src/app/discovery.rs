@@ -3,9 +3,10 @@
 //! Names of keys count in any case, and the last of equal ones; `null` is like nothing said; what is of a wrong type spoils the whole
 //! list. Whether the expressions compile is not known here.
 
-use serde_json::{Map, Value};
+use std::str::FromStr;
 
 use crate::app::DiscoveryError;
+use crate::json;
 use crate::message::Metadata;
 use crate::resources::subscription::{BulkSpec, RuleSpec, SubscriptionSpec};
 
@@ -23,23 +24,11 @@ pub struct Answer {
 /// # Errors
 /// [`DiscoveryError::Malformed`] if it is no list of subscriptions.
 pub fn read(body: &[u8]) -> Result<Answer, DiscoveryError> {
-    let first = serde_json::Deserializer::from_slice(body)
-        .into_iter::<Value>()
-        .next()
-        .transpose()
-        .map_err(|error| DiscoveryError::Malformed(error.to_string()))?;
-    let entries = match first {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(entries)) => entries,
-        Some(other) => return Err(mistyped("list of subscriptions", &other)),
-    };
+    let text = json::valid_text(body);
+    let first = json::first_value(&text)?;
     let mut answer = Answer::default();
-    for entry in entries {
-        let subscription = match entry {
-            Value::Null => SubscriptionSpec::default(),
-            Value::Object(fields) => subscription(fields)?,
-            other => return Err(mistyped("subscription", &other)),
-        };
+    for entry in first.map_or(Ok(Vec::new()), |list| items("list of subscriptions", list))? {
+        let subscription = subscription(said("subscription", entry)?)?;
         if subscription.rules.is_empty() {
             answer.routeless.push(subscription.topic);
         } else {
@@ -49,18 +38,18 @@ pub fn read(body: &[u8]) -> Result<Answer, DiscoveryError> {
     Ok(answer)
 }
 
-fn subscription(fields: Map<String, Value>) -> Result<SubscriptionSpec, DiscoveryError> {
+fn subscription(fields: Fields<'_>) -> Result<SubscriptionSpec, DiscoveryError> {
     let mut found = SubscriptionSpec::default();
     let mut route = String::new();
-    for (name, value) in said(fields) {
+    for (name, value) in fields {
         match name.as_str() {
             "pubsubname" => found.pubsub = text(&name, value)?,
             "topic" => found.topic = text(&name, value)?,
             "deadlettertopic" => found.dead_letter_topic = text(&name, value)?,
             "metadata" => found.metadata = texts(&name, value)?,
             "route" => route = text(&name, value)?,
-            "routes" => found.rules = rules(object(&name, value)?)?,
-            "bulksubscribe" => found.bulk = Some(bulk(object(&name, value)?)?),
+            "routes" => found.rules = rules(said(&name, value)?)?,
+            "bulksubscribe" => found.bulk = Some(bulk(said(&name, value)?)?),
             _ => {}
         }
     }
@@ -82,15 +71,15 @@ fn subscription(fields: Map<String, Value>) -> Result<SubscriptionSpec, Discover
 /// Marks the rule of `routes.default` until `route` has been looked at. No trimmed expression is a single newline.
 const DEFAULT: &str = "\n";
 
-fn rules(fields: Map<String, Value>) -> Result<Vec<RuleSpec>, DiscoveryError> {
+fn rules(fields: Fields<'_>) -> Result<Vec<RuleSpec>, DiscoveryError> {
     let (mut rules, mut default) = (Vec::new(), String::new());
-    for (name, value) in said(fields) {
-        match (name.as_str(), value) {
-            ("rules", Value::Array(entries)) => {
-                rules = entries.into_iter().map(rule).collect::<Result<_, _>>()?;
+    for (name, value) in fields {
+        match name.as_str() {
+            "rules" => {
+                let entries = items(&name, value)?.into_iter();
+                rules = entries.map(rule).collect::<Result<_, _>>()?;
             }
-            ("rules", other) => return Err(mistyped("rules", &other)),
-            ("default", value) => default = text(&name, value)?,
+            "default" => default = text(&name, value)?,
             _ => {}
         }
     }
@@ -103,13 +92,9 @@ fn rules(fields: Map<String, Value>) -> Result<Vec<RuleSpec>, DiscoveryError> {
     Ok(rules)
 }
 
-fn rule(entry: Value) -> Result<RuleSpec, DiscoveryError> {
+fn rule(entry: &str) -> Result<RuleSpec, DiscoveryError> {
     let mut rule = RuleSpec::default();
-    let fields = match entry {
-        Value::Null => Map::new(),
-        other => object("rules", other)?,
-    };
-    for (name, value) in said(fields) {
+    for (name, value) in said("rules", entry)? {
         match name.as_str() {
             "match" => rule.match_ = text(&name, value)?.trim().to_owned(),
             "path" => rule.path = text(&name, value)?,
@@ -126,67 +111,84 @@ fn always(path: String) -> RuleSpec {
     }
 }
 
-fn bulk(fields: Map<String, Value>) -> Result<BulkSpec, DiscoveryError> {
+fn bulk(fields: Fields<'_>) -> Result<BulkSpec, DiscoveryError> {
     let mut bulk = BulkSpec::default();
-    for (name, value) in said(fields) {
-        match (name.as_str(), value) {
-            ("enabled", Value::Bool(enabled)) => bulk.enabled = enabled,
-            ("enabled", other) => return Err(mistyped(&name, &other)),
-            ("maxmessagescount", value) => bulk.max_messages_count = number(&name, &value)?,
-            ("maxawaitdurationms", value) => bulk.max_await_duration_ms = number(&name, &value)?,
+    for (name, value) in fields {
+        match name.as_str() {
+            "enabled" => bulk.enabled = parsed(&name, value)?,
+            "maxmessagescount" => bulk.max_messages_count = parsed(&name, value)?,
+            "maxawaitdurationms" => bulk.max_await_duration_ms = parsed(&name, value)?,
             _ => {}
         }
     }
     Ok(bulk)
 }
 
-/// The fields that say something, names in lower case.
-fn said(fields: Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
-    fields
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
+/// Names in lower case with the text of their values.
+type Fields<'a> = Vec<(String, &'a str)>;
+
+/// The fields of an object that say something, in their order; `null` has none.
+fn said<'a>(name: &str, object: &'a str) -> Result<Fields<'a>, DiscoveryError> {
+    let fields = match object {
+        "null" => Vec::new(),
+        _ if object.starts_with('{') => json::fields(object)?,
+        _ => return Err(mistyped(name, object)),
+    };
+    let fields = fields.into_iter().filter(|(_, value)| *value != "null");
+    Ok(fields
         .map(|(name, value)| (name.to_lowercase(), value))
+        .collect())
 }
 
-fn object(name: &str, value: Value) -> Result<Map<String, Value>, DiscoveryError> {
-    match value {
-        Value::Object(fields) => Ok(fields),
-        other => Err(mistyped(name, &other)),
+/// The values of a list; `null` has none.
+fn items<'a>(name: &str, list: &'a str) -> Result<Vec<&'a str>, DiscoveryError> {
+    match list {
+        "null" => Ok(Vec::new()),
+        _ if list.starts_with('[') => Ok(json::items(list)?),
+        _ => Err(mistyped(name, list)),
     }
 }
 
-fn text(name: &str, value: Value) -> Result<String, DiscoveryError> {
-    match value {
-        Value::String(text) => Ok(text),
-        other => Err(mistyped(name, &other)),
-    }
+fn text(name: &str, value: &str) -> Result<String, DiscoveryError> {
+    let text = json::text_of(value).ok_or_else(|| mistyped(name, value))?;
+    Ok(text.into_owned())
 }
 
-fn texts(name: &str, value: Value) -> Result<Metadata, DiscoveryError> {
-    object(name, value)?
-        .into_iter()
+fn texts(name: &str, value: &str) -> Result<Metadata, DiscoveryError> {
+    if !value.starts_with('{') {
+        return Err(mistyped(name, value));
+    }
+    let pairs = json::members(value)?.into_iter();
+    pairs
         .map(|(key, value)| match value {
-            Value::Null => Ok((key, String::new())),
-            value => text(&format!("{name}.{key}"), value).map(|value| (key, value)),
+            "null" => Ok((key.into_owned(), String::new())),
+            value => {
+                let value = text(&format!("{name}.{key}"), value)?;
+                Ok((key.into_owned(), value))
+            }
         })
         .collect()
 }
 
-fn number(name: &str, value: &Value) -> Result<i32, DiscoveryError> {
-    value
-        .as_i64()
-        .and_then(|number| i32::try_from(number).ok())
-        .ok_or_else(|| mistyped(name, value))
+/// A boolean or a whole number, which JSON writes as Rust does.
+fn parsed<T: FromStr>(name: &str, value: &str) -> Result<T, DiscoveryError> {
+    value.parse().map_err(|_| mistyped(name, value))
 }
 
-fn mistyped(name: &str, value: &Value) -> DiscoveryError {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+impl From<serde_json::Error> for DiscoveryError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+fn mistyped(name: &str, value: &str) -> DiscoveryError {
+    let kind = match value.bytes().next() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a text",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     };
     DiscoveryError::Malformed(format!("{name} cannot be {kind}"))
 }
@@ -265,6 +267,30 @@ mod tests {
         check("null", &[]);
         check("[]", &[]);
         check(r#"[{"topic":"t","route":"/x"}] more"#, &[" t >/x"]);
+    }
+
+    #[test]
+    fn keys_that_mean_nothing_here_may_hold_anything() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        for odd in [
+            r#""x":1e999"#,
+            r#""x":"\ud800""#,
+            r#""\ud800":1"#,
+            &format!(r#""x":{deep}"#),
+        ] {
+            check(
+                &format!(r#"[{{{odd},"topic":"t","route":"/x"}}]"#),
+                &[" t >/x"],
+            );
+        }
+        let odd = read(b"[{\"topic\":\"a\xff\",\"route\":\"/\\ud800\"}]").unwrap();
+        assert_eq!(shown(&odd.subscriptions[0]), " a\u{fffd} >/\u{fffd}");
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_counts_in_whatever_case() {
+        check(r#"[{"topic":"t","Route":"/a","route":"/b"}]"#, &[" t >/b"]);
+        check(r#"[{"topic":"t","route":"/b","Route":"/a"}]"#, &[" t >/a"]);
     }
 
     #[test]

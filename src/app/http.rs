@@ -103,7 +103,9 @@ impl HttpChannel {
             app_id: app_id.to_owned(),
             token: token(settings),
             max_concurrency: settings.max_concurrency,
-            places: settings.max_concurrency.map(Semaphore::new),
+            places: settings
+                .max_concurrency
+                .map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             routes: RwLock::default(),
             left_out: Mutex::default(),
             telemetry,
@@ -463,5 +465,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,9 @@
 pub mod bulk;
 
 use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::app::{Reason, Verdict};
+use crate::json;
 
 /// So much of the body of an error goes into the log and the dead letter.
 const SHOWN: usize = 1024;
@@ -25,17 +23,23 @@ pub fn of_answer(code: u16, body: &[u8]) -> Verdict {
 }
 
 fn of_body(body: &[u8]) -> Verdict {
-    if body.is_empty() {
-        return Verdict::Success;
+    match status(&json::valid_text(body)) {
+        Some(status) => of_status(&status),
+        None => Verdict::Success,
     }
-    let mut parser = serde_json::Deserializer::from_slice(body);
-    match Answer::deserialize(&mut parser) {
-        Ok(Answer {
-            status,
-            is_readable: true,
-        }) => of_status(&status),
-        Ok(_) | Err(_) => Verdict::Success,
+}
+
+/// The last `status` of the first value; `None` if there is none, or one that is no text: that makes the whole answer unreadable,
+/// wherever it stands.
+fn status(answer: &str) -> Option<Cow<'_, str>> {
+    let first = json::first_value(answer).ok()??;
+    let mut status = None;
+    for (name, value) in json::fields(first).ok()? {
+        if name.eq_ignore_ascii_case("status") && value != "null" {
+            status = Some(json::text_of(value)?);
+        }
     }
+    status
 }
 
 fn of_status(status: &str) -> Verdict {
@@ -51,130 +55,6 @@ fn of_code(code: u16, body: &[u8]) -> Reason {
     Reason::Code {
         code,
         body: String::from_utf8_lossy(shown).into_owned(),
-    }
-}
-
-/// The part of a body that matters.
-struct Answer<'a> {
-    status: Cow<'a, str>,
-    /// A status that is no text makes the whole answer unreadable, wherever it stands.
-    is_readable: bool,
-}
-
-impl<'de> Deserialize<'de> for Answer<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnswerVisitor)
-    }
-}
-
-struct AnswerVisitor;
-
-impl<'de> Visitor<'de> for AnswerVisitor {
-    type Value = Answer<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Answer {
-            status: Cow::Borrowed(""),
-            is_readable: true,
-        })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        let mut answer = Answer {
-            status: Cow::Borrowed(""),
-            is_readable: true,
-        };
-        while let Some(Text(name)) = fields.next_key()? {
-            if !name.is_some_and(|name| name.eq_ignore_ascii_case("status")) {
-                fields.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            match fields.next_value::<Status<'de>>()? {
-                Status::Said(status) => answer.status = status,
-                Status::Null => {}
-                Status::Other => answer.is_readable = false,
-            }
-        }
-        Ok(answer)
-    }
-}
-
-/// A text, or something else.
-struct Text<'a>(Option<Cow<'a, str>>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Status::deserialize(deserializer)? {
-            Status::Said(text) => Self(Some(text)),
-            Status::Null | Status::Other => Self(None),
-        })
-    }
-}
-
-enum Status<'a> {
-    Said(Cow<'a, str>),
-    Null,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Status<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StatusVisitor)
-    }
-}
-
-struct StatusVisitor;
-
-impl<'de> Visitor<'de> for StatusVisitor {
-    type Value = Status<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Status::Said(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Status::Said(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Status::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Status::Other)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Status::Other)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Status::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Status::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Status::Other)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(
-        self,
-        mut items: A,
-    ) -> Result<Self::Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Status::Other)
     }
 }
 
@@ -241,6 +121,24 @@ mod tests {
             check(299, body.as_bytes(), expected);
         }
         check(200, b"{\"status\":\"RETRY\",\"a\":\"\xff\"}", "retry");
+    }
+
+    #[test]
+    fn odd_text_elsewhere_in_an_answer_does_not_hide_its_status() {
+        for odd in [
+            &b"\"\xff\":1"[..],
+            br#""\ud800":1"#,
+            br#""a":"\udc00""#,
+            b"\"a\":1e999",
+            b"\"a\":\"\xc3\"",
+        ] {
+            let before = [b"{", odd, br#","status":"RETRY"}"#].concat();
+            let behind = [br#"{"status":"RETRY","#, odd, b"}"].concat();
+            check(200, &before, "retry");
+            check(200, &behind, "retry");
+        }
+        check(200, b"{\"status\":\"\xff\"}", "retry");
+        check(200, br#"{"status":"\ud800"}"#, "retry");
     }
 
     #[test]

@@ -366,3 +366,6 @@ impl HandingBack {
         self.0.load(Ordering::Relaxed) == 0
     }
 }
+
+#[cfg(test)]
+mod properties;

@@ -74,6 +74,11 @@ impl Entries {
         self.all.push(entry);
         Ok(())
     }
+
+    /// All, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.all.iter()
+    }
 }
 
 impl Publisher {
@@ -102,7 +107,7 @@ impl Publisher {
 
     /// All entries as the broker is to get them.
     fn events(&self, pubsub: &Pubsub, request: &BulkRequest) -> Result<Vec<Event>, PublishError> {
-        let entries = request.entries.all.iter();
+        let entries = request.entries.iter();
         entries
             .map(|entry| {
                 let own = entry.metadata.as_ref();

@@ -4,6 +4,7 @@
 //! (see `value`). Anchors, aliases and merge keys are resolved here.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
@@ -137,6 +138,8 @@ impl Builder {
             });
         }
         if anchor != 0 {
+            // A copy, which counts: anchors within anchors would multiply.
+            self.nodes += node.size();
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut() {
@@ -150,28 +153,29 @@ impl Builder {
     fn mapping(&mut self, children: Vec<Node>) -> Result<Content, Mistake> {
         let mut merged = Vec::new();
         let mut own: Vec<(Node, Node)> = Vec::new();
+        let mut first_lines = HashMap::new();
         let mut children = children.into_iter();
         while let (Some(key), Some(value)) = (children.next(), children.next()) {
             if is_merge(&key) {
                 merge(value, &mut merged)?;
                 continue;
             }
-            if let Some(text) = key.as_text()
-                && let Some((first, _)) =
-                    own.iter().find(|(known, _)| known.as_text() == Some(text))
-            {
-                self.duplicates.push(Mistake {
-                    line: key.line,
-                    text: format!(
-                        "mapping key {text:?} already defined at line {}",
-                        first.line
-                    ),
-                });
+            if let Some(text) = key.as_text() {
+                match first_lines.entry(text.to_owned()) {
+                    Entry::Vacant(vacant) => drop(vacant.insert(key.line)),
+                    Entry::Occupied(first) => self.duplicates.push(Mistake {
+                        line: key.line,
+                        text: format!(
+                            "mapping key {text:?} already defined at line {}",
+                            first.get()
+                        ),
+                    }),
+                }
             }
             own.push((key, value));
         }
-        merged.extend(own);
-        Ok(Content::Map(merged))
+        let merged = merged.into_iter().rev().flatten();
+        Ok(Content::Map(merged.chain(own).collect()))
     }
 
     fn line(&self, line: usize) -> usize {
@@ -199,11 +203,11 @@ fn is_merge(key: &Node) -> bool {
     matches!(&key.content, Content::Scalar { text, is_text: false } if text == "<<")
 }
 
-/// The entries of a mapping, or of a list of mappings of which the earlier ones win.
-fn merge(value: Node, into: &mut Vec<(Node, Node)>) -> Result<(), Mistake> {
+/// The entries of a mapping, or of a list of mappings of which the earlier ones win: the last of `into` are to stand first.
+fn merge(value: Node, into: &mut Vec<Vec<(Node, Node)>>) -> Result<(), Mistake> {
     let line = value.line;
     match value.content {
-        Content::Map(entries) => into.splice(0..0, entries),
+        Content::Map(entries) => into.push(entries),
         Content::List(items) => {
             for item in items {
                 if matches!(item.content, Content::List(_)) {
@@ -214,7 +218,7 @@ fn merge(value: Node, into: &mut Vec<(Node, Node)>) -> Result<(), Mistake> {
             return Ok(());
         }
         Content::Scalar { .. } => return Err(not_a_mapping(line)),
-    };
+    }
     Ok(())
 }
 
@@ -290,6 +294,28 @@ mod tests {
         }
         let mistake = document(&text, 1).unwrap_err();
         assert!(mistake.text.contains("too large"), "{}", mistake.text);
+    }
+
+    #[test]
+    fn a_bomb_of_anchors_within_anchors_is_refused() {
+        let flow = |times: usize| {
+            let anchors: String = (0..times).map(|n| format!("&a{n} [")).collect();
+            format!("{anchors}{}", "]".repeat(times))
+        };
+        let row = format!("- &r [{}]\n", vec![flow(50); 40].join(", "));
+        let mistake = document(&row.repeat(40), 1).unwrap_err();
+        assert!(mistake.text.contains("too large"), "{}", mistake.text);
+    }
+
+    #[test]
+    fn the_work_grows_with_the_text_and_not_faster() {
+        let keys: String = (0..50_000).map(|n| format!("k{n}: 1\n")).collect();
+        assert!(document(&keys, 1).unwrap().unwrap().duplicates.is_empty());
+        let merges = format!("a: &a {{x: 1}}\nb:\n{}", "  <<: *a\n".repeat(30_000));
+        document(&merges, 1).unwrap();
+        for deep in ["[", "{a: ", "- ", "? ", "&a [", "!!str ["] {
+            let _ = document(&deep.repeat(50_000), 1);
+        }
     }
 
     #[test]

@@ -203,6 +203,9 @@ fn new_span() -> [u8; 16] {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

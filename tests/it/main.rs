@@ -14,6 +14,7 @@ mod brokers;
 mod compose;
 mod demo;
 mod edge_cases;
+mod fuzz;
 mod guides;
 mod hot_reload;
 mod layers;

@@ -130,6 +130,9 @@ fn header(text: &[u8]) -> Option<HeaderValue> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::broker::{BrokerError, BrokerErrorKind};

@@ -406,6 +406,17 @@ async fn only_success_is_healthy() {
 }
 
 #[tokio::test]
+async fn a_limit_beyond_what_can_be_counted_is_none() {
+    let port = app(axum::Router::new().fallback(async || "")).await;
+    let settings = AppSettings {
+        max_concurrency: Some(usize::MAX),
+        ..settings(port)
+    };
+    let verdict = channel(&settings).deliver(&delivery("/x")).await;
+    assert_eq!(verdict, Verdict::Success);
+}
+
+#[tokio::test]
 async fn a_probe_is_plain_and_takes_no_place_of_events() {
     let echo = axum::routing::get(async |request: axum::extract::Request| {
         let is_plain = request.headers().keys().all(|name| name == "host");

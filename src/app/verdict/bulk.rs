@@ -2,11 +2,10 @@
 //!
 //! Unlike for a single event, an answer that cannot be read, or does not mention an event, is a failure.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::Error;
 
 use super::of_code;
 use crate::app::{Reason, Verdict};
@@ -76,22 +75,21 @@ struct Status {
 
 fn statuses(answer: &str) -> Result<Vec<Status>, serde_json::Error> {
     let mut list = Vec::new();
-    let fields = serde_json::from_str::<Option<Fields<'_>>>(answer)?;
-    for (name, value) in fields.unwrap_or_default().0 {
+    for (name, value) in fields(answer)? {
         if name.eq_ignore_ascii_case("statuses") {
-            let items = serde_json::from_str::<Option<Vec<Option<Fields<'_>>>>>(value.get())?;
-            let items = items.unwrap_or_default().into_iter();
-            list = items
-                .map(|item| status(item.unwrap_or_default()))
-                .collect::<Result<_, _>>()?;
+            let items = match value {
+                "null" => Vec::new(),
+                value => json::items(value)?,
+            };
+            list = items.into_iter().map(status).collect::<Result<_, _>>()?;
         }
     }
     Ok(list)
 }
 
-fn status(fields: Fields<'_>) -> Result<Status, serde_json::Error> {
+fn status(item: &str) -> Result<Status, serde_json::Error> {
     let mut status = Status::default();
-    for (name, value) in fields.0 {
+    for (name, value) in fields(item)? {
         let place = if name.eq_ignore_ascii_case("entryId") {
             &mut status.id
         } else if name.eq_ignore_ascii_case("status") {
@@ -99,38 +97,21 @@ fn status(fields: Fields<'_>) -> Result<Status, serde_json::Error> {
         } else {
             continue;
         };
-        if let Some(text) = serde_json::from_str::<Option<String>>(value.get())? {
-            *place = text;
+        if value != "null" {
+            let text = json::text_of(value);
+            *place = text
+                .ok_or_else(|| Error::custom(format_args!("{name} must be a string")))?
+                .into_owned();
         }
     }
     Ok(status)
 }
 
-/// The members of an object in their order: names count in any case, and of several the last.
-#[derive(Default)]
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
-        }
-        Ok(Fields(fields))
+/// The members of an object in their order, none of `null`: names count in any case, and of several the last.
+fn fields(object: &str) -> Result<Vec<(Cow<'_, str>, &str)>, serde_json::Error> {
+    match json::trimmed(object.as_bytes()) {
+        b"null" => Ok(Vec::new()),
+        _ => json::fields(object),
     }
 }
 
@@ -194,6 +175,10 @@ mod tests {
             (r#"{"entryId":"1","status":1}"#, "X X X"),
             (r#"{"entryId":1,"status":"SUCCESS"}"#, "X X X"),
             (r#""SUCCESS""#, "X X X"),
+            (
+                r#"{"\ud800":1e999,"entryId":"1","status":"SUCCESS"},{"entryId":"\ud800","status":"DROP"}"#,
+                "S - - ?\u{fffd}",
+            ),
             ("", "- - -"),
         ] {
             check(200, &format!(r#"{{"statuses":[{statuses}]}}"#), expected);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, Value, cmd};
 
 use super::settings::Trim;
-use crate::json::push_map;
+use crate::json::{self, push_map};
 use crate::message::{Metadata, Outgoing};
 
 /// The id of a stream entry: milliseconds and a number within them.
@@ -208,34 +208,28 @@ fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
     if bytes == b"{}" {
         return (Some(Metadata::new()), None);
     }
-    match serde_json::from_slice(bytes) {
-        Ok(serde_json::Value::Object(map)) => {
-            let mut oddity = None;
-            let mut plain = |key: &str, value| match value {
-                serde_json::Value::String(text) => text,
-                serde_json::Value::Null => String::new(),
-                _ => {
-                    let mut reason = oddity
-                        .take()
-                        .unwrap_or_else(|| "values that are no text:".to_owned());
-                    let _ = write!(reason, " {key:?}");
-                    oddity = Some(reason);
-                    String::new()
-                }
-            };
-            let metadata = map
-                .into_iter()
-                .map(|(key, value)| {
-                    let value = plain(&key, value);
-                    (key, value)
-                })
-                .collect();
-            (Some(metadata), oddity)
-        }
-        Ok(serde_json::Value::Null) => (None, None),
-        Ok(_) => (None, Some("not a JSON object".to_owned())),
-        Err(error) => (None, Some(error.to_string())),
+    let text = json::valid_text(bytes);
+    if json::trimmed(bytes) == b"null" {
+        return (None, None);
     }
+    let members = match json::members(&text) {
+        Ok(members) => members,
+        Err(_) if json::one_value(bytes).is_some() => {
+            return (None, Some("not a JSON object".to_owned()));
+        }
+        Err(error) => return (None, Some(error.to_string())),
+    };
+    let mut metadata = Metadata::new();
+    let mut oddity = String::new();
+    for (key, value) in members {
+        let text = json::text_of(value);
+        if text.is_none() && value != "null" {
+            let _ = write!(oddity, " {key:?}");
+        }
+        metadata.insert(key.into_owned(), text.unwrap_or_default().into_owned());
+    }
+    let oddity = (!oddity.is_empty()).then(|| format!("values that are no text:{oddity}"));
+    (Some(metadata), oddity)
 }
 
 #[cfg(test)]
@@ -320,6 +314,18 @@ mod tests {
         check(" { } ", Some(&[]), false);
         check("null", None, false);
         check(r#" {"a":"b"} "#, Some(&[("a", "b")]), false);
+        check(
+            r#"{"a":"\ud800","\udc00":"c"}"#,
+            Some(&[("a", "\u{fffd}"), ("\u{fffd}", "c")]),
+            false,
+        );
+        let deep = format!(r#"{{"a":"b","c":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+        check(&deep, Some(&[("a", "b"), ("c", "")]), true);
+        check(
+            r#"{"a":"b","c":1e999}"#,
+            Some(&[("a", "b"), ("c", "")]),
+            true,
+        );
         check(
             r#"{"a":null,"b":"c"}"#,
             Some(&[("a", ""), ("b", "c")]),

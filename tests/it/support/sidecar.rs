@@ -38,6 +38,9 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// A component file for a broker in memory.
+pub(crate) const MEMORY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: pubsub}\nspec: {type: pubsub.in-memory, version: v1}\n";
+
 /// A component file for a Redis server on this port.
 pub(crate) fn redis_component(port: u16) -> String {
     format!(
@@ -115,6 +118,23 @@ impl Sidecar {
         let status = answer.status();
         answer.into_body().collect().await.ok()?;
         Some(status)
+    }
+
+    /// What it has in memory, in units of 1024 bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(self.about("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number.unwrap().parse().unwrap()
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(self.about("fd")).unwrap().count()
+    }
+
+    fn about(&self, what: &str) -> String {
+        format!("/proc/{}/{what}", self.process.id())
     }
 
     /// End it without warning.

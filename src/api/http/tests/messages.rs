@@ -193,3 +193,18 @@ async fn without_http2_an_upgrade_is_not_taken_and_its_first_words_are_refused()
     // A server of HTTP/2 begins with its settings, a frame of type 4.
     assert_ne!(answer.get(3), Some(&4), "{answer:?}");
 }
+
+#[tokio::test]
+async fn http_2_is_spoken_to_those_who_know_that_it_is() {
+    let api = start(|_| {}, router).await;
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let address = format!("http://127.0.0.1:{}/v1.0/healthz", api.port);
+    let request = http::Request::get(address).body(http_body_util::Full::<bytes::Bytes>::default());
+    let answer = client.request(request.unwrap()).await.unwrap();
+    assert_eq!(
+        (answer.version(), answer.status()),
+        (http::Version::HTTP_2, http::StatusCode::NO_CONTENT)
+    );
+}
