@@ -23,6 +23,7 @@ use crate::api::http::{Transport, public_router, router, serve};
 use crate::api::listen::{Listener, Server, bind, bind_public};
 use crate::api::{self, Extended, ShutdownRequest, Snapshot, grpc};
 use crate::app::{self, Channel};
+use crate::broker::memory::hub::Hub;
 use crate::cli::Flags;
 use crate::config::{ConfigError, LogError, LogSettings, Settings};
 use crate::delivery::supervisor::{Parts, Supervisor};
@@ -50,6 +51,8 @@ pub struct Plan {
     pub telemetry: Telemetry,
     /// What there is to say about the input.
     pub notes: Vec<Note>,
+    /// Where its in-memory brokers are shared with other sidecars of this process; `None`: they are its own.
+    pub hub: Option<Hub>,
 }
 
 /// Why a sidecar does not start. Every line is one message of level fatal.
@@ -146,6 +149,7 @@ impl Plan {
                 environment,
                 telemetry,
                 notes: resolved.notes,
+                hub: None,
             }),
             Err(errors) => {
                 let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
@@ -201,6 +205,7 @@ impl Runtime {
             environment,
             telemetry,
             notes,
+            hub,
         } = plan;
         let settings = Arc::new(settings);
         telemetry.identity(&settings.app_id, &settings.features);
@@ -228,6 +233,7 @@ impl Runtime {
             telemetry: &telemetry,
             tasks: &tasks,
             health: &health,
+            hub: hub.as_ref(),
         };
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
@@ -316,6 +322,7 @@ impl Runtime {
                     components: context.components.clone(),
                     resiliencies: context.resiliencies.clone(),
                 },
+                hub,
             };
             (reload, watch, period)
         });
