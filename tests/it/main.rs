@@ -20,4 +20,5 @@ mod redis_access;
 mod redis_redelivery;
 mod redis_wire;
 mod run;
+mod run_file;
 mod start_and_stop;
