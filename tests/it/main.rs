@@ -14,6 +14,7 @@ mod brokers;
 mod compose;
 mod demo;
 mod hot_reload;
+mod launcher;
 mod layers;
 mod openapi;
 mod redis_access;
