@@ -1,5 +1,6 @@
 """A publisher: one POST an order, to the sidecar. Python standard library only.
 
+    sidestream run -f examples      (both apps at once, nothing installed)
     sidestream run --app-id shop --resources-path components -- python3 examples/publisher.py
 """
 import itertools

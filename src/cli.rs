@@ -112,7 +112,7 @@ fn daprd(arguments: &[String]) -> Parsed {
 const SUBCOMMANDS: &str = "
 Beside this there is, as the first argument:
   demo    watch events flow, without Redis, app or configuration
-  run     start a sidecar, and an app beside it
+  run     start a sidecar, and an app beside it; or all apps of a run file
   check   read resource files, and tell what is wrong with them
 Each has its own --help.
 ";

@@ -161,6 +161,7 @@ async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Resu
         environment,
         telemetry: Telemetry::new(log, Metrics::default()),
         notes: Vec::new(),
+        hub: None,
     })
     .await?;
     let port = runtime.http_port().context("it has no HTTP port")?;

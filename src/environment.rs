@@ -4,10 +4,15 @@
 //! `DAPR_HTTP_PORT`, ...; spec resources-cli.md 2.2); tests make their own.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-/// Names and values, as the process saw them when it started.
+/// Names and values, as the process saw them when it started, and the folder in which it works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// Empty for the folder of the process.
+    folder: PathBuf,
+}
 
 impl Environment {
     /// The environment of this process. Values that are not Unicode are taken lossily.
@@ -24,7 +29,7 @@ impl Environment {
 
     /// The value of a variable; `None` when it is not set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
 
     /// The value of a variable, `None` also when it is empty.
@@ -34,12 +39,26 @@ impl Environment {
 
     /// Set a variable for this sidecar only; the process is not touched.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.0.insert(name.to_owned(), value.into());
+        self.variables.insert(name.to_owned(), value.into());
+    }
+
+    /// The same for a sidecar that works in this folder: relative paths in its files begin there.
+    #[must_use]
+    pub fn in_folder(self, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            ..self
+        }
+    }
+
+    /// A path as it is meant in this environment.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(path)
     }
 
     /// All variables, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
+        self.variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -47,6 +66,9 @@ impl Environment {
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self(variables.into_iter().collect())
+        Self {
+            variables: variables.into_iter().collect(),
+            folder: PathBuf::new(),
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod note;
 pub mod pipeline;
 pub mod resiliency;
 pub mod resolve;
+pub mod run_file;
 pub mod secrets;
 pub mod subscription;
 pub mod value;

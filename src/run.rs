@@ -1,28 +1,38 @@
-//! `sidestream run`: a sidecar and an app, started together, stopped in order (spec resources-cli.md 3.1 to 3.4).
+//! `sidestream run`: a sidecar and an app, started together, stopped in order (spec resources-cli.md 3).
 //!
 //! The sidecar runs in this process, with the flags that the stock command line would give it ([`launch`]); the app is a child in its own
-//! process group ([`app`]). The exit code is the app's.
+//! process group ([`app`]). The exit code is the app's. With a run file there are several of both ([`file`](mod@file), [`stack`]).
 
 mod app;
 mod console;
+mod file;
 mod launch;
 mod names;
+mod output;
+mod ports;
+mod sidecar;
+mod stack;
 
 use anyhow::Context as _;
-use tokio::sync::oneshot;
 
-use self::app::App;
+use self::app::{App, Start};
 use self::console::Console;
 use self::launch::Launch;
-use crate::api::Extended;
+use self::ports::Ports;
+use self::sidecar::Sidecar;
 use crate::cli::RunArgs;
 use crate::environment::Environment;
-use crate::runtime::{Outcome, Plan, Runtime};
+use crate::runtime::Plan;
 use crate::shutdown::signals::Signals;
-use crate::shutdown::{Stop, Tasks};
 
 /// What stands before every line of the sidecar's log, unless the lines are JSON.
 const PREFIX: &str = "== DAPR == ";
+
+/// What stands before every line of the app.
+const APP_PREFIX: &str = "== APP == ";
+
+/// What there is without resources.
+const EMBEDDED: &str = "embedded in-memory broker. Events do not survive this process.";
 
 /// Run sidecar and app until one of them ends or a signal comes. The answer is the exit code.
 ///
@@ -31,13 +41,20 @@ const PREFIX: &str = "== DAPR == ";
 pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8> {
     let mut signals = Signals::listen_with_hang_up().context("cannot listen for signals")?;
     let console = Console::new(args.flags.log_as_json);
-    let launch = match supported(args).and_then(|()| Launch::of(args, environment)) {
+    if args.extra.kubernetes {
+        return Ok(console
+            .give_up("-k, --kubernetes is not supported: run starts processes of this machine"));
+    }
+    if args.extra.run_file.is_some() {
+        return Ok(Box::pin(stack::run(args, environment, &console, &mut signals)).await);
+    }
+    let launch = match Launch::of(args, environment, &mut Ports::default()) {
         Ok(launch) => launch,
         Err(error) => return Ok(console.give_up(&error)),
     };
     announce(&console, &launch, args);
     let sidecar = tokio::select! {
-        sidecar = Sidecar::start(&launch, environment.clone()) => sidecar,
+        sidecar = start(&launch, environment.clone()) => sidecar,
         _ = signals.next() => return Ok(console.give_up("stopped before it was started")),
     };
     let Some(mut sidecar) = sidecar else {
@@ -46,7 +63,14 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
     if launch::app_port(&launch.flags).is_none() {
         console.info("Dapr sidecar is up and running.");
     }
-    let mut app = match App::start(&args.command, &launch.app_environment(environment)) {
+    let started = App::start(Start {
+        command: &args.command,
+        environment: &launch.app_environment(environment),
+        folder: None,
+        prefix: APP_PREFIX,
+        destinations: (Box::new(std::io::stdout()), Box::new(std::io::stderr())),
+    });
+    let mut app = match started {
         Ok(app) => app,
         Err(error) => {
             // How it ends does not matter beside the reason why.
@@ -54,7 +78,7 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
             return Ok(console.give_up(&error));
         }
     };
-    welcome(&console, &sidecar.extended, app.as_ref());
+    welcome(&console, &sidecar, app.as_ref());
 
     let first = tokio::select! {
         _ = signals.next() => First::Signal,
@@ -74,20 +98,11 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
     }))
 }
 
-/// What the stock command line has and this one has not.
-fn supported(args: &RunArgs) -> Result<(), String> {
-    if args.extra.kubernetes {
-        return Err(
-            "-k, --kubernetes is not supported: run starts processes of this machine".to_owned(),
-        );
-    }
-    match &args.extra.run_file {
-        Some(file) => Err(format!(
-            "run files are not supported yet: start each app of {} with a `sidestream run` of its own",
-            file.display()
-        )),
-        None => Ok(()),
-    }
+/// From flags to a running sidecar that logs to standard output; `None` if it cannot start, which its log has told.
+async fn start(launch: &Launch, environment: Environment) -> Option<Sidecar> {
+    let mut plan = Plan::from_flags_with_log(&launch.flags, environment, PREFIX, None).ok()?;
+    plan.settings.embedded_pubsub = launch.embedded_pubsub;
+    Sidecar::start(plan).await.ok()
 }
 
 fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
@@ -107,9 +122,9 @@ fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
         )
     });
     if launch.embedded_pubsub {
-        console.info(
-            "No resources: the pub/sub `pubsub` is the embedded in-memory broker. Events do not survive this process.",
-        );
+        console.info(&format!(
+            "No resources: the pub/sub `pubsub` is the {EMBEDDED}"
+        ));
     }
     if launch::app_port(flags).is_none() && !args.command.is_empty() {
         console.info("No --app-port: the app can publish, and is given no events.");
@@ -117,12 +132,11 @@ fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
 }
 
 /// Tell the sidecar whose it is, where others look for it (spec 3.4.4), and the user that all runs.
-fn welcome(console: &Console, extended: &Extended, app: Option<&App>) {
-    let put = |key: &str, value: String| extended.put(key.to_owned(), value);
-    put("cliPID", std::process::id().to_string());
+fn welcome(console: &Console, sidecar: &Sidecar, app: Option<&App>) {
+    sidecar.put("cliPID", std::process::id().to_string());
     if let Some(app) = app {
-        put("appPID", app.process_id().to_string());
-        put("appCommand", app.command().to_owned());
+        sidecar.put("appPID", app.process_id().to_string());
+        sidecar.put("appCommand", app.command());
     }
     console.success(match app {
         Some(_) => "You're up and running! Both Dapr and your app logs will appear here.\n",
@@ -173,56 +187,4 @@ async fn wind_up(
     }
     // The app's code is the answer; a sidecar that failed shows only where the app has nothing to complain about.
     of_app.filter(|code| *code != 0).unwrap_or(of_sidecar)
-}
-
-/// The sidecar in this process.
-struct Sidecar {
-    stop: Stop,
-    tasks: Tasks,
-    end: oneshot::Receiver<Result<(), String>>,
-    extended: Extended,
-}
-
-impl Sidecar {
-    /// From flags to a running sidecar that logs to standard output; `None` if it cannot start, which its log has told.
-    async fn start(launch: &Launch, environment: Environment) -> Option<Self> {
-        let mut plan = Plan::from_flags_with_prefix(&launch.flags, environment, PREFIX).ok()?;
-        plan.settings.embedded_pubsub = launch.embedded_pubsub;
-        let runtime = Runtime::build(plan).await.ok()?;
-        let extended = runtime.extended();
-        let (stop, tasks) = (Stop::new(), Tasks::new());
-        let (sender, end) = oneshot::channel();
-        let order = stop.clone();
-        tasks.spawn("sidecar", async move {
-            let end = match runtime.run(order).await {
-                Outcome::Graceful => Ok(()),
-                Outcome::TimedOut => Err("it did not end within its time".to_owned()),
-                Outcome::Failed => Err("its resource files cannot be used any more".to_owned()),
-                Outcome::Forced => Err("it was told to end at once".to_owned()),
-            };
-            // Nobody listens any more only when this process is about to end.
-            let _ = sender.send(end);
-        });
-        Some(Self {
-            stop,
-            tasks,
-            end,
-            extended,
-        })
-    }
-
-    /// Resolves when the sidecar ends by itself.
-    async fn ended(&mut self) -> Result<(), String> {
-        (&mut self.end)
-            .await
-            .unwrap_or_else(|_| Err("the sidecar ended without a word".to_owned()))
-    }
-
-    /// An orderly stop, bounded by the sidecar's own grace period.
-    async fn stop(&mut self) -> Result<(), String> {
-        self.stop.order();
-        let end = self.ended().await;
-        self.tasks.ended().await;
-        end
-    }
 }

@@ -9,6 +9,7 @@ mod metrics_server;
 mod reload;
 mod stop;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::api::http::{Transport, public_router, router, serve};
 use crate::api::listen::{Listener, Server, bind, bind_public};
 use crate::api::{self, Extended, ShutdownRequest, Snapshot, grpc};
 use crate::app::{self, Channel};
+use crate::broker::memory::hub::Hub;
 use crate::cli::Flags;
 use crate::config::{ConfigError, LogError, LogSettings, Settings};
 use crate::delivery::supervisor::{Parts, Supervisor};
@@ -50,6 +52,8 @@ pub struct Plan {
     pub telemetry: Telemetry,
     /// What there is to say about the input.
     pub notes: Vec<Note>,
+    /// Where its in-memory brokers are shared with other sidecars of this process; `None`: they are its own.
+    pub hub: Option<Hub>,
 }
 
 /// Why a sidecar does not start. Every line is one message of level fatal.
@@ -75,20 +79,22 @@ impl Plan {
     /// # Errors
     /// All mistakes in flags and Configuration files.
     pub fn from_flags(flags: &Flags, environment: Environment) -> Result<Self, StartError> {
-        Self::from_flags_with_prefix(flags, environment, "")
+        Self::from_flags_with_log(flags, environment, "", None)
     }
 
-    /// The same, with this before every line of a log on standard output, which somebody else writes to as well.
+    /// The same with a log that somebody else has a say in: `prefix` stands before every line on standard output, which others write
+    /// to as well; `out` takes the place of standard output.
     ///
     /// # Errors
     /// As [`Plan::from_flags`].
-    pub fn from_flags_with_prefix(
+    pub fn from_flags_with_log(
         flags: &Flags,
         environment: Environment,
         prefix: &str,
+        out: Option<Box<dyn Write + Send>>,
     ) -> Result<Self, StartError> {
         let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
-        let (out, log) = match log {
+        let (own, log) = match log {
             Ok(log) => log,
             Err(error) => {
                 // The log itself is what is wrong: the plain one says so.
@@ -102,13 +108,13 @@ impl Plan {
                 return Err(error.into());
             }
         };
-        let is_terminal =
-            log.file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stdout());
+        let is_stdout = log.file.is_none() && out.is_none();
+        let is_terminal = is_stdout && std::io::IsTerminal::is_terminal(&std::io::stdout());
         let builder = LogBuilder::new(log.level)
             .json(log.json)
             .colour(is_terminal)
             .version(api::API_VERSION)
-            .prefix(if log.file.is_none() { prefix } else { "" });
+            .prefix(if is_stdout { prefix } else { "" });
         let builder = if flags.app_id.is_empty() {
             builder
         } else {
@@ -118,7 +124,7 @@ impl Plan {
             &flags.app_id,
             environment.get("NAMESPACE").unwrap_or_default(),
         );
-        let telemetry = Telemetry::new(builder.build(out), metrics);
+        let telemetry = Telemetry::new(builder.build(out.unwrap_or(own)), metrics);
         telemetry.starting(api::API_VERSION, log.level);
         Self::settle(flags, environment, telemetry)
     }
@@ -146,6 +152,7 @@ impl Plan {
                 environment,
                 telemetry,
                 notes: resolved.notes,
+                hub: None,
             }),
             Err(errors) => {
                 let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
@@ -201,6 +208,7 @@ impl Runtime {
             environment,
             telemetry,
             notes,
+            hub,
         } = plan;
         let settings = Arc::new(settings);
         telemetry.identity(&settings.app_id, &settings.features);
@@ -228,6 +236,7 @@ impl Runtime {
             telemetry: &telemetry,
             tasks: &tasks,
             health: &health,
+            hub: hub.as_ref(),
         };
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
@@ -316,6 +325,7 @@ impl Runtime {
                     components: context.components.clone(),
                     resiliencies: context.resiliencies.clone(),
                 },
+                hub,
             };
             (reload, watch, period)
         });

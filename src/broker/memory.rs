@@ -2,12 +2,16 @@
 //!
 //! Every subscription whose topic matches gets every message, in order, from a bounded queue of its own: one at a time, or as many as its
 //! sink has places for. A message that was not acknowledged waits beside the queue and comes again. The queue of a subscription that ends
-//! is kept for a while, for the case that it begins again: files change, apps get well.
+//! is kept for a while, for the case that it begins again: files change, apps get well. Sidecars of one process may share the messages
+//! ([`hub`]); each takes them as a consumer group of its own.
+
+mod early;
+pub mod hub;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 
+use self::early::Early;
 use crate::backoff::Backoff;
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::{Incoming, Outgoing, Settlement};
@@ -34,18 +39,29 @@ const MOST_WAITING: usize = 10_000;
 const KEPT: Duration = Duration::from_secs(300);
 const REDELIVERY: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
 
-/// A `pubsub.in-memory` component.
+/// A `pubsub.in-memory` component of one sidecar.
 pub struct MemoryBroker {
-    subscriptions: Arc<RwLock<Vec<Subscription>>>,
-    idle: Arc<Mutex<Vec<Idle>>>,
-    last_number: AtomicU64,
+    store: Arc<Store>,
+    /// Whose subscriptions these are: the app id where the store is shared.
+    group: Arc<str>,
     closed: AtomicBool,
     telemetry: Telemetry,
+}
+
+/// The queues of all subscriptions, those of other sidecars included.
+#[derive(Default)]
+struct Store {
+    subscriptions: RwLock<Vec<Subscription>>,
+    idle: Mutex<Vec<Idle>>,
+    last_number: AtomicU64,
+    /// What was published lately; only where the store is shared.
+    early: Option<Mutex<Early>>,
 }
 
 #[derive(Clone)]
 struct Subscription {
     number: u64,
+    group: Arc<str>,
     pattern: Arc<str>,
     queue: mpsc::Sender<Incoming>,
     /// Since when nobody takes anything out of the queue.
@@ -86,80 +102,18 @@ struct Idle {
 }
 
 impl MemoryBroker {
-    /// An empty broker.
+    /// An empty broker of this sidecar alone.
     pub fn new(telemetry: Telemetry) -> Self {
+        Self::on(Arc::default(), "", telemetry)
+    }
+
+    fn on(store: Arc<Store>, group: &str, telemetry: Telemetry) -> Self {
         Self {
-            subscriptions: Arc::default(),
-            idle: Arc::default(),
-            last_number: AtomicU64::new(0),
+            store,
+            group: Arc::from(group),
             closed: AtomicBool::new(false),
             telemetry,
         }
-    }
-
-    fn matching(&self, topic: &str) -> Vec<Subscription> {
-        let subscriptions = self
-            .subscriptions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        subscriptions
-            .iter()
-            .filter(|subscription| matches(&subscription.pattern, topic))
-            .cloned()
-            .collect()
-    }
-
-    /// A queue that takes messages from now on.
-    fn new_queue(&self, pattern: &str) -> Idle {
-        let (queue, messages) = mpsc::channel(QUEUE);
-        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
-        let subscription = Subscription {
-            number,
-            pattern: Arc::from(pattern),
-            queue,
-            idle_since: None,
-        };
-        self.subscriptions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(subscription);
-        Idle {
-            number,
-            messages,
-            waiting: BTreeMap::new(),
-        }
-    }
-
-    /// What an ended subscription to the same topic has left, to be gone on with.
-    fn taken_up(&self, pattern: &str) -> Option<Idle> {
-        let mut subscriptions = self
-            .subscriptions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let same =
-            |known: &&mut Subscription| known.idle_since.is_some() && *known.pattern == *pattern;
-        let subscription = subscriptions.iter_mut().find(same)?;
-        let mut idle = all_of(&self.idle);
-        let place = idle
-            .iter()
-            .position(|idle| idle.number == subscription.number)?;
-        subscription.idle_since = None;
-        Some(idle.swap_remove(place))
-    }
-
-    /// Let go of what nobody has come back for.
-    fn forget_idle(&self) {
-        let mut subscriptions = self
-            .subscriptions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        subscriptions.retain(|subscription| !subscription.is_over());
-        let is_known = |idle: &Idle| {
-            subscriptions
-                .iter()
-                .any(|subscription| subscription.number == idle.number)
-        };
-        all_of(&self.idle).retain(is_known);
     }
 
     fn check_open(&self) -> Result<(), BrokerError> {
@@ -171,6 +125,118 @@ impl MemoryBroker {
         } else {
             Ok(())
         }
+    }
+}
+
+impl Store {
+    /// A store whose new subscriptions begin with what was published lately.
+    fn remembering() -> Self {
+        Self {
+            early: Some(Mutex::default()),
+            ..Self::default()
+        }
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, Vec<Subscription>> {
+        let guard = self.subscriptions.read();
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_mut(&self) -> RwLockWriteGuard<'_, Vec<Subscription>> {
+        let guard = self.subscriptions.write();
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The subscriptions that get a message. One that begins later finds it among the early ones, if these are kept.
+    fn receivers(&self, message: &Outgoing) -> Vec<Subscription> {
+        let subscriptions = self.all();
+        if let Some(early) = &self.early {
+            // Under the lock of the subscriptions: a new one gets the message either here or from there, not twice.
+            lock(early).add(message);
+        }
+        subscriptions
+            .iter()
+            .filter(|subscription| matches(&subscription.pattern, &message.topic))
+            .cloned()
+            .collect()
+    }
+
+    /// A queue that takes messages from now on.
+    fn new_queue(&self, group: &Arc<str>, pattern: &str) -> Idle {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
+        let pattern: Arc<str> = Arc::from(pattern);
+        let mut subscriptions = self.all_mut();
+        if let Some(early) = &self.early {
+            for message in lock(early).for_subscription(&pattern) {
+                // The queue is empty and has as many places as there are early messages.
+                let _ = queue.try_send(message);
+            }
+        }
+        subscriptions.push(Subscription {
+            number,
+            group: group.clone(),
+            pattern,
+            queue,
+            idle_since: None,
+        });
+        Idle {
+            number,
+            messages,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// What an ended subscription of the same group to the same topic has left, to be gone on with.
+    fn taken_up(&self, group: &str, pattern: &str) -> Option<Idle> {
+        let mut subscriptions = self.all_mut();
+        let same = |known: &&mut Subscription| {
+            known.idle_since.is_some() && *known.group == *group && *known.pattern == *pattern
+        };
+        let subscription = subscriptions.iter_mut().find(same)?;
+        let mut idle = self.idle();
+        let place = idle
+            .iter()
+            .position(|idle| idle.number == subscription.number)?;
+        subscription.idle_since = None;
+        Some(idle.swap_remove(place))
+    }
+
+    /// Keep the queue of a subscription that has ended.
+    fn leave(&self, left: Idle) {
+        let mut subscriptions = self.all_mut();
+        let own = subscriptions
+            .iter_mut()
+            .find(|subscription| subscription.number == left.number);
+        if let Some(own) = own {
+            own.idle_since = Some(Instant::now());
+            self.idle().push(left);
+        }
+    }
+
+    /// Let go of what nobody has come back for.
+    fn forget_idle(&self) {
+        self.forget(Subscription::is_over);
+    }
+
+    /// Let go of everything of a group: nobody will come back.
+    fn forget_group(&self, group: &str) {
+        self.forget(|subscription| *subscription.group == *group);
+    }
+
+    fn forget(&self, is_gone: impl Fn(&Subscription) -> bool) {
+        let mut subscriptions = self.all_mut();
+        subscriptions.retain(|subscription| !is_gone(subscription));
+        let is_known = |idle: &Idle| {
+            subscriptions
+                .iter()
+                .any(|subscription| subscription.number == idle.number)
+        };
+        self.idle().retain(is_known);
     }
 }
 
@@ -188,23 +254,15 @@ impl Broker for MemoryBroker {
         self.check_open()?;
         let mut places = Vec::new();
         // All places first: either every subscription gets the message or, with an error, none does.
-        for subscription in self.matching(&message.topic) {
+        for subscription in self.store.receivers(&message) {
             if subscription.is_over() {
-                self.forget_idle();
+                self.store.forget_idle();
             } else if let Some(place) = subscription.place().await? {
                 places.push((place, subscription.pattern));
             }
         }
-        let has_metadata = message.metadata.is_some();
-        let metadata = message.metadata.unwrap_or_default();
         for (place, topic) in places {
-            place.send(Incoming {
-                topic,
-                data: message.data.clone(),
-                metadata: metadata.clone(),
-                has_metadata,
-                attempt: 1,
-            });
+            place.send(incoming(topic, &message));
         }
         Ok(())
     }
@@ -216,15 +274,16 @@ impl Broker for MemoryBroker {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check_open()?;
-        self.forget_idle();
+        self.store.forget_idle();
         let Idle {
             number,
             messages,
             waiting,
         } = self
-            .taken_up(&request.topic)
-            .unwrap_or_else(|| self.new_queue(&request.topic));
-        let (all, idle) = (self.subscriptions.clone(), self.idle.clone());
+            .store
+            .taken_up(&self.group, &request.topic)
+            .unwrap_or_else(|| self.store.new_queue(&self.group, &request.topic));
+        let store = self.store.clone();
         let mut serving = Serving {
             places: sink.places().unwrap_or(1).max(1),
             sink,
@@ -240,29 +299,28 @@ impl Broker for MemoryBroker {
                 messages: serving.messages,
                 waiting: serving.waiting,
             };
-            leave(&all, &idle, left);
+            store.leave(left);
         }))
     }
 
     async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        all_of(&self.idle).clear();
+        self.store.forget_group(&self.group);
     }
 }
 
-fn all_of(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
-    idle.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(early: &Mutex<Early>) -> MutexGuard<'_, Early> {
+    early.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keep the queue of a subscription that has ended.
-fn leave(all: &RwLock<Vec<Subscription>>, idle: &Mutex<Vec<Idle>>, left: Idle) {
-    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
-    let own = all
-        .iter_mut()
-        .find(|subscription| subscription.number == left.number);
-    if let Some(own) = own {
-        own.idle_since = Some(Instant::now());
-        all_of(idle).push(left);
+/// A published message as a subscription to `topic` gets it.
+fn incoming(topic: Arc<str>, message: &Outgoing) -> Incoming {
+    Incoming {
+        topic,
+        data: message.data.clone(),
+        metadata: message.metadata.clone().unwrap_or_default(),
+        has_metadata: message.metadata.is_some(),
+        attempt: 1,
     }
 }
 

@@ -1,8 +1,10 @@
 //! The list of brokers: component type -> constructor. A new broker is one arm here.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::memory::MemoryBroker;
+use crate::broker::memory::hub::Hub;
 use crate::broker::redis::{RedisBroker, Settings};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind};
 use crate::metadata::Properties;
@@ -19,8 +21,12 @@ pub struct Parts<'a> {
     pub version: &'a str,
     /// The component's properties, resolved.
     pub properties: &'a Properties,
+    /// The file of the component; empty if there is none.
+    pub file: &'a Path,
     /// This sidecar's app id.
     pub app_id: &'a str,
+    /// Where in-memory brokers are shared with other sidecars of this process; `None`: they are not.
+    pub hub: Option<&'a Hub>,
     /// Where loops run.
     pub tasks: Tasks,
     /// Log and metrics.
@@ -51,13 +57,18 @@ pub fn build(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<Stri
     );
     match parts.kind.to_ascii_lowercase().as_str() {
         "pubsub.redis" if is_first_version => redis(parts),
-        "pubsub.in-memory" if is_first_version => {
-            (Ok(Arc::new(MemoryBroker::new(parts.telemetry))), Vec::new())
-        }
+        "pubsub.in-memory" if is_first_version => (Ok(Arc::new(memory(parts))), Vec::new()),
         _ => {
             let (kind, version) = (parts.kind.to_owned(), parts.version.to_owned());
             (Err(BuildError::Unknown { kind, version }), Vec::new())
         }
+    }
+}
+
+fn memory(parts: Parts<'_>) -> MemoryBroker {
+    match parts.hub {
+        Some(hub) => hub.join(parts.name, parts.file, parts.app_id, parts.telemetry),
+        None => MemoryBroker::new(parts.telemetry),
     }
 }
 

@@ -162,10 +162,16 @@ fn is_for_run(flag: &Flag) -> bool {
 
 fn run_command() -> Command {
     let command = Command::new("sidestream run")
-        .about("Run a sidecar, and an app beside it; stop both when one ends.")
-        .override_usage("sidestream run [FLAGS] [-- COMMAND [ARGUMENTS]...]")
-        .after_help("Example: sidestream run --app-id orders --app-port 8001 -- python3 app.py");
-    let command = RunExtra::augment_args(command);
+        .about("Run a sidecar, and an app beside it; stop both when one ends. Or all apps of a run file.")
+        .override_usage(
+            "sidestream run [FLAGS] [-- COMMAND [ARGUMENTS]...]\n       sidestream run -f dapr.yaml [FLAGS]",
+        )
+        .after_help(
+            "Examples: sidestream run --app-id orders --app-port 8001 -- python3 app.py\n          sidestream run -f examples",
+        );
+    // What stands above `RunExtra` is for readers of the code, not of the help.
+    let about = command.get_about().cloned().unwrap_or_default();
+    let command = RunExtra::augment_args(command).about(about);
     let flags = FLAGS.iter().filter(|flag| is_for_run(flag)).map(argument);
     let app = Arg::new("command")
         .num_args(0..)

@@ -436,7 +436,11 @@ impl Collector<'_> {
             self.failed(&component, error);
             return None;
         }
-        match SecretStore::open(&component.kind, &component.properties) {
+        match SecretStore::open(
+            &component.kind,
+            &component.properties,
+            self.request.environment,
+        ) {
             Ok(store) => {
                 self.resources.notes.push(component.loaded());
                 self.resources.components.push(component);

@@ -203,21 +203,37 @@ impl<'a> Fields<'a> {
 
     /// All fields that matter have been asked for: name the others as remarks, if they look like a misspelling of one (design.md D15).
     pub fn done(&self) {
-        let asked = self.asked.borrow();
-        for (key, node) in &self.entries {
-            let is_known = match self.dialect {
-                Dialect::Resource => asked.iter().any(|name| name.eq_ignore_ascii_case(key)),
-                Dialect::Typed => asked.contains(&key.as_str()),
-            };
-            let meant = nearest(key, &asked).filter(|name| !is_known && !self.has_exactly(name));
+        for (path, line, meant) in self.unknown() {
             if let Some(meant) = meant {
-                let path = self.path_of(key);
-                self.findings.remark(
-                    node.line,
-                    format!("unknown field {path} is ignored, did you mean {meant}?"),
-                );
+                let text = format!("unknown field {path} is ignored, did you mean {meant}?");
+                self.findings.remark(line, text);
             }
         }
+    }
+
+    /// The same, and name those as well that look like nothing known: for documents in which nobody else's fields stand.
+    pub fn all_done(&self) {
+        for (path, line, meant) in self.unknown() {
+            let meant = meant.map_or_else(String::new, |name| format!(", did you mean {name}?"));
+            let text = format!("unknown field {path} is ignored{meant}");
+            self.findings.remark(line, text);
+        }
+    }
+
+    /// Fields that nobody has asked for: path, line, and the name that may have been meant.
+    fn unknown(&self) -> Vec<(String, usize, Option<&'static str>)> {
+        let asked = self.asked.borrow();
+        let is_unknown = |(key, _): &&(String, &Node)| match self.dialect {
+            Dialect::Resource => !asked.iter().any(|name| name.eq_ignore_ascii_case(key)),
+            Dialect::Typed => !asked.contains(&key.as_str()),
+        };
+        let unknown = self.entries.iter().filter(is_unknown);
+        unknown
+            .map(|(key, node)| {
+                let meant = nearest(key, &asked).filter(|name| !self.has_exactly(name));
+                (self.path_of(key), node.line, meant)
+            })
+            .collect()
     }
 
     /// Read with `get`, then [`Self::done`].

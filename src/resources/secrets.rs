@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -57,11 +58,16 @@ pub enum SecretError {
 }
 
 impl SecretStore {
-    /// Open the store of a component type that [`Category`](crate::resources::component::Category) knows.
+    /// Open the store of a component type that [`Category`](crate::resources::component::Category) knows. The environment says where a
+    /// relative path begins.
     ///
     /// # Errors
     /// The file of a file store is missing or not of the right shape.
-    pub fn open(kind: &str, properties: &Properties) -> Result<Self, SecretError> {
+    pub fn open(
+        kind: &str,
+        properties: &Properties,
+        environment: &Environment,
+    ) -> Result<Self, SecretError> {
         if kind.eq_ignore_ascii_case("secretstores.local.env") {
             let prefix = properties.get("prefix").unwrap_or_default().to_owned();
             return Ok(Self::Environment { prefix });
@@ -70,7 +76,7 @@ impl SecretStore {
             .get("secretsFile")
             .filter(|file| !file.is_empty());
         let file = file.ok_or(SecretError::NoFile)?;
-        let root = read(file)?;
+        let root = read(file, &environment.path(file))?;
         let separator = properties
             .get("nestedSeparator")
             .filter(|text| !text.is_empty());
@@ -127,8 +133,8 @@ enum Json {
     Map(Vec<(String, Self)>),
 }
 
-fn read(file: &str) -> Result<Vec<(String, Json)>, SecretError> {
-    let text = fs::read_to_string(file).map_err(|error| SecretError::Unreadable {
+fn read(file: &str, path: &Path) -> Result<Vec<(String, Json)>, SecretError> {
+    let text = fs::read_to_string(path).map_err(|error| SecretError::Unreadable {
         file: file.to_owned(),
         reason: folder::reason(&error),
     })?;
@@ -261,7 +267,11 @@ mod tests {
         for (name, value) in more {
             properties.set(*name, *value);
         }
-        SecretStore::open("secretstores.local.file", &properties)
+        SecretStore::open(
+            "secretstores.local.file",
+            &properties,
+            &Environment::default(),
+        )
     }
 
     fn keys(store: &SecretStore, name: &str) -> Vec<(String, String)> {
@@ -303,8 +313,10 @@ mod tests {
 
     #[test]
     fn a_file_store_without_a_good_file_does_not_open() {
-        let open =
-            |properties: &Properties| SecretStore::open("secretstores.local.file", properties);
+        let environment = Environment::default();
+        let open = |properties: &Properties| {
+            SecretStore::open("secretstores.local.file", properties, &environment)
+        };
         assert_eq!(open(&Properties::default()), Err(SecretError::NoFile));
         let properties = [("secretsFile", "/nope/secrets.json")]
             .into_iter()
@@ -316,6 +328,16 @@ mod tests {
     }
 
     #[test]
+    fn a_relative_file_is_looked_for_where_the_sidecar_works() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("secrets.json"), r#"{"a": "x"}"#).unwrap();
+        let environment = Environment::default().in_folder(folder.path());
+        let properties = [("secretsFile", "./secrets.json")].into_iter().collect();
+        let store = SecretStore::open("secretstores.local.file", &properties, &environment);
+        assert_eq!(keys(&store.unwrap(), "a"), [pair("a", "x")]);
+    }
+
+    #[test]
     fn the_environment_is_a_store_but_not_all_of_it() {
         let environment = [
             ("APP_X".to_owned(), "1".to_owned()),
@@ -323,11 +345,13 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let properties = [("prefix", "APP_")].into_iter().collect();
-        let store = SecretStore::open("secretstores.local.env", &properties).unwrap();
+        let open = |properties: &Properties| {
+            SecretStore::open("secretstores.local.env", properties, &environment).unwrap()
+        };
+        let store = open(&[("prefix", "APP_")].into_iter().collect());
         assert_eq!(store.get("X", &environment).unwrap()["X"], "1");
         assert_eq!(store.get("Z", &environment).unwrap()["Z"], "");
-        let store = SecretStore::open("secretstores.local.env", &Properties::default()).unwrap();
+        let store = open(&Properties::default());
         for name in ["DAPR_Y", "dapr_y", "app_api_token"] {
             let error = SecretError::Forbidden(name.to_owned());
             assert_eq!(store.get(name, &environment), Err(error));

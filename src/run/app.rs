@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,9 +14,6 @@ use tokio::process::{Child, Command};
 use crate::environment::Environment;
 use crate::shutdown::Tasks;
 
-/// What stands before every line of the app.
-const PREFIX: &[u8] = b"== APP == ";
-
 /// A line that is longer is broken: an app without line ends must not fill the memory.
 const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -24,6 +22,39 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How long its last lines may take after its end. A process that it left behind may keep the pipe open for ever.
 const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// How an app is started.
+pub(super) struct Start<'a> {
+    /// The program and its arguments; empty starts nothing.
+    pub(super) command: &'a [String],
+    /// The whole environment.
+    pub(super) environment: &'a Environment,
+    /// Where it works, and that it is one of several; `None`: where this process works, with its standard input.
+    pub(super) folder: Option<&'a Path>,
+    /// What stands before every line of it.
+    pub(super) prefix: &'a str,
+    /// Where its output and its errors go, each line in one write.
+    pub(super) destinations: (Box<dyn Write + Send>, Box<dyn Write + Send>),
+}
+
+impl Start<'_> {
+    fn child(&self, program: &str, arguments: &[String]) -> Command {
+        let Some(folder) = self.folder else {
+            let mut child = Command::new(program);
+            child.args(arguments);
+            return child;
+        };
+        // As the stock command line does it (spec 3.5.7): a script needs no first line that says how to run it. One terminal cannot be
+        // the standard input of several.
+        let mut child = Command::new("/bin/sh");
+        child
+            .args(["-c", "exec \"$@\"", "sh", program])
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null());
+        child
+    }
+}
 
 /// A running app.
 pub(super) struct App {
@@ -34,31 +65,18 @@ pub(super) struct App {
 }
 
 impl App {
-    /// Start the app with exactly this environment; `None` if there is no command.
+    /// Start the app; `None` if there is no command.
     ///
     /// # Errors
     /// A text for the console, if the command cannot be started.
-    pub(super) fn start(
-        command: &[String],
-        environment: &Environment,
-    ) -> Result<Option<Self>, String> {
-        Self::start_with(command, environment, || {
-            (Box::new(std::io::stdout()), Box::new(std::io::stderr()))
-        })
-    }
-
-    fn start_with(
-        command: &[String],
-        environment: &Environment,
-        destinations: impl FnOnce() -> (Box<dyn Write + Send>, Box<dyn Write + Send>),
-    ) -> Result<Option<Self>, String> {
-        let Some((program, arguments)) = command.split_first() else {
+    pub(super) fn start(start: Start<'_>) -> Result<Option<Self>, String> {
+        let Some((program, arguments)) = start.command.split_first() else {
             return Ok(None);
         };
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut child = start
+            .child(program, arguments)
             .env_clear()
-            .envs(environment.iter())
+            .envs(start.environment.iter())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -67,16 +85,17 @@ impl App {
             .map_err(|error| format!("Failed to find command {program}: {error}"))?;
         let process = child.id().and_then(|id| i32::try_from(id).ok());
         let output = Tasks::new();
-        let (out, err) = destinations();
+        let (out, err) = start.destinations;
+        let prefix = || start.prefix.as_bytes().to_vec();
         if let Some(stdout) = child.stdout.take() {
-            output.spawn("output of the app", pass_on(stdout, out));
+            output.spawn("output of the app", pass_on(stdout, out, prefix()));
         }
         if let Some(stderr) = child.stderr.take() {
-            output.spawn("errors of the app", pass_on(stderr, err));
+            output.spawn("errors of the app", pass_on(stderr, err, prefix()));
         }
         Ok(Some(Self {
             group: Pid::from_raw(process.ok_or("the app has no process id")?),
-            command: command.join(" "),
+            command: start.command.join(" "),
             child,
             output,
         }))
@@ -150,9 +169,9 @@ fn exit_code(status: Option<ExitStatus>, asked: bool) -> u8 {
 }
 
 /// Pass every line on, each with the prefix and in one write.
-async fn pass_on(from: impl AsyncRead + Unpin, mut to: impl Write) {
+async fn pass_on(from: impl AsyncRead + Unpin, mut to: impl Write, mut line: Vec<u8>) {
+    let prefix = line.len();
     let mut from = BufReader::new(from);
-    let mut line = PREFIX.to_vec();
     while let Ok(1..) = (&mut from)
         .take(LONGEST_LINE)
         .read_until(b'\n', &mut line)
@@ -163,7 +182,7 @@ async fn pass_on(from: impl AsyncRead + Unpin, mut to: impl Write) {
         }
         // The app must not stop because nobody reads what it says.
         let _ = to.write_all(&line).and_then(|()| to.flush());
-        line.truncate(PREFIX.len());
+        line.truncate(prefix);
     }
 }
 
@@ -193,13 +212,19 @@ mod tests {
         }
     }
 
+    const PREFIX: &str = "== APP == ";
+
     fn start(script: &str) -> (Option<App>, Paper, Paper) {
         let (out, err) = (Paper::default(), Paper::default());
         let mut environment = Environment::of_process();
         environment.set("APP_ID", "orders");
         let command = ["sh", "-c", script].map(str::to_owned);
-        let app = App::start_with(&command, &environment, || {
-            (Box::new(out.clone()), Box::new(err.clone()))
+        let app = App::start(Start {
+            command: &command,
+            environment: &environment,
+            folder: None,
+            prefix: PREFIX,
+            destinations: (Box::new(out.clone()), Box::new(err.clone())),
         });
         (app.unwrap(), out, err)
     }
@@ -250,13 +275,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_is_not_there_is_named() {
-        let command = ["no-such-command-here".to_owned()];
-        let error = App::start(&command, &Environment::default()).err().unwrap();
+        let start = |command: &[&str]| {
+            let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+            App::start(Start {
+                command: &command,
+                environment: &Environment::default(),
+                folder: None,
+                prefix: PREFIX,
+                destinations: (Box::new(Paper::default()), Box::new(Paper::default())),
+            })
+        };
+        let error = start(&["no-such-command-here"]).err().unwrap();
         assert!(
             error.starts_with("Failed to find command no-such-command-here: "),
             "{error}"
         );
-        assert!(App::start(&[], &Environment::default()).unwrap().is_none());
+        assert!(start(&[]).unwrap().is_none());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! From the flags of `run` to those of the sidecar, and to the environment of the app (spec resources-cli.md 3.1 to 3.3).
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::names;
+use super::ports::Ports;
 use crate::cli::{Flags, RunArgs};
 use crate::environment::Environment;
 
@@ -17,15 +17,19 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// Settle ports, folders and flags.
+    /// Settle ports, folders and flags. The ports are held until `ports` is dropped.
     ///
     /// # Errors
     /// A text for the console, if a port is taken or a folder is not there.
-    pub(super) fn of(args: &RunArgs, environment: &Environment) -> Result<Self, String> {
+    pub(super) fn of(
+        args: &RunArgs,
+        environment: &Environment,
+        ports: &mut Ports,
+    ) -> Result<Self, String> {
         let dapr_dir = dapr_dir(args, environment);
         let resources = resources(&args.flags, dapr_dir.as_deref())?;
         let mut flags = sidecar(&args.flags);
-        take_ports(&mut flags, args)?;
+        take_ports(&mut flags, args, ports)?;
         if flags.app_id.is_empty() {
             flags.app_id = names::silly();
         }
@@ -90,33 +94,17 @@ fn sidecar(given: &Flags) -> Flags {
     flags
 }
 
-/// The ports that were asked for, free ones for the rest. No two are the same, because all are held until the last is found.
-fn take_ports(flags: &mut Flags, args: &RunArgs) -> Result<(), String> {
-    let mut held = Vec::new();
+/// The ports that were asked for, free ones for the rest.
+fn take_ports(flags: &mut Flags, args: &RunArgs, ports: &mut Ports) -> Result<(), String> {
     for (name, spoken, port) in [
         ("dapr-http-port", "HTTPPort", &mut flags.dapr_http_port),
         ("dapr-grpc-port", "GRPCPort", &mut flags.dapr_grpc_port),
         ("metrics-port", "MetricsPort", &mut flags.metrics_port),
     ] {
         let asked = Some(port.as_str()).filter(|_| args.is_given(name));
-        let listener = hold(asked, spoken)?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
-        *port = address.port().to_string();
-        held.push(listener);
+        *port = ports.take(asked, spoken)?.to_string();
     }
     Ok(())
-}
-
-/// The port as long as the answer lives; any free one for none, 0 and less.
-fn hold(asked: Option<&str>, name: &str) -> Result<TcpListener, String> {
-    let asked = asked.unwrap_or("0");
-    let number: i64 = asked
-        .parse()
-        .map_err(|_| format!("invalid configuration for {name}. Port {asked} is no number"))?;
-    u16::try_from(number.max(0))
-        .ok()
-        .and_then(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
-        .ok_or_else(|| format!("invalid configuration for {name}. Port {asked} is not available"))
 }
 
 /// Where the stock command line keeps its files (spec 3.2).
@@ -193,7 +181,8 @@ fn protocol(flags: &Flags) -> Option<&'static str> {
     }
 }
 
-fn text(path: impl AsRef<Path>) -> String {
+/// A path as a flag has it.
+pub(super) fn text(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
 }
 
@@ -213,8 +202,12 @@ mod tests {
         }
     }
 
+    fn launch_in(line: &str, environment: &Environment) -> Result<Launch, String> {
+        Launch::of(&run(line), environment, &mut Ports::default())
+    }
+
     fn launch(line: &str) -> Result<Launch, String> {
-        Launch::of(&run(line), &Environment::default())
+        launch_in(line, &Environment::default())
     }
 
     #[test]
@@ -287,40 +280,21 @@ mod tests {
         let environment: Environment = [("HOME".to_owned(), text(home.path()))]
             .into_iter()
             .collect();
-        let bare = Launch::of(&run(""), &environment).unwrap();
+        let bare = launch_in("", &environment).unwrap();
         assert!(bare.embedded_pubsub && bare.flags.config.is_empty());
 
         std::fs::create_dir_all(home.path().join(".dapr/components")).unwrap();
         std::fs::write(home.path().join(".dapr/config.yaml"), "").unwrap();
-        let with_home = Launch::of(&run(""), &environment).unwrap();
+        let with_home = launch_in("", &environment).unwrap();
         assert!(!with_home.embedded_pubsub);
         assert!(with_home.flags.resources_path[0].ends_with("/.dapr/components"));
         assert!(with_home.flags.config[0].ends_with("/.dapr/config.yaml"));
-        let elsewhere = Launch::of(&run("--runtime-path /no/such"), &environment).unwrap();
+        let elsewhere = launch_in("--runtime-path /no/such", &environment).unwrap();
         assert!(elsewhere.embedded_pubsub);
 
         assert_eq!(
             launch("--resources-path /no/such/folder").unwrap_err(),
             "error validating resources path [\"/no/such/folder\"] : stat /no/such/folder: no such file or directory"
-        );
-    }
-
-    #[test]
-    fn a_port_that_cannot_be_had_is_named() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let check = |line: &str, expected: &str| assert_eq!(launch(line).unwrap_err(), expected);
-        check(
-            &format!("-M {port}"),
-            &format!("invalid configuration for MetricsPort. Port {port} is not available"),
-        );
-        check(
-            "-H 70000",
-            "invalid configuration for HTTPPort. Port 70000 is not available",
-        );
-        check(
-            "-G abc",
-            "invalid configuration for GRPCPort. Port abc is no number",
         );
     }
 }

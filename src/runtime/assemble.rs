@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::StartError;
 use crate::api::LoadedComponent;
+use crate::broker::memory::hub::Hub;
 use crate::broker::registry::{self, BuildError};
 use crate::check::Judges;
 use crate::config::Settings;
@@ -33,6 +34,7 @@ pub(super) struct Assembly<'a> {
     pub(super) tasks: &'a Tasks,
     pub(super) health: &'a Health,
     pub(super) targets: &'a Targets,
+    pub(super) hub: Option<&'a Hub>,
 }
 
 /// What came of it.
@@ -133,7 +135,9 @@ impl Assembly<'_> {
             kind: &component.kind,
             version: &component.version,
             properties: &component.properties,
+            file: &component.place.file,
             app_id: &self.settings.app_id,
+            hub: self.hub,
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         };
@@ -208,7 +212,9 @@ pub fn judges() -> Judges<'static> {
                 kind: &component.kind,
                 version: &component.version,
                 properties: &component.properties,
+                file: &component.place.file,
                 app_id: "<app-id>",
+                hub: None,
                 tasks: Tasks::new(),
                 telemetry: Telemetry::new(
                     Log::new(Level::Fatal, std::io::sink()),

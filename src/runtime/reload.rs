@@ -11,6 +11,7 @@ use super::assemble::{Assembly, listed};
 use super::contact::Contacts;
 use super::{StartError, load};
 use crate::api::{LoadedComponent, Snapshot};
+use crate::broker::memory::hub::Hub;
 use crate::config::Settings;
 use crate::delivery::supervisor::Supervisor;
 use crate::duration::GoDuration;
@@ -45,6 +46,7 @@ pub(super) struct Reload {
     pub(super) contacts: Contacts,
     pub(super) shown: Shown,
     pub(super) loaded: Loaded,
+    pub(super) hub: Option<Hub>,
 }
 
 /// What the metadata API shows.
@@ -341,6 +343,7 @@ impl Reload {
             tasks: &self.tasks,
             health: &self.health,
             targets: &self.targets,
+            hub: self.hub.as_ref(),
         }
     }
 }

@@ -82,7 +82,6 @@ async fn without_a_sidecar_there_is_no_app() {
     .await;
     check(&["--resources-path", "/no/such"], "stat /no/such: ").await;
     check(&["-H", "70000"], "Port 70000 is not available").await;
-    check(&["-f", "dapr.yaml"], "run files are not supported yet").await;
     check(&["-k"], "--kubernetes is not supported").await;
 }
 

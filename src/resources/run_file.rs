@@ -1,0 +1,525 @@
+//! A run file (`dapr.yaml`): the apps of a stack, as they are written there (spec resources-cli.md 3.5).
+//!
+//! `run::file` makes launches of it: it merges `common` into the apps and looks at the paths. Here is only what can be said about the
+//! text alone. What is wrong is collected, all of it, each with its line and what to do.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::resources::fields::{Dialect, Fields, Findings};
+use crate::resources::value::{Content, Mistake};
+use crate::resources::{Place, load};
+
+/// What a run file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFile {
+    /// `name`.
+    pub name: String,
+    /// `common`.
+    pub common: Shared,
+    /// `apps`, in order.
+    pub apps: Vec<AppEntry>,
+}
+
+/// One of `apps`: what stands there for this app only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppEntry {
+    /// Where it and its keys stand.
+    pub lines: Lines,
+    /// `appDirPath`; empty if it is missing, which has been told.
+    pub dir: String,
+    /// `appID`; empty stands for the name of the folder.
+    pub app_id: String,
+    /// `appPort`; 0 is none.
+    pub app_port: i64,
+    /// `appChannelAddress`.
+    pub app_channel_address: String,
+    /// `daprHTTPPort`; 0 takes a free one, here and below.
+    pub http_port: i64,
+    /// `daprGRPCPort`.
+    pub grpc_port: i64,
+    /// `daprInternalGRPCPort`.
+    pub internal_grpc_port: i64,
+    /// `metricsPort`.
+    pub metrics_port: i64,
+    /// `profilePort`.
+    pub profile_port: i64,
+    /// `unixDomainSocket`.
+    pub unix_domain_socket: String,
+    /// `command`.
+    pub command: Vec<String>,
+    /// What `common` can say as well.
+    pub shared: Shared,
+}
+
+/// Keys that may stand in `common`, in an app or in both. Empty, 0 and false are the same as nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Where the keys stand.
+    pub lines: Lines,
+    /// `resourcesPaths`, then `resourcesPath`.
+    pub resources: Vec<String>,
+    /// `configFilePath`.
+    pub config: String,
+    /// `appProtocol`.
+    pub app_protocol: String,
+    /// `apiListenAddresses`.
+    pub listen_addresses: String,
+    /// `enableProfiling`.
+    pub enable_profiling: bool,
+    /// `logLevel`.
+    pub log_level: String,
+    /// `appMaxConcurrency`.
+    pub app_max_concurrency: i64,
+    /// `appSSL`.
+    pub app_ssl: bool,
+    /// `maxBodySize`.
+    pub max_body_size: String,
+    /// `readBufferSize`.
+    pub read_buffer_size: String,
+    /// `enableAppHealthCheck`.
+    pub enable_app_health_check: bool,
+    /// `appHealthCheckPath`.
+    pub app_health_check_path: String,
+    /// `appHealthProbeInterval`, in seconds.
+    pub app_health_probe_interval: i64,
+    /// `appHealthProbeTimeout`, in milliseconds.
+    pub app_health_probe_timeout: i64,
+    /// `appHealthThreshold`.
+    pub app_health_threshold: i64,
+    /// `enableApiLogging`.
+    pub enable_api_logging: bool,
+    /// `runtimePath`.
+    pub runtime_path: String,
+    /// `env`, values as they are written.
+    pub env: BTreeMap<String, String>,
+    /// `daprdLogDestination`.
+    pub sidecar_log: Option<LogDestination>,
+    /// `appLogDestination`.
+    pub app_log: Option<LogDestination>,
+}
+
+/// Where lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDestination {
+    /// To the console.
+    Console,
+    /// To a file in the app's folder.
+    File,
+    /// To both.
+    FileAndConsole,
+}
+
+impl LogDestination {
+    fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "console" => Self::Console,
+            "file" => Self::File,
+            "fileAndConsole" => Self::FileAndConsole,
+            _ => return None,
+        })
+    }
+}
+
+/// The lines of a mapping and of its keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    own: Place,
+    keys: BTreeMap<&'static str, usize>,
+}
+
+impl Lines {
+    /// Where a key stands; the mapping itself if it does not.
+    pub fn of(&self, key: &str) -> Place {
+        let line = self.keys.get(key).copied().unwrap_or(self.own.line);
+        Place::new(&self.own.file, line)
+    }
+
+    /// Where the mapping stands.
+    pub fn own(&self) -> Place {
+        self.own.clone()
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub text: String,
+    /// What to do about it; empty if the text says it.
+    pub remedy: String,
+}
+
+impl Problem {
+    /// From its parts.
+    pub fn new(place: Place, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            place,
+            text: text.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)?;
+        let mut lines = self.remedy.lines();
+        lines.try_for_each(|line| write!(f, "\n      {line}"))
+    }
+}
+
+/// What was read, with all that is wrong with it, and what is only to be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// As far as it could be read.
+    pub file: RunFile,
+    /// With one of these nothing can be started.
+    pub problems: Vec<Problem>,
+    /// Unknown keys: ignored.
+    pub remarks: Vec<Problem>,
+}
+
+/// Read the text of a run file; `path` is for messages.
+pub fn read(path: &Path, text: &str) -> Reading {
+    let mut reading = Reading::default();
+    let problem = |mistake: Mistake| Problem {
+        place: Place::new(path, mistake.line),
+        text: mistake.text,
+        remedy: String::new(),
+    };
+    let document = match load::document(text, 1) {
+        Ok(Some(document)) => document,
+        Ok(None) => {
+            reading.problems = vec![no_version(Place::new(path, 0))];
+            return reading;
+        }
+        Err(mistake) => {
+            reading.problems = vec![problem(mistake)];
+            return reading;
+        }
+    };
+    let findings = Findings::default();
+    let root = Fields::root(&document.root, Dialect::Typed, &findings);
+    let reader = Reader { path };
+    reading.file = reader.file(&root, &mut reading.problems);
+    let (mistakes, remarks) = findings.into_parts();
+    reading
+        .problems
+        .extend(document.duplicates.into_iter().chain(mistakes).map(problem));
+    reading.problems.sort_by_key(|problem| problem.place.line);
+    reading.remarks = remarks.into_iter().map(problem).collect();
+    reading.remarks.sort_by_key(|remark| remark.place.line);
+    reading
+}
+
+fn no_version(place: Place) -> Problem {
+    Problem::new(
+        place,
+        "required field 'version' not found in the provided run template file",
+        "add `version: 1` as the first line",
+    )
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+}
+
+impl Reader<'_> {
+    fn file(&self, root: &Fields<'_>, problems: &mut Vec<Problem>) -> RunFile {
+        let place = |line| Place::new(self.path, line);
+        // Any number but 0 is taken, as daprd's command line does: there is only one version.
+        if root.int("version").unwrap_or(0) == 0 {
+            problems.push(no_version(place(root.line())));
+        }
+        let file = RunFile {
+            name: root.text("name"),
+            common: root
+                .fields("common")
+                .map(|common| common_of(self.path, &common, problems))
+                .unwrap_or_default(),
+            apps: root
+                .list("apps")
+                .iter()
+                .map(|app| self.app(app, problems))
+                .collect(),
+        };
+        if file.apps.is_empty() {
+            let line = root.node("apps").map_or(root.line(), |node| node.line);
+            problems.push(Problem::new(
+                place(line),
+                "No apps to run",
+                "add `apps`, a list with `appDirPath` and `command` for each app",
+            ));
+        }
+        root.all_done();
+        file
+    }
+
+    fn app(&self, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> AppEntry {
+        let int = |name| fields.int(name).unwrap_or_default();
+        let entry = AppEntry {
+            dir: fields.text("appDirPath"),
+            app_id: fields.text("appID"),
+            app_port: int("appPort"),
+            app_channel_address: fields.text("appChannelAddress"),
+            http_port: int("daprHTTPPort"),
+            grpc_port: int("daprGRPCPort"),
+            internal_grpc_port: int("daprInternalGRPCPort"),
+            metrics_port: int("metricsPort"),
+            profile_port: int("profilePort"),
+            unix_domain_socket: fields.text("unixDomainSocket"),
+            command: fields.texts("command", false),
+            shared: shared(self.path, fields, problems),
+            lines: lines(self.path, fields, &APP_KEYS),
+        };
+        if entry.dir.is_empty() {
+            problems.push(Problem::new(
+                entry.lines.of("appDirPath"),
+                "required field 'appDirPath' not found in the provided app config file",
+                "add `appDirPath`, the folder of the app, relative to this file",
+            ));
+        }
+        let policy = fields.text("containerImagePullPolicy");
+        if !["", "Always", "Never", "IfNotPresent"].contains(&policy.as_str()) {
+            problems.push(Problem::new(
+                entry.lines.of("containerImagePullPolicy"),
+                format!("invalid containerImagePullPolicy: {policy}"),
+                "use Always, Never or IfNotPresent, or leave it away: it is for Kubernetes only",
+            ));
+        }
+        // For Kubernetes only.
+        for name in ["containerImage", "createService"] {
+            fields.has(name);
+        }
+        fields.all_done();
+        entry
+    }
+}
+
+/// Keys of an app whose lines somebody may want to know.
+const APP_KEYS: [&str; 10] = [
+    "appDirPath",
+    "appID",
+    "appPort",
+    "daprHTTPPort",
+    "daprGRPCPort",
+    "daprInternalGRPCPort",
+    "metricsPort",
+    "unixDomainSocket",
+    "command",
+    "containerImagePullPolicy",
+];
+
+/// The same of keys that `common` may have.
+const SHARED_KEYS: [&str; 6] = [
+    "resourcesPaths",
+    "resourcesPath",
+    "configFilePath",
+    "runtimePath",
+    "daprdLogDestination",
+    "appLogDestination",
+];
+
+fn lines(path: &Path, fields: &Fields<'_>, keys: &[&'static str]) -> Lines {
+    let line = |key: &&'static str| Some((*key, fields.node(key)?.line));
+    Lines {
+        own: Place::new(path, fields.line()),
+        keys: keys.iter().filter_map(line).collect(),
+    }
+}
+
+fn common_of(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shared {
+    let common = shared(path, fields, problems);
+    fields.all_done();
+    common
+}
+
+fn shared(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shared {
+    let lines = lines(path, fields, &SHARED_KEYS);
+    let int = |name| fields.int(name).unwrap_or_default();
+    let bool = |name| fields.bool(name).unwrap_or_default();
+    let mut destination = |name| {
+        let word = fields.text(name);
+        let destination = LogDestination::of(&word);
+        if destination.is_none() && !word.is_empty() {
+            problems.push(Problem::new(
+                lines.of(name),
+                format!("invalid log destination type: {word}"),
+                "use console, file or fileAndConsole",
+            ));
+        }
+        destination
+    };
+    // Without effect: there is nobody to be reached at these.
+    for name in ["placementHostAddress", "schedulerHostAddress"] {
+        fields.text(name);
+    }
+    Shared {
+        resources: resources(fields),
+        config: fields.text("configFilePath"),
+        app_protocol: fields.text("appProtocol"),
+        listen_addresses: fields.text("apiListenAddresses"),
+        enable_profiling: bool("enableProfiling"),
+        log_level: fields.text("logLevel"),
+        app_max_concurrency: int("appMaxConcurrency"),
+        app_ssl: bool("appSSL"),
+        max_body_size: fields.text("maxBodySize"),
+        read_buffer_size: fields.text("readBufferSize"),
+        enable_app_health_check: bool("enableAppHealthCheck"),
+        app_health_check_path: fields.text("appHealthCheckPath"),
+        app_health_probe_interval: int("appHealthProbeInterval"),
+        app_health_probe_timeout: int("appHealthProbeTimeout"),
+        app_health_threshold: int("appHealthThreshold"),
+        enable_api_logging: bool("enableApiLogging"),
+        runtime_path: fields.text("runtimePath"),
+        env: fields
+            .text_map("env")
+            .into_iter()
+            .map(|(name, (value, _))| (name, value))
+            .collect(),
+        sidecar_log: destination("daprdLogDestination"),
+        app_log: destination("appLogDestination"),
+        lines,
+    }
+}
+
+/// The list, which older files write as a single text, and the deprecated key after it.
+fn resources(fields: &Fields<'_>) -> Vec<String> {
+    let is_single = fields
+        .node("resourcesPaths")
+        .is_some_and(|node| matches!(node.content, Content::Scalar { .. }));
+    let mut paths = if is_single {
+        vec![fields.text("resourcesPaths")]
+    } else {
+        fields.texts("resourcesPaths", false)
+    };
+    paths.push(fields.text("resourcesPath"));
+    paths.retain(|path| !path.is_empty());
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(text: &str) -> Reading {
+        read(Path::new("dapr.yaml"), text)
+    }
+
+    #[test]
+    fn apps_and_what_they_have_in_common() {
+        let reading = reading(
+            "version: 1\nname: shop\ncommon:\n  resourcesPath: ./old\n  env: {A: 010, B: 1.50, C: true, D: }\n  logLevel: debug\napps:\n- appDirPath: ./a\n  appID: kitchen\n  appPort: 8001\n  command: [python3, -u, app.py, 5]\n  resourcesPaths: ./x\n  env: {A: x}\n  enableApiLogging: yes\n- appDirPath: ./b\n  daprdLogDestination: console\n",
+        );
+        assert_eq!(
+            (&reading.problems[..], &reading.remarks[..]),
+            (&[][..], &[][..])
+        );
+        let file = reading.file;
+        assert_eq!(file.name, "shop");
+        assert_eq!(file.common.resources, ["./old"]);
+        assert_eq!(file.common.log_level, "debug");
+        let env: Vec<_> = file.common.env.values().collect();
+        assert_eq!(env, ["010", "1.50", "true", ""]);
+        let kitchen = &file.apps[0];
+        assert_eq!(
+            (kitchen.app_id.as_str(), kitchen.app_port),
+            ("kitchen", 8001)
+        );
+        assert_eq!(kitchen.command, ["python3", "-u", "app.py", "5"]);
+        assert_eq!(kitchen.shared.resources, ["./x"]);
+        assert!(kitchen.shared.enable_api_logging);
+        assert_eq!(kitchen.lines.of("appPort").to_string(), "dapr.yaml:10");
+        assert_eq!(
+            file.apps[1].shared.sidecar_log,
+            Some(LogDestination::Console)
+        );
+        assert_eq!(file.apps[1].lines.of("appPort").to_string(), "dapr.yaml:15");
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line_and_what_to_do() {
+        #[track_caller]
+        fn check(text: &str, expected: &[&str]) {
+            let told: Vec<String> = reading(text)
+                .problems
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(told, expected, "{text}");
+        }
+        const APP: &str = "apps: [{appDirPath: .}]";
+        let no_version = "required field 'version' not found in the provided run template file\n      add `version: 1` as the first line";
+        check("", &[&format!("dapr.yaml: {no_version}")]);
+        check(APP, &[&format!("dapr.yaml:1: {no_version}")]);
+        check(
+            &format!("version: 0\n{APP}"),
+            &[&format!("dapr.yaml:1: {no_version}")],
+        );
+        check(&format!("version: 2\n{APP}"), &[]);
+        let no_apps =
+            "No apps to run\n      add `apps`, a list with `appDirPath` and `command` for each app";
+        check("version: 1", &[&format!("dapr.yaml:1: {no_apps}")]);
+        check(
+            "version: 1\napps: []",
+            &[&format!("dapr.yaml:2: {no_apps}")],
+        );
+        check(
+            "version: 1\napps:\n- appID: a\n- appDirPath: ''\n",
+            &[
+                "dapr.yaml:3: required field 'appDirPath' not found in the provided app config file\n      add `appDirPath`, the folder of the app, relative to this file",
+                "dapr.yaml:4: required field 'appDirPath' not found in the provided app config file\n      add `appDirPath`, the folder of the app, relative to this file",
+            ],
+        );
+        check(
+            "version: 1\napps:\n- appDirPath: .\n  appPort: '80'\n  command: python3 app.py\n  env: [A]\n  appSSL: maybe\n",
+            &[
+                "dapr.yaml:4: apps[0].appPort: expected a whole number, found the text \"80\"",
+                "dapr.yaml:5: apps[0].command: expected a list, found the text \"python3 app.py\"",
+                "dapr.yaml:6: apps[0].env: expected a mapping, found a list",
+                "dapr.yaml:7: apps[0].appSSL: expected true or false, found the text \"maybe\"",
+            ],
+        );
+        check(
+            "version: 1\ncommon: {appLogDestination: paper}\napps:\n- appDirPath: .\n  daprdLogDestination: File\n  containerImagePullPolicy: Sometimes\n",
+            &[
+                "dapr.yaml:2: invalid log destination type: paper\n      use console, file or fileAndConsole",
+                "dapr.yaml:5: invalid log destination type: File\n      use console, file or fileAndConsole",
+                "dapr.yaml:6: invalid containerImagePullPolicy: Sometimes\n      use Always, Never or IfNotPresent, or leave it away: it is for Kubernetes only",
+            ],
+        );
+        check(
+            "version: 1\napps:\n- appDirPath: .\n  appDirPath: ./b\n",
+            &["dapr.yaml:4: mapping key \"appDirPath\" already defined at line 3"],
+        );
+        check(
+            "version: 1\napps: {a: 1}\n",
+            &[
+                &format!("dapr.yaml:2: {no_apps}"),
+                "dapr.yaml:2: apps: expected a list, found a mapping",
+            ],
+        );
+        assert_eq!(reading("version: 1\napps: [\n").problems[0].place.line, 2);
+    }
+
+    #[test]
+    fn unknown_keys_are_named_and_ignored() {
+        let reading = reading(
+            "version: 1\nfoo: 1\ncommon: {envs: {}}\napps:\n- appDirPath: .\n  appId: a\n  createService: true\n",
+        );
+        assert_eq!(reading.problems, []);
+        let remarks: Vec<String> = reading.remarks.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            remarks,
+            [
+                "dapr.yaml:2: unknown field foo is ignored",
+                "dapr.yaml:3: unknown field common.envs is ignored, did you mean env?",
+                "dapr.yaml:6: unknown field apps[0].appId is ignored, did you mean appID?",
+            ]
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! Ports of this machine, held until all that are needed have been found, so that no two are the same.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
+
+/// Held as long as this lives.
+#[derive(Default)]
+pub(super) struct Ports {
+    taken: Vec<TcpListener>,
+    /// Held for somebody who will ask for exactly this one.
+    reserved: BTreeMap<u16, TcpListener>,
+}
+
+impl Ports {
+    /// Hold a port that is asked for later, so that nobody gets it by chance. One that cannot be had is told then.
+    pub(super) fn reserve(&mut self, port: i64) {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0);
+        if let Some((port, listener)) = port.and_then(|port| Some((port, listen(port)?))) {
+            self.reserved.insert(port, listener);
+        }
+    }
+
+    /// The port that is asked for; any free one for none, 0 and less. `name` is for the message.
+    ///
+    /// # Errors
+    /// A text for the console: it is no port, or somebody has it.
+    pub(super) fn take(&mut self, asked: Option<&str>, name: &str) -> Result<u16, String> {
+        let asked = asked.unwrap_or("0");
+        let number: i64 = asked
+            .parse()
+            .map_err(|_| format!("invalid configuration for {name}. Port {asked} is no number"))?;
+        let not_available =
+            || format!("invalid configuration for {name}. Port {asked} is not available");
+        let port = u16::try_from(number.max(0)).map_err(|_| not_available())?;
+        let listener = self.reserved.remove(&port).or_else(|| listen(port));
+        let listener = listener.ok_or_else(not_available)?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        self.taken.push(listener);
+        Ok(address.port())
+    }
+}
+
+fn listen(port: u16) -> Option<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_had_is_named() {
+        let mut holder = Ports::default();
+        let taken = holder.take(None, "HTTPPort").unwrap().to_string();
+        let check = |asked: &str, expected: &str| {
+            let error = Ports::default().take(Some(asked), "HTTPPort").unwrap_err();
+            let expected = format!("invalid configuration for HTTPPort. Port {expected}");
+            assert_eq!(error, expected);
+        };
+        check(&taken, &format!("{taken} is not available"));
+        check("70000", "70000 is not available");
+        check("abc", "abc is no number");
+    }
+
+    #[test]
+    fn what_is_reserved_goes_to_the_one_who_asks_for_it_and_only_once() {
+        let mut ports = Ports::default();
+        // None that the system gives away by itself.
+        let free = fastrand::i64(20_000..30_000);
+        ports.reserve(free);
+        let asked = free.to_string();
+        assert_eq!(
+            ports.take(Some(&asked), "HTTPPort").map(i64::from),
+            Ok(free)
+        );
+        assert!(ports.take(Some(&asked), "GRPCPort").is_err());
+        let any = [ports.take(None, "a"), ports.take(Some("-1"), "b")];
+        assert!(any[0].is_ok() && any[1].is_ok() && any[0] != any[1]);
+        ports.reserve(-1);
+        ports.reserve(70_000);
+    }
+}

@@ -1,0 +1,65 @@
+//! A sidecar that runs in this process, beside the app that `run` starts for it.
+
+use tokio::sync::oneshot;
+
+use crate::api::Extended;
+use crate::runtime::{Outcome, Plan, Runtime, StartError};
+use crate::shutdown::{Stop, Tasks};
+
+/// A running sidecar.
+pub(super) struct Sidecar {
+    stop: Stop,
+    tasks: Tasks,
+    end: oneshot::Receiver<Result<(), String>>,
+    extended: Extended,
+}
+
+impl Sidecar {
+    /// From a plan to a running sidecar.
+    ///
+    /// # Errors
+    /// It cannot start, which its log has told.
+    pub(super) async fn start(plan: Plan) -> Result<Self, StartError> {
+        let runtime = Runtime::build(plan).await?;
+        let extended = runtime.extended();
+        let (stop, tasks) = (Stop::new(), Tasks::new());
+        let (sender, end) = oneshot::channel();
+        let order = stop.clone();
+        tasks.spawn("sidecar", async move {
+            let end = match runtime.run(order).await {
+                Outcome::Graceful => Ok(()),
+                Outcome::TimedOut => Err("it did not end within its time".to_owned()),
+                Outcome::Failed => Err("its resource files cannot be used any more".to_owned()),
+                Outcome::Forced => Err("it was told to end at once".to_owned()),
+            };
+            // Nobody listens any more only when this process is about to end.
+            let _ = sender.send(end);
+        });
+        Ok(Self {
+            stop,
+            tasks,
+            end,
+            extended,
+        })
+    }
+
+    /// Keep a value where clients of the metadata API look for it.
+    pub(super) fn put(&self, key: &str, value: impl Into<String>) {
+        self.extended.put(key.to_owned(), value.into());
+    }
+
+    /// Resolves when the sidecar ends by itself.
+    pub(super) async fn ended(&mut self) -> Result<(), String> {
+        (&mut self.end)
+            .await
+            .unwrap_or_else(|_| Err("the sidecar ended without a word".to_owned()))
+    }
+
+    /// An orderly stop, bounded by the sidecar's own grace period.
+    pub(super) async fn stop(&mut self) -> Result<(), String> {
+        self.stop.order();
+        let end = self.ended().await;
+        self.tasks.ended().await;
+        end
+    }
+}
