@@ -249,8 +249,12 @@ fn escape(text: &str) -> (char, usize) {
         Some(b'r') => '\r',
         Some(b't') => '\t',
         Some(b'u') => return unicode_escape(bytes),
-        Some(&byte) => char::from(byte),
-        None => return ('\\', 1),
+        _ => {
+            let mut letters = text.chars().skip(1);
+            return letters
+                .next()
+                .map_or(('\\', 1), |letter| (letter, 1 + letter.len_utf8()));
+        }
     };
     (letter, 2)
 }
@@ -460,6 +464,8 @@ mod tests {
         );
         check(r#""\ud800x\udc00""#, Some("\u{fffd}x\u{fffd}"));
         check(r#""\ud800\ud83d\ude00""#, Some("\u{fffd}😀"));
+        // No JSON, and no reason to fall over.
+        check("\"\\\u{fffd}å\\\"", Some("\u{fffd}å\\"));
         check("1", None);
         check("null", None);
     }
