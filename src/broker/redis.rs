@@ -93,7 +93,7 @@ impl RedisBroker {
             lane: Lane::new(connector.clone()),
             instance: Instance::new(&settings.group),
             board: Board::new(settings.concurrency, settings.queue_depth),
-            acks: settle::Acks::default(),
+            acks: settle::Acks::new(settings.concurrency),
             redelivery: Backoff::doubling(FIRST_WAIT, settings.longest_wait),
             reading: watch::Sender::new(0),
             handing_back: HandingBack::default(),

@@ -9,49 +9,85 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{Pipeline, pipe};
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::entry::EntryId;
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
 
+/// How long acks gather before they are sent, unless it has become as many as the component has places: what a killed sidecar repeats is
+/// bounded by that number.
+const GATHER: Duration = Duration::from_millis(10);
 /// Ids in one XACK.
 const MOST_IDS: usize = 256;
 const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Acks to be sent.
-#[derive(Default)]
 pub(super) struct Acks {
-    waiting: Mutex<Ids>,
-    more: Notify,
+    waiting: Mutex<Waiting>,
+    /// So many do not wait for more.
+    enough: usize,
+    first: Notify,
+    full: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    ids: Ids,
+    count: usize,
 }
 
 type Ids = BTreeMap<Arc<str>, Vec<EntryId>>;
 
 impl Acks {
+    pub(super) fn new(enough: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            enough,
+            first: Notify::new(),
+            full: Notify::new(),
+        }
+    }
+
     /// Acknowledge an entry, soon.
     pub(super) fn add(&self, topic: &Arc<str>, id: EntryId) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        match waiting.get_mut(topic) {
+        match waiting.ids.get_mut(topic) {
             Some(ids) => ids.push(id),
-            None => drop(waiting.insert(topic.clone(), vec![id])),
+            None => drop(waiting.ids.insert(topic.clone(), vec![id])),
         }
+        waiting.count += 1;
+        let count = waiting.count;
         drop(waiting);
-        self.more.notify_one();
+        if count == 1 {
+            self.first.notify_one();
+        }
+        if count == self.enough {
+            self.full.notify_one();
+        }
     }
 
-    fn take(&self) -> Ids {
-        mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What has gathered, `until` then or until it is enough.
+    async fn gathered(&self, until: Instant) -> Ids {
+        self.first.notified().await;
+        if Instant::now() < until {
+            // A permit that is left from acks already taken only ends this wait early.
+            let _ = timeout_at(until, self.full.notified()).await;
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::take(&mut *waiting).ids
     }
 }
 
-/// Send acks until `stop`.
+/// Send acks until `stop`. After a pause the first goes at once; those that follow closely go together.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
-    while stop.or(shared.acks.more.notified()).await.is_some() {
-        let ids = shared.acks.take();
+    let mut next = Instant::now();
+    while let Some(ids) = stop.or(shared.acks.gathered(next)).await {
         if stop.or(send(&shared, ids)).await.is_none() {
             break;
         }
+        next = Instant::now() + GATHER;
     }
 }
 
