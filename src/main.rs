@@ -14,6 +14,10 @@ use sidestream::telemetry::log::{Level, LogBuilder};
 use sidestream::telemetry::metrics::Metrics;
 use sidestream::{check, demo, run, wait};
 
+/// Events are many short-lived buffers of about a kilobyte, which the allocator of the system is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)

@@ -92,6 +92,7 @@ fn sources() -> BTreeMap<String, String> {
             }
         }
     }
+    files.remove("link.rs");
     files.remove("main.rs");
     files.remove("lib.rs");
     let for_tests: Vec<String> = files
