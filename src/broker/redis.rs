@@ -2,33 +2,39 @@
 //!
 //! Publishing appends on a shared connection. What is subscribed is on the [`board::Board`]; around it run four loops per component,
 //! however many topics there are: [`read`] brings entries, [`work`] gives them to sinks, [`settle`] acknowledges, [`keep`] is the clock
-//! (redelivery, signs of life, take-over).
+//! (redelivery, signs of life, take-over). All but the readers reach Redis through [`lanes`], and need not know whether it is one
+//! [`server`], a master that [`sentinel`]s name, or a [`cluster`].
 
 mod board;
 mod claim;
+mod cluster;
 mod connect;
 mod entry;
 mod instance;
 mod keep;
+mod lanes;
 mod read;
 mod release;
+mod sentinel;
+mod server;
 mod settings;
 mod settle;
 mod takeover;
 mod work;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::redis::{RedisError, Value, pipe};
 use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use self::board::Board;
-use self::connect::{Connector, Lane};
 use self::instance::Instance;
+use self::lanes::{Failure, Lanes, Purpose, Servers};
 pub use self::settings::{Settings, SettingsError, Tls, Trim};
 use crate::backoff::Backoff;
 use crate::broker::{AT_ONCE, Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
@@ -46,7 +52,7 @@ const PUBLISH_FAILED: &str = "redis streams: error from publish: ";
 pub struct RedisBroker {
     shared: Arc<Shared>,
     /// For publishing only, so that nobody's publish waits behind an upkeep command.
-    publishing: Lane,
+    publishing: Lanes,
     loops: Once,
     closed: AtomicBool,
     stop: Stop,
@@ -57,19 +63,19 @@ struct Shared {
     /// The component's name, for logs.
     name: String,
     settings: Arc<Settings>,
-    connector: Arc<Connector>,
+    servers: Servers,
     /// For everything but publishing and reading.
-    lane: Lane,
+    lane: Lanes,
     instance: Instance,
     board: Board,
     acks: settle::Acks,
     redelivery: Backoff,
-    /// How many reads have ended.
-    reading: watch::Sender<u64>,
+    rounds: read::Rounds,
     handing_back: HandingBack,
     claiming: Mutex<()>,
     gathering: Mutex<()>,
-    strays: AtomicBool,
+    /// How often somebody had a reason to look for strays.
+    strays: AtomicU64,
     unblock_denied: AtomicBool,
     tasks: Tasks,
     telemetry: Telemetry,
@@ -87,28 +93,29 @@ impl RedisBroker {
         telemetry: Telemetry,
     ) -> Result<Self, BrokerError> {
         let settings = Arc::new(settings);
-        let connector = Arc::new(Connector::new(settings.clone())?);
+        let servers = Servers::new(&settings)?;
+        let publishing = servers.lanes(&settings, Purpose::Publishing);
         let shared = Shared {
             name: name.to_owned(),
-            lane: Lane::new(connector.clone()),
+            lane: servers.lanes(&settings, Purpose::Upkeep),
             instance: Instance::new(&settings.group),
             board: Board::new(settings.concurrency, settings.queue_depth),
             acks: settle::Acks::new(settings.concurrency),
             redelivery: Backoff::doubling(FIRST_WAIT, settings.longest_wait),
-            reading: watch::Sender::new(0),
+            rounds: read::Rounds::default(),
             handing_back: HandingBack::default(),
             claiming: Mutex::default(),
             gathering: Mutex::default(),
-            strays: AtomicBool::new(false),
+            strays: AtomicU64::new(0),
             unblock_denied: AtomicBool::new(false),
-            connector: connector.clone(),
+            servers,
             settings,
             tasks,
             telemetry,
         };
         Ok(Self {
             shared: Arc::new(shared),
-            publishing: Lane::new(connector),
+            publishing,
             loops: Once::new(),
             closed: AtomicBool::new(false),
             stop: Stop::new(),
@@ -149,72 +156,54 @@ impl RedisBroker {
             settings.trim,
             chrono::Utc::now().timestamp_millis(),
         );
-        let pause = Backoff::doubling(settings.retry_pause.0, settings.retry_pause.1);
-        let mut retries = 0;
+        let mut tries = Tries::new(settings);
         loop {
             // Only what certainly was not executed is sent again: otherwise the entry might stand twice in the stream.
-            let error = match self.publishing.reach().await {
-                Err(error) => error,
-                Ok(()) => match self.publishing.command(&command).await {
-                    Ok(_) => return Ok(()),
-                    Err(error) if connect::is_refused_for_now(&error) => error,
-                    Err(error) => return Err(error),
-                },
+            let error = match self.publishing.send(&command).await {
+                Ok(_) => return Ok(()),
+                Err(Failure::NotDone(error)) => error,
+                Err(Failure::Unknown(error)) => return Err(error),
             };
-            if retries >= settings.max_retries
-                || !(connect::is_broken(&error) || connect::is_refused_for_now(&error))
-            {
+            if !tries.next().await {
                 return Err(error);
             }
-            retries += 1;
-            tokio::time::sleep(pause.after(retries)).await;
         }
     }
 
-    /// Append messages in pipelines; what the server refuses for the moment is sent again, and nothing else.
+    /// Append messages in pipelines; what certainly was not executed is sent again, and nothing else.
     async fn append_all(&self, messages: &[Outgoing]) -> Vec<Result<(), RedisError>> {
         let mut outcomes: Vec<_> = messages.iter().map(|_| Ok(())).collect();
         let mut left: Vec<usize> = (0..messages.len()).collect();
-        let settings = &self.shared.settings;
-        let pause = Backoff::doubling(settings.retry_pause.0, settings.retry_pause.1);
-        let mut retries = 0;
+        let mut tries = Tries::new(&self.shared.settings);
         loop {
             let mut again = Vec::new();
             for part in left.chunks(AT_ONCE) {
-                let sent = match self.publishing.reach().await {
-                    // Nothing was sent: this can be tried again, too.
-                    Err(error) if connect::is_broken(&error) => {
-                        again.extend_from_slice(part);
-                        Err(error)
-                    }
-                    Err(error) => Err(error),
-                    Ok(()) => self.append_part(part.iter().map(|&at| &messages[at])).await,
-                };
-                for (nth, &at) in part.iter().enumerate() {
-                    let outcome = match &sent {
-                        Ok(answers) => answers.get(nth).map_or_else(unanswered, Clone::clone),
-                        Err(error) => Err(error.clone()),
+                let sent = self.append_part(part.iter().map(|&at| &messages[at])).await;
+                let mut sent = sent.into_iter();
+                for &at in part {
+                    outcomes[at] = match sent.next() {
+                        Some(Ok(answer)) => answer.extract_error().map(drop),
+                        Some(Err(Failure::NotDone(error))) => {
+                            again.push(at);
+                            Err(error)
+                        }
+                        Some(Err(Failure::Unknown(error))) => Err(error),
+                        None => unanswered(),
                     };
-                    if outcome.as_ref().is_err_and(connect::is_refused_for_now) {
-                        again.push(at);
-                    }
-                    outcomes[at] = outcome;
                 }
             }
-            if again.is_empty() || retries >= settings.max_retries {
+            if again.is_empty() || !tries.next().await {
                 return outcomes;
             }
             left = again;
-            retries += 1;
-            tokio::time::sleep(pause.after(retries)).await;
         }
     }
 
-    /// Append these in one write; an answer for each.
+    /// Append these in one write to each server; an answer for each.
     async fn append_part<'a>(
         &self,
         messages: impl Iterator<Item = &'a Outgoing>,
-    ) -> Result<Vec<Result<(), RedisError>>, RedisError> {
+    ) -> Vec<Result<Value, Failure>> {
         let (trim, now) = (
             self.shared.settings.trim,
             chrono::Utc::now().timestamp_millis(),
@@ -223,13 +212,11 @@ impl RedisBroker {
         for message in messages {
             commands.add_command(entry::append(message, trim, now));
         }
-        let answers = self.publishing.pipeline(&commands).await?;
-        let outcome = |answer: Value| answer.extract_error().map(drop);
-        Ok(answers.into_iter().map(outcome).collect())
+        self.publishing.send_all(&commands).await
     }
 
     fn error(&self, error: &RedisError, before: &str) -> BrokerError {
-        let kind = if connect::is_broken(error) || connect::is_refused_for_now(error) {
+        let kind = if connect::is_for_now(error) {
             BrokerErrorKind::Unavailable
         } else {
             BrokerErrorKind::Rejected
@@ -251,7 +238,7 @@ impl Broker for RedisBroker {
     }
 
     async fn connect(&self) -> Result<(), BrokerError> {
-        self.shared.connector.probe().await
+        self.shared.servers.probe(&self.shared.settings).await
     }
 
     async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
@@ -320,19 +307,20 @@ impl Broker for RedisBroker {
             self.shared.instance.farewell(&self.shared.lane).await;
         }
         self.stop.order();
-        self.shared.connector.close();
+        self.shared.servers.close();
     }
 }
 
 impl Shared {
-    /// Entries may have been given to us that did not arrive: the reader looks for them.
+    /// Entries may have been given to us that did not arrive: the readers look for them.
     fn look_for_strays(&self) {
-        self.strays.store(true, Ordering::Relaxed);
+        self.strays.fetch_add(1, Ordering::Relaxed);
         self.board.reader.notify_one();
     }
 
-    fn take_strays(&self) -> bool {
-        self.strays.swap(false, Ordering::Relaxed)
+    /// How often there was a reason to look for strays.
+    fn strays(&self) -> u64 {
+        self.strays.load(Ordering::Relaxed)
     }
 
     fn unblock_is_denied(&self) -> bool {
@@ -341,6 +329,40 @@ impl Shared {
 
     fn deny_unblock(&self) {
         self.unblock_denied.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The tries of a publish that was not executed.
+struct Tries<'a> {
+    settings: &'a Settings,
+    retries: u32,
+    /// When the first one had failed.
+    failed: Option<Instant>,
+}
+
+impl<'a> Tries<'a> {
+    fn new(settings: &'a Settings) -> Self {
+        Self {
+            settings,
+            retries: 0,
+            failed: None,
+        }
+    }
+
+    /// Wait for the next one; `false` if there is none. Where another server takes the place of one that fails, that is waited for.
+    async fn next(&mut self) -> bool {
+        let settings = self.settings;
+        let failed = *self.failed.get_or_insert_with(Instant::now);
+        let is_awaited = settings.has_failover()
+            && settings.max_retries > 0
+            && failed.elapsed() < settings.dial_timeout;
+        if self.retries >= settings.max_retries && !is_awaited {
+            return false;
+        }
+        self.retries += 1;
+        let pause = Backoff::doubling(settings.retry_pause.0, settings.retry_pause.1);
+        tokio::time::sleep(pause.after(self.retries)).await;
+        true
     }
 }
 

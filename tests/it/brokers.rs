@@ -10,6 +10,8 @@ use sidestream::broker::memory::hub::Hub;
 use sidestream::message::Outgoing;
 
 use crate::support::redis::RedisServer;
+use crate::support::redis_cluster::RedisCluster;
+use crate::support::redis_sentinel::RedisSentinel;
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 use crate::support::{conformance, eventually, quiet};
@@ -22,6 +24,18 @@ async fn memory_does_what_every_broker_must_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_does_what_every_broker_must_do() {
     let redis = RedisServer::start().await;
+    conformance::all(redis.broker("group", &[])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_cluster_does_what_every_broker_must_do() {
+    let cluster = RedisCluster::start().await;
+    conformance::all(cluster.broker("group", &[])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_behind_sentinels_does_what_every_broker_must_do() {
+    let redis = RedisSentinel::start().await;
     conformance::all(redis.broker("group", &[])).await;
 }
 

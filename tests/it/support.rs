@@ -5,6 +5,8 @@ pub(crate) mod conformance;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod redis_cluster;
+pub(crate) mod redis_sentinel;
 pub(crate) mod sidecar;
 pub(crate) mod sink;
 pub(crate) mod subscribed;

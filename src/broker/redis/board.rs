@@ -196,6 +196,15 @@ impl Board {
     /// What to read next; `None` if there is nothing to read or no room. Reads are made in large pieces: not before half of the room
     /// is free.
     pub(super) fn plan(&self) -> Option<ReadPlan> {
+        self.plan_some(1, |_| true)
+    }
+
+    /// The same for a reader that reads only some topics, beside `readers - 1` others that share the room.
+    pub(super) fn plan_some(
+        &self,
+        readers: usize,
+        wanted: impl Fn(&Arc<str>) -> bool,
+    ) -> Option<ReadPlan> {
         let mut state = self.state();
         let open = state
             .topics
@@ -211,22 +220,25 @@ impl Board {
             };
             enough && topic.held.len() < MOST_HELD
         };
-        let read: Vec<_> = state
+        let mut read: Vec<_> = state
             .topics
             .iter()
             .filter(|(_, topic)| topic.is_open() && has_room(topic))
             .collect();
+        let lacks_room = read.len() < open;
+        read.retain(|(name, _)| wanted(name));
         let sharing = read
             .iter()
             .filter(|(_, topic)| topic.places.is_none())
             .count();
+        let free = free / readers.max(1);
         // One count holds for all topics of a read: that of the topic with the least room.
         let count = read
             .iter()
             .map(|(_, topic)| topic.own_room().unwrap_or_else(|| free / sharing.max(1)))
             .min();
         let topics: Vec<_> = read.into_iter().map(|(name, _)| name.clone()).collect();
-        state.reader_lacks_room = topics.len() < open;
+        state.reader_lacks_room = lacks_room;
         count.map(|count| ReadPlan {
             count: count.max(1),
             topics,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use deadpool_redis::redis::{Pipeline, RedisError, Value, pipe};
 use uuid::Uuid;
 
-use super::connect::Lane;
+use super::lanes::Lanes;
 
 /// How long a consumer counts as alive after its last sign.
 const LIFE: Duration = Duration::from_secs(6);
@@ -88,7 +88,7 @@ impl Instance {
     ///
     /// # Errors
     /// If Redis did not answer.
-    pub(super) async fn sign(&self, lane: &Lane) -> Result<Sign, RedisError> {
+    pub(super) async fn sign(&self, lane: &Lanes) -> Result<Sign, RedisError> {
         if self.state().denied {
             return Ok(Sign::Denied);
         }
@@ -125,7 +125,7 @@ impl Instance {
     }
 
     /// Say that this consumer is gone. Entries it has handed back are found by the registry.
-    pub(super) async fn farewell(&self, lane: &Lane) {
+    pub(super) async fn farewell(&self, lane: &Lanes) {
         let (left, denied) = {
             let state = self.state();
             (join(&state.left), state.denied || !state.signed_before)

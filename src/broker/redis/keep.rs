@@ -17,6 +17,8 @@ const NO_ROOM: Duration = Duration::from_millis(20);
 const REFUSED: Duration = Duration::from_secs(2);
 /// Entries in hand are kept alive this often where `processingTimeout` does not say.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// After signs of life have failed for a while, the others count as alive for so long.
+const LATE: Duration = Duration::from_secs(3);
 
 /// Do what is due, until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
@@ -44,6 +46,23 @@ struct Clock {
     failing: bool,
     /// The server lets us read and write who lives; without it the dead are known by the idle time of their entries only.
     has_registry: bool,
+}
+
+/// What became of the steps of a round.
+struct Outcome {
+    /// After a failure the round goes on.
+    goes_on: bool,
+    failed: Option<RedisError>,
+}
+
+impl Outcome {
+    fn add(&mut self, step: Result<(), RedisError>) -> Result<(), RedisError> {
+        match step {
+            Err(error) if self.goes_on => drop(self.failed.get_or_insert(error)),
+            other => return other,
+        }
+        Ok(())
+    }
 }
 
 impl Clock {
@@ -91,42 +110,61 @@ impl Clock {
             };
             return Ok(());
         }
-        if now >= self.sign {
-            self.sign = now + SIGN;
-            match shared.instance.sign(&shared.lane).await? {
-                Sign::InTime => {}
-                Sign::Late => takeover::disown(shared).await?,
-                Sign::Denied => self.has_registry = false,
-                Sign::JustDenied => {
-                    self.has_registry = false;
-                    shared.telemetry.redis_liveness_denied(&shared.name);
-                }
-            }
-        }
+        // One server of a cluster that fails does not stop what the others are for.
+        let mut outcome = Outcome {
+            goes_on: shared.settings.is_cluster(),
+            failed: None,
+        };
+        outcome.add(self.sign(shared, now).await)?;
         redeliver(shared, now).await;
         if now >= self.keep_alive {
             self.keep_alive = now + keep_alive_period(shared);
-            keep_alive(shared).await?;
+            outcome.add(keep_alive(shared).await)?;
         }
         if now >= self.sweep {
             self.sweep = now + SIGN;
-            if self.has_registry && takeover::sweep(shared).await? {
-                self.sweep = now + NO_ROOM;
+            if self.has_registry {
+                let swept = takeover::sweep(shared).await;
+                if matches!(swept, Ok(true)) {
+                    self.sweep = now + NO_ROOM;
+                }
+                outcome.add(swept.map(drop))?;
             }
             // Not before, or what fails once in every round would be told in every round.
-            self.failing = false;
+            self.failing &= outcome.failed.is_some();
         }
         if let (Some(at), Some(period)) = (self.reclaim, shared.settings.redeliver_interval)
             && now >= at
         {
             self.reclaim = Some(now + period);
             if let Some(idle) = shared.settings.processing_timeout {
-                takeover::reclaim(shared, idle).await?;
+                outcome.add(takeover::reclaim(shared, idle).await)?;
             }
         }
         if now >= self.refused {
             self.refused = now + REFUSED;
-            admit_refused(shared).await?;
+            outcome.add(admit_refused(shared).await)?;
+        }
+        outcome.failed.map_or(Ok(()), Err)
+    }
+
+    async fn sign(&mut self, shared: &Arc<Shared>, now: Instant) -> Result<(), RedisError> {
+        if now < self.sign {
+            return Ok(());
+        }
+        self.sign = now + SIGN;
+        match shared.instance.sign(&shared.lane).await? {
+            Sign::InTime => {}
+            Sign::Late => {
+                // If ours could not be given for so long, then those of the others perhaps neither: they get time for it.
+                self.sweep = now + LATE;
+                takeover::disown(shared).await?;
+            }
+            Sign::Denied => self.has_registry = false,
+            Sign::JustDenied => {
+                self.has_registry = false;
+                shared.telemetry.redis_liveness_denied(&shared.name);
+            }
         }
         Ok(())
     }
@@ -173,8 +211,8 @@ async fn redeliver(shared: &Arc<Shared>, now: Instant) {
 
 /// Nobody is to take what we have in hand for abandoned (design.md D8). JUSTID leaves the count of deliveries alone.
 async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
+    let mut commands = pipe();
     for (topic, ids) in shared.board.held() {
-        let mut commands = pipe();
         for ids in ids.chunks(entry::MOST_IDS) {
             let mut command = entry::claim(
                 &topic,
@@ -186,9 +224,8 @@ async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
             command.arg("JUSTID");
             commands.add_command(command);
         }
-        shared.lane.pipeline(&commands).await?;
     }
-    Ok(())
+    shared.lane.pipeline(&commands).await.map(drop)
 }
 
 /// Look again at the topics that Redis refused.
@@ -207,7 +244,7 @@ async fn admit_refused(shared: &Shared) -> Result<(), RedisError> {
             shared.telemetry.redis_topic_admitted(&topic);
             shared.board.reader.notify_one();
         } else if let Err(error) = created
-            && connect::is_broken(&error)
+            && connect::is_for_now(&error)
         {
             return Err(error);
         }

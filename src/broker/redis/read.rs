@@ -1,7 +1,11 @@
-//! The one reader of a component: it asks for what there is room for, of all topics in one blocking command (design.md D11).
+//! The one reader of a component: it asks for what there is room for, of all topics in one blocking command (design.md D11). In a
+//! cluster that is not possible, and [`nodes`] reads.
 //!
 //! A blocked read is ended by CLIENT UNBLOCK when the topics or the room change, so that a new subscription is read at once and a stopped
 //! one is not read any more (D16).
+
+mod nodes;
+mod rounds;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +14,8 @@ use deadpool_redis::Connection;
 use deadpool_redis::redis::{Cmd, RedisError, Value, cmd, pipe};
 
 use super::board::ReadPlan;
-use super::connect::{self, SILENCE};
+use super::connect::{self, Connector, SILENCE};
+use super::lanes::Servers;
 use super::{Shared, entry, takeover, work};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
@@ -21,16 +26,28 @@ const BLOCK: Duration = Duration::from_secs(5);
 const SHORT_BLOCK: Duration = Duration::from_millis(100);
 const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(5));
 
+pub(super) use self::rounds::Rounds;
+
 /// Read until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
+    match shared.servers.clone() {
+        Servers::One(connector) => run_one(shared, connector, stop).await,
+        Servers::Cluster(cluster) => nodes::run(shared, cluster, stop).await,
+    }
+}
+
+async fn run_one(shared: Arc<Shared>, connector: Arc<Connector>, stop: Stop) {
+    let rounds = shared.rounds.join();
     let mut reader = Reader {
         shared: shared.clone(),
+        connector,
         connection: None,
         failures: 0,
+        strays: 0,
     };
     while !stop.is_ordered() {
         let Some(plan) = shared.board.plan() else {
-            shared.reading.send_modify(|round| *round += 1);
+            rounds.ended();
             if stop.or(shared.board.reader.notified()).await.is_none() {
                 break;
             }
@@ -44,25 +61,31 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
             work::accept(&shared, entry::of_read(answer));
         });
         // Whoever waits for the end of a read that may contain its topic can go on now: its entries are on the board.
-        shared.reading.send_modify(|round| *round += 1);
+        rounds.ended();
         if let Err(error) = failed {
             reader.failed(&error);
-            if !is_about_groups(&error) || !reader.restore_groups().await {
+            if is_about_groups(&error) && restore_groups(&shared, &shared.board.topics()).await {
+                reader.failures = 0;
+            } else {
                 stop.sleep(PAUSE.after(reader.failures)).await;
             }
         }
     }
-    shared.reading.send_modify(|round| *round += 1);
 }
 
 struct Reader {
     shared: Arc<Shared>,
+    connector: Arc<Connector>,
     connection: Option<Open>,
     failures: u32,
+    /// How often strays had been wanted when they were last looked for.
+    strays: u64,
 }
 
 struct Open {
     connection: Connection,
+    /// See [`Connector::masters`].
+    masters: u64,
     client_id: i64,
     block: Duration,
 }
@@ -70,16 +93,16 @@ struct Open {
 impl Reader {
     /// Entries that are ours and never arrived are looked for between two reads: during one, its entries would look like that too.
     async fn read_after_strays(&mut self, plan: &ReadPlan) -> Result<Value, RedisError> {
-        if self.shared.take_strays() {
-            takeover::strays(&self.shared)
-                .await
-                .inspect_err(|_| self.shared.look_for_strays())?;
+        let wanted = self.shared.strays();
+        if wanted != self.strays {
+            takeover::strays(&self.shared, &self.shared.board.topics()).await?;
+            self.strays = wanted;
         }
         self.read(plan).await
     }
 
     async fn read(&mut self, plan: &ReadPlan) -> Result<Value, RedisError> {
-        let shared = self.shared.clone();
+        let (shared, connector) = (self.shared.clone(), self.connector.clone());
         let open = self.open().await?;
         let command = command(
             &shared.settings.group,
@@ -98,14 +121,19 @@ impl Reader {
             loop {
                 tokio::select! {
                     biased;
-                    answer = &mut reading => break answer,
+                    answer = &mut reading => break Some(answer),
                     () = shared.board.reader.notified() => {
                         if let Some(answer) = unblock(&shared, client_id, reading.as_mut()).await {
-                            break answer;
+                            break Some(answer);
                         }
                     }
+                    () = connector.moved(open.masters) => break None,
                 }
             }
+        };
+        let Some(answer) = answer else {
+            self.close();
+            return Ok(Value::Nil);
         };
         let answer = match answer {
             Ok(answer) => answer.and_then(Value::extract_error),
@@ -114,7 +142,8 @@ impl Reader {
         if shared.unblock_is_denied() {
             open.block = SHORT_BLOCK;
         }
-        if answer.as_ref().is_err_and(connect::is_broken) {
+        let is_lost = |error: &RedisError| connect::is_broken(error) || connect::is_demoted(error);
+        if answer.as_ref().is_err_and(is_lost) {
             self.close();
         }
         answer
@@ -122,7 +151,8 @@ impl Reader {
 
     async fn open(&mut self) -> Result<&mut Open, RedisError> {
         if self.connection.is_none() {
-            let mut connection = self.shared.connector.dedicated().await?;
+            let masters = self.connector.masters();
+            let mut connection = self.connector.dedicated().await?;
             let mut question = pipe();
             question.cmd("CLIENT").arg("ID");
             let answers = connect::answers(&mut connection, &question).await?;
@@ -138,6 +168,7 @@ impl Reader {
             };
             self.connection = Some(Open {
                 connection,
+                masters,
                 client_id: client_id.unwrap_or(0),
                 block,
             });
@@ -171,44 +202,39 @@ impl Reader {
             );
         }
     }
+}
 
-    /// One topic without its group fails the read of all: make the groups that are missing (D17), leave out the topics that Redis refuses.
-    /// Tells whether to read again at once.
-    async fn restore_groups(&mut self) -> bool {
-        let shared = &self.shared;
-        let topics = shared.board.topics();
-        let mut commands = pipe();
-        for topic in &topics {
-            commands.add_command(create_group(topic, &shared.settings.group));
-        }
-        let Ok(answers) = shared.lane.pipeline(&commands).await else {
-            return false;
-        };
-        let mut restored = false;
-        for (topic, answer) in topics.iter().zip(answers) {
-            let error = answer.extract_error().err();
-            match &error {
-                None => {
+/// Make the groups that are missing (D17); leave out the topics that Redis refuses, so that the others are read. Tells whether something
+/// was done that makes it worth to read again at once.
+async fn restore_groups(shared: &Shared, topics: &[Arc<str>]) -> bool {
+    let mut commands = pipe();
+    for topic in topics {
+        commands.add_command(create_group(topic, &shared.settings.group));
+    }
+    let Ok(answers) = shared.lane.pipeline(&commands).await else {
+        return false;
+    };
+    let mut restored = false;
+    for (topic, answer) in topics.iter().zip(answers) {
+        let error = answer.extract_error().err();
+        match &error {
+            None => {
+                restored = true;
+                shared
+                    .telemetry
+                    .redis_group_recreated(topic, &shared.settings.group);
+            }
+            Some(error) if error.code() == Some("BUSYGROUP") => {}
+            Some(error) => {
+                if shared.board.set_refused(topic, true) {
                     restored = true;
-                    shared
-                        .telemetry
-                        .redis_group_recreated(topic, &shared.settings.group);
-                }
-                Some(error) if error.code() == Some("BUSYGROUP") => {}
-                Some(error) => {
-                    if shared.board.set_refused(topic, true) {
-                        restored = true;
-                        let text = connect::error_text(error, &shared.settings.host);
-                        shared.telemetry.redis_topic_refused(topic, &text);
-                    }
+                    let text = connect::error_text(error, &shared.settings.host);
+                    shared.telemetry.redis_topic_refused(topic, &text);
                 }
             }
         }
-        if restored {
-            self.failures = 0;
-        }
-        restored
     }
+    restored
 }
 
 /// End a blocked read. Asked again until the read has ended: the first time may come before Redis has begun it.

@@ -16,11 +16,10 @@ const LONG_IDLE: Duration = Duration::from_secs(60);
 pub(super) async fn close(shared: &Arc<Shared>, topic: &str) {
     let back = shared.board.close(topic);
     // Counted from here: a read that was planned before may still bring entries of this topic, and has not ended yet.
-    let mut reading = shared.reading.subscribe();
-    let round = *reading.borrow_and_update();
+    let over = shared.rounds.over();
     hand_back(shared, topic, &back).await;
     // What it brings is handed back as it comes. Without waiting for it the consumer could be deleted together with such entries.
-    let _ = reading.wait_for(|now| *now > round).await;
+    over.await;
     loop {
         let left = shared.board.left.notified();
         tokio::pin!(left);

@@ -11,7 +11,7 @@ use crate::metadata::{Properties, nearest};
 /// What a component says about its Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `redisHost` as resolved: `host:port`, several separated by commas; empty if it was not given.
+    /// `redisHost` as resolved: `host:port`, several separated by commas, or the path of a Unix socket; empty if it was not given.
     pub host: String,
     /// `redisUsername`; only used together with a password.
     pub username: String,
@@ -21,6 +21,12 @@ pub struct Settings {
     pub cluster: bool,
     /// `failover`: `redisHost` lists sentinels.
     pub sentinel: bool,
+    /// `sentinelMasterName`; empty if it was not given.
+    pub sentinel_master: String,
+    /// `sentinelUsername`; only used together with a password.
+    pub sentinel_username: String,
+    /// `sentinelPassword`; empty means none.
+    pub sentinel_password: String,
     /// `redisDB`; 0 is not selected.
     pub database: i64,
     /// Tries after the first one, for commands that the server explicitly refused for the moment.
@@ -182,24 +188,18 @@ impl Settings {
             .number::<usize>("concurrency", "uint", false)
             .unwrap_or(10);
         read.finish()?;
+        let host = resolve_hosts(properties.get("redisHost").unwrap_or_default(), port)?;
         if concurrency == 0 {
             warnings.push("concurrency is 0, which would deliver nothing: 1 is used".to_owned());
         }
         if length.is_some() && age.is_some() {
             warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
         }
-        for (name, is_set) in [
-            (
-                "redisType: cluster",
-                properties.get("redisType") == Some("cluster"),
-            ),
-            ("failover", sentinel == Some(true)),
-        ] {
-            if is_set {
-                warnings.push(format!(
-                    "{name} is not supported yet: only a single server is"
-                ));
-            }
+        if tls == Some(true) && host.starts_with('/') {
+            warnings.push("enableTLS has no effect on a Unix socket".to_owned());
+        }
+        if database > 0 && properties.get("redisType") == Some("cluster") {
+            warnings.push("redisDB has no effect in a cluster, which has one database".to_owned());
         }
         if depth > DEEPEST_QUEUE {
             warnings.push(format!(
@@ -217,11 +217,14 @@ impl Settings {
         let redeliver = redeliver_interval(properties, warnings);
         let client = (text("clientCert"), text("clientKey"));
         Ok(Self {
-            host: resolve_hosts(&text("redisHost"), port)?,
+            host,
             username: text("redisUsername"),
             password: text("redisPassword"),
             cluster: properties.get("redisType") == Some("cluster"),
             sentinel: sentinel.unwrap_or(false),
+            sentinel_master: text("sentinelMasterName"),
+            sentinel_username: text("sentinelUsername"),
+            sentinel_password: text("sentinelPassword"),
             database,
             max_retries: u32::try_from(if retries == 0 { 3 } else { retries.max(0) })
                 .unwrap_or(u32::MAX),
@@ -267,6 +270,25 @@ impl Settings {
                     .map(|age| Trim::Age(age.as_nanos() / 1_000_000))
             }),
         })
+    }
+}
+
+impl Settings {
+    /// The servers that `redisHost` names.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        // Without a host it is the server of this machine; empty parts of a list are nobody.
+        let parts = self.host.split(',').filter(|part| !part.is_empty());
+        parts.chain(self.host.is_empty().then_some(""))
+    }
+
+    /// Several servers, each with some of the topics. With sentinels there is one master, whatever the type says.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.cluster && !self.sentinel
+    }
+
+    /// Does another server take the place of one that fails?
+    pub(super) fn has_failover(&self) -> bool {
+        self.cluster || self.sentinel
     }
 }
 
@@ -339,6 +361,10 @@ fn resolve_hosts(hosts: &str, port: Option<u16>) -> Result<String, SettingsError
 }
 
 fn resolve_host(host: &str, port: Option<u16>) -> Result<String, SettingsError> {
+    // The path of a Unix socket: ours, daprd knows none.
+    if host.starts_with('/') {
+        return Ok(host.to_owned());
+    }
     if let Some(own) = port_of(host) {
         return match port {
             Some(other) if own != other.to_string() => Err(SettingsError(format!(
@@ -603,6 +629,54 @@ mod tests {
         refused(
             &[("redisHost", "h:6379"), ("redisPort", "6380")],
             "redis host \"h:6379\" already contains port 6379, but redisPort is set to 6380; either remove the port from redisHost or remove the redisPort setting",
+        );
+    }
+
+    #[test]
+    fn cluster_and_sentinels_are_chosen_as_daprd_does() {
+        let kind = |s: &Settings| (s.is_cluster(), s.sentinel, s.has_failover());
+        check(&[], kind, (false, false, false));
+        check(&[("redisType", "node")], kind, (false, false, false));
+        check(&[("redisType", "cluster")], kind, (true, false, true));
+        check(&[("redisType", "Cluster")], kind, (false, false, false));
+        check(&[("failover", "T")], kind, (false, true, true));
+        let both = [("redisType", "cluster"), ("failover", "true")];
+        check(&both, kind, (false, true, true));
+        refused(&[("failover", "yes")], "invalid bool \"yes\"");
+        let sentinel = [
+            ("failover", "true"),
+            ("sentinelMasterName", "main"),
+            ("sentinelUsername", "u"),
+            ("sentinelPassword", "p"),
+        ];
+        check(
+            &sentinel,
+            |s| {
+                let texts = [
+                    &s.sentinel_master,
+                    &s.sentinel_username,
+                    &s.sentinel_password,
+                ];
+                texts.map(String::clone)
+            },
+            ["main", "u", "p"].map(str::to_owned),
+        );
+        assert_eq!(read(&both).1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn hosts_are_counted() {
+        let hosts = |s: &Settings| s.hosts().map(str::to_owned).collect::<Vec<_>>();
+        check(&[], hosts, vec![String::new()]);
+        check(
+            &[("redisHost", "a, b:7,,c"), ("redisType", "cluster")],
+            hosts,
+            ["a:6379", "b:7", "c:6379"].map(str::to_owned).to_vec(),
+        );
+        check(
+            &[("redisHost", "/run/redis.sock")],
+            hosts,
+            vec!["/run/redis.sock".to_owned()],
         );
     }
 

@@ -7,12 +7,12 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::redis::{Pipeline, pipe};
+use deadpool_redis::redis::{Pipeline, RedisError, pipe};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::Shared;
 use super::entry::EntryId;
+use super::{Shared, connect};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
 
@@ -78,36 +78,61 @@ impl Acks {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         mem::take(&mut *waiting).ids
     }
+
+    /// These were not confirmed.
+    fn put_back(&self, topic: Arc<str>, ids: Vec<EntryId>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.count += ids.len();
+        waiting.ids.entry(topic).or_default().extend(ids);
+        drop(waiting);
+        self.first.notify_one();
+    }
 }
 
 /// Send acks until `stop`. After a pause the first goes at once; those that follow closely go together.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
-    let mut next = Instant::now();
+    let (mut next, mut failures) = (Instant::now(), 0);
     while let Some(ids) = stop.or(shared.acks.gathered(next)).await {
-        if stop.or(send(&shared, ids)).await.is_none() {
+        let Some(failed) = stop.or(send(&shared, ids)).await else {
             break;
-        }
+        };
         next = Instant::now() + GATHER;
+        let Some(error) = failed else {
+            failures = 0;
+            continue;
+        };
+        failures += 1;
+        if failures == 1 {
+            let text = connect::error_text(&error, &shared.settings.host);
+            shared.telemetry.redis_acks_delayed(&shared.name, &text);
+        }
+        stop.sleep(PAUSE.after(failures)).await;
     }
 }
 
-async fn send(shared: &Shared, ids: Ids) {
+/// Send these acks. Those that were not confirmed wait again; the first error among them.
+async fn send(shared: &Shared, ids: Ids) -> Option<RedisError> {
     if ids.is_empty() {
-        return;
+        return None;
     }
-    let commands = commands(&shared.settings.group, &ids);
-    let mut failures = 0;
-    while let Err(error) = shared.lane.pipeline(&commands).await {
-        failures += 1;
-        if failures == 1 {
-            shared.telemetry.redis_acks_delayed(&shared.name, &error);
+    let mut answers = shared
+        .lane
+        .each(&commands(&shared.settings.group, &ids))
+        .await
+        .into_iter();
+    let mut first = None;
+    for (topic, ids) in ids {
+        let of_topic = answers.by_ref().take(ids.len().div_ceil(MOST_IDS));
+        // An error that is a value means that there is no such group any more: then there is nothing to acknowledge either.
+        match of_topic.filter_map(Result::err).last() {
+            None => shared.board.acked(&topic, &ids),
+            Some(failure) => {
+                shared.acks.put_back(topic, ids);
+                first.get_or_insert(failure.into_error());
+            }
         }
-        tokio::time::sleep(PAUSE.after(failures)).await;
     }
-    // An error in an answer means that there is no such group any more: then there is nothing to acknowledge either.
-    for (topic, ids) in &ids {
-        shared.board.acked(topic, ids);
-    }
+    first
 }
 
 fn commands(group: &str, ids: &Ids) -> Pipeline {

@@ -16,9 +16,9 @@ const PAGE: usize = 1000;
 /// Take over what dead instances of this group have in hand, as far as there is room. Tells whether there may be more.
 ///
 /// # Errors
-/// If Redis did not answer.
+/// If Redis did not answer; of a cluster, after all topics on its other servers.
 pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<bool, RedisError> {
-    let mut more = false;
+    let (mut more, mut failed) = (false, None);
     for consumer in dead_instances(shared).await? {
         let mut question = cmd("HGET");
         question.arg(&shared.instance.registry).arg(&consumer);
@@ -26,16 +26,26 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<bool, RedisError> {
         let ours = shared.board.topics();
         let mut remaining = Vec::new();
         for topic in topics.split('\n').filter(|topic| !topic.is_empty()) {
-            if !ours.iter().any(|our| **our == *topic) || !bury(shared, topic, &consumer).await? {
+            if !ours.iter().any(|our| **our == *topic) {
                 remaining.push(topic);
+                continue;
+            }
+            match bury(shared, topic, &consumer).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    more = true;
+                    remaining.push(topic);
+                }
+                Err(error) if shared.settings.is_cluster() => {
+                    failed.get_or_insert(error);
+                    remaining.push(topic);
+                }
+                Err(error) => return Err(error),
             }
         }
-        more |= remaining
-            .iter()
-            .any(|topic| ours.iter().any(|our| **our == **topic));
         update_registry(shared, &consumer, &topics, &remaining.join("\n")).await?;
     }
-    Ok(more)
+    failed.map_or(Ok(more), Err)
 }
 
 async fn dead_instances(shared: &Shared) -> Result<Vec<String>, RedisError> {
@@ -73,7 +83,7 @@ async fn bury(shared: &Arc<Shared>, topic: &str, consumer: &str) -> Result<bool,
     let pending = match claim::pending(shared, topic, "-", room.min(PAGE), Some(consumer)).await {
         Ok(pending) => pending,
         // The stream or the group is gone, and what was pending with it.
-        Err(error) if !connect::is_broken(&error) => return Ok(true),
+        Err(error) if !connect::is_for_now(&error) => return Ok(true),
         Err(error) => return Err(error),
     };
     if pending.is_empty() {
@@ -137,8 +147,15 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), 
     if shared.board.room() == 0 {
         return Ok(());
     }
-    let answers = shared.lane.pipeline(&questions).await?;
-    for (topic, answer) in topics.iter().zip(answers) {
+    let mut failed = None;
+    for (topic, answer) in topics.iter().zip(shared.lane.each(&questions).await) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                failed.get_or_insert(failure.into_error());
+                continue;
+            }
+        };
         let rows = match answer.extract_error() {
             Ok(rows) => entry::of_pending(rows),
             // Servers before 6.2 cannot select by idle time.
@@ -165,29 +182,29 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), 
             }
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
-/// Find entries that Redis has given to this consumer and that never arrived: their answer was lost with a connection.
+/// Find entries of these topics that Redis has given to this consumer and that never arrived: their answer was lost with a connection.
 ///
 /// # Errors
 /// If Redis did not answer.
-pub(super) async fn strays(shared: &Arc<Shared>) -> Result<(), RedisError> {
+pub(super) async fn strays(shared: &Arc<Shared>, topics: &[Arc<str>]) -> Result<(), RedisError> {
     let claiming = shared.claiming.lock().await;
-    for topic in shared.board.topics() {
+    for topic in topics {
         let mut from = "-".to_owned();
         loop {
             let page =
-                match claim::pending(shared, &topic, &from, PAGE, Some(&shared.instance.consumer))
+                match claim::pending(shared, topic, &from, PAGE, Some(&shared.instance.consumer))
                     .await
                 {
                     Ok(page) => page,
                     // Redis refuses this topic for now: the reader sees to that.
-                    Err(error) if !connect::is_broken(&error) => break,
+                    Err(error) if !connect::is_for_now(&error) => break,
                     Err(error) => return Err(error),
                 };
-            let ids = shared.board.unknown(&topic, page.iter().map(|row| row.id));
-            claim::fetch(shared, &topic, &ids, &claiming).await?;
+            let ids = shared.board.unknown(topic, page.iter().map(|row| row.id));
+            claim::fetch(shared, topic, &ids, &claiming).await?;
             match page.last() {
                 Some(last) if page.len() == PAGE => from = format!("({}", last.id),
                 _ => break,
@@ -200,28 +217,33 @@ pub(super) async fn strays(shared: &Arc<Shared>) -> Result<(), RedisError> {
 /// After our sign of life had expired: let go of the entries that others have taken meanwhile.
 ///
 /// # Errors
-/// If Redis did not answer.
+/// If Redis did not answer; of a cluster, after all topics on its other servers.
 pub(super) async fn disown(shared: &Shared) -> Result<(), RedisError> {
+    let mut failed = None;
     for topic in shared.board.topics() {
-        let mut from = "-".to_owned();
-        loop {
-            let page = match claim::pending(shared, &topic, &from, PAGE, None).await {
-                Ok(page) => page,
-                // Redis refuses this topic for now: the reader sees to that.
-                Err(error) if !connect::is_broken(&error) => break,
-                Err(error) => return Err(error),
-            };
-            let taken: Vec<_> = page
-                .iter()
-                .filter(|row| row.consumer != shared.instance.consumer)
-                .map(|row| row.id)
-                .collect();
-            shared.board.disown(&topic, &taken);
-            match page.last() {
-                Some(last) if page.len() == PAGE => from = format!("({}", last.id),
-                _ => break,
-            }
+        match disown_of(shared, &topic).await {
+            // Redis refuses this topic for now: the reader sees to that.
+            Err(error) if !connect::is_for_now(&error) => {}
+            Err(error) if shared.settings.is_cluster() => drop(failed.get_or_insert(error)),
+            other => other?,
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+async fn disown_of(shared: &Shared, topic: &str) -> Result<(), RedisError> {
+    let mut from = "-".to_owned();
+    loop {
+        let page = claim::pending(shared, topic, &from, PAGE, None).await?;
+        let taken: Vec<_> = page
+            .iter()
+            .filter(|row| row.consumer != shared.instance.consumer)
+            .map(|row| row.id)
+            .collect();
+        shared.board.disown(topic, &taken);
+        match page.last() {
+            Some(last) if page.len() == PAGE => from = format!("({}", last.id),
+            _ => return Ok(()),
+        }
+    }
 }

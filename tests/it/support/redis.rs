@@ -16,9 +16,10 @@ use super::sidecar::free_port;
 pub(crate) struct RedisServer {
     pub(crate) port: u16,
     /// 0 without TLS.
-    tls_port: u16,
+    pub(crate) tls_port: u16,
     process: Child,
     folder: tempfile::TempDir,
+    more: Vec<String>,
 }
 
 impl RedisServer {
@@ -46,8 +47,33 @@ impl RedisServer {
         Self::start_with(&more, port).await
     }
 
-    async fn start_with(more: &[&str], tls_port: u16) -> Self {
+    /// The same with a TLS port where clients must show a certificate too, one that this one has signed.
+    pub(crate) async fn start_with_client_tls(certificate: &Path, key: &Path) -> Self {
         let port = free_port();
+        let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
+        let text = port.to_string();
+        let more = [
+            "--tls-port",
+            &text,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &certificate,
+            "--tls-auth-clients",
+            "yes",
+        ];
+        Self::start_with(&more, port).await
+    }
+
+    /// With these options beside the usual ones.
+    pub(crate) async fn start_with(more: &[&str], tls_port: u16) -> Self {
+        // The bus of a cluster is 10000 above.
+        let mut port = free_port();
+        while port > 55_000 {
+            port = free_port();
+        }
         let folder = tempfile::tempdir().unwrap();
         let process = Self::spawn(port, &folder, more);
         let server = Self {
@@ -55,12 +81,17 @@ impl RedisServer {
             tls_port,
             process,
             folder,
+            more: more.iter().map(|word| (*word).to_owned()).collect(),
         };
         server.answers().await;
         server
     }
 
-    fn spawn(port: u16, folder: &tempfile::TempDir, more: &[&str]) -> Child {
+    fn spawn<S: AsRef<std::ffi::OsStr>>(
+        port: u16,
+        folder: &tempfile::TempDir,
+        more: &[S],
+    ) -> Child {
         Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "yes", "--dir"])
@@ -102,8 +133,14 @@ impl RedisServer {
 
     /// Bring it back on the same port.
     pub(crate) async fn restart(&mut self) {
-        self.process = Self::spawn(self.port, &self.folder, &[]);
+        self.process = Self::spawn(self.port, &self.folder, &self.more);
         self.answers().await;
+    }
+
+    /// Stop and continue the process: a server that neither answers nor is gone.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let id = i32::try_from(self.process.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).unwrap();
     }
 
     /// A broker on this server, with these settings beside the address.
@@ -118,12 +155,10 @@ impl RedisServer {
 
     fn broker_at(port: u16, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
         let host = format!("127.0.0.1:{port}");
-        let properties = [("redisHost", host.as_str()), ("consumerID", group)]
-            .into_iter()
-            .chain(settings.iter().copied())
-            .collect();
-        let settings = Settings::of(&properties, group).0.unwrap();
-        Arc::new(RedisBroker::new("pubsub", settings, Tasks::new(), quiet()).unwrap())
+        broker_with(
+            group,
+            &[&[("redisHost", host.as_str())][..], settings].concat(),
+        )
     }
 
     /// How many entries of a topic a group has read and not acknowledged.
@@ -142,6 +177,16 @@ impl RedisServer {
         })
         .await;
     }
+}
+
+/// A broker with these settings.
+pub(crate) fn broker_with(group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
+    let properties = [("consumerID", group)]
+        .into_iter()
+        .chain(settings.iter().copied())
+        .collect();
+    let settings = Settings::of(&properties, group).0.unwrap();
+    Arc::new(RedisBroker::new("pubsub", settings, Tasks::new(), quiet()).unwrap())
 }
 
 impl Drop for RedisServer {

@@ -1,0 +1,199 @@
+//! A real Redis Cluster of one test: three masters with a replica each, gone with the test.
+
+use std::sync::Arc;
+
+use deadpool_redis::redis::Value;
+use sidestream::broker::redis::RedisBroker;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::eventually;
+use super::redis::{RedisServer, broker_with};
+
+const SLOTS: u32 = 16_384;
+const MASTERS: usize = 3;
+/// Six servers are much for a small machine: one cluster at a time.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+pub(crate) struct RedisCluster {
+    /// Masters first, as it began.
+    servers: Vec<RedisServer>,
+    dead: Vec<usize>,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl RedisCluster {
+    pub(crate) async fn start() -> Self {
+        let turn = TURN.acquire().await.unwrap();
+        let options = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1500",
+            "--cluster-replica-validity-factor",
+            "0",
+        ];
+        let servers = futures_util::future::join_all(
+            (0..2 * MASTERS).map(|_| RedisServer::start_with(&options, 0)),
+        )
+        .await;
+        let cluster = Self {
+            servers,
+            dead: Vec::new(),
+            _turn: turn,
+        };
+        cluster.join().await;
+        cluster
+    }
+
+    async fn join(&self) {
+        let first = &self.servers[0];
+        for (at, server) in self.servers.iter().enumerate() {
+            let epoch = (at + 1).to_string();
+            let _: String = server.call(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
+            let port = first.port.to_string();
+            let _: String = server.call(&["CLUSTER", "MEET", "127.0.0.1", &port]).await;
+        }
+        let share = SLOTS.div_ceil(u32::try_from(MASTERS).unwrap());
+        for (at, server) in (0..).zip(&self.servers[..MASTERS]) {
+            let slots: Vec<_> = (at * share..SLOTS.min((at + 1) * share))
+                .map(|slot: u32| slot.to_string())
+                .collect();
+            let mut words = vec!["CLUSTER", "ADDSLOTS"];
+            words.extend(slots.iter().map(String::as_str));
+            let _: String = server.call(&words).await;
+        }
+        eventually("all servers know each other", || async {
+            self.all_say("INFO", "cluster_known_nodes:6").await
+        })
+        .await;
+        for at in 0..MASTERS {
+            let master = self.id(at).await;
+            let replica = &self.servers[MASTERS + at];
+            let _: String = replica.call(&["CLUSTER", "REPLICATE", &master]).await;
+        }
+        eventually("the cluster is complete", || async {
+            self.all_say("INFO", "cluster_state:ok").await && self.has_replicas().await
+        })
+        .await;
+    }
+
+    async fn all_say(&self, question: &str, expected: &str) -> bool {
+        for server in &self.servers {
+            let said: String = server.call(&["CLUSTER", question]).await;
+            if !said.contains(expected) {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn has_replicas(&self) -> bool {
+        for server in &self.servers {
+            let rows: Vec<Vec<Value>> = server.call(&["CLUSTER", "SLOTS"]).await;
+            if rows.len() < MASTERS || rows.iter().any(|row| row.len() < 4) {
+                return false;
+            }
+        }
+        for replica in &self.servers[MASTERS..] {
+            let said: String = replica.call(&["INFO", "replication"]).await;
+            if !said.contains("master_link_status:up") {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn server(&self, at: usize) -> &RedisServer {
+        &self.servers[at]
+    }
+
+    pub(crate) async fn id(&self, at: usize) -> String {
+        self.servers[at].call(&["CLUSTER", "MYID"]).await
+    }
+
+    /// A broker that knows two of the masters, with these settings beside.
+    pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
+        let host = format!(
+            "127.0.0.1:{}, 127.0.0.1:{}",
+            self.servers[0].port, self.servers[1].port
+        );
+        let cluster = [("redisHost", host.as_str()), ("redisType", "cluster")];
+        broker_with(group, &[&cluster[..], settings].concat())
+    }
+
+    /// Which server has a topic now, as those that are alive say; `None` if they do not agree, or say that a dead one has it.
+    pub(crate) async fn holder(&self, topic: &str) -> Option<usize> {
+        let mut said = None;
+        for (at, server) in self.servers.iter().enumerate() {
+            if self.dead.contains(&at) {
+                continue;
+            }
+            let slot: u16 = server.call(&["CLUSTER", "KEYSLOT", topic]).await;
+            let rows: Vec<(u16, u16, u16)> = slots(server).await;
+            let row = rows
+                .into_iter()
+                .find(|(first, last, _)| (*first..=*last).contains(&slot))?;
+            let holder = self
+                .servers
+                .iter()
+                .position(|server| server.port == row.2)?;
+            if self.dead.contains(&holder) || said.is_some_and(|said| said != holder) {
+                return None;
+            }
+            said = Some(holder);
+        }
+        said
+    }
+
+    /// The same, once they agree.
+    pub(crate) async fn settled_holder(&self, topic: &str) -> usize {
+        eventually("the servers agree on who has the topic", || async {
+            self.holder(topic).await.is_some()
+        })
+        .await;
+        self.holder(topic).await.unwrap()
+    }
+
+    /// The server that has a topic, once they agree.
+    pub(crate) async fn of(&self, topic: &str) -> &RedisServer {
+        &self.servers[self.settled_holder(topic).await]
+    }
+
+    /// A topic of the master with this number.
+    pub(crate) async fn topic_at(&self, at: usize) -> String {
+        for number in 0..1000 {
+            let topic = format!("orders-{number}");
+            if self.holder(&topic).await == Some(at) {
+                return topic;
+            }
+        }
+        panic!("no topic for {at}");
+    }
+
+    pub(crate) fn kill(&mut self, at: usize) {
+        self.servers[at].crash();
+        self.dead.push(at);
+    }
+}
+
+/// The ranges of slots with the port of their master.
+async fn slots(server: &RedisServer) -> Vec<(u16, u16, u16)> {
+    let rows: Vec<Vec<Value>> = server.call(&["CLUSTER", "SLOTS"]).await;
+    let row = |row: Vec<Value>| {
+        let [
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(master),
+            ..,
+        ] = &row[..]
+        else {
+            panic!("{row:?}");
+        };
+        let Value::Int(port) = master[1] else {
+            panic!("{master:?}");
+        };
+        let number = |number: i64| u16::try_from(number).unwrap();
+        (number(*first), number(*last), number(port))
+    };
+    rows.into_iter().map(row).collect()
+}

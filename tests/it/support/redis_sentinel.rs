@@ -1,0 +1,115 @@
+//! A real Redis master with a replica and a sentinel that watches them, gone with the test.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use deadpool_redis::redis::{Client, Value, cmd};
+use sidestream::broker::redis::RedisBroker;
+
+use super::eventually;
+use super::redis::{RedisServer, broker_with};
+use super::sidecar::free_port;
+
+/// What clients of the sentinel must know.
+pub(crate) const SENTINEL_PASSWORD: &str = "watch";
+
+pub(crate) struct RedisSentinel {
+    /// The master first, as it began.
+    pub(crate) servers: [RedisServer; 2],
+    port: u16,
+    process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl RedisSentinel {
+    pub(crate) async fn start() -> Self {
+        let master = RedisServer::start().await;
+        let port_of_master = master.port.to_string();
+        let replica =
+            RedisServer::start_with(&["--replicaof", "127.0.0.1", &port_of_master], 0).await;
+        let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+        let file = folder.path().join("sentinel.conf");
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nrequirepass {SENTINEL_PASSWORD}\n\
+             sentinel monitor orders-master 127.0.0.1 {port_of_master} 1\n\
+             sentinel down-after-milliseconds orders-master 1000\n\
+             sentinel failover-timeout orders-master 3000\n",
+            folder.path().display()
+        );
+        std::fs::write(&file, settings).unwrap();
+        let process = Command::new("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let sentinel = Self {
+            servers: [master, replica],
+            port,
+            process,
+            _folder: folder,
+        };
+        eventually("the sentinel knows the replica", || async {
+            sentinel.knows_replica().await
+        })
+        .await;
+        sentinel
+    }
+
+    async fn knows_replica(&self) -> bool {
+        let said: String = self.servers[1].call(&["INFO", "replication"]).await;
+        let replicas = self.ask("replicas").await;
+        said.contains("master_link_status:up")
+            && matches!(replicas, Some(Value::Array(rows)) if rows.len() == 1)
+    }
+
+    async fn ask(&self, question: &str) -> Option<Value> {
+        let url = format!("redis://:{SENTINEL_PASSWORD}@127.0.0.1:{}/", self.port);
+        let client = Client::open(url).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let mut command = cmd("SENTINEL");
+        command.arg(question).arg("orders-master");
+        command.query_async(&mut connection).await.ok()
+    }
+
+    /// Is this server the master, and does the sentinel say so?
+    pub(crate) async fn is_master(&self, at: usize) -> bool {
+        let said: Vec<Value> = self.servers[at].call(&["ROLE"]).await;
+        let named = self.ask("get-master-addr-by-name").await;
+        let port = Value::BulkString(self.servers[at].port.to_string().into_bytes());
+        said.first() == Some(&Value::BulkString(b"master".to_vec()))
+            && matches!(named, Some(Value::Array(parts)) if parts.get(1) == Some(&port))
+    }
+
+    /// Where the sentinel is.
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A broker that knows two sentinels, of which the first is away.
+    pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
+        let host = format!("127.0.0.1:1,{}", self.host());
+        let sentinel = [
+            ("redisHost", host.as_str()),
+            ("failover", "true"),
+            ("sentinelMasterName", "orders-master"),
+            ("sentinelPassword", SENTINEL_PASSWORD),
+        ];
+        // What a test names itself counts.
+        let named = |name: &str| settings.iter().any(|(own, _)| *own == name);
+        let mut all: Vec<_> = sentinel
+            .into_iter()
+            .filter(|(name, _)| !named(name))
+            .collect();
+        all.extend(settings);
+        broker_with(group, &all)
+    }
+}
+
+impl Drop for RedisSentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
