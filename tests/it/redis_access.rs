@@ -1,14 +1,17 @@
-//! Ways to a Redis server: TLS, and a user with few rights.
+//! Ways to a Redis server: TLS, a Unix socket, another database, and a user with few rights.
 
 use bytes::Bytes;
+use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::broker::{Broker, BrokerErrorKind};
 use sidestream::message::Outgoing;
+use sidestream::shutdown::Tasks;
 
-use crate::support::eventually;
-use crate::support::redis::RedisServer;
+use crate::support::redis::{RedisServer, broker_with};
+use crate::support::sidecar::{Sidecar, redis_component};
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 use crate::support::tls::self_signed;
+use crate::support::{eventually, quiet};
 
 /// An event goes through this broker, there and back.
 async fn works(broker: &dyn Broker) {
@@ -40,6 +43,76 @@ async fn tls_works_and_an_unknown_certificate_is_refused() {
         error
             .to_string()
             .starts_with("redis streams: error connecting to redis at "),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_the_system_trusts_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = self_signed(folder.path());
+    let redis = RedisServer::start_with_tls(&certificate, &key).await;
+    let component = redis_component(redis.tls_port).replace(
+        "  metadata:\n",
+        "  metadata:\n  - {name: enableTLS, value: 'true'}\n",
+    );
+    let trusted = certificate.display().to_string();
+    let sidecar = Sidecar::start_in(&component, 0, &[], &[("SSL_CERT_FILE", &trusted)]).await;
+    let published = sidecar.publish("1".to_owned()).await;
+    assert_eq!(published.map(|status| status.as_u16()), Some(204));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_a_certificate_of_its_clients_gets_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = self_signed(folder.path());
+    let redis = RedisServer::start_with_client_tls(&certificate, &key).await;
+    let [certificate, key] = [certificate, key].map(|path| std::fs::read_to_string(path).unwrap());
+    let tls = [("enableTLS", "true"), ("insecureSkipTLSVerify", "true")];
+    let with = [("clientCert", certificate.as_str()), ("clientKey", &key)];
+    works(&*redis.tls_broker(&[tls, with].concat())).await;
+    redis.tls_broker(&tls).connect().await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unix_socket_is_a_way_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("redis.sock").display().to_string();
+    let _redis = RedisServer::start_with(&["--unixsocket", &socket], 0).await;
+    works(&*broker_with("app", &[("redisHost", &socket)])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_stand_in_the_database_of_the_settings() {
+    let redis = RedisServer::start().await;
+    works(&*redis.broker("app", &[("redisDB", "3")])).await;
+    assert_eq!(redis.call::<i64>(&["XLEN", "orders"]).await, 0);
+    let keyspace: String = redis.call(&["INFO", "keyspace"]).await;
+    assert!(keyspace.contains("db3:"), "{keyspace}");
+    let error = redis
+        .broker("app", &[("redisDB", "99")])
+        .connect()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
+    assert!(
+        error.to_string().ends_with("ERR DB index is out of range"),
+        "{error}"
+    );
+}
+
+#[test]
+fn several_servers_without_a_type_are_a_mistake() {
+    let properties = [("redisHost", "a:1,b:2")].into_iter().collect();
+    let settings = Settings::of(&properties, "app").0.unwrap();
+    let error = RedisBroker::new("pubsub", settings, Tasks::new(), quiet())
+        .err()
+        .unwrap();
+    assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
+    assert!(
+        error
+            .to_string()
+            .contains("a:1,b:2: too many colons in address"),
         "{error}"
     );
 }

@@ -1,5 +1,6 @@
 //! A real `redis-server` of one test, on a port and in a folder of its own, gone with the test.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -71,7 +72,7 @@ impl RedisServer {
     pub(crate) async fn start_with(more: &[&str], tls_port: u16) -> Self {
         // The bus of a cluster is 10000 above.
         let mut port = free_port();
-        while port > 55_000 {
+        while TcpListener::bind(("127.0.0.1", port + 10_000)).is_err() {
             port = free_port();
         }
         let folder = tempfile::tempdir().unwrap();

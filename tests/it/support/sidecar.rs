@@ -51,6 +51,16 @@ pub(crate) fn redis_component(port: u16) -> String {
 impl Sidecar {
     /// Start with one resource file, for an app on this port (0: none), and wait until it is ready.
     pub(crate) async fn start(resource: &str, app_port: u16, more: &[&str]) -> Self {
+        Self::start_in(resource, app_port, more, &[]).await
+    }
+
+    /// The same with this in its environment.
+    pub(crate) async fn start_in(
+        resource: &str,
+        app_port: u16,
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("pubsub.yaml"), resource).unwrap();
         let http_port = free_port();
@@ -75,7 +85,8 @@ impl Sidecar {
         command
             .arg("--resources-path")
             .arg(folder.path())
-            .args(more);
+            .args(more)
+            .envs(environment.iter().copied());
         let process = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
