@@ -32,6 +32,10 @@ pub(super) enum Purpose {
 }
 
 /// The shared connections for one purpose: one to each server.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are two of them in a component, and every publish goes through one"
+)]
 pub(super) enum Lanes {
     /// See [`Servers::One`].
     One(Lane),

@@ -46,6 +46,7 @@ async fn run_one(shared: Arc<Shared>, connector: Arc<Connector>, stop: Stop) {
         strays: 0,
     };
     while !stop.is_ordered() {
+        rounds.begun();
         let Some(plan) = shared.board.plan() else {
             rounds.ended();
             if stop.or(shared.board.reader.notified()).await.is_none() {

@@ -59,13 +59,13 @@ fn range_of(row: Value, asked: &Address) -> Option<Range> {
         return None;
     };
     let mut columns = columns.into_iter();
-    let (first, last) = (number(columns.next()?)?, number(columns.next()?)?);
+    let (first, last) = (number(&columns.next()?)?, number(&columns.next()?)?);
     let Value::Array(master) = columns.next()? else {
         return None;
     };
     let mut master = master.into_iter();
     let host = entry::text(master.next()?).unwrap_or_default();
-    let port = number(master.next()?)?;
+    let port = number(&master.next()?)?;
     Some(Range {
         first,
         last,
@@ -88,9 +88,9 @@ pub(super) fn address_of(redirect: &str, asked: &Address) -> Option<Address> {
     Some(beside(asked, host, port.parse().ok()?))
 }
 
-fn number(value: Value) -> Option<u16> {
+fn number(value: &Value) -> Option<u16> {
     match value {
-        Value::Int(number) => u16::try_from(number).ok(),
+        Value::Int(number) => u16::try_from(*number).ok(),
         _ => None,
     }
 }

@@ -158,6 +158,8 @@ struct Reader {
     failures: u32,
     /// How often strays had been wanted when they were last looked for.
     strays: u64,
+    /// An answer to this reader was lost.
+    has_strays: bool,
     /// When all topics were asked, whether quiet or not.
     asked_all: Instant,
     /// The pause before the next turn, where the server does not tell.
@@ -198,6 +200,7 @@ impl Reader {
             quiet: HashSet::new(),
             failures: 0,
             strays: 0,
+            has_strays: false,
             asked_all: Instant::now(),
             turn: SHORTEST_TURN,
             is_mute: false,
@@ -209,6 +212,11 @@ impl Reader {
         let rounds = shared.rounds.join();
         let stop = self.stop.clone();
         while !stop.is_ordered() {
+            // Entries of a topic that has just come to this server may be on their way to the reader it had before, and look like strays.
+            if shared.strays() != self.strays && stop.or(shared.rounds.over()).await.is_none() {
+                break;
+            }
+            rounds.begun();
             let Some(plan) = self.plan() else {
                 rounds.ended();
                 if stop.or(self.rest()).await.is_none() {
@@ -228,8 +236,9 @@ impl Reader {
             };
             stop.sleep(pause).await;
         }
-        if self.connection.is_some() {
-            // What it was sending when it was stopped is ours and did not arrive.
+        drop(rounds);
+        if self.connection.is_some() || self.has_strays {
+            // What was on its way to this reader is ours, and did not arrive.
             shared.look_for_strays();
         }
         self.crew.left(self.id());
@@ -288,14 +297,14 @@ impl Reader {
     /// Entries that are ours and never arrived are looked for between two reads: during one, its entries would look like that too.
     async fn read_after_strays(&mut self, plan: &ReadPlan) -> Result<Next, RedisError> {
         let wanted = self.shared.strays();
-        if wanted != self.strays {
+        if wanted != self.strays || self.has_strays {
             let mut ours = self.shared.board.topics();
             ours.retain(|topic| {
                 let holder = self.cluster.holder(topic);
                 holder.is_some_and(|holder| Arc::ptr_eq(&holder, &self.node))
             });
             takeover::strays(&self.shared, &ours).await?;
-            self.strays = wanted;
+            (self.strays, self.has_strays) = (wanted, false);
         }
         self.read(plan).await
     }
@@ -430,7 +439,7 @@ impl Reader {
     fn close(&mut self) {
         self.connection = None;
         self.quiet.clear();
-        self.shared.look_for_strays();
+        self.has_strays = true;
     }
 
     fn hear_all(&mut self) {

@@ -11,8 +11,8 @@ pub(in crate::broker::redis) struct Rounds(watch::Sender<Table>);
 #[derive(Clone, Default)]
 struct Table {
     next: u64,
-    /// Of each reader how many reads have ended.
-    ended: BTreeMap<u64, u64>,
+    /// Of each reader how many reads have begun and ended: it is reading where that is odd.
+    turns: BTreeMap<u64, u64>,
 }
 
 /// One reader's place in the table, until it is dropped.
@@ -28,7 +28,7 @@ impl Rounds {
         self.0.send_modify(|table| {
             reader = table.next;
             table.next += 1;
-            table.ended.insert(reader, 0);
+            table.turns.insert(reader, 0);
         });
         Rounder {
             rounds: self,
@@ -39,12 +39,12 @@ impl Rounds {
     /// Resolves when every read that may be under way now has ended.
     pub(in crate::broker::redis) fn over(&self) -> impl Future<Output = ()> + use<> {
         let mut watching = self.0.subscribe();
-        let before = watching.borrow_and_update().ended.clone();
+        let mut before = watching.borrow_and_update().turns.clone();
+        before.retain(|_, turn| *turn % 2 == 1);
         async move {
             let over = |table: &Table| {
-                before.iter().all(|(reader, round)| {
-                    table.ended.get(reader).is_none_or(|ended| ended > round)
-                })
+                let same = |(reader, turn)| table.turns.get(reader) == Some(turn);
+                !before.iter().any(same)
             };
             // Without readers nothing can be under way.
             let _ = watching.wait_for(over).await;
@@ -53,10 +53,19 @@ impl Rounds {
 }
 
 impl Rounder<'_> {
-    /// A read has ended, and what it brought is on the board; or there is nothing to read.
+    /// From here on it is decided what to read.
+    pub(super) fn begun(&self) {
+        self.turn();
+    }
+
+    /// The read has ended, and what it brought is on the board; or there was nothing to read.
     pub(super) fn ended(&self) {
+        self.turn();
+    }
+
+    fn turn(&self) {
         self.rounds.0.send_modify(|table| {
-            *table.ended.entry(self.reader).or_default() += 1;
+            *table.turns.entry(self.reader).or_default() += 1;
         });
     }
 }
@@ -64,7 +73,7 @@ impl Rounder<'_> {
 impl Drop for Rounder<'_> {
     fn drop(&mut self) {
         self.rounds.0.send_modify(|table| {
-            table.ended.remove(&self.reader);
+            table.turns.remove(&self.reader);
         });
     }
 }
@@ -76,20 +85,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_is_over_when_every_reader_has_ended_one_or_left() {
+    fn a_read_is_over_when_it_has_ended_or_its_reader_left() {
         let rounds = Rounds::default();
-        assert!(rounds.over().now_or_never().is_some());
         let (one, two) = (rounds.join(), rounds.join());
+        assert!(rounds.over().now_or_never().is_some(), "nobody reads");
+        one.begun();
+        two.begun();
         let mut over = Box::pin(rounds.over());
         one.ended();
-        one.ended();
+        one.begun();
         assert!(over.as_mut().now_or_never().is_none());
         two.ended();
-        assert!(over.now_or_never().is_some());
+        assert!(over.now_or_never().is_some(), "a later read does not count");
         let mut over = Box::pin(rounds.over());
-        one.ended();
         assert!(over.as_mut().now_or_never().is_none());
-        drop(two);
+        drop(one);
         assert!(over.now_or_never().is_some());
     }
 }
