@@ -273,6 +273,10 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better with values"
+    )]
     fn check(text: &str, expected: Result<Address, &str>, shown: &str) {
         let address = Address::of(text);
         assert_eq!(
