@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Client, FromRedisValue, Value, cmd};
+use deadpool_redis::redis::{Client, FromRedisValue, RedisResult, Value, cmd};
 use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::shutdown::Tasks;
 
@@ -118,12 +118,20 @@ impl RedisServer {
 
     /// Run one command, given as words.
     pub(crate) async fn call<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut connection = self.try_connect().await.expect("redis-server is running");
+        self.try_call(words).await.unwrap()
+    }
+
+    /// The same for a server that may be away, or close its connections.
+    pub(crate) async fn try_call<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        let mut connection = self
+            .try_connect()
+            .await
+            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected))?;
         let mut command = cmd(words[0]);
         for word in &words[1..] {
             command.arg(*word);
         }
-        command.query_async(&mut connection).await.unwrap()
+        command.query_async(&mut connection).await
     }
 
     /// Kill the server as a crash would; its append-only file stays.

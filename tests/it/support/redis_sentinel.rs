@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use deadpool_redis::redis::{Client, Value, cmd};
+use deadpool_redis::redis::{Client, RedisResult, Value, cmd};
 use sidestream::broker::redis::RedisBroker;
 
 use super::eventually;
@@ -75,7 +75,9 @@ impl RedisSentinel {
 
     /// Is this server the master, and does the sentinel say so?
     pub(crate) async fn is_master(&self, at: usize) -> bool {
-        let said: Vec<Value> = self.servers[at].call(&["ROLE"]).await;
+        // Who becomes the master closes all its connections.
+        let said: RedisResult<Vec<Value>> = self.servers[at].try_call(&["ROLE"]).await;
+        let said = said.unwrap_or_default();
         let named = self.ask("get-master-addr-by-name").await;
         let port = Value::BulkString(self.servers[at].port.to_string().into_bytes());
         said.first() == Some(&Value::BulkString(b"master".to_vec()))
