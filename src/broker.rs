@@ -4,6 +4,7 @@
 //! `broker/<name>.rs`, a line in [`registry`], a component file in `components/`, a line in `tests/it/brokers.rs`, which runs the
 //! conformance suite.
 
+pub mod ack;
 pub mod memory;
 pub mod redis;
 pub mod registry;

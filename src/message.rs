@@ -35,6 +35,8 @@ pub struct Incoming {
     pub has_metadata: bool,
     /// How often this message has been handed to a sink by this process, this time included; 1 at first.
     pub attempt: u32,
+    /// The broker has forgotten this message already (`ack: none`): whatever the settlement, it does not come again.
+    pub only_once: bool,
 }
 
 /// What a sink made of a message. The return value is the acknowledgement: it can be neither doubled nor forgotten.

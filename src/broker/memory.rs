@@ -3,7 +3,7 @@
 //! Every subscription whose topic matches gets every message, in order, from a bounded queue of its own: one at a time, or as many as its
 //! sink has places for. A message that was not acknowledged waits beside the queue and comes again. The queue of a subscription that ends
 //! is kept for a while, for the case that it begins again: files change, apps get well. Sidecars of one process may share the messages
-//! ([`hub`]); each takes them as a consumer group of its own.
+//! ([`hub`]); each takes them as a consumer group of its own. With `ack: none` no message comes again.
 
 mod early;
 pub mod hub;
@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use self::early::Early;
 use crate::backoff::Backoff;
+use crate::broker::ack::Ack;
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::{Incoming, Outgoing, Settlement};
 use crate::shutdown::Stop;
@@ -45,6 +46,8 @@ pub struct MemoryBroker {
     /// Whose subscriptions these are: the app id where the store is shared.
     group: Arc<str>,
     closed: AtomicBool,
+    /// Where a subscription does not say.
+    ack: Ack,
     telemetry: Telemetry,
 }
 
@@ -112,8 +115,15 @@ impl MemoryBroker {
             store,
             group: Arc::from(group),
             closed: AtomicBool::new(false),
+            ack: Ack::default(),
             telemetry,
         }
+    }
+
+    /// The same, acknowledging otherwise where a subscription does not say.
+    #[must_use]
+    pub fn acknowledging(self, ack: Ack) -> Self {
+        Self { ack, ..self }
     }
 
     fn check_open(&self) -> Result<(), BrokerError> {
@@ -274,6 +284,10 @@ impl Broker for MemoryBroker {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check_open()?;
+        let ack = Ack::of_subscription(&request.metadata).map_err(|error| {
+            let error = format_args!("subscription metadata: {error}");
+            BrokerError::new(BrokerErrorKind::Misconfigured, error)
+        })?;
         self.store.forget_idle();
         let Idle {
             number,
@@ -287,6 +301,7 @@ impl Broker for MemoryBroker {
         let mut serving = Serving {
             places: sink.places().unwrap_or(1).max(1),
             sink,
+            ack: ack.unwrap_or(self.ack),
             messages,
             last_waiting: waiting.keys().map(|(_, number)| *number).max().unwrap_or(0),
             waiting,
@@ -321,12 +336,14 @@ fn incoming(topic: Arc<str>, message: &Outgoing) -> Incoming {
         metadata: message.metadata.clone().unwrap_or_default(),
         has_metadata: message.metadata.is_some(),
         attempt: 1,
+        only_once: false,
     }
 }
 
 /// The worker of one subscription.
 struct Serving {
     sink: Arc<dyn Sink>,
+    ack: Ack,
     /// Messages that the sink may hold at a time.
     places: usize,
     messages: mpsc::Receiver<Incoming>,
@@ -353,7 +370,8 @@ impl Serving {
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if is_free && due.is_some() => self.waiting.pop_first().map(|(_, message)| message),
                 message = self.messages.recv(), if is_free && self.waiting.len() < MOST_WAITING => message,
             };
-            let Some(message) = next else { break };
+            let Some(mut message) = next else { break };
+            message.only_once = self.ack == Ack::None;
             in_hand.push(hand(self.sink.clone(), message));
         }
         while let Some((message, settlement)) = in_hand.next().await {
@@ -364,6 +382,9 @@ impl Serving {
     fn settle(&mut self, message: Incoming, settlement: Settlement) {
         if settlement == Settlement::Ack {
             return;
+        }
+        if message.only_once {
+            return self.telemetry.not_delivered_again(&message.topic);
         }
         let pause = REDELIVERY.after(message.attempt);
         self.telemetry

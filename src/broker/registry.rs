@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::broker::ack::{self, Ack};
 use crate::broker::memory::MemoryBroker;
 use crate::broker::memory::hub::Hub;
 use crate::broker::redis::{RedisBroker, Settings};
@@ -57,7 +58,7 @@ pub fn build(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<Stri
     );
     match parts.kind.to_ascii_lowercase().as_str() {
         "pubsub.redis" if is_first_version => redis(parts),
-        "pubsub.in-memory" if is_first_version => (Ok(Arc::new(memory(parts))), Vec::new()),
+        "pubsub.in-memory" if is_first_version => (memory(parts), Vec::new()),
         _ => {
             let (kind, version) = (parts.kind.to_owned(), parts.version.to_owned());
             (Err(BuildError::Unknown { kind, version }), Vec::new())
@@ -65,11 +66,14 @@ pub fn build(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<Stri
     }
 }
 
-fn memory(parts: Parts<'_>) -> MemoryBroker {
-    match parts.hub {
+fn memory(parts: Parts<'_>) -> Result<Arc<dyn Broker>, BuildError> {
+    let ack = parts.properties.get(ack::ACK).map(Ack::read).transpose();
+    let ack = ack.map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
+    let broker = match parts.hub {
         Some(hub) => hub.join(parts.name, parts.file, parts.app_id, parts.telemetry),
         None => MemoryBroker::new(parts.telemetry),
-    }
+    };
+    Ok(Arc::new(broker.acknowledging(ack.unwrap_or_default())))
 }
 
 fn redis(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<String>) {

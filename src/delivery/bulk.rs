@@ -71,7 +71,8 @@ pub(super) fn open(
 impl Sink for Gathering {
     async fn accept(&self, message: Incoming) -> Settlement {
         let (settle, settled) = oneshot::channel();
-        if self.stop.is_ordered() || self.inbox.send(Waiting { message, settle }).is_err() {
+        let is_late = self.stop.is_ordered() && !message.only_once;
+        if is_late || self.inbox.send(Waiting { message, settle }).is_err() {
             return Settlement::Retry;
         }
         settled.await.unwrap_or(Settlement::Retry)
@@ -89,9 +90,12 @@ async fn run(
     limits: Limits,
 ) {
     while let Some(first) = waiting.recv().await {
-        let batch = gather(first, &mut waiting, limits, &consumer.stop).await;
+        let mut batch = gather(first, &mut waiting, limits, &consumer.stop).await;
         if consumer.stop.is_ordered() {
-            // Dropped without settlement: that is a retry.
+            // Dropped without settlement: that is a retry. What would not come again is delivered all the same.
+            batch.retain(|waiting| waiting.message.only_once);
+        }
+        if batch.is_empty() {
             continue;
         }
         let (messages, settles): (Vec<_>, Vec<_>) = batch

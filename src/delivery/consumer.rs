@@ -78,7 +78,7 @@ pub(super) enum RoutingError {
 #[async_trait]
 impl Sink for Consumer {
     async fn accept(&self, mut message: Incoming) -> Settlement {
-        if self.stop.is_ordered() {
+        if self.stop.is_ordered() && !message.only_once {
             return Settlement::Retry;
         }
         let name = self.pubsub.name.clone();
@@ -272,7 +272,9 @@ impl Consumer {
     /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
     pub(super) async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
         match self.subscription.dead_letter_topic() {
-            Some(topic) if !self.stop.is_ordered() && self.is_app_healthy() => {
+            Some(topic)
+                if message.only_once || (!self.stop.is_ordered() && self.is_app_healthy()) =>
+            {
                 self.dead_letter(message, topic, cause).await
             }
             _ => Settlement::Retry,

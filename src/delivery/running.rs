@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::task::JoinHandle;
 
 use crate::backoff::Backoff;
-use crate::broker::Sink;
+use crate::broker::{BrokerErrorKind, Sink};
 use crate::delivery::bulk;
 use crate::delivery::consumer::Consumer;
 use crate::delivery::subscriptions::Subscription;
@@ -95,6 +95,14 @@ async fn retry(consumer: &Arc<Consumer>, stop: &Stop) {
     }
 }
 
+/// Does only a change of files help?
+fn is_hopeless(error: &SubscribeError) -> bool {
+    match error {
+        SubscribeError::Forbidden { .. } => true,
+        SubscribeError::Broker(error) => error.kind == BrokerErrorKind::Misconfigured,
+    }
+}
+
 async fn attempt(consumer: &Arc<Consumer>, stop: &Stop, is_first: bool) -> Attempt {
     let spec = &consumer.subscription.spec;
     let pubsub: &Pubsub = &consumer.pubsub;
@@ -120,7 +128,7 @@ async fn attempt(consumer: &Arc<Consumer>, stop: &Stop, is_first: bool) -> Attem
                 () = delivering => {}
             }
         })),
-        (Err(error @ SubscribeError::Forbidden { .. }), _) => {
+        (Err(error), _) if is_hopeless(&error) => {
             telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
             Attempt::Hopeless
         }

@@ -115,6 +115,7 @@ pub(super) fn message(topic: &str, data: &[u8], metadata: &[(&str, &str)]) -> In
             .collect::<Metadata>(),
         has_metadata: !metadata.is_empty(),
         attempt: 1,
+        only_once: false,
     }
 }
 

@@ -4,16 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sidestream::broker::Broker;
+use sidestream::broker::ack::Ack;
 use sidestream::broker::memory::MemoryBroker;
 use sidestream::broker::memory::hub::Hub;
-use sidestream::message::Outgoing;
+use sidestream::broker::{Broker, BrokerErrorKind};
+use sidestream::message::{Outgoing, Settlement};
+use sidestream::shutdown::Stop;
 
 use crate::support::redis::RedisServer;
 use crate::support::redis_cluster::RedisCluster;
 use crate::support::redis_sentinel::RedisSentinel;
 use crate::support::sink::Recorder;
-use crate::support::subscribed::subscribe;
+use crate::support::subscribed::{request, subscribe, subscribe_with};
 use crate::support::{conformance, eventually, quiet};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,4 +135,51 @@ async fn who_subscribes_late_to_a_shared_memory_broker_misses_nothing() {
     publish(&shop, "4").await;
     let _in_kitchen = subscribe(&kitchen, "orders", late.clone()).await;
     has(&late, &["1", "2", "3", "4"]).await;
+}
+
+#[tokio::test]
+async fn memory_hands_over_once_where_nothing_is_acknowledged() {
+    /// How often a message is handed over that fails the first time.
+    async fn check(component: Ack, subscription: &[(&str, &str)], expected: usize) {
+        let broker = MemoryBroker::new(quiet()).acknowledging(component);
+        let sink = Recorder::answering(|message| {
+            if message.data == "first" && message.attempt == 1 {
+                Settlement::Retry
+            } else {
+                Settlement::Ack
+            }
+        });
+        let subscribed = subscribe_with(&broker, "t", subscription, sink.clone()).await;
+        for data in ["first", "last"] {
+            let message = Outgoing {
+                topic: "t".to_owned(),
+                data: Bytes::from_static(data.as_bytes()),
+                metadata: None,
+            };
+            broker.publish(message).await.unwrap();
+        }
+        eventually("the last one has come", || async {
+            sink.count() >= expected
+        })
+        .await;
+        subscribed.end().await;
+        assert_eq!(sink.count(), expected, "{component:?} {subscription:?}");
+        let once = expected == 2;
+        assert!(sink.seen().iter().all(|message| message.only_once == once));
+    }
+    check(Ack::Explicit, &[], 3).await;
+    check(Ack::None, &[], 2).await;
+    check(Ack::Explicit, &[("ack", "none")], 2).await;
+    check(Ack::None, &[("ack", "explicit")], 3).await;
+    let refused = MemoryBroker::new(quiet())
+        .subscribe(
+            request("t", &[("ack", "all")]),
+            Recorder::acking(),
+            Stop::new(),
+        )
+        .await;
+    let Err(error) = refused else {
+        panic!("subscribed");
+    };
+    assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
 }

@@ -89,6 +89,7 @@ async fn handle(shared: &Arc<Shared>, job: Job) {
         has_metadata: entry.metadata.is_some(),
         metadata: entry.metadata.unwrap_or_default(),
         attempt: entry.attempt,
+        only_once: false,
     };
     place.settlement = sink.accept(incoming).await;
 }

@@ -350,6 +350,25 @@ async fn what_waits_at_the_stop_is_handed_back_and_no_letter_is_written() {
 }
 
 #[tokio::test]
+async fn what_would_not_come_again_is_delivered_during_the_stop() {
+    let stage = stage(spec(&[("", "/x")], "", ""), (3, 60_000)).await;
+    let once = Incoming {
+        only_once: true,
+        ..message("orders", b"{}", &[])
+    };
+    let order = async {
+        until("taken", || stage.tasks.running() == ["bulk"]).await;
+        stage.consumer.stop.order();
+    };
+    let again = message("orders", b"{}", &[]);
+    let both = async { tokio::join!(stage.sink.accept(once.clone()), stage.sink.accept(again)) };
+    let (got, ()) = tokio::join!(both, order);
+    assert_eq!(got.1, Settlement::Retry);
+    stage.sink.accept(once).await;
+    assert_eq!(stage.entries_asked(), [1, 1]);
+}
+
+#[tokio::test]
 async fn an_app_that_is_gone_is_reported() {
     let stage = stage(spec(&[("", "/x")], "", ""), (1, 1)).await;
     stage.app.go().await;

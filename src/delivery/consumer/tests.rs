@@ -269,6 +269,12 @@ async fn a_stopping_subscription_takes_nothing_and_moves_nothing() {
         Settlement::Retry
     );
     assert!(stage.shelf.sent.lock().unwrap().is_empty());
+    // What would not come again is delivered all the same, and its letter written.
+    let once = Incoming {
+        only_once: true,
+        ..message("orders", EVENT.as_bytes(), &[])
+    };
+    assert_eq!(stage.hand(once).await, "ack, letter: http-status");
 }
 
 #[tokio::test]

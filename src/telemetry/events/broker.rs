@@ -19,6 +19,26 @@ impl Telemetry {
         );
     }
 
+    /// A message was not acknowledged, and does not come again either (`ack: none`).
+    pub fn not_delivered_again(&self, topic: &str) {
+        self.0.log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("delivery failed, and is not tried again: ack is none"),
+            &[("topic", &topic)],
+        );
+    }
+
+    /// Something in the metadata of a subscription was most likely meant to have an effect.
+    pub fn subscription_odd(&self, topic: &str, oddity: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("subscription to {topic}: {oddity}"),
+            &[("topic", &topic)],
+        );
+    }
+
     /// Reading from Redis fails from now on.
     pub fn redis_reading_failed(&self, component: &str, error: &dyn Display) {
         self.0.log.write(
@@ -127,6 +147,26 @@ impl Telemetry {
     /// Entries could not be handed back at the end of a subscription.
     pub fn redis_hand_back_failed(&self, topic: &str, count: usize, error: &dyn Display) {
         self.0.log.write(Level::Warn, SCOPE, format_args!("redis streams: {count} entries could not be handed back, others will take them over: {error}"), &[("topic", &topic)]);
+    }
+
+    /// The group of an instance that died was removed.
+    pub fn redis_fan_out_swept(&self, component: &str, group: &str) {
+        self.0.log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("redis streams: removed group {group}, whose instance has been gone for longer than fanOutExpiry"),
+            &[("component", &component)],
+        );
+    }
+
+    /// The server does not permit the keys by which groups of dead instances are found.
+    pub fn redis_fan_out_denied(&self, component: &str) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: not permitted to write sidestream:* keys; fanOut groups of dead instances are not removed"),
+            &[("component", &component)],
+        );
     }
 
     /// The server does not permit the keys by which replicas see that this one lives.

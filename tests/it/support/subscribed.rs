@@ -13,14 +13,30 @@ pub(crate) struct Subscribed {
 
 /// Begin to hand the messages of a topic to a sink.
 pub(crate) async fn subscribe(broker: &dyn Broker, topic: &str, sink: Arc<dyn Sink>) -> Subscribed {
+    subscribe_with(broker, topic, &[], sink).await
+}
+
+/// The same for a subscription with metadata.
+pub(crate) async fn subscribe_with(
+    broker: &dyn Broker,
+    topic: &str,
+    metadata: &[(&str, &str)],
+    sink: Arc<dyn Sink>,
+) -> Subscribed {
     let (stop, tasks) = (Stop::new(), Tasks::new());
-    let request = SubscribeRequest {
-        topic: topic.to_owned(),
-        metadata: Metadata::new(),
-    };
+    let request = request(topic, metadata);
     let life = broker.subscribe(request, sink, stop.clone()).await.unwrap();
     tasks.spawn("subscription", life);
     Subscribed { stop, tasks }
+}
+
+/// What to subscribe to.
+pub(crate) fn request(topic: &str, metadata: &[(&str, &str)]) -> SubscribeRequest {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    SubscribeRequest {
+        topic: topic.to_owned(),
+        metadata: metadata.iter().map(pair).collect::<Metadata>(),
+    }
 }
 
 impl Subscribed {
