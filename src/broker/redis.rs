@@ -1,25 +1,31 @@
 //! Redis Streams: the same commands, entries and groups as daprd, so that both can share a stream (spec redis.md), without its weaknesses.
 //!
-//! Publishing appends on a shared connection. What is subscribed is on the [`board::Board`]; around it run four loops per component,
-//! however many topics there are: [`read`] brings entries, [`work`] gives them to sinks, [`settle`] acknowledges, [`keep`] is the clock
-//! (redelivery, signs of life, take-over). All but the readers reach Redis through [`lanes`], and need not know whether it is one
-//! [`server`], a master that [`sentinel`]s name, or a [`cluster`].
+//! Publishing appends on a shared connection. What is subscribed is on the [`board::Board`]; around it run four loops per consumer group
+//! (a component has one, unless its subscriptions ask for others: [`group`]), however many topics there are: [`read`] brings entries,
+//! [`work`] gives them to sinks, [`settle`] acknowledges, [`keep`] is the clock (redelivery, signs of life, take-over).
+//! All but the readers reach Redis through [`lanes`], and need not know whether it is one [`server`], a master that [`sentinel`]s name,
+//! or a [`cluster`].
 
 mod board;
 mod claim;
 mod cluster;
 mod connect;
 mod entry;
+mod fan_out;
+mod group;
 mod instance;
 mod keep;
 mod lanes;
+mod once;
 mod read;
 mod release;
 mod sentinel;
 mod server;
 mod settings;
 mod settle;
+mod start;
 mod takeover;
+mod terms;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -33,9 +39,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::board::Board;
+use self::group::Groups;
 use self::instance::Instance;
 use self::lanes::{Failure, Lanes, Purpose, Servers};
 pub use self::settings::{Settings, SettingsError, Tls, Trim};
+pub use self::start::StartFrom;
+use self::terms::Terms;
+pub use self::terms::wrong_terms;
 use crate::backoff::Backoff;
 use crate::broker::{AT_ONCE, Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::Outgoing;
@@ -50,22 +60,23 @@ const PUBLISH_FAILED: &str = "redis streams: error from publish: ";
 
 /// A `pubsub.redis` component.
 pub struct RedisBroker {
+    /// The component's own group.
     shared: Arc<Shared>,
+    groups: Groups,
     /// For publishing only, so that nobody's publish waits behind an upkeep command.
     publishing: Lanes,
-    loops: Once,
     closed: AtomicBool,
     stop: Stop,
 }
 
-/// What the loops of a component share.
+/// What the loops of a component share, for one of its groups.
 struct Shared {
     /// The component's name, for logs.
     name: String,
     settings: Arc<Settings>,
     servers: Servers,
-    /// For everything but publishing and reading.
-    lane: Lanes,
+    /// For everything but publishing and reading, of all groups.
+    lane: Arc<Lanes>,
     instance: Instance,
     board: Board,
     acks: settle::Acks,
@@ -77,6 +88,7 @@ struct Shared {
     /// How often somebody had a reason to look for strays.
     strays: AtomicU64,
     unblock_denied: AtomicBool,
+    loops: Once,
     tasks: Tasks,
     telemetry: Telemetry,
 }
@@ -95,37 +107,24 @@ impl RedisBroker {
         let settings = Arc::new(settings);
         let servers = Servers::new(&settings)?;
         let publishing = servers.lanes(&settings, Purpose::Publishing);
-        let shared = Shared {
-            name: name.to_owned(),
-            lane: servers.lanes(&settings, Purpose::Upkeep),
-            instance: Instance::new(&settings.group),
-            board: Board::new(settings.concurrency, settings.queue_depth),
-            acks: settle::Acks::new(settings.concurrency),
-            redelivery: Backoff::doubling(FIRST_WAIT, settings.longest_wait),
-            rounds: read::Rounds::default(),
-            handing_back: HandingBack::default(),
-            claiming: Mutex::default(),
-            gathering: Mutex::default(),
-            strays: AtomicU64::new(0),
-            unblock_denied: AtomicBool::new(false),
-            servers,
-            settings,
-            tasks,
-            telemetry,
-        };
+        let lane = Arc::new(servers.lanes(&settings, Purpose::Upkeep));
+        let instance = Instance::new(&settings.group);
+        let shared = Arc::new(Shared::new(
+            name, settings, instance, servers, lane, tasks, telemetry,
+        ));
         Ok(Self {
-            shared: Arc::new(shared),
+            groups: Groups::new(shared.clone()),
+            shared,
             publishing,
-            loops: Once::new(),
             closed: AtomicBool::new(false),
             stop: Stop::new(),
         })
     }
 
     /// The loops begin with the first subscription: who only publishes needs none.
-    fn start_loops(&self) {
-        self.loops.call_once(|| {
-            let (shared, stop) = (&self.shared, &self.stop);
+    fn start_loops(&self, shared: &Arc<Shared>) {
+        shared.loops.call_once(|| {
+            let stop = &self.stop;
             shared
                 .tasks
                 .spawn("redis reader", read::run(shared.clone(), stop.clone()));
@@ -215,6 +214,15 @@ impl RedisBroker {
         self.publishing.send_all(&commands).await
     }
 
+    /// The group that these terms ask for.
+    async fn group(&self, terms: &Terms, topic: &str) -> Result<Arc<Shared>, RedisError> {
+        if terms.fan_out {
+            self.groups.alone(&terms.group, topic, &self.stop).await
+        } else {
+            Ok(self.groups.shared(&terms.group))
+        }
+    }
+
     fn error(&self, error: &RedisError, before: &str) -> BrokerError {
         let kind = if connect::is_for_now(error) {
             BrokerErrorKind::Unavailable
@@ -266,11 +274,18 @@ impl Broker for RedisBroker {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check_open()?;
-        let shared = self.shared.clone();
         let topic: Arc<str> = Arc::from(request.topic);
+        let terms = Terms::of(&request.metadata, &self.shared.settings)
+            .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
+        let shared = self
+            .group(&terms, &topic)
+            .await
+            .map_err(|error| self.error(&error, ""))?;
+        let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
+        let after = terms.start.last_left_out(now);
         match shared
             .lane
-            .command(&read::create_group(&topic, &shared.settings.group))
+            .command(&read::create_group(&topic, &shared.settings.group, &after))
             .await
         {
             Ok(_) => {}
@@ -284,14 +299,17 @@ impl Broker for RedisBroker {
             .sign(&shared.lane)
             .await
             .map_err(|error| self.error(&error, ""))?;
-        if shared.board.open(&topic, sink).is_err() {
+        if shared.board.open(&topic, sink, terms.ack).is_err() {
             return Err(BrokerError::new(
                 BrokerErrorKind::Unavailable,
                 format_args!("topic {topic} of this component is subscribed already"),
             ));
         }
+        for oddity in terms::oddities(&request.metadata) {
+            shared.telemetry.subscription_odd(&topic, &oddity);
+        }
         shared.look_for_strays();
-        self.start_loops();
+        self.start_loops(&shared);
         Ok(Box::pin(async move {
             stop.ordered().await;
             release::close(&shared, &topic).await;
@@ -303,15 +321,48 @@ impl Broker for RedisBroker {
         if self.closed.swap(true, Ordering::Relaxed) {
             return;
         }
-        if self.loops.is_completed() {
-            self.shared.instance.farewell(&self.shared.lane).await;
+        for shared in self.groups.all() {
+            shared.instance.farewell(&shared.lane).await;
         }
         self.stop.order();
+        for fan_out in self.groups.fan_outs() {
+            fan_out.leave(&self.shared).await;
+        }
         self.shared.servers.close();
     }
 }
 
 impl Shared {
+    fn new(
+        name: &str,
+        settings: Arc<Settings>,
+        instance: Instance,
+        servers: Servers,
+        lane: Arc<Lanes>,
+        tasks: Tasks,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            lane,
+            instance,
+            board: Board::new(settings.concurrency, settings.queue_depth),
+            acks: settle::Acks::new(settings.concurrency),
+            redelivery: Backoff::doubling(FIRST_WAIT, settings.longest_wait),
+            rounds: read::Rounds::default(),
+            handing_back: HandingBack::default(),
+            claiming: Mutex::default(),
+            gathering: Mutex::default(),
+            strays: AtomicU64::new(0),
+            unblock_denied: AtomicBool::new(false),
+            loops: Once::new(),
+            servers,
+            settings,
+            tasks,
+            telemetry,
+        }
+    }
+
     /// Entries may have been given to us that did not arrive: the readers look for them.
     fn look_for_strays(&self) {
         self.strays.fetch_add(1, Ordering::Relaxed);

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::entry::{Entry, EntryId};
 use crate::broker::Sink;
+use crate::broker::ack::Ack;
 use crate::message::Settlement;
 
 /// Entries of one topic that may be on the board; beyond it the topic is not read until some are done.
@@ -54,6 +55,7 @@ struct State {
 
 struct Topic {
     sink: Arc<dyn Sink>,
+    ack: Ack,
     /// Places of its own.
     places: Option<usize>,
     ready: VecDeque<Entry>,
@@ -92,6 +94,7 @@ pub(super) struct ReadPlan {
 pub(super) struct Job {
     pub(super) topic: Arc<str>,
     pub(super) sink: Arc<dyn Sink>,
+    pub(super) ack: Ack,
     pub(super) entry: Entry,
 }
 
@@ -112,7 +115,12 @@ impl Board {
     }
 
     /// Begin to read a topic.
-    pub(super) fn open(&self, name: &Arc<str>, sink: Arc<dyn Sink>) -> Result<(), AlreadyOpen> {
+    pub(super) fn open(
+        &self,
+        name: &Arc<str>,
+        sink: Arc<dyn Sink>,
+        ack: Ack,
+    ) -> Result<(), AlreadyOpen> {
         let mut state = self.state();
         if state.topics.contains_key(name) {
             return Err(AlreadyOpen);
@@ -120,6 +128,7 @@ impl Board {
         let topic = Topic {
             places: sink.places().map(|places| places.max(1)),
             sink,
+            ack,
             ready: VecDeque::new(),
             running: 0,
             held: HashMap::new(),
@@ -556,6 +565,7 @@ impl Topic {
         Some(Job {
             topic: name.clone(),
             sink: self.sink.clone(),
+            ack: self.ack,
             entry,
         })
     }

@@ -57,6 +57,7 @@ pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) ->
     let mut command = cmd("XADD");
     command.arg(&message.topic);
     match trim {
+        Some(Trim::ExactLength(length)) => drop(command.arg("MAXLEN").arg(length)),
         Some(Trim::Length(length)) => drop(command.arg("MAXLEN").arg("~").arg(length)),
         Some(Trim::Age(age)) => drop(
             command
@@ -291,6 +292,7 @@ mod tests {
             )
             .into_owned()
         };
+        assert!(packed(Trim::ExactLength(10)).contains("MAXLEN\r\n$2\r\n10\r\n"));
         assert!(packed(Trim::Length(1000)).contains("MAXLEN\r\n$1\r\n~\r\n$4\r\n1000\r\n"));
         assert!(
             packed(Trim::Age(3_600_000)).contains("MINID\r\n$1\r\n~\r\n$15\r\n1741913966000-1\r\n")

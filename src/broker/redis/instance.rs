@@ -64,6 +64,16 @@ impl Instance {
         }
     }
 
+    /// The only consumer of a group of its own: it has no others to tell that it lives.
+    pub(super) fn alone(group: &str) -> Self {
+        let alone = Self::new(group);
+        alone.state().denied = true;
+        Self {
+            consumer: group.to_owned(),
+            ..alone
+        }
+    }
+
     /// The key that exists while this consumer lives.
     pub(super) fn alive_key(&self, consumer: &str) -> String {
         format!("{}{consumer}", self.alive_prefix)

@@ -233,7 +233,11 @@ async fn admit_refused(shared: &Shared) -> Result<(), RedisError> {
     for topic in shared.board.refused() {
         let created = shared
             .lane
-            .command(&read::create_group(&topic, &shared.settings.group))
+            .command(&read::create_group(
+                &topic,
+                &shared.settings.group,
+                read::LOST,
+            ))
             .await;
         let fine = match &created {
             Ok(_) => true,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::Connection;
+use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Cmd, RedisError, Value, cmd, pipe};
 
 use super::board::ReadPlan;
@@ -84,7 +85,8 @@ struct Reader {
 }
 
 struct Open {
-    connection: Connection,
+    /// Taken out of the pool: as many groups may read as like to.
+    connection: MultiplexedConnection,
     /// See [`Connector::masters`].
     masters: u64,
     client_id: i64,
@@ -153,7 +155,7 @@ impl Reader {
     async fn open(&mut self) -> Result<&mut Open, RedisError> {
         if self.connection.is_none() {
             let masters = self.connector.masters();
-            let mut connection = self.connector.dedicated().await?;
+            let mut connection = Connection::take(self.connector.dedicated().await?);
             let mut question = pipe();
             question.cmd("CLIENT").arg("ID");
             let answers = connect::answers(&mut connection, &question).await?;
@@ -181,9 +183,7 @@ impl Reader {
 
     /// The connection is gone, and with it perhaps an answer: entries that are ours and that we have never seen.
     fn close(&mut self) {
-        if let Some(open) = self.connection.take() {
-            drop(Connection::take(open.connection));
-        }
+        self.connection = None;
         self.shared.look_for_strays();
     }
 
@@ -210,7 +210,7 @@ impl Reader {
 async fn restore_groups(shared: &Shared, topics: &[Arc<str>]) -> bool {
     let mut commands = pipe();
     for topic in topics {
-        commands.add_command(create_group(topic, &shared.settings.group));
+        commands.add_command(create_group(topic, &shared.settings.group, LOST));
     }
     let Ok(answers) = shared.lane.pipeline(&commands).await else {
         return false;
@@ -289,14 +289,17 @@ fn command(group: &str, consumer: &str, plan: &ReadPlan, block: Duration) -> Cmd
     command
 }
 
-/// The command that makes a consumer group which has the whole stream before it (spec redis.md 8).
-pub(super) fn create_group(topic: &str, group: &str) -> Cmd {
+/// Where a group begins again that was lost: nothing of the stream is left out (design.md D17).
+pub(super) const LOST: &str = "0";
+
+/// The command that makes a consumer group which has everything after an entry before it (spec redis.md 8).
+pub(super) fn create_group(topic: &str, group: &str, after: &str) -> Cmd {
     let mut command = cmd("XGROUP");
     command
         .arg("CREATE")
         .arg(topic)
         .arg(group)
-        .arg("0")
+        .arg(after)
         .arg("MKSTREAM");
     command
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::start::StartFrom;
+use crate::broker::ack::Ack;
 use crate::duration::{self, GoDuration};
 use crate::metadata::{Properties, nearest};
 
@@ -53,6 +55,14 @@ pub struct Settings {
     pub concurrency: usize,
     /// How streams are trimmed when something is added.
     pub trim: Option<Trim>,
+    /// `startFrom`: where groups begin that do not exist yet.
+    pub start: Option<StartFrom>,
+    /// `ack`: what acknowledges an entry.
+    pub ack: Ack,
+    /// `fanOut`: every instance gets every entry.
+    pub fan_out: bool,
+    /// `fanOutExpiry`: for how long the group of an instance that died without a word is kept.
+    pub fan_out_expiry: Duration,
 }
 
 /// TLS to the server.
@@ -67,6 +77,8 @@ pub struct Tls {
 /// Trimming with every XADD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trim {
+    /// `maxLen`.
+    ExactLength(i64),
     /// `maxLenApprox`.
     Length(i64),
     /// `streamTTL`, in milliseconds. May be negative: everything is trimmed then.
@@ -79,7 +91,8 @@ pub enum Trim {
 pub struct SettingsError(String);
 
 /// Every key that means something, for the question whether a key is misspelt.
-const KNOWN: &[&str] = &[
+pub(super) const KNOWN: &[&str] = &[
+    "ack",
     "allowedTopics",
     "clientCert",
     "clientKey",
@@ -89,10 +102,13 @@ const KNOWN: &[&str] = &[
     "dialTimeout",
     "enableTLS",
     "failover",
+    "fanOut",
+    "fanOutExpiry",
     "idleCheckFrequency",
     "idleTimeout",
     "insecureSkipTLSVerify",
     "maxConnAge",
+    "maxLen",
     "maxLenApprox",
     "minIdleConns",
     "poolSize",
@@ -116,6 +132,7 @@ const KNOWN: &[&str] = &[
     "sentinelMasterName",
     "sentinelPassword",
     "sentinelUsername",
+    "startFrom",
     "streamTTL",
     "subscriptionScopes",
     "ttlInSeconds",
@@ -127,6 +144,9 @@ const KNOWN: &[&str] = &[
 const DEEPEST_QUEUE: usize = 65_536;
 const DEFAULT_PROCESSING_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_REDELIVER_INTERVAL: Duration = Duration::from_secs(15);
+const DEFAULT_FAN_OUT_EXPIRY: Duration = Duration::from_secs(3600);
+/// Shorter, an instance that only hesitates would lose its group.
+const SHORTEST_FAN_OUT_EXPIRY: Duration = Duration::from_secs(1);
 /// D1: the wait before a redelivery doubles up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -174,9 +194,15 @@ impl Settings {
         let sentinel = read.flag("failover");
         let processing = read.entry_duration("processingTimeout");
         let age = read.entry_duration("streamTTL");
-        let length = read
-            .number::<i64>("maxLenApprox", "int64", true)
-            .filter(|length| *length > 0);
+        let mut length = |name| {
+            read.number::<i64>(name, "int64", true)
+                .filter(|length| *length > 0)
+        };
+        let (exact_length, length) = (length("maxLen"), length("maxLenApprox"));
+        let start = read.read("startFrom", StartFrom::read);
+        let ack = read.read("ack", Ack::read);
+        let fan_out = read.flag("fanOut");
+        let fan_out_expiry = read.entry_duration("fanOutExpiry");
         let database = read
             .number::<i64>("redisDB", "int", true)
             .unwrap_or(0)
@@ -192,7 +218,10 @@ impl Settings {
         if concurrency == 0 {
             warnings.push("concurrency is 0, which would deliver nothing: 1 is used".to_owned());
         }
-        if length.is_some() && age.is_some() {
+        let age = age.filter(|age| age.as_nanos() != 0);
+        if exact_length.is_some() && (length.is_some() || age.is_some()) {
+            warnings.push("redis streams: maxLen cannot be used together with maxLenApprox or streamTTL; only one stream trimming strategy can be active at a time: maxLen is used".to_owned());
+        } else if length.is_some() && age.is_some() {
             warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
         }
         if tls == Some(true) && host.starts_with('/') {
@@ -265,9 +294,20 @@ impl Settings {
                 .unwrap_or(LONGEST_WAIT),
             queue_depth: depth.min(DEEPEST_QUEUE),
             concurrency: concurrency.max(1),
-            trim: length.map(Trim::Length).or_else(|| {
-                age.filter(|age| age.as_nanos() != 0)
-                    .map(|age| Trim::Age(age.as_nanos() / 1_000_000))
+            trim: exact_length
+                .map(Trim::ExactLength)
+                .or(length.map(Trim::Length))
+                .or(age.map(|age| Trim::Age(age.as_nanos() / 1_000_000))),
+            start,
+            ack: ack.unwrap_or_default(),
+            fan_out: fan_out.unwrap_or(false),
+            fan_out_expiry: fan_out_expiry.map_or(DEFAULT_FAN_OUT_EXPIRY, |given| {
+                if given.to_std() < SHORTEST_FAN_OUT_EXPIRY {
+                    warnings.push(format!(
+                        "fanOutExpiry {given} is too short (a number without unit is milliseconds): {SHORTEST_FAN_OUT_EXPIRY:?} is used"
+                    ));
+                }
+                given.to_std().max(SHORTEST_FAN_OUT_EXPIRY)
             }),
         })
     }
@@ -329,6 +369,9 @@ fn unknown_keys(properties: &Properties) -> Vec<String> {
         .filter(|(name, _)| !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name)));
     unknown
         .map(|(name, _)| match nearest(name, KNOWN) {
+            _ if name.eq_ignore_ascii_case("consumerGroup") => {
+                format!("{name:?} belongs into the metadata of a subscription and has no effect here; the group of a component is consumerID")
+            }
             Some(known) => {
                 format!("setting {name:?} is not known and has no effect; did you mean {known:?}?")
             }
@@ -391,6 +434,18 @@ fn port_of(host: &str) -> Option<&str> {
         .filter(|port| !port.contains(':'))
 }
 
+/// A boolean in daprd's spellings.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("invalid bool \"{text}\"")),
+    }
+}
+
 /// Reads values one by one and remembers what is wrong with them.
 struct Decoder<'a> {
     properties: &'a Properties,
@@ -424,11 +479,7 @@ impl Decoder<'_> {
     }
 
     fn flag(&mut self, name: &str) -> Option<bool> {
-        self.read(name, |text| match text {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            _ => Err(format!("invalid bool \"{text}\"")),
-        })
+        self.read(name, flag)
     }
 
     /// Kind A of spec redis.md 2.5: `processingTimeout`, `streamTTL`.
@@ -530,6 +581,89 @@ mod tests {
         );
         check(&[("readTimeout", "-1")], |s| s.read_timeout, None);
         check(&[("redisMaxRetries", "-1")], |s| s.max_retries, 0);
+    }
+
+    #[test]
+    fn streams_are_trimmed_by_one_rule_at_a_time() {
+        #[track_caller]
+        fn trimmed(pairs: &[(&str, &str)], expected: Option<Trim>, warned: Option<&str>) {
+            let (settings, warnings) = read(pairs);
+            assert_eq!(settings.unwrap().trim, expected, "{pairs:?}");
+            assert_eq!(
+                warnings.len(),
+                usize::from(warned.is_some()),
+                "{warnings:?}"
+            );
+            assert!(warnings.iter().all(|text| text.contains(warned.unwrap())));
+        }
+        let (exact, about, age) = (
+            ("maxLen", "10"),
+            ("maxLenApprox", "1000"),
+            ("streamTTL", "1h"),
+        );
+        let maxlen_wins = Some("maxLen is used");
+        trimmed(&[exact], Some(Trim::ExactLength(10)), None);
+        trimmed(&[exact, about], Some(Trim::ExactLength(10)), maxlen_wins);
+        trimmed(&[exact, age], Some(Trim::ExactLength(10)), maxlen_wins);
+        trimmed(
+            &[exact, about, age],
+            Some(Trim::ExactLength(10)),
+            maxlen_wins,
+        );
+        trimmed(
+            &[about, age],
+            Some(Trim::Length(1000)),
+            Some("maxLenApprox and streamTTL"),
+        );
+        trimmed(&[("maxLen", "0"), about], Some(Trim::Length(1000)), None);
+        trimmed(&[("maxLen", "-1"), age], Some(Trim::Age(3_600_000)), None);
+        trimmed(&[about, ("streamTTL", "0")], Some(Trim::Length(1000)), None);
+        refused(
+            &[("maxLen", "1e3")],
+            "* error decoding 'maxLen': invalid int64 \"1e3\"",
+        );
+    }
+
+    #[test]
+    fn how_topics_are_read_can_be_set() {
+        let rules = |s: &Settings| (s.start, s.ack, s.fan_out, s.fan_out_expiry);
+        let hour = Duration::from_secs(3600);
+        check(&[], rules, (None, Ack::Explicit, false, hour));
+        check(
+            &[
+                ("startFrom", "new"),
+                ("ack", "none"),
+                ("fanOut", "true"),
+                ("fanOutExpiry", "90s"),
+            ],
+            rules,
+            (
+                Some(StartFrom::New),
+                Ack::None,
+                true,
+                Duration::from_secs(90),
+            ),
+        );
+        let (settings, warnings) = read(&[("fanOutExpiry", "60")]);
+        assert_eq!(settings.unwrap().fan_out_expiry, Duration::from_secs(1));
+        assert!(
+            warnings[0].contains("fanOutExpiry 60ms is too short"),
+            "{warnings:?}"
+        );
+        refused(
+            &[("fanOut", "yes")],
+            "* error decoding 'fanOut': invalid bool \"yes\"",
+        );
+        refused(
+            &[("ack", "all")],
+            "* error decoding 'ack': ack \"all\" is neither \"explicit\" nor \"none\"",
+        );
+        refused(
+            &[("startFrom", "nwe")],
+            "or a duration back from now like 1h; did you mean \"new\"?",
+        );
+        assert!(read(&[("consumerGroup", "g")]).1[0].contains("metadata of a subscription"));
+        assert!(read(&[("startForm", "new")]).1[0].contains("did you mean \"startFrom\"?"));
     }
 
     #[test]

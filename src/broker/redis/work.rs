@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::Shared;
 use super::board::Job;
 use super::entry::{Entry, EntryId};
-use super::release;
+use super::{once, release};
+use crate::broker::ack::Ack;
 use crate::message::{Incoming, Settlement};
 
 /// Put what was read on the board and let work begin. What belongs to a topic that is not read any more is handed back.
@@ -75,21 +76,38 @@ async fn work(shared: Arc<Shared>, job: Job) {
 }
 
 async fn handle(shared: &Arc<Shared>, job: Job) {
-    let Job { topic, sink, entry } = job;
+    let Job {
+        topic,
+        sink,
+        ack,
+        entry,
+    } = job;
     let mut place = Place {
         shared,
         topic: &topic,
         id: entry.id,
         attempt: entry.attempt,
+        is_over: false,
         settlement: Settlement::Retry,
     };
+    if ack == Ack::None {
+        // Without an answer it is tried again later, as after a failed delivery.
+        let Ok(is_ours) = once::claim(shared, &topic, entry.id).await else {
+            return;
+        };
+        place.is_over = true;
+        if !is_ours {
+            place.settlement = Settlement::Ack;
+            return;
+        }
+    }
     let incoming = Incoming {
         topic: topic.clone(),
         data: entry.data,
         has_metadata: entry.metadata.is_some(),
         metadata: entry.metadata.unwrap_or_default(),
         attempt: entry.attempt,
-        only_once: false,
+        only_once: place.is_over,
     };
     place.settlement = sink.accept(incoming).await;
 }
@@ -100,12 +118,18 @@ struct Place<'a> {
     topic: &'a Arc<str>,
     id: EntryId,
     attempt: u32,
+    /// The entry is acknowledged: whatever the settlement, it leaves the board.
+    is_over: bool,
     settlement: Settlement,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let shared = self.shared;
+        if self.is_over {
+            self.leave_for_good();
+            return;
+        }
         let pause = shared.redelivery.after(self.attempt);
         let back =
             shared
@@ -122,9 +146,26 @@ impl Drop for Place<'_> {
                     .redelivery_planned(self.topic, self.attempt, pause)
             }
         }
+        self.hand_on();
+    }
+}
+
+impl Place<'_> {
+    /// The end of an entry that was acknowledged before its delivery.
+    fn leave_for_good(&self) {
+        let (board, now) = (&self.shared.board, Instant::now());
+        board.finished(self.topic, self.id, Settlement::Ack, now);
+        board.acked(self.topic, &[self.id]);
+        if self.settlement == Settlement::Retry {
+            self.shared.telemetry.not_delivered_again(self.topic);
+        }
+        self.hand_on();
+    }
+
+    fn hand_on(&self) {
         if std::thread::panicking() {
             // This worker is lost with the panic; another one takes over its place.
-            begin(shared);
+            begin(self.shared);
         }
     }
 }

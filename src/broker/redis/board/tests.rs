@@ -20,7 +20,9 @@ impl Sink for Nobody {
 fn board(concurrency: usize, depth: usize, topics: &[&str]) -> Board {
     let board = Board::new(concurrency, depth);
     for topic in topics {
-        board.open(&Arc::from(*topic), Arc::new(Nobody)).unwrap();
+        board
+            .open(&Arc::from(*topic), Arc::new(Nobody), Ack::Explicit)
+            .unwrap();
     }
     board
 }
@@ -156,7 +158,9 @@ fn what_others_have_taken_is_not_begun() {
 #[test]
 fn a_sink_with_places_of_its_own_gets_more_than_concurrency() {
     let board = board(2, 8, &["a"]);
-    board.open(&Arc::from("b"), Arc::new(Basket(4))).unwrap();
+    board
+        .open(&Arc::from("b"), Arc::new(Basket(4)), Ack::Explicit)
+        .unwrap();
     board.accept("a", entries(1..=3));
     board.accept("b", entries(1..=6));
     assert_eq!(running(&board), ["a1", "a2"], "b does not share the places");
@@ -172,7 +176,9 @@ fn a_sink_with_places_of_its_own_gets_more_than_concurrency() {
 #[test]
 fn what_gathers_is_read_however_full_the_others_are() {
     let board = board(2, 8, &["a"]);
-    board.open(&Arc::from("b"), Arc::new(Basket(100))).unwrap();
+    board
+        .open(&Arc::from("b"), Arc::new(Basket(100)), Ack::Explicit)
+        .unwrap();
     assert_eq!(board.plan().unwrap().count, 10);
     board.accept("a", entries(1..=10));
     let plan = |topics: &[&str], count| {
