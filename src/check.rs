@@ -21,6 +21,8 @@ pub struct Judges<'a> {
     pub expression: &'a dyn Fn(&str) -> Result<(), String>,
     /// Builds the broker of a pub/sub without connecting: what is wrong with its type and settings.
     pub pubsub: &'a dyn Fn(&Component) -> Vec<String>,
+    /// Reads the metadata of a subscription as the broker of its pub/sub does: what is wrong with it.
+    pub subscription: &'a dyn Fn(&Component, &SubscriptionSpec) -> Vec<String>,
 }
 
 /// One thing to tell: where, what, and what to do.
@@ -203,6 +205,25 @@ fn read_configuration(
 }
 
 /// What only the other rooms can tell.
+fn judge_metadata(
+    resources: &Resources,
+    judges: &Judges<'_>,
+    spec: &SubscriptionSpec,
+) -> Vec<Finding> {
+    let named = |component: &&Component| component.is_pubsub() && component.name == spec.pubsub;
+    let Some(component) = resources.components.iter().find(named) else {
+        return Vec::new();
+    };
+    let found = (judges.subscription)(component, spec).into_iter();
+    found
+        .map(|text| Finding {
+            place: spec.place.clone(),
+            text: format!("subscription to {}: {text}", spec.topic),
+            remedy: Some("correct spec.metadata".to_owned()),
+        })
+        .collect()
+}
+
 fn judge(resources: &Resources, judges: &Judges<'_>, mistakes: &mut Vec<Finding>) {
     for component in resources
         .components
@@ -218,6 +239,7 @@ fn judge(resources: &Resources, judges: &Judges<'_>, mistakes: &mut Vec<Finding>
         }
     }
     for spec in &resources.subscriptions {
+        mistakes.extend(judge_metadata(resources, judges, spec));
         for rule in spec.rules.iter().filter(|rule| !rule.match_.is_empty()) {
             if let Err(error) = (judges.expression)(&rule.match_) {
                 mistakes.push(Finding {
@@ -393,6 +415,10 @@ mod tests {
                     Vec::new()
                 }
             },
+            subscription: &|_, spec| {
+                let odd = spec.metadata.keys().map(|name| format!("{name} is odd"));
+                odd.collect()
+            },
         };
         let mut out = Vec::new();
         let code = run(&args, &Environment::default(), &judges, &mut out).unwrap();
@@ -459,6 +485,7 @@ Worth knowing
             ("e.yaml", SUBSCRIPTION.replace("pubsubname: pubsub", "pubsubname: pubsubs").replace("== 'x'", "==")),
             ("f.yaml", "kind: Resiliency\nspec: {policies: {retries: {two: {}}}, targets: {components: {pubsub: {inbound: {retry: tow}}}}}\n".to_owned()),
             ("g.yaml", PUBSUB.replace("Component", "Compnent")),
+            ("h.yaml", SUBSCRIPTION.replace("{name: s}", "{name: h}").replace("topic: orders", "topic: odd\n  metadata: {startForm: new}")),
         ];
         let files: Vec<(&str, &str)> = files
             .iter()
@@ -475,7 +502,8 @@ Worth knowing
             "names the retry policy tow, which no resource defines: it has none\n      did you mean two?",
             "DIR/g.yaml:1: unknown kind \"Compnent\" is ignored\n      did you mean Component?",
             "CONFIG:1: spec.metric.enabled: expected true or false, found the text \"false\"",
-            "8 mistakes found.",
+            "DIR/h.yaml:1: subscription to odd: startForm is odd\n      correct spec.metadata",
+            "9 mistakes found.",
         ] {
             assert!(text.contains(expected), "{expected}\nis not in\n{text}");
         }
@@ -490,6 +518,7 @@ Worth knowing
         let judges = Judges {
             expression: &|_| Ok(()),
             pubsub: &|_| Vec::new(),
+            subscription: &|_, _| Vec::new(),
         };
         let mut out = Vec::new();
         assert_eq!(

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::broker::ack::{self, Ack};
 use crate::broker::memory::MemoryBroker;
 use crate::broker::memory::hub::Hub;
-use crate::broker::redis::{RedisBroker, Settings};
+use crate::broker::redis::{RedisBroker, Settings, wrong_terms};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind};
+use crate::message::Metadata;
 use crate::metadata::Properties;
 use crate::shutdown::Tasks;
 use crate::telemetry::Telemetry;
@@ -63,6 +64,15 @@ pub fn build(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<Stri
             let (kind, version) = (parts.kind.to_owned(), parts.version.to_owned());
             (Err(BuildError::Unknown { kind, version }), Vec::new())
         }
+    }
+}
+
+/// What is wrong with the metadata of a subscription to a component of this type, or looks like it.
+pub fn mistakes_of_subscription(kind: &str, metadata: &Metadata) -> Vec<String> {
+    match kind.to_ascii_lowercase().as_str() {
+        "pubsub.redis" => wrong_terms(metadata),
+        "pubsub.in-memory" => Ack::of_subscription(metadata).err().into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

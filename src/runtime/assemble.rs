@@ -225,5 +225,8 @@ pub fn judges() -> Judges<'static> {
             findings.extend(broker.err().map(|error| error.to_string()));
             findings
         },
+        subscription: &|component, spec| {
+            registry::mistakes_of_subscription(&component.kind, &spec.metadata)
+        },
     }
 }
