@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::support::app::{Answer, App};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
+use crate::support::redis_cluster::RedisCluster;
 use crate::support::sidecar::{Sidecar, redis_component};
 use crate::support::sink::Recorder;
 use crate::support::subscribed::{request, subscribe, subscribe_with};
@@ -367,4 +368,45 @@ async fn the_other_subscriptions_run_beside_one_that_asks_for_the_impossible() {
     assert_eq!(groups(&redis, "orders").await, ["mine"]);
     let exists: i64 = redis.call(&["EXISTS", "bad"]).await;
     assert_eq!(exists, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_for_each_instance_and_no_acks_work_in_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    let mut topics = Vec::new();
+    for at in 0..3 {
+        topics.push(cluster.topic_at(at).await);
+    }
+    let settings = [("fanOut", "true"), ("ack", "none")];
+    let brokers = [(); 2].map(|()| cluster.broker("app", &settings));
+    let sinks = [(); 2].map(|()| Recorder::answering(|_| Settlement::Retry));
+    let mut subscribed = Vec::new();
+    for (broker, sink) in brokers.iter().zip(&sinks) {
+        for topic in &topics {
+            subscribed.push(subscribe(&**broker, topic, sink.clone()).await);
+        }
+    }
+    for topic in &topics {
+        let message = Outgoing {
+            topic: topic.clone(),
+            data: Bytes::copy_from_slice(topic.as_bytes()),
+            metadata: None,
+        };
+        brokers[0].publish(message).await.unwrap();
+    }
+    let mut wanted = topics.clone();
+    wanted.sort();
+    for sink in &sinks {
+        eventually("one from each master", || async { sink.count() >= 3 }).await;
+    }
+    for subscribed in subscribed {
+        subscribed.end().await;
+    }
+    assert!(sinks.iter().all(|sink| sorted(sink) == wanted));
+    for (broker, left) in brokers.iter().zip([1, 0]) {
+        broker.close().await;
+        for topic in &topics {
+            assert_eq!(groups(cluster.of(topic).await, topic).await.len(), left);
+        }
+    }
 }
