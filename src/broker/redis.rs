@@ -5,6 +5,7 @@
 //! (redelivery, signs of life, take-over). All but the readers reach Redis through [`lanes`], and need not know whether it is one
 //! [`server`], a master that [`sentinel`]s name, or a [`cluster`].
 
+mod advice;
 mod board;
 mod claim;
 mod cluster;
@@ -224,8 +225,9 @@ impl RedisBroker {
         BrokerError::new(
             kind,
             format_args!(
-                "{before}{}",
-                connect::error_text(error, &self.shared.settings.host)
+                "{before}{}{}",
+                connect::error_text(error, &self.shared.settings.host),
+                advice::on(error)
             ),
         )
     }
