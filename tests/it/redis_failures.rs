@@ -4,6 +4,7 @@
 mod credentials;
 mod cut;
 mod entries;
+mod full;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
