@@ -1,6 +1,7 @@
 //! What fails of a single Redis server, or between it and us: nothing that was accepted is lost, the log says it once, publishers are
 //! told what to do, and all goes on without a restart. One file for each kind.
 
+mod clocks;
 mod credentials;
 mod cut;
 mod entries;
