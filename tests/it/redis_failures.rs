@@ -6,6 +6,7 @@ mod credentials;
 mod cut;
 mod entries;
 mod full;
+mod slow;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
