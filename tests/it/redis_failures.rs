@@ -4,6 +4,7 @@
 mod clocks;
 mod credentials;
 mod cut;
+mod deleted;
 mod entries;
 mod full;
 mod slow;

@@ -8,7 +8,7 @@ use deadpool_redis::redis::{RedisError, pipe};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::claim::Claiming;
+use super::claim::{Claiming, Listed};
 use super::entry::EntryId;
 use super::instance::{SIGN, Sign};
 use super::{Shared, claim, connect, entry, read, takeover, work};
@@ -206,7 +206,7 @@ async fn redeliver(shared: &Arc<Shared>, now: Instant) {
 }
 
 async fn redeliver_of(shared: &Arc<Shared>, topic: &str, ids: &[EntryId], alone: &Claiming<'_>) {
-    match claim::fetch(shared, topic, ids, alone).await {
+    match claim::fetch(shared, topic, ids, Listed::OrAgain, alone).await {
         Ok(gone) => {
             let gone = shared.board.not_found(topic, &gone);
             if !gone.is_empty() {
