@@ -7,6 +7,7 @@ mod cut;
 mod deleted;
 mod entries;
 mod full;
+mod replica;
 mod silent;
 mod slow;
 
