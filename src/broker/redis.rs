@@ -6,6 +6,7 @@
 //! All but the readers reach Redis through [`lanes`], and need not know whether it is one [`server`], a master that [`sentinel`]s name,
 //! or a [`cluster`].
 
+mod advice;
 mod board;
 mod claim;
 mod cluster;
@@ -232,8 +233,9 @@ impl RedisBroker {
         BrokerError::new(
             kind,
             format_args!(
-                "{before}{}",
-                connect::error_text(error, &self.shared.settings.host)
+                "{before}{}{}",
+                connect::error_text(error, &self.shared.settings.host),
+                advice::on(error)
             ),
         )
     }

@@ -22,6 +22,7 @@ mod layers;
 mod openapi;
 mod redis_access;
 mod redis_cluster;
+mod redis_failures;
 mod redis_redelivery;
 mod redis_retention;
 mod redis_sentinel;

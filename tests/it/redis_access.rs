@@ -6,12 +6,12 @@ use sidestream::broker::{Broker, BrokerErrorKind};
 use sidestream::message::Outgoing;
 use sidestream::shutdown::Tasks;
 
-use crate::support::redis::{RedisServer, broker_with};
+use crate::support::redis::{RedisServer, broker_on, broker_with};
 use crate::support::sidecar::{Sidecar, redis_component};
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 use crate::support::tls::self_signed;
-use crate::support::{eventually, quiet};
+use crate::support::{Lines, eventually, quiet};
 
 /// An event goes through this broker, there and back.
 async fn works(broker: &dyn Broker) {
@@ -157,4 +157,22 @@ async fn a_user_with_few_rights_is_enough() {
             .ends_with("WRONGPASS invalid username-password pair or user is disabled."),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_the_readme_names_leave_nothing_to_complain_about() {
+    let redis = RedisServer::start().await;
+    let rights = "on >secret ~* -@all +xadd +xgroup +xreadgroup +xack +xpending +xclaim +ping +client|id +client|unblock \
+                  +set +pexpire +del +exists +hset +hget +hdel +hexists +hkeys";
+    let words: Vec<&str> = ["ACL", "SETUSER", "few"]
+        .into_iter()
+        .chain(rights.split_whitespace())
+        .collect();
+    let _: String = redis.call(&words).await;
+    let lines = Lines::default();
+    let settings = [("redisUsername", "few"), ("redisPassword", "secret")];
+    let broker = broker_on(redis.port, "app", &settings, lines.telemetry());
+    works(&*broker).await;
+    let signs: Vec<String> = redis.call(&["KEYS", "sidestream:*:alive:*"]).await;
+    assert_eq!((signs.len(), lines.text().as_str()), (1, ""));
 }

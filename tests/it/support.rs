@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod conformance;
 pub(crate) mod http;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod redis_cluster;
 pub(crate) mod redis_sentinel;
@@ -14,6 +15,7 @@ pub(crate) mod tls;
 
 use std::future::Future;
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sidestream::telemetry::Telemetry;
@@ -36,6 +38,41 @@ where
             }
         });
         assert!(waited.await.is_ok(), "{caller}: not in {limit:?}: {what}");
+    }
+}
+
+/// The lines that a telemetry has written.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// A telemetry that writes here, from `info` upwards.
+    pub(crate) fn telemetry(&self) -> Telemetry {
+        Telemetry::new(Log::new(Level::Info, self.clone()), Metrics::default())
+    }
+
+    /// All of them.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// How many of them contain this.
+    pub(crate) fn with(&self, part: &str) -> usize {
+        self.text()
+            .lines()
+            .filter(|line| line.contains(part))
+            .count()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -13,6 +13,15 @@ use super::{Shared, work};
 /// while somebody claims.
 pub(super) type Claiming<'a> = tokio::sync::MutexGuard<'a, ()>;
 
+/// Whether the group's list must have an entry that is to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// It was seen there; if it is gone by now, somebody has acknowledged it.
+    Still,
+    /// We have it in hand. If the list has lost it, because somebody has deleted the consumer, it goes back there.
+    OrAgain,
+}
+
 /// Fetch entries of ours from the stream again and put them on the board. Returns those that the stream no longer has: they are
 /// struck from the group's list as well.
 ///
@@ -22,17 +31,21 @@ pub(super) async fn fetch(
     shared: &Arc<Shared>,
     topic: &str,
     ids: &[EntryId],
+    listed: Listed,
     _alone: &Claiming<'_>,
 ) -> Result<Vec<EntryId>, RedisError> {
     let mut gone = Vec::new();
     for ids in ids.chunks(entry::MOST_IDS) {
-        let command = entry::claim(
+        let mut command = entry::claim(
             topic,
             &shared.settings.group,
             &shared.instance.consumer,
             Duration::ZERO,
             ids,
         );
+        if listed == Listed::OrAgain {
+            command.arg("FORCE");
+        }
         let found = entry::of_claim(shared.lane.command(&command).await?);
         let missing: Vec<_> = ids
             .iter()

@@ -292,6 +292,10 @@ pub(super) fn error_text(error: &RedisError, host: &str) -> String {
     if error.kind() == ErrorKind::Parse {
         return format!("{host} does not speak the Redis protocol");
     }
+    if error.kind() == ErrorKind::AuthenticationFailed && error.code().is_none() {
+        // The client keeps the server's own words to itself.
+        return "WRONGPASS invalid username-password pair or user is disabled.".to_owned();
+    }
     match (error.code(), error.detail()) {
         (Some("MOVED"), Some(detail)) => {
             format!("MOVED {detail} (the server is one of a cluster: set redisType to cluster)")

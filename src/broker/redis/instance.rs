@@ -109,7 +109,7 @@ impl Instance {
         };
         if lost {
             let mut again = pipe();
-            self.set_alive(&mut again, false);
+            self.begin_life(&mut again);
             lane.pipeline(&again).await?;
         }
         Ok(if late { Sign::Late } else { Sign::InTime })
@@ -128,7 +128,7 @@ impl Instance {
         state.registered = (answers.get(1) == Some(&Value::Int(1))
             || state.registered.as_ref() != Some(&topics))
         .then_some(topics);
-        let lost = answers.first() == Some(&Value::Nil);
+        let lost = answers.first() == Some(&Value::Int(0));
         let late = lost && state.signed_before;
         state.signed_before = true;
         Some((lost, late))
@@ -166,7 +166,7 @@ impl Instance {
             (topics, changed)
         };
         let mut signs = pipe();
-        self.set_alive(&mut signs, true);
+        self.prolong_life(&mut signs);
         if changed {
             signs
                 .cmd("HSET")
@@ -179,16 +179,21 @@ impl Instance {
         (signs, topics)
     }
 
-    fn set_alive(&self, commands: &mut Pipeline, only_renew: bool) {
-        let set = commands
+    fn begin_life(&self, commands: &mut Pipeline) {
+        commands
             .cmd("SET")
             .arg(self.alive_key(&self.consumer))
             .arg(1)
             .arg("PX")
             .arg(LIFE.as_millis() as u64);
-        if only_renew {
-            set.arg("XX");
-        }
+    }
+
+    /// Not by SET: a Redis that is full refuses it, and all the living would look dead.
+    fn prolong_life(&self, commands: &mut Pipeline) {
+        commands
+            .cmd("PEXPIRE")
+            .arg(self.alive_key(&self.consumer))
+            .arg(LIFE.as_millis() as u64);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

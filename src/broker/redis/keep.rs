@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::{RedisError, pipe};
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::claim::{Claiming, Listed};
+use super::entry::EntryId;
 use super::instance::{SIGN, Sign};
 use super::{Shared, claim, connect, entry, read, takeover, work};
 use crate::shutdown::Stop;
@@ -189,24 +192,31 @@ fn keep_alive_period(shared: &Shared) -> Duration {
         .clamp(Duration::from_millis(100), KEEP_ALIVE)
 }
 
-/// Fetch what is due and give it to its sinks. What cannot be fetched waits a little longer.
+/// Fetch what is due and give it to its sinks, all topics in common round trips. What cannot be fetched waits a little longer.
 async fn redeliver(shared: &Arc<Shared>, now: Instant) {
-    for (topic, ids) in shared.board.take_due(now) {
-        match claim::fetch(shared, &topic, &ids, &shared.claiming.lock().await).await {
-            Ok(gone) => {
-                let gone = shared.board.not_found(&topic, &gone);
-                if !gone.is_empty() {
-                    shared.telemetry.redis_entries_gone(&topic, gone.len());
-                }
-            }
-            Err(_) => {
-                shared
-                    .board
-                    .not_fetched(&topic, &ids, Instant::now() + shared.redelivery.after(1))
-            }
-        }
+    let due = shared.board.take_due(now);
+    if !due.is_empty() {
+        let claiming = shared.claiming.lock().await;
+        let fetches = due
+            .iter()
+            .map(|(topic, ids)| redeliver_of(shared, topic, ids, &claiming));
+        join_all(fetches).await;
     }
     work::begin(shared);
+}
+
+async fn redeliver_of(shared: &Arc<Shared>, topic: &str, ids: &[EntryId], alone: &Claiming<'_>) {
+    match claim::fetch(shared, topic, ids, Listed::OrAgain, alone).await {
+        Ok(gone) => {
+            let gone = shared.board.not_found(topic, &gone);
+            if !gone.is_empty() {
+                shared.telemetry.redis_entries_gone(topic, gone.len());
+            }
+        }
+        Err(_) => shared
+            .board
+            .not_fetched(topic, ids, Instant::now() + shared.redelivery.after(1)),
+    }
 }
 
 /// Nobody is to take what we have in hand for abandoned (design.md D8). JUSTID leaves the count of deliveries alone.

@@ -45,6 +45,7 @@ async fn run_one(shared: Arc<Shared>, connector: Arc<Connector>, stop: Stop) {
         connection: None,
         failures: 0,
         strays: 0,
+        told: false,
     };
     while !stop.is_ordered() {
         rounds.begun();
@@ -82,6 +83,8 @@ struct Reader {
     failures: u32,
     /// How often strays had been wanted when they were last looked for.
     strays: u64,
+    /// It was told that reading fails.
+    told: bool,
 }
 
 struct Open {
@@ -188,15 +191,15 @@ impl Reader {
     }
 
     fn recovered(&mut self) {
-        if self.failures > 0 {
-            self.failures = 0;
+        self.failures = 0;
+        if std::mem::take(&mut self.told) {
             self.shared.telemetry.redis_reading_again(&self.shared.name);
         }
     }
 
     fn failed(&mut self, error: &RedisError) {
         self.failures += 1;
-        if self.failures == 1 && !is_about_groups(error) {
+        if !is_about_groups(error) && !std::mem::replace(&mut self.told, true) {
             self.shared.telemetry.redis_reading_failed(
                 &self.shared.name,
                 &connect::error_text(error, &self.shared.settings.host),

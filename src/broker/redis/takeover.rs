@@ -1,11 +1,14 @@
 //! Entries that nobody will finish: of instances that died, of a daprd that died, and our own that got lost on the way to us.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::{RedisError, Value, cmd, pipe};
+use futures_util::future::join_all;
 
-use super::entry::{self, Pending};
+use super::claim::{Claiming, Listed};
+use super::entry::{self, EntryId, Pending};
 use super::{Shared, claim, connect};
 
 /// An entry of a dead instance must have rested this long: then no other instance has just taken it.
@@ -191,37 +194,45 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), 
 /// If Redis did not answer.
 pub(super) async fn strays(shared: &Arc<Shared>, topics: &[Arc<str>]) -> Result<(), RedisError> {
     let claiming = shared.claiming.lock().await;
-    for topic in topics {
-        let mut from = "-".to_owned();
-        loop {
-            let page =
-                match claim::pending(shared, topic, &from, PAGE, Some(&shared.instance.consumer))
-                    .await
-                {
-                    Ok(page) => page,
-                    // Redis refuses this topic for now: the reader sees to that.
-                    Err(error) if !connect::is_for_now(&error) => break,
-                    Err(error) => return Err(error),
-                };
-            let ids = shared.board.unknown(topic, page.iter().map(|row| row.id));
-            claim::fetch(shared, topic, &ids, &claiming).await?;
-            match page.last() {
-                Some(last) if page.len() == PAGE => from = format!("({}", last.id),
-                _ => break,
-            }
-        }
-    }
-    Ok(())
+    let searches = topics
+        .iter()
+        .map(|topic| strays_of(shared, topic, &claiming));
+    join_all(searches).await.into_iter().collect()
 }
 
-/// After our sign of life had expired: let go of the entries that others have taken meanwhile.
+async fn strays_of(
+    shared: &Arc<Shared>,
+    topic: &str,
+    alone: &Claiming<'_>,
+) -> Result<(), RedisError> {
+    let own = Some(&*shared.instance.consumer);
+    let mut from = "-".to_owned();
+    loop {
+        let page = match claim::pending(shared, topic, &from, PAGE, own).await {
+            Ok(page) => page,
+            // Redis refuses this topic for now: the reader sees to that.
+            Err(error) if !connect::is_for_now(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let ids = shared.board.unknown(topic, page.iter().map(|row| row.id));
+        claim::fetch(shared, topic, &ids, Listed::Still, alone).await?;
+        match page.last() {
+            Some(last) if page.len() == PAGE => from = format!("({}", last.id),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// After our sign of life had expired: let go of the entries that others have taken meanwhile, and perhaps finished.
 ///
 /// # Errors
 /// If Redis did not answer; of a cluster, after all topics on its other servers.
 pub(super) async fn disown(shared: &Shared) -> Result<(), RedisError> {
     let mut failed = None;
-    for topic in shared.board.topics() {
-        match disown_of(shared, &topic).await {
+    let held = shared.board.held().into_iter();
+    let searches = held.map(|(topic, held)| disown_of(shared, topic, held));
+    for disowned in join_all(searches).await {
+        match disowned {
             // Redis refuses this topic for now: the reader sees to that.
             Err(error) if !connect::is_for_now(&error) => {}
             Err(error) if shared.settings.is_cluster() => drop(failed.get_or_insert(error)),
@@ -231,19 +242,22 @@ pub(super) async fn disown(shared: &Shared) -> Result<(), RedisError> {
     failed.map_or(Ok(()), Err)
 }
 
-async fn disown_of(shared: &Shared, topic: &str) -> Result<(), RedisError> {
+/// What was held before and does not stand in our own list is no longer ours.
+async fn disown_of(shared: &Shared, topic: Arc<str>, held: Vec<EntryId>) -> Result<(), RedisError> {
+    let mut taken: BTreeSet<_> = held.into_iter().collect();
     let mut from = "-".to_owned();
     loop {
-        let page = claim::pending(shared, topic, &from, PAGE, None).await?;
-        let taken: Vec<_> = page
-            .iter()
-            .filter(|row| row.consumer != shared.instance.consumer)
-            .map(|row| row.id)
-            .collect();
-        shared.board.disown(topic, &taken);
+        let own = Some(&*shared.instance.consumer);
+        let page = claim::pending(shared, &topic, &from, PAGE, own).await?;
+        for row in &page {
+            taken.remove(&row.id);
+        }
         match page.last() {
             Some(last) if page.len() == PAGE => from = format!("({}", last.id),
-            _ => return Ok(()),
+            _ => break,
         }
     }
+    let taken: Vec<_> = taken.into_iter().collect();
+    shared.board.disown(&topic, &taken);
+    Ok(())
 }

@@ -10,6 +10,7 @@ use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Client, FromRedisValue, RedisResult, Value, cmd};
 use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::shutdown::Tasks;
+use sidestream::telemetry::Telemetry;
 
 use super::quiet;
 use super::sidecar::free_port;
@@ -163,11 +164,7 @@ impl RedisServer {
     }
 
     fn broker_at(port: u16, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
-        let host = format!("127.0.0.1:{port}");
-        broker_with(
-            group,
-            &[&[("redisHost", host.as_str())][..], settings].concat(),
-        )
+        broker_on(port, group, settings, quiet())
     }
 
     /// How many entries of a topic a group has read and not acknowledged.
@@ -190,12 +187,32 @@ impl RedisServer {
 
 /// A broker with these settings.
 pub(crate) fn broker_with(group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
+    broker_telling(group, settings, quiet())
+}
+
+/// A broker for whatever listens on this port, with what it has to say.
+pub(crate) fn broker_on(
+    port: u16,
+    group: &str,
+    settings: &[(&str, &str)],
+    telemetry: Telemetry,
+) -> Arc<RedisBroker> {
+    let host = format!("127.0.0.1:{port}");
+    let settings = [&[("redisHost", host.as_str())][..], settings].concat();
+    broker_telling(group, &settings, telemetry)
+}
+
+fn broker_telling(
+    group: &str,
+    settings: &[(&str, &str)],
+    telemetry: Telemetry,
+) -> Arc<RedisBroker> {
     let properties = [("consumerID", group)]
         .into_iter()
         .chain(settings.iter().copied())
         .collect();
     let settings = Settings::of(&properties, group).0.unwrap();
-    Arc::new(RedisBroker::new("pubsub", settings, Tasks::new(), quiet()).unwrap())
+    Arc::new(RedisBroker::new("pubsub", settings, Tasks::new(), telemetry).unwrap())
 }
 
 impl Drop for RedisServer {

@@ -1,0 +1,64 @@
+//! What to do about an error of Redis, for those who read it: the server says only what it does not do.
+
+use deadpool_redis::redis::{ErrorKind, RedisError};
+
+/// Advice to stand behind the text of an error; empty if there is none.
+pub(super) fn on(error: &RedisError) -> &'static str {
+    match error.code() {
+        Some("OOM") => {
+            " (Redis is full: raise its maxmemory, or trim the streams with maxLenApprox or streamTTL)"
+        }
+        Some("READONLY") => {
+            " (this server is a replica: redisHost must name the master, or this one be promoted)"
+        }
+        Some("MISCONF") => " (Redis cannot write to its disk: its log says why)",
+        Some("NOPERM") => " (grant the user of redisUsername this command and key)",
+        Some("NOAUTH" | "WRONGPASS") => CREDENTIALS,
+        _ if error.kind() == ErrorKind::AuthenticationFailed => CREDENTIALS,
+        _ => "",
+    }
+}
+
+const CREDENTIALS: &str =
+    " (redisUsername and redisPassword must be those that Redis has now; were they changed?)";
+
+#[cfg(test)]
+mod tests {
+    use deadpool_redis::redis::parse_redis_value;
+
+    use super::*;
+
+    #[test]
+    fn an_error_that_somebody_can_do_something_about_says_what() {
+        let check = |text: &str, word: &str| {
+            let answer = parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap();
+            let error = answer.extract_error().unwrap_err();
+            let advice = on(&error);
+            assert!(advice.contains(word), "{text}: {advice}");
+            assert_eq!(advice.is_empty(), word.is_empty(), "{text}");
+        };
+        check(
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "maxmemory",
+        );
+        check(
+            "READONLY You can't write against a read only replica.",
+            "master",
+        );
+        check("MISCONF Errors writing to the AOF file: x", "disk");
+        check(
+            "NOPERM this user has no permissions to run the 'xadd' command",
+            "grant",
+        );
+        check("NOAUTH Authentication required.", "redisPassword");
+        check(
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "redisPassword",
+        );
+        check(
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "",
+        );
+        check("ERR x", "");
+    }
+}

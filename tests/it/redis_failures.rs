@@ -1,0 +1,147 @@
+//! What fails of a single Redis server, or between it and us: nothing that was accepted is lost, the log says it once, publishers are
+//! told what to do, and all goes on without a restart. One file for each kind.
+
+mod clocks;
+mod credentials;
+mod cut;
+mod deleted;
+mod entries;
+mod full;
+mod replica;
+mod silent;
+mod slow;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sidestream::broker::redis::RedisBroker;
+use sidestream::broker::{Broker, BrokerError};
+use sidestream::message::{Outgoing, Settlement};
+
+use crate::support::app::{Answer, App, Delivered};
+use crate::support::http;
+use crate::support::process::{Process, sidestream};
+use crate::support::redis::RedisServer;
+use crate::support::sidecar::free_port;
+use crate::support::sink::Recorder;
+
+/// What this whole is for: a group of subscribers to `orders`.
+const GROUP: &str = "app";
+
+fn message(topic: &str, number: usize) -> Outgoing {
+    Outgoing {
+        topic: topic.to_owned(),
+        data: Bytes::from(number.to_string()),
+        metadata: None,
+    }
+}
+
+async fn publish(broker: &RedisBroker, number: usize) -> Result<(), BrokerError> {
+    broker.publish(message("orders", number)).await
+}
+
+/// The distinct messages that arrived.
+fn distinct(sink: &Recorder) -> usize {
+    sink.texts().into_iter().collect::<BTreeSet<_>>().len()
+}
+
+/// A sink that takes its time.
+fn slow_sink(time: Duration) -> std::sync::Arc<Recorder> {
+    Recorder::waiting(move |_| {
+        Box::pin(async move {
+            tokio::time::sleep(time).await;
+            Settlement::Ack
+        })
+    })
+}
+
+/// How many entries stand in the stream.
+async fn length(redis: &RedisServer) -> i64 {
+    redis.call(&["XLEN", "orders"]).await
+}
+
+/// The real binary with an app that subscribes to `orders`; what it logs is kept.
+struct Whole {
+    app: App,
+    sidecar: Process,
+    http_port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Whole {
+    /// With these settings beside the address of Redis.
+    async fn start(
+        redis_port: u16,
+        settings: &[(&str, &str)],
+        policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let subscriptions = r#"[{"pubsubname":"pubsub","topic":"orders","route":"/orders"}]"#;
+        let app = App::start(subscriptions, policy).await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut component = crate::support::sidecar::redis_component(redis_port);
+        for (name, value) in settings {
+            component += &format!("  - {{name: {name}, value: '{value}'}}\n");
+        }
+        std::fs::write(folder.path().join("pubsub.yaml"), component).unwrap();
+        let http_port = free_port();
+        let [http_text, grpc_text, app_text] =
+            [http_port, free_port(), app.port].map(|port| port.to_string());
+        let mut command = sidestream([
+            "--app-id",
+            GROUP,
+            "--dapr-listen-addresses",
+            "127.0.0.1",
+            "--enable-metrics=false",
+            "--dapr-http-port",
+            &http_text,
+            "--dapr-grpc-port",
+            &grpc_text,
+            "--app-port",
+            &app_text,
+        ]);
+        command.arg("--resources-path").arg(folder.path());
+        let sidecar = Process::start(command);
+        http::ready(http_port).await;
+        Self {
+            app,
+            sidecar,
+            http_port,
+            _folder: folder,
+        }
+    }
+
+    async fn publish(&self, number: u32) -> http::Answer {
+        let headers = [("content-type", "application/json")];
+        let path = "/v1.0/publish/pubsub/orders";
+        let answer = http::call("POST", self.http_port, path, &headers, &number.to_string()).await;
+        answer.unwrap()
+    }
+
+    async fn publish_all(&self, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            assert_eq!(self.publish(number).await.status, 204);
+        }
+    }
+
+    async fn is_healthy(&self) -> bool {
+        let answer = http::call("GET", self.http_port, "/v1.0/healthz", &[], "").await;
+        answer.is_some_and(|answer| answer.status == 204)
+    }
+
+    /// How many lines of the log contain this.
+    fn lines(&self, part: &str) -> usize {
+        let said = self.sidecar.said();
+        said.lines().filter(|line| line.contains(part)).count()
+    }
+
+    /// The warnings and errors about Redis.
+    fn complaints(&self) -> Vec<String> {
+        let said = self.sidecar.said();
+        let bad = |line: &&str| {
+            line.contains("scope=dapr.contrib")
+                && (line.contains("level=error") || line.contains("level=warning"))
+        };
+        said.lines().filter(bad).map(str::to_owned).collect()
+    }
+}
