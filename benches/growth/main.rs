@@ -1,8 +1,8 @@
 //! How the cost of a sidecar grows: with topics, replicas, payload size, a backlog and a pending list.
 //!
 //! `cargo bench --bench growth` measures the release build against a real `redis-server` and prints one table for each; names of scenarios
-//! as arguments choose among them, `--quick` leaves out the largest rows. The tables of the README come from here. Nothing is asserted:
-//! these are timings, and belong to a quiet machine.
+//! as arguments choose among them, `--quick` leaves out the largest rows, `--sidecar PATH` measures another binary. The tables of the
+//! README come from here. Nothing is asserted: these are timings, and belong to a quiet machine.
 
 #![expect(
     clippy::print_stdout,
@@ -32,7 +32,7 @@ async fn main() {
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let names: Vec<&String> = arguments
         .iter()
-        .filter(|name| !name.starts_with('-'))
+        .filter(|name| !name.starts_with('-') && !name.contains('/'))
         .collect();
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| *wanted == name);
     let upto = |rows: &'static [u64]| &rows[..rows.len() - usize::from(is_quick)];

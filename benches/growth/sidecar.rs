@@ -25,6 +25,14 @@ pub(crate) struct Usage {
     pub(crate) peak_mib: f64,
 }
 
+/// What is measured: `--sidecar PATH`, or the binary that was built with this program.
+fn binary() -> String {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--sidecar");
+    arguments
+        .nth(1)
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_sidestream").to_owned())
+}
+
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -40,7 +48,7 @@ impl Sidecar {
         );
         std::fs::write(resources.path().join("pubsub.yaml"), component).unwrap();
         let http_port = free_port();
-        let process = Command::new(env!("CARGO_BIN_EXE_sidestream"))
+        let process = Command::new(binary())
             .args(["--app-id", APP_ID, "--log-level", "error"])
             .args([
                 "--dapr-listen-addresses",

@@ -15,6 +15,9 @@ use crate::support::redis::{A_WHILE, RedisServer};
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 
+/// Ids and fields.
+type Entries = Vec<(String, Vec<String>)>;
+
 async fn publish(broker: &RedisBroker, numbers: std::ops::Range<u32>) {
     for number in numbers {
         broker.publish(message(number)).await.unwrap();
@@ -159,6 +162,30 @@ async fn entries_that_a_foreign_consumer_left_are_taken_over_when_idle() {
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     eventually("all five", || async { sink.count() == 5 }).await;
     redis.settled("orders", "app").await;
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses() {
+    let redis = RedisServer::start().await;
+    let broker = redis.broker("app", &[]);
+    let messages = (0..2000).map(message).collect();
+    assert!(broker.publish_all(messages).await.iter().all(Result::is_ok));
+    let _: () = redis
+        .call(&["XGROUP", "CREATE", "orders", "app", "0"])
+        .await;
+    let mut read = vec!["XREADGROUP", "GROUP", "app", "dead", "COUNT", "2000"];
+    read.extend(["STREAMS", "orders", ">"]);
+    let streams: Vec<(String, Entries)> = redis.call(&read).await;
+    let mut rested = vec!["XCLAIM", "orders", "app", "dead", "0"];
+    rested.extend(streams[0].1.iter().map(|(id, _)| id.as_str()));
+    rested.extend(["IDLE", "3600000", "JUSTID"]);
+    let _: Vec<String> = redis.call(&rested).await;
+    let sink = Recorder::acking();
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
+    // With one round for each `redeliverInterval` of 15 s it would take minutes.
+    eventually("all are taken over", || async { sink.count() >= 2000 }).await;
+    assert_eq!(distinct(&[&sink]), 2000);
     subscribed.end().await;
 }
 

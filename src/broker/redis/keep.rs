@@ -16,6 +16,8 @@ use crate::shutdown::Stop;
 
 /// How long until a redelivery is tried again for which there was no room.
 const NO_ROOM: Duration = Duration::from_millis(20);
+/// How long until the rest is taken over for which there was no room.
+const MORE: Duration = Duration::from_millis(5);
 /// How long until a topic is looked at again that Redis refused.
 const REFUSED: Duration = Duration::from_secs(2);
 /// Entries in hand are kept alive this often where `processingTimeout` does not say.
@@ -129,7 +131,7 @@ impl Clock {
             if self.has_registry {
                 let swept = takeover::sweep(shared).await;
                 if matches!(swept, Ok(true)) {
-                    self.sweep = now + NO_ROOM;
+                    self.sweep = now + MORE;
                 }
                 outcome.add(swept.map(drop))?;
             }
@@ -141,7 +143,11 @@ impl Clock {
         {
             self.reclaim = Some(now + period);
             if let Some(idle) = shared.settings.processing_timeout {
-                outcome.add(takeover::reclaim(shared, idle).await)?;
+                let reclaimed = takeover::reclaim(shared, idle).await;
+                if matches!(reclaimed, Ok(true)) {
+                    self.reclaim = Some(now + MORE);
+                }
+                outcome.add(reclaimed.map(drop))?;
             }
         }
         if now >= self.refused {

@@ -128,11 +128,15 @@ async fn update_registry(
 }
 
 /// Take over entries that have been idle for `processingTimeout`, whoever has them: consumers without sign of life, for example daprd.
-/// The living keep theirs alive.
+/// The living keep theirs alive. Tells whether there may be more, for which there was no room.
 ///
 /// # Errors
 /// If Redis did not answer.
-pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), RedisError> {
+pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<bool, RedisError> {
+    let most = shared.board.room().min(PAGE);
+    if most == 0 {
+        return Ok(true);
+    }
     let topics = shared.board.topics();
     let mut questions = pipe();
     for topic in &topics {
@@ -145,12 +149,9 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), 
             .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
             .arg("-")
             .arg("+")
-            .arg(shared.board.room().min(PAGE));
+            .arg(most);
     }
-    if shared.board.room() == 0 {
-        return Ok(());
-    }
-    let mut failed = None;
+    let (mut more, mut failed) = (false, None);
     for (topic, answer) in topics.iter().zip(shared.lane.each(&questions).await) {
         let answer = match answer {
             Ok(answer) => answer,
@@ -170,6 +171,7 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), 
             .into_iter()
             .filter(|row| Duration::from_millis(row.idle_millis) >= idle)
             .collect();
+        let is_full = rows.len() >= most;
         let unknown = shared.board.unknown(topic, rows.iter().map(|row| row.id));
         let rows: Vec<Pending> = rows
             .into_iter()
@@ -179,13 +181,14 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<(), 
             let taken =
                 claim::take_over(shared, topic, &rows, idle, &shared.claiming.lock().await).await?;
             if taken > 0 {
+                more |= is_full;
                 shared
                     .telemetry
                     .redis_taken_over(topic, taken, "consumers that let them rest");
             }
         }
     }
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(more), Err)
 }
 
 /// Find entries of these topics that Redis has given to this consumer and that never arrived: their answer was lost with a connection.
