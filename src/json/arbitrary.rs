@@ -1,6 +1,7 @@
 //! For property tests: JSON as others may write it, bytes that once were valid, texts that have broken readers before.
 //!
-//! Every room that reads what outsiders write uses these. `PROPTEST_CASES` says how many cases of each property are tried.
+//! Every room that reads what outsiders write uses these. `PROPTEST_CASES` says how many cases of each property are tried. What fails is
+//! printed, and kept as a row of the room's table or of [`NASTY`]; the files that proptest writes beside it stay on the machine.
 
 use std::time::Duration;
 
