@@ -116,6 +116,11 @@ impl BrokerError {
         }
     }
 
+    /// The broker has been closed.
+    pub fn closed() -> Self {
+        Self::new(BrokerErrorKind::Closed, "component is closed")
+    }
+
     /// Is it worth trying the same again later?
     pub fn is_transient(&self) -> bool {
         self.kind == BrokerErrorKind::Unavailable

@@ -128,10 +128,7 @@ impl MemoryBroker {
 
     fn check_open(&self) -> Result<(), BrokerError> {
         if self.closed.load(Ordering::Relaxed) {
-            Err(BrokerError::new(
-                BrokerErrorKind::Closed,
-                "component is closed",
-            ))
+            Err(BrokerError::closed())
         } else {
             Ok(())
         }

@@ -140,10 +140,7 @@ impl RedisBroker {
 
     fn check_open(&self) -> Result<(), BrokerError> {
         if self.closed.load(Ordering::Relaxed) {
-            Err(BrokerError::new(
-                BrokerErrorKind::Closed,
-                "component is closed",
-            ))
+            Err(BrokerError::closed())
         } else {
             Ok(())
         }
@@ -259,9 +256,11 @@ impl Broker for RedisBroker {
     }
 
     async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
-        if let Err(closed) = self.check_open() {
-            let error = || BrokerError::new(closed.kind, &closed.message);
-            return messages.iter().map(|_| Err(error())).collect();
+        if self.check_open().is_err() {
+            return messages
+                .iter()
+                .map(|_| Err(BrokerError::closed()))
+                .collect();
         }
         let outcomes = self.append_all(&messages).await.into_iter();
         outcomes
