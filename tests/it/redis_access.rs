@@ -120,22 +120,8 @@ fn several_servers_without_a_type_are_a_mistake() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_few_rights_is_enough() {
     let redis = RedisServer::start().await;
-    let rights = [
-        "on",
-        ">secret",
-        "~*",
-        "-@all",
-        "+xadd",
-        "+xgroup",
-        "+xreadgroup",
-        "+xack",
-        "+xpending",
-        "+xclaim",
-        "+ping",
-        "+select",
-    ];
-    let _: String = redis
-        .call(&[&["ACL", "SETUSER", "few"][..], &rights[..]].concat())
+    redis
+        .allow("+xadd +xgroup +xreadgroup +xack +xpending +xclaim +ping +select")
         .await;
     works(&*redis.broker(
         "app",
@@ -162,13 +148,9 @@ async fn a_user_with_few_rights_is_enough() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_that_the_readme_names_leave_nothing_to_complain_about() {
     let redis = RedisServer::start().await;
-    let rights = "on >secret ~* -@all +xadd +xgroup +xreadgroup +xack +xpending +xclaim +ping +client|id +client|unblock \
+    let rights = "+xadd +xgroup +xreadgroup +xack +xpending +xclaim +ping +client|id +client|unblock \
                   +set +pexpire +del +exists +hset +hget +hdel +hexists +hkeys";
-    let words: Vec<&str> = ["ACL", "SETUSER", "few"]
-        .into_iter()
-        .chain(rights.split_whitespace())
-        .collect();
-    let _: String = redis.call(&words).await;
+    redis.allow(rights).await;
     let lines = Lines::default();
     let settings = [("redisUsername", "few"), ("redisPassword", "secret")];
     let broker = broker_on(redis.port, "app", &settings, lines.telemetry());

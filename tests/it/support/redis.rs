@@ -31,26 +31,15 @@ impl RedisServer {
 
     /// The same with a TLS port beside the plain one.
     pub(crate) async fn start_with_tls(certificate: &Path, key: &Path) -> Self {
-        let port = free_port();
-        let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
-        let text = port.to_string();
-        let more = [
-            "--tls-port",
-            &text,
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &certificate,
-            "--tls-auth-clients",
-            "no",
-        ];
-        Self::start_with(&more, port).await
+        Self::start_tls(certificate, key, "no").await
     }
 
     /// The same with a TLS port where clients must show a certificate too, one that this one has signed.
     pub(crate) async fn start_with_client_tls(certificate: &Path, key: &Path) -> Self {
+        Self::start_tls(certificate, key, "yes").await
+    }
+
+    async fn start_tls(certificate: &Path, key: &Path, asks_clients: &str) -> Self {
         let port = free_port();
         let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
         let text = port.to_string();
@@ -64,7 +53,7 @@ impl RedisServer {
             "--tls-ca-cert-file",
             &certificate,
             "--tls-auth-clients",
-            "yes",
+            asks_clients,
         ];
         Self::start_with(&more, port).await
     }
@@ -176,6 +165,13 @@ impl RedisServer {
             panic!("no summary: {summary:?}");
         };
         *count
+    }
+
+    /// Let the user `few` with the password `secret` do this on all keys, and nothing else.
+    pub(crate) async fn allow(&self, rights: &str) {
+        let user = ["ACL", "SETUSER", "few", "on", ">secret", "~*", "-@all"];
+        let words: Vec<&str> = user.into_iter().chain(rights.split_whitespace()).collect();
+        let _: String = self.call(&words).await;
     }
 
     /// Wait until nothing of a topic is pending.
