@@ -80,6 +80,8 @@ impl Tasks {
         work: impl Future<Output = ()> + Send + 'static,
     ) -> tokio::task::JoinHandle<()> {
         let running = Running::new(name, &self.names);
+        // On the heap at once: what is spawned is moved several times, and some futures are large.
+        let work = Box::pin(work);
         tokio::spawn(self.tracker.track_future(async move {
             let _running = running;
             work.await;
