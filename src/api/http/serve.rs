@@ -25,8 +25,9 @@ use tower::Service;
 
 use crate::api::http::answer::{empty, with_body};
 use crate::api::http::call::SentPath;
+use crate::api::http::first_head::{self, FirstHead};
 use crate::api::http::wording::Worded;
-use crate::api::http::{first_head, path, upgrade};
+use crate::api::http::{path, upgrade};
 use crate::api::listen::{ACCEPT_PAUSE, Listener, Stream};
 use crate::config::HttpSettings;
 use crate::shutdown::{Stop, Tasks};
@@ -90,6 +91,7 @@ pub async fn serve(
     let listener = listener.into();
     let connections = Arc::new(Connections {
         builder: builder(transport),
+        wide: wide(transport),
         transport,
         router,
         stop,
@@ -108,6 +110,9 @@ pub async fn serve(
 /// What all connections of a listener share.
 struct Connections {
     builder: Builder<TokioExecutor>,
+    /// For clients that send very many headers. It makes room for as many as fit in a head, for each request anew, which for the others
+    /// would be a tenth of what a publish costs.
+    wide: Builder<TokioExecutor>,
     transport: Transport,
     router: Router,
     stop: Stop,
@@ -119,25 +124,33 @@ impl Connections {
         let connections = self.clone();
         let work = async move {
             match stream {
-                Stream::Tcp(mut stream) => {
-                    if connections.is_worth_reading(&mut stream).await {
-                        connections.run(stream).await;
-                    }
-                }
-                Stream::Unix(stream) => connections.run(stream).await,
+                Stream::Tcp(mut stream) => match connections.look(&mut stream).await {
+                    FirstHead::Refused => {}
+                    FirstHead::Small => connections.run(stream, &connections.builder).await,
+                    FirstHead::Large => connections.run(stream, &connections.wide).await,
+                },
+                Stream::Unix(stream) => connections.run(stream, &connections.wide).await,
             }
         };
         self.tasks.spawn("http connection", work);
     }
 
-    /// Does a first request come in time, and one that can be read?
-    async fn is_worth_reading(&self, stream: &mut TcpStream) -> bool {
-        let look = tokio::time::timeout(FIRST_HEAD, first_head::is_refused(stream));
-        matches!(self.stop.or(look).await, Some(Ok(false)))
+    /// What the first request looks like, which is to come in time.
+    async fn look(&self, stream: &mut TcpStream) -> FirstHead {
+        // On the heap for the moment: the buffer for the look is larger than all else that a connection needs.
+        let look = Box::pin(first_head::look(stream));
+        match self.stop.or(tokio::time::timeout(FIRST_HEAD, look)).await {
+            Some(Ok(head)) => head,
+            _ => FirstHead::Refused,
+        }
     }
 
     /// Answer the requests of a connection until it ends or the order to stop comes.
-    async fn run(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn run(
+        self: &Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        builder: &Builder<TokioExecutor>,
+    ) {
         let has_begun = Arc::new(AtomicBool::new(false));
         let service = {
             let (connections, has_begun) = (self.clone(), has_begun.clone());
@@ -148,12 +161,12 @@ impl Connections {
         };
         let stream = TokioIo::new(Worded::new(stream));
         if self.transport.http2 {
-            let serving = self.builder.serve_connection_with_upgrades(stream, service);
+            let serving = builder.serve_connection_with_upgrades(stream, service);
             self.drive(serving, |it| it.graceful_shutdown(), &has_begun)
                 .await;
         } else {
             // Only this one keeps to HTTP/1.
-            let serving = self.builder.serve_connection(stream, service);
+            let serving = builder.serve_connection(stream, service);
             self.drive(serving, |it| it.graceful_shutdown(), &has_begun)
                 .await;
         }
@@ -216,7 +229,7 @@ impl Connections {
             };
             let begun = tokio::time::timeout(FIRST_HEAD, begun);
             if let Some(Ok(Some(stream))) = self.stop.or(begun).await {
-                self.run(stream).await;
+                self.run(stream, &self.builder).await;
             }
         })
     }
@@ -230,8 +243,7 @@ fn builder(transport: Transport) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // hyper's own timeout would close idle connections, too.
         .header_read_timeout(None)
-        .max_buf_size(limit.max(SMALLEST_BUFFER))
-        .max_headers((limit / 8).min(4096));
+        .max_buf_size(limit.max(SMALLEST_BUFFER));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -241,6 +253,14 @@ fn builder(transport: Transport) -> Builder<TokioExecutor> {
     } else {
         builder.http1_only()
     }
+}
+
+/// The same for as many headers as a head has room for.
+fn wide(transport: Transport) -> Builder<TokioExecutor> {
+    let mut builder = builder(transport);
+    let most = (transport.limit() / 8).min(4096);
+    builder.http1().max_headers(most);
+    builder
 }
 
 /// The answer to a request that never gets to a route.
