@@ -22,9 +22,13 @@ mod traced;
 mod upgrade;
 mod wording;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::routing::any;
+use axum::response::Response;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method};
 
 pub use self::serve::{Transport, serve};
 
@@ -328,28 +332,63 @@ const PUBLIC_ROUTES: &[Route] = &[
     route("/v1.0/healthz/outbound", &[(GET, Endpoint::OutboundHealth)]),
 ];
 
+/// A server and the routes that it has. Clones are handles to the same.
+///
+/// Paths are matched by what axum matches them with, and handlers are called directly: they take the path apart themselves, and need no
+/// extractors. All that axum does around a handler would be a twelfth of a publish.
+#[derive(Clone)]
+pub struct Router {
+    server: Server,
+    routes: Arc<matchit::Router<Calls>>,
+}
+
 /// The routes of the API server. Paths are expected to be clean, which [`serve`] sees to.
 pub fn router(context: Context) -> Router {
-    of_routes(&Server::api(context), ROUTES)
+    Router::new(Server::api(context), ROUTES)
 }
 
 /// The routes of the public server (spec http-api.md 1): no token, no limit, no fallback.
 pub fn public_router(context: Context) -> Router {
-    of_routes(&Server::public(context), PUBLIC_ROUTES)
+    Router::new(Server::public(context), PUBLIC_ROUTES)
 }
 
-/// Every path answers all methods: which one calls what is decided in one place, the fallback included.
-fn of_routes(server: &Server, routes: &'static [Route]) -> Router {
-    let handler = |calls: Option<Calls>| {
-        let server = server.clone();
-        move |request: Request| server.clone().answer(calls, request)
-    };
-    let mut router = Router::new().fallback(handler(None));
-    let is_there = |route: &&Route| access::has_route(server.access(), route.pattern);
-    for route in routes.iter().filter(is_there) {
-        router = router.route(route.pattern, any(handler(Some(route.calls))));
+impl Router {
+    fn new(server: Server, routes: &'static [Route]) -> Self {
+        let mut known = matchit::Router::new();
+        let is_there = |route: &&Route| access::has_route(server.access(), route.pattern);
+        for route in routes.iter().filter(is_there) {
+            let inserted = known.insert(route.pattern, route.calls);
+            debug_assert!(inserted.is_ok(), "{}: {inserted:?}", route.pattern);
+        }
+        Self {
+            server,
+            routes: Arc::new(known),
+        }
     }
-    router
+
+    /// Every path answers all methods: which one calls what is decided in one place, the fallback included.
+    async fn answer(&self, request: Request) -> Response {
+        let calls = self.routes.at(request.uri().path());
+        let calls = calls.ok().map(|found| *found.value);
+        let is_head = request.method() == Method::HEAD;
+        let response = self.server.answer(calls, request).await;
+        if is_head {
+            without_body(response)
+        } else {
+            response
+        }
+    }
+}
+
+/// The head of an answer, with the length that its body would have.
+fn without_body(mut response: Response) -> Response {
+    let length = response.body().size_hint().exact();
+    *response.body_mut() = Body::empty();
+    if let Some(length) = length {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
 }
 
 #[cfg(test)]

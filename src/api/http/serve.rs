@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -21,13 +20,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tower::Service;
 
 use crate::api::http::answer::{empty, with_body};
 use crate::api::http::call::SentPath;
 use crate::api::http::first_head::{self, FirstHead};
 use crate::api::http::wording::Worded;
-use crate::api::http::{path, upgrade};
+use crate::api::http::{Router, path, upgrade};
 use crate::api::listen::{ACCEPT_PAUSE, Listener, Stream};
 use crate::config::HttpSettings;
 use crate::shutdown::{Stop, Tasks};
@@ -211,7 +209,7 @@ impl Connections {
             request.extensions_mut().insert(sent);
             *request.uri_mut() = clean;
         }
-        self.router.clone().call(request).await
+        Ok(self.router.answer(request).await)
     }
 }
 

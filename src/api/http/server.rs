@@ -77,7 +77,7 @@ impl Server {
     }
 
     /// Answer a request to a path with these calls; `None` if there is no such path.
-    pub(super) async fn answer(self, calls: Option<Calls>, request: Request) -> Response {
+    pub(super) async fn answer(&self, calls: Option<Calls>, request: Request) -> Response {
         let start = Instant::now();
         let (head, body) = request.into_parts();
         let mut body = RequestBody::new(body, self.0.limit);
