@@ -3,7 +3,6 @@
 //! The bytes themselves go to the app as they are; this is what expiry, routing and tracing look at.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -24,7 +23,16 @@ const TRACE_ATTRIBUTES: [&str; 3] = ["traceid", "traceparent", "tracestate"];
 #[derive(Clone, Debug, Default)]
 pub struct Event {
     text: Bytes,
-    attributes: BTreeMap<String, Attribute>,
+    /// Names and values in their order; of equal names the last counts.
+    attributes: Vec<(Name, Attribute)>,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    /// A part of the text.
+    Plain(Range<usize>),
+    /// One that does not stand in the text as it is.
+    Text(String),
 }
 
 #[derive(Clone, Debug)]
@@ -46,45 +54,50 @@ impl Event {
     /// # Errors
     /// If the payload is anything else.
     pub fn parse(data: &Bytes) -> Result<Self, EventError> {
-        let text = match json::valid_text(data) {
-            Cow::Borrowed(_) => data.clone(),
-            Cow::Owned(mended) => mended.into(),
-        };
-        if json::trimmed(&text) == b"null" {
+        match json::valid_text(data) {
+            Cow::Borrowed(text) => Self::of(text, data),
+            Cow::Owned(mended) => Self::of(&mended, &Bytes::copy_from_slice(mended.as_bytes())),
+        }
+    }
+
+    /// `bytes` are those of the text.
+    fn of(text: &str, bytes: &Bytes) -> Result<Self, EventError> {
+        if json::trimmed(text.as_bytes()) == b"null" {
             return Ok(Self::default());
         }
-        let attributes = {
-            let whole = json::valid_text(&text);
-            let range_of = |part: &str| {
-                // Both are parts of the same text, so that the difference is an offset.
-                let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-                Attribute::Json(start..start + part.len())
-            };
-            json::members(&whole)?
-                .into_iter()
-                .map(|(name, value)| (name.into_owned(), range_of(value)))
-                .collect()
+        let range_of = |part: &str| {
+            // Both are parts of the same text, so that the difference is an offset.
+            let start = part.as_ptr() as usize - text.as_ptr() as usize;
+            start..start + part.len()
         };
-        Ok(Self { text, attributes })
+        let attributes = json::fields(text)?
+            .into_iter()
+            .map(|(name, value)| {
+                let name = match name {
+                    Cow::Borrowed(name) => Name::Plain(range_of(name)),
+                    Cow::Owned(name) => Name::Text(name),
+                };
+                (name, Attribute::Json(range_of(value)))
+            })
+            .collect();
+        Ok(Self {
+            text: bytes.clone(),
+            attributes,
+        })
     }
 
     /// The event of binary mode: attributes from `ce_*` metadata, the payload is `data`.
     pub fn binary(data: &[u8], content_type: &str, metadata: &Metadata) -> Self {
-        let mut attributes = BTreeMap::new();
+        let mut event = Self::default();
         for (name, value) in metadata {
             let name = name.to_lowercase();
             if let Some(name) = name.strip_prefix("ce_") {
-                attributes.insert(name.to_owned(), Attribute::Text(value.clone()));
+                event.set_text(name, value);
             }
         }
-        let data = json::valid_text(data).into_owned();
-        attributes.insert("data".to_owned(), Attribute::Text(data));
-        let content_type = Attribute::Text(content_type.to_owned());
-        attributes.insert("datacontenttype".to_owned(), content_type);
-        Self {
-            text: Bytes::new(),
-            attributes,
-        }
+        event.set_text("data", &json::valid_text(data));
+        event.set_text("datacontenttype", content_type);
+        event
     }
 
     /// Take trace attributes that the event lacks from the message's metadata; `traceparent` sets `traceid`, too.
@@ -93,7 +106,7 @@ impl Event {
             let Some(value) = metadata.get(name) else {
                 continue;
             };
-            if self.attributes.contains_key(name) {
+            if self.attribute(name).is_some() {
                 continue;
             }
             if name == "traceparent" {
@@ -105,7 +118,7 @@ impl Event {
 
     /// An attribute that is a string.
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
-        match self.attributes.get(name)? {
+        match self.attribute(name)? {
             Attribute::Text(text) => Some(text.into()),
             Attribute::Json(range) => json::text_of(self.json(range)),
         }
@@ -113,7 +126,7 @@ impl Event {
 
     /// Is there an attribute of this name that is not null?
     pub fn has(&self, name: &str) -> bool {
-        match self.attributes.get(name) {
+        match self.attribute(name) {
             None => false,
             Some(Attribute::Text(_)) => true,
             Some(Attribute::Json(range)) => self.json(range) != "null",
@@ -146,9 +159,25 @@ impl Event {
                     with_doubles(serde_json::from_str(&json)?)
                 }
             };
-            object.insert(name.clone(), value);
+            object.insert(self.name(name).to_owned(), value);
         }
         Ok(object.into())
+    }
+
+    fn attribute(&self, name: &str) -> Option<&Attribute> {
+        let mut attributes = self.attributes.iter().rev();
+        let found = attributes.find(|(known, _)| match known {
+            Name::Plain(range) => self.text.get(range.clone()) == Some(name.as_bytes()),
+            Name::Text(text) => text == name,
+        });
+        found.map(|(_, attribute)| attribute)
+    }
+
+    fn name<'a>(&'a self, name: &'a Name) -> &'a str {
+        match name {
+            Name::Plain(range) => self.json(range),
+            Name::Text(text) => text,
+        }
     }
 
     fn json(&self, range: &Range<usize>) -> &str {
@@ -158,8 +187,9 @@ impl Event {
     }
 
     fn set_text(&mut self, name: &str, value: &str) {
-        let value = Attribute::Text(value.to_owned());
-        self.attributes.insert(name.to_owned(), value);
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.attributes
+            .push((Name::Text(name), Attribute::Text(value)));
     }
 }
 

@@ -52,10 +52,15 @@ pub(super) struct Entry {
     pub(super) attempt: u32,
 }
 
+/// Bytes of a command that appends, beside topic and data.
+const ROOM_FOR_WORDS: usize = 192;
+
 /// The command that appends a message (spec redis.md 6). `now_millis` is the time that `streamTTL` counts from.
 pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) -> Cmd {
-    let mut command = cmd("XADD");
-    command.arg(&message.topic);
+    // Room at once for all of it, so that nothing is copied while it grows.
+    let room = message.data.len() + message.topic.len() + ROOM_FOR_WORDS;
+    let mut command = Cmd::with_capacity(10, room);
+    command.arg("XADD").arg(&message.topic);
     match trim {
         Some(Trim::ExactLength(length)) => drop(command.arg("MAXLEN").arg(length)),
         Some(Trim::Length(length)) => drop(command.arg("MAXLEN").arg("~").arg(length)),
