@@ -97,7 +97,7 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
         }
     };
     loop {
-        match live(plan, &mut signals, &telemetry).await {
+        match Box::pin(live(plan, &mut signals, &telemetry)).await {
             End::Over(exit_code) => return exit_code,
             End::Again => {}
         }

@@ -50,7 +50,7 @@ proptest! {
         for (name, value) in [
             ("origin", origin), ("access-control-request-method", method), ("access-control-request-headers", asked),
         ] {
-            if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes()) {
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                 request = request.header(name, value);
             }
         }
