@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Everything that can be tested, in one command: tests/run.sh
 #
-# Installs redis-server if it is missing, builds, runs the project's tests, then checks the release build against what a real daprd does
-# (tests/golden), and its HTTP API against openapi/sidestream.yaml. Needs a Rust toolchain. No service has to run before it, and none is
-# left running. Exit code 0 only if nothing failed; what could not be tested here is named in the summary.
+# Installs redis-server if it is missing, builds, runs the project's tests, those of Redis also with version 6.2, then checks the release
+# build against what a real daprd does (tests/golden), and its HTTP API against openapi/sidestream.yaml. Needs a Rust toolchain. No service
+# has to run before it, and none is left running. Exit code 0 only if nothing failed; what could not be tested here is named in the summary.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
@@ -86,6 +86,7 @@ golden() {
 
 step "what is needed" needed || finish
 step "cargo test" cargo test --locked
+step "Redis 6.2" tests/redis62.sh
 step "release build" cargo build --release --locked || finish
 step "recorded cases of daprd" golden
 step "HTTP API against its description" tests/schemathesis.sh "${CARGO_TARGET_DIR:-target}/release/sidestream"

@@ -95,6 +95,10 @@ pub(super) async fn take_over(
             .command(&command)
             .await
             .inspect_err(|_| shared.look_for_strays())?;
+        if entry::names_nothing(&answer) {
+            // Servers before 7 give entries that the stream no longer has as nothing, but they are ours then: as strays they are struck.
+            shared.look_for_strays();
+        }
         let mut entries = entry::of_claim(answer);
         for entry in &mut entries {
             entry.attempt = deliveries

@@ -123,6 +123,11 @@ pub(super) fn of_claim(answer: Value) -> Vec<Entry> {
     entries.into_iter().filter_map(entry).collect()
 }
 
+/// Does an XCLAIM answer stand for entries that no longer exist? Since version 7 it leaves them out.
+pub(super) fn names_nothing(answer: &Value) -> bool {
+    matches!(answer, Value::Array(entries) if entries.contains(&Value::Nil))
+}
+
 /// A row of the long form of XPENDING: an entry that somebody holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {

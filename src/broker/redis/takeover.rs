@@ -180,8 +180,9 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<bool
         if !rows.is_empty() {
             let taken =
                 claim::take_over(shared, topic, &rows, idle, &shared.claiming.lock().await).await?;
+            // Whatever was not taken is no longer there, or no longer idle.
+            more |= is_full;
             if taken > 0 {
-                more |= is_full;
                 shared
                     .telemetry
                     .redis_taken_over(topic, taken, "consumers that let them rest");

@@ -24,6 +24,11 @@ pub(crate) struct RedisServer {
     more: Vec<String>,
 }
 
+/// The server that is tested with: that of `REDIS_SERVER`, or the installed one.
+pub(crate) fn program() -> Command {
+    Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+}
+
 impl RedisServer {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[], 0).await
@@ -83,7 +88,7 @@ impl RedisServer {
         folder: &tempfile::TempDir,
         more: &[S],
     ) -> Child {
-        Command::new("redis-server")
+        program()
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "yes"])
             // Each write is with the kernel before it is answered, and outlives a kill; with `everysec` it may come after the answer.

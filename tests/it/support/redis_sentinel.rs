@@ -1,13 +1,13 @@
 //! A real Redis master with a replica and a sentinel that watches them, gone with the test.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use deadpool_redis::redis::{Client, RedisResult, Value, cmd};
 use sidestream::broker::redis::RedisBroker;
 
 use super::eventually;
-use super::redis::{RedisServer, broker_with};
+use super::redis::{RedisServer, broker_with, program};
 use super::sidecar::free_port;
 
 /// What clients of the sentinel must know.
@@ -37,7 +37,7 @@ impl RedisSentinel {
             folder.path().display()
         );
         std::fs::write(&file, settings).unwrap();
-        let process = Command::new("redis-server")
+        let process = program()
             .arg(&file)
             .arg("--sentinel")
             .stdout(Stdio::null())
