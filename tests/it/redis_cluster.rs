@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::redis_cluster::RedisCluster;
+use crate::support::sidecar::{Sidecar, redis_component};
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
+use crate::support::tls::self_signed;
 
 async fn publish(broker: &RedisBroker, topic: &str, text: &str) -> bool {
     let message = Outgoing {
@@ -237,6 +239,68 @@ async fn a_replica_takes_the_place_of_a_master_that_dies() {
     arrived(&cluster, &dying, &sink, &kept).await;
     subscribed.end().await;
     beside.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_holds_for_every_server_of_a_cluster_and_for_the_replica_that_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = self_signed(folder.path());
+    let mut cluster = RedisCluster::start_tls(&certificate, &key).await;
+    let tls = [("enableTLS", "true"), ("insecureSkipTLSVerify", "true")];
+    let broker = cluster.broker("app", &tls);
+    broker.connect().await.unwrap();
+    let (dying, other) = (cluster.topic_at(0).await, cluster.topic_at(1).await);
+    let (sink, unharmed) = (Recorder::acking(), Recorder::acking());
+    let subscribed = subscribe(&*broker, &dying, sink.clone()).await;
+    let beside = subscribe(&*broker, &other, unharmed.clone()).await;
+    let publisher = Publisher::start(cluster.broker("app", &tls), &dying);
+    let steady = Publisher::start(cluster.broker("app", &tls), &other);
+    publisher.goes_on(50).await;
+    cluster.kill(0);
+    let after = publisher.begun();
+    cluster.settled_holder(&dying).await;
+    publisher.goes_on(50).await;
+    let (accepted, _) = publisher.end().await;
+    let (steadily, refused) = steady.end().await;
+    assert_eq!(refused, 0, "of the topic whose master lives");
+    // What the master had and not yet copied died with it.
+    let late: BTreeSet<u32> = accepted.range(after..).copied().collect();
+    assert!(!late.is_empty());
+    arrived(&cluster, &dying, &sink, &late).await;
+    arrived(&cluster, &other, &unharmed, &steadily).await;
+    for at in 1..6 {
+        // With its last field: the plain port is only for the questions of this test.
+        let clients: String = cluster.server(at).call(&["CLIENT", "LIST"]).await;
+        let tls_port = format!("laddr=127.0.0.1:{} ", cluster.server(at).tls_port);
+        let is_ours = |line: &&str| line.contains("flags=N") || line.contains("flags=t");
+        let plain = clients.lines().filter(is_ours);
+        let plain = plain.filter(|line| !line.contains(&tls_port)).count();
+        assert_eq!(plain, 1, "the one that asks:\n{clients}");
+    }
+    subscribed.end().await;
+    beside.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_certificates_of_a_cluster_are_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = self_signed(folder.path());
+    let cluster = RedisCluster::start_tls(&certificate, &key).await;
+    let unknown = cluster.broker("app", &[("enableTLS", "true")]);
+    let error = unknown.connect().await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("redis streams: error connecting to redis at "),
+        "{error}"
+    );
+    let component = redis_component(cluster.server(0).tls_port).replace(
+        "  metadata:\n",
+        "  metadata:\n  - {name: enableTLS, value: 'true'}\n  - {name: redisType, value: cluster}\n",
+    );
+    let trusted = certificate.display().to_string();
+    let sidecar = Sidecar::start_in(&component, 0, &[], &[("SSL_CERT_FILE", &trusted)]).await;
+    let published = sidecar.publish("1".to_owned()).await;
+    assert_eq!(published.map(|status| status.as_u16()), Some(204));
 }
 
 #[tokio::test(flavor = "multi_thread")]

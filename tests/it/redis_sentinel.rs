@@ -13,6 +13,7 @@ use crate::support::eventually;
 use crate::support::redis_sentinel::RedisSentinel;
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
+use crate::support::tls::self_signed;
 
 async fn publish(broker: &RedisBroker, number: u32) -> bool {
     let message = Outgoing {
@@ -102,6 +103,30 @@ async fn a_master_that_hangs_is_left_and_a_demoted_one_too() {
     .await;
     assert!(publish(&broker, 2).await);
     eventually("the last one", || async { distinct(&sink).contains("2") }).await;
+    subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_holds_for_sentinels_and_for_every_master_that_they_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = self_signed(folder.path());
+    let mut redis = RedisSentinel::start_tls(&certificate, &key).await;
+    let tls = [("enableTLS", "true"), ("insecureSkipTLSVerify", "true")];
+    let broker = redis.broker("app", &tls);
+    broker.connect().await.unwrap();
+    let sink = Recorder::acking();
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
+    assert!(publish(&broker, 0).await);
+    eventually("the first one", || async { sink.count() == 1 }).await;
+    let unverified = redis.broker("app", &[("enableTLS", "true")]);
+    unverified.connect().await.unwrap_err();
+    replicated(&redis).await;
+    redis.servers[0].crash();
+    eventually("the replica is the master", || redis.is_master(1)).await;
+    eventually("publishing works again", || publish(&broker, 1)).await;
+    eventually("and delivery", || async { distinct(&sink).contains("1") }).await;
+    let plain = redis.broker("app", &[("dialTimeout", "1s")]);
+    plain.connect().await.unwrap_err();
     subscribed.end().await;
 }
 

@@ -29,6 +29,15 @@ pub(crate) fn program() -> Command {
     Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
 }
 
+/// A port of which the one 10000 above is free, too: the bus of a cluster is there.
+fn free_port_of_cluster() -> u16 {
+    let mut port = free_port();
+    while TcpListener::bind(("127.0.0.1", port + 10_000)).is_err() {
+        port = free_port();
+    }
+    port
+}
+
 impl RedisServer {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[], 0).await
@@ -36,19 +45,20 @@ impl RedisServer {
 
     /// The same with a TLS port beside the plain one.
     pub(crate) async fn start_with_tls(certificate: &Path, key: &Path) -> Self {
-        Self::start_tls(certificate, key, "no").await
+        Self::start_tls(certificate, key, &["--tls-auth-clients", "no"]).await
     }
 
     /// The same with a TLS port where clients must show a certificate too, one that this one has signed.
     pub(crate) async fn start_with_client_tls(certificate: &Path, key: &Path) -> Self {
-        Self::start_tls(certificate, key, "yes").await
+        Self::start_tls(certificate, key, &["--tls-auth-clients", "yes"]).await
     }
 
-    async fn start_tls(certificate: &Path, key: &Path, asks_clients: &str) -> Self {
-        let port = free_port();
+    /// The same with these options beside.
+    pub(crate) async fn start_tls(certificate: &Path, key: &Path, more: &[&str]) -> Self {
+        let port = free_port_of_cluster();
         let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
         let text = port.to_string();
-        let more = [
+        let tls = [
             "--tls-port",
             &text,
             "--tls-cert-file",
@@ -57,19 +67,13 @@ impl RedisServer {
             &key,
             "--tls-ca-cert-file",
             &certificate,
-            "--tls-auth-clients",
-            asks_clients,
         ];
-        Self::start_with(&more, port).await
+        Self::start_with(&[&tls, more].concat(), port).await
     }
 
     /// With these options beside the usual ones.
     pub(crate) async fn start_with(more: &[&str], tls_port: u16) -> Self {
-        // The bus of a cluster is 10000 above.
-        let mut port = free_port();
-        while TcpListener::bind(("127.0.0.1", port + 10_000)).is_err() {
-            port = free_port();
-        }
+        let port = free_port_of_cluster();
         let folder = tempfile::tempdir().unwrap();
         let process = Self::spawn(port, &folder, more);
         let server = Self {
@@ -161,6 +165,15 @@ impl RedisServer {
 
     fn broker_at(port: u16, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
         broker_on(port, group, settings, quiet())
+    }
+
+    /// The port that other servers and clients are to use.
+    pub(crate) fn port_for_others(&self) -> u16 {
+        if self.tls_port == 0 {
+            self.port
+        } else {
+            self.tls_port
+        }
     }
 
     /// How many entries of a topic a group has read and not acknowledged.

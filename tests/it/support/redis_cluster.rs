@@ -1,5 +1,6 @@
 //! A real Redis Cluster of one test: three masters with a replica each, gone with the test.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use deadpool_redis::redis::Value;
@@ -11,6 +12,14 @@ use super::redis::{RedisServer, broker_with};
 
 const SLOTS: u32 = 16_384;
 const MASTERS: usize = 3;
+const BY_TLS: &[&str] = &[
+    "--tls-cluster",
+    "yes",
+    "--tls-replication",
+    "yes",
+    "--tls-auth-clients",
+    "no",
+];
 /// Six servers are much for a small machine: one cluster at a time.
 static TURN: Semaphore = Semaphore::const_new(1);
 
@@ -23,6 +32,15 @@ pub(crate) struct RedisCluster {
 
 impl RedisCluster {
     pub(crate) async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// The same with TLS between the servers, and for clients.
+    pub(crate) async fn start_tls(certificate: &Path, key: &Path) -> Self {
+        Self::start_on(Some((certificate, key))).await
+    }
+
+    async fn start_on(tls: Option<(&Path, &Path)>) -> Self {
         let turn = TURN.acquire().await.unwrap();
         let options = [
             "--cluster-enabled",
@@ -32,9 +50,13 @@ impl RedisCluster {
             "--cluster-replica-validity-factor",
             "0",
         ];
-        let servers = futures_util::future::join_all(
-            (0..2 * MASTERS).map(|_| RedisServer::start_with(&options, 0)),
-        )
+        let servers = futures_util::future::join_all((0..2 * MASTERS).map(async |_| match tls {
+            None => RedisServer::start_with(&options, 0).await,
+            Some((certificate, key)) => {
+                let more = [&options[..], BY_TLS].concat();
+                RedisServer::start_tls(certificate, key, &more).await
+            }
+        }))
         .await;
         let cluster = Self {
             servers,
@@ -50,7 +72,7 @@ impl RedisCluster {
         for (at, server) in self.servers.iter().enumerate() {
             let epoch = (at + 1).to_string();
             let _: String = server.call(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
-            let port = first.port.to_string();
+            let port = first.port_for_others().to_string();
             let _: String = server.call(&["CLUSTER", "MEET", "127.0.0.1", &port]).await;
         }
         let share = SLOTS.div_ceil(u32::try_from(MASTERS).unwrap());
@@ -115,7 +137,8 @@ impl RedisCluster {
     pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
         let host = format!(
             "127.0.0.1:{}, 127.0.0.1:{}",
-            self.servers[0].port, self.servers[1].port
+            self.servers[0].port_for_others(),
+            self.servers[1].port_for_others()
         );
         let cluster = [("redisHost", host.as_str()), ("redisType", "cluster")];
         broker_with(group, &[&cluster[..], settings].concat())

@@ -1,5 +1,6 @@
 //! A real Redis master with a replica and a sentinel that watches them, gone with the test.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub(crate) struct RedisSentinel {
     /// The master first, as it began.
     pub(crate) servers: [RedisServer; 2],
     port: u16,
+    /// 0 without TLS.
+    tls_port: u16,
     process: Child,
     _folder: tempfile::TempDir,
 }
@@ -27,10 +30,32 @@ impl RedisSentinel {
         let port_of_master = master.port.to_string();
         let replica =
             RedisServer::start_with(&["--replicaof", "127.0.0.1", &port_of_master], 0).await;
+        Self::watch([master, replica], "", 0).await
+    }
+
+    /// The same with TLS between all of them, and for clients.
+    pub(crate) async fn start_tls(certificate: &Path, key: &Path) -> Self {
+        let tls = ["--tls-replication", "yes", "--tls-auth-clients", "no"];
+        let master = RedisServer::start_tls(certificate, key, &tls).await;
+        let port_of_master = master.port_for_others().to_string();
+        let more = [&tls[..], &["--replicaof", "127.0.0.1", &port_of_master]].concat();
+        let replica = RedisServer::start_tls(certificate, key, &more).await;
+        let tls_port = free_port();
+        let settings = format!(
+            "tls-port {tls_port}\ntls-replication yes\ntls-auth-clients no\n\
+             tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {certificate}\n",
+            certificate = certificate.display(),
+            key = key.display()
+        );
+        Self::watch([master, replica], &settings, tls_port).await
+    }
+
+    async fn watch(servers: [RedisServer; 2], more: &str, tls_port: u16) -> Self {
+        let port_of_master = servers[0].port_for_others();
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let file = folder.path().join("sentinel.conf");
         let settings = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nrequirepass {SENTINEL_PASSWORD}\n\
+            "{more}port {port}\nbind 127.0.0.1\ndir {}\nrequirepass {SENTINEL_PASSWORD}\n\
              sentinel monitor orders-master 127.0.0.1 {port_of_master} 1\n\
              sentinel down-after-milliseconds orders-master 1000\n\
              sentinel failover-timeout orders-master 3000\n",
@@ -45,8 +70,9 @@ impl RedisSentinel {
             .spawn()
             .unwrap();
         let sentinel = Self {
-            servers: [master, replica],
+            servers,
             port,
+            tls_port,
             process,
             _folder: folder,
         };
@@ -79,14 +105,20 @@ impl RedisSentinel {
         let said: RedisResult<Vec<Value>> = self.servers[at].try_call(&["ROLE"]).await;
         let said = said.unwrap_or_default();
         let named = self.ask("get-master-addr-by-name").await;
-        let port = Value::BulkString(self.servers[at].port.to_string().into_bytes());
+        let port = self.servers[at].port_for_others().to_string();
+        let port = Value::BulkString(port.into_bytes());
         said.first() == Some(&Value::BulkString(b"master".to_vec()))
             && matches!(named, Some(Value::Array(parts)) if parts.get(1) == Some(&port))
     }
 
     /// Where the sentinel is.
     pub(crate) fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let port = if self.tls_port == 0 {
+            self.port
+        } else {
+            self.tls_port
+        };
+        format!("127.0.0.1:{port}")
     }
 
     /// A broker that knows two sentinels, of which the first is away.
