@@ -1,29 +1,36 @@
 //! Ways to a Redis server: TLS, a Unix socket, another database, and a user with few rights.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::broker::{Broker, BrokerErrorKind};
 use sidestream::message::Outgoing;
 use sidestream::shutdown::Tasks;
+use tokio::time::Instant;
 
-use crate::support::redis::{RedisServer, broker_on, broker_with};
+use crate::support::redis::{A_WHILE, RedisServer, broker_on, broker_with};
 use crate::support::sidecar::{Sidecar, redis_component};
 use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 use crate::support::tls::self_signed;
 use crate::support::{Lines, eventually, quiet};
 
+async fn publish(broker: &dyn Broker, topic: &str, number: u32) {
+    let message = Outgoing {
+        topic: topic.to_owned(),
+        data: Bytes::from(number.to_string()),
+        metadata: None,
+    };
+    broker.publish(message).await.unwrap();
+}
+
 /// An event goes through this broker, there and back.
 async fn works(broker: &dyn Broker) {
     broker.connect().await.unwrap();
     let sink = Recorder::acking();
     let subscribed = subscribe(broker, "orders", sink.clone()).await;
-    let message = Outgoing {
-        topic: "orders".to_owned(),
-        data: Bytes::from_static(b"x"),
-        metadata: None,
-    };
-    broker.publish(message).await.unwrap();
+    publish(broker, "orders", 1).await;
     eventually("the event", || async { sink.count() == 1 }).await;
     subscribed.end().await;
 }
@@ -157,4 +164,85 @@ async fn the_rights_that_the_readme_names_leave_nothing_to_complain_about() {
     works(&*broker).await;
     let signs: Vec<String> = redis.call(&["KEYS", "sidestream:*:alive:*"]).await;
     assert_eq!((signs.len(), lines.text().as_str()), (1, ""));
+}
+
+/// All that the README asks for to subscribe, without the right to acknowledge.
+const ALL_BUT_XACK: &str = "+xadd +xgroup +xreadgroup +xpending +xclaim +ping +client|id \
+    +client|unblock +set +pexpire +del +exists +hset +hget +hdel +hexists +hkeys";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acks_that_the_user_may_not_send_are_kept_until_he_may() {
+    let redis = RedisServer::start().await;
+    redis.allow(ALL_BUT_XACK).await;
+    let impatient = [("processingTimeout", "1500"), ("redeliverInterval", "200")];
+    let few = [("redisUsername", "few"), ("redisPassword", "secret")];
+    let lines = Lines::default();
+    let settings = [few, impatient].concat();
+    let broker = broker_on(redis.port, "app", &settings, lines.telemetry());
+    let (sink, other) = (Recorder::acking(), Recorder::acking());
+    let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
+    for number in 0..20 {
+        publish(&*broker, "orders", number).await;
+    }
+    eventually("all", || async { sink.count() == 20 }).await;
+    // Another replica would take over whatever rests for longer than `processingTimeout`.
+    let beside = redis.broker("app", &impatient);
+    let watching = subscribe(&*beside, "orders", other.clone()).await;
+    tokio::time::sleep(8 * A_WHILE).await;
+    assert_eq!(redis.pending("orders", "app").await, 20);
+    assert_eq!((sink.count(), other.count()), (20, 0));
+    let said = lines.text();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("acknowledging Redis messages of orders"),
+        "{said}"
+    );
+    assert!(said.contains("NOPERM") && said.contains("grant"), "{said}");
+    assert!(said.contains("+xack"), "{said}");
+
+    redis.allow(&format!("{ALL_BUT_XACK} +xack")).await;
+    redis.settled("orders", "app").await;
+    eventually("it is told", || async {
+        lines.with("all acks are accepted again") == 1
+    })
+    .await;
+    publish(&*broker, "orders", 20).await;
+    eventually("the next one", || async {
+        sink.count() + other.count() == 21
+    })
+    .await;
+    redis.settled("orders", "app").await;
+    assert_eq!(lines.text().lines().count(), 2, "{}", lines.text());
+    subscribed.end().await;
+    watching.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_acks_of_one_topic_delay_neither_those_of_others_nor_the_end() {
+    let redis = RedisServer::start().await;
+    let info: String = redis.call(&["INFO", "server"]).await;
+    if info.contains("redis_version:6.") {
+        // There, rights to some keys cannot be given to one command alone.
+        return;
+    }
+    redis.allow(&format!("{ALL_BUT_XACK} (+xack ~fine)")).await;
+    let few = [("redisUsername", "few"), ("redisPassword", "secret")];
+    let broker = redis.broker("app", &few);
+    let (sink, other) = (Recorder::acking(), Recorder::acking());
+    let refused = subscribe(&*broker, "orders", sink.clone()).await;
+    let subscribed = subscribe(&*broker, "fine", other.clone()).await;
+    for number in 0..50 {
+        publish(&*broker, "orders", number).await;
+        publish(&*broker, "fine", number).await;
+    }
+    eventually("all", || async { sink.count() + other.count() == 100 }).await;
+    redis.settled("fine", "app").await;
+    assert_eq!(redis.pending("orders", "app").await, 50);
+    let begun = Instant::now();
+    refused.end().await;
+    subscribed.end().await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(redis.pending("orders", "app").await, 50);
+    assert_eq!((sink.count(), other.count()), (50, 50));
 }

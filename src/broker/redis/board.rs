@@ -175,6 +175,12 @@ impl Board {
             .is_none_or(|topic| topic.held.is_empty())
     }
 
+    /// Is this topic not read any more?
+    pub(super) fn is_closing(&self, name: &str) -> bool {
+        let state = self.state();
+        state.topics.get(name).is_none_or(|topic| topic.closing)
+    }
+
     /// Forget a topic.
     pub(super) fn remove(&self, name: &str) {
         self.state().topics.remove(name);

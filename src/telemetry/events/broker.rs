@@ -81,6 +81,26 @@ impl Telemetry {
         );
     }
 
+    /// Redis refuses acks, for the first of these topics from now on. What they are of is kept, and not delivered again by us.
+    pub fn redis_acks_refused(&self, component: &str, topic: &str, error: &dyn Display) {
+        self.0.log.write(
+            Level::Error,
+            SCOPE,
+            format_args!("Error acknowledging Redis messages of {topic}, keeping the acks and trying again until they are accepted: {error}"),
+            &[("component", &component), ("topic", &topic)],
+        );
+    }
+
+    /// All acks that Redis had refused are accepted.
+    pub fn redis_acks_accepted(&self, component: &str) {
+        self.0.log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("redis streams: all acks are accepted again"),
+            &[("component", &component)],
+        );
+    }
+
     /// A group was gone, and everything still in the stream will be delivered (design.md D17).
     pub fn redis_group_recreated(&self, topic: &str, group: &str) {
         self.0.log.write(
