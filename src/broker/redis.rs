@@ -1,8 +1,8 @@
 //! Redis Streams: the same commands, entries and groups as daprd, so that both can share a stream (spec redis.md), without its weaknesses.
 //!
-//! Publishing appends on a shared connection. What is subscribed is on the [`board::Board`]; around it run four loops per consumer group
+//! Publishing appends on a shared connection. What is subscribed is on the [`board::Board`]; around it run five loops per consumer group
 //! (a component has one, unless its subscriptions ask for others: [`group`]), however many topics there are: [`read`] brings entries,
-//! [`work`] gives them to sinks, [`settle`] acknowledges, [`keep`] is the clock (redelivery, signs of life, take-over).
+//! [`work`] gives them to sinks, [`settle`] acknowledges, [`keep`] is the clock (redelivery, take-over), [`signs`] show that we live.
 //! All but the readers reach Redis through [`lanes`], and need not know whether it is one [`server`], a master that [`sentinel`]s name,
 //! or a [`cluster`].
 
@@ -24,6 +24,7 @@ mod sentinel;
 mod server;
 mod settings;
 mod settle;
+mod signs;
 mod start;
 mod takeover;
 mod terms;
@@ -135,6 +136,9 @@ impl RedisBroker {
             shared
                 .tasks
                 .spawn("redis upkeep", keep::run(shared.clone(), stop.clone()));
+            shared
+                .tasks
+                .spawn("redis signs", signs::run(shared.clone(), stop.clone()));
         });
     }
 
@@ -295,9 +299,7 @@ impl Broker for RedisBroker {
         }
         // The others must know that this consumer lives before it has something in hand.
         shared.instance.reads(&topic);
-        shared
-            .instance
-            .sign(&shared.lane)
+        signs::give(&shared)
             .await
             .map_err(|error| self.error(&error, ""))?;
         if shared.board.open(&topic, sink, terms.ack).is_err() {

@@ -130,11 +130,15 @@ async fn a_user_with_few_rights_is_enough() {
     redis
         .allow("+xadd +xgroup +xreadgroup +xack +xpending +xclaim +ping +select")
         .await;
-    works(&*redis.broker(
-        "app",
-        &[("redisUsername", "few"), ("redisPassword", "secret")],
-    ))
-    .await;
+    let few = [("redisUsername", "few"), ("redisPassword", "secret")];
+    let lines = Lines::default();
+    works(&*broker_on(redis.port, "app", &few, lines.telemetry())).await;
+    let said = lines.text();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("not permitted to write sidestream:* keys"),
+        "{said}"
+    );
     let error = redis
         .broker(
             "app",

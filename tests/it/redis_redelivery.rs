@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{pending, ready};
+use futures_util::future::{join_all, pending, ready};
 use sidestream::broker::Broker;
 use sidestream::broker::redis::RedisBroker;
 use sidestream::message::{Outgoing, Settlement};
 use tokio::time::Instant;
 
-use crate::support::eventually;
-use crate::support::redis::{A_WHILE, RedisServer};
+use crate::support::proxy::{Proxy, Way};
+use crate::support::redis::{A_WHILE, RedisServer, broker_on};
 use crate::support::sink::Recorder;
-use crate::support::subscribed::subscribe;
+use crate::support::subscribed::{Subscribed, subscribe};
+use crate::support::{Lines, eventually};
 
 /// Ids and fields.
 type Entries = Vec<(String, Vec<String>)>;
@@ -187,6 +188,46 @@ async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses()
     eventually("all are taken over", || async { sink.count() >= 2000 }).await;
     assert_eq!(distinct(&[&sink]), 2000);
     subscribed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_of_life_come_in_time_while_much_is_taken_over_from_a_slow_redis() {
+    const TOPICS: usize = 24;
+    let redis = RedisServer::start().await;
+    let topics: Vec<_> = (0..TOPICS)
+        .map(|number| format!("topic-{number}"))
+        .collect();
+    for topic in &topics {
+        let _: String = redis.call(&["XADD", topic, "*", "data", "x"]).await;
+        let _: () = redis.call(&["XGROUP", "CREATE", topic, "app", "0"]).await;
+        let mut read = vec!["XREADGROUP", "GROUP", "app", "app-dead"];
+        read.extend(["STREAMS", topic, ">"]);
+        let _: deadpool_redis::redis::Value = redis.call(&read).await;
+    }
+    let registry = "sidestream:{app}:instances";
+    let _: i64 = redis
+        .call(&["HSET", registry, "app-dead", &topics.join("\n")])
+        .await;
+    // Longer than nobody else may have touched them.
+    tokio::time::sleep(4 * A_WHILE).await;
+    let proxy = Proxy::start(redis.port).await;
+    proxy.set(Way::Slow(Duration::from_millis(200)));
+    let lines = Lines::default();
+    let broker = broker_on(proxy.port, "app", &[], lines.telemetry());
+    let sink = Recorder::acking();
+    let subscribing = topics
+        .iter()
+        .map(|topic| subscribe(&*broker, topic, sink.clone()));
+    let subscribed = join_all(subscribing).await;
+    // Each topic takes two round trips, one after the other: longer than a sign of life is good for.
+    eventually("all are taken over", || async {
+        let alive: Vec<String> = redis.call(&["KEYS", "sidestream:*:alive:*"]).await;
+        assert_eq!(alive.len(), 1, "after {} of {TOPICS}", sink.count());
+        sink.count() == TOPICS
+    })
+    .await;
+    proxy.set(Way::Open);
+    join_all(subscribed.into_iter().map(Subscribed::end)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::redis::{Pipeline, RedisError, Value, pipe};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::lanes::Lanes;
@@ -37,6 +38,10 @@ struct State {
     /// The topics as they stand in the registry.
     registered: Option<String>,
     signed_before: bool,
+    /// When the last sign was given that Redis has confirmed.
+    signed: Option<Instant>,
+    /// A sign was late, and nobody has seen to it yet.
+    late: bool,
     /// The server does not let us write these keys: entries are taken over by their idle time only.
     denied: bool,
 }
@@ -44,10 +49,8 @@ struct State {
 /// What a sign of life showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// Given in time, or for the first time.
-    InTime,
-    /// The last one had expired: others may have taken our entries.
-    Late,
+    /// Confirmed. If the last one had expired, see [`Instance::take_late`].
+    Given,
     /// This server does not permit it (told once).
     JustDenied,
     /// As before: not permitted.
@@ -103,20 +106,54 @@ impl Instance {
             return Ok(Sign::Denied);
         }
         let (signs, topics) = self.signs();
+        let mut begun = Instant::now();
         let answers = lane.pipeline(&signs).await?;
-        let Some((lost, late)) = self.read_signs(&answers, topics) else {
+        let Some(lost) = self.read_signs(&answers, topics) else {
             return Ok(Sign::JustDenied);
         };
         if lost {
             let mut again = pipe();
             self.begin_life(&mut again);
+            begun = Instant::now();
             lane.pipeline(&again).await?;
         }
-        Ok(if late { Sign::Late } else { Sign::InTime })
+        self.state().signed = Some(begun);
+        Ok(Sign::Given)
     }
 
-    /// Was the key gone, and should it not have been? `None` if the server does not permit it.
-    fn read_signs(&self, answers: &[Value], topics: String) -> Option<(bool, bool)> {
+    /// Can nobody have taken this consumer for dead since somebody last saw to that?
+    pub(super) fn is_well(&self) -> bool {
+        !self.state().late && self.is_sure()
+    }
+
+    /// Is the last sign still good?
+    pub(super) fn is_sure(&self) -> bool {
+        let state = self.state();
+        state.denied || state.signed.is_some_and(|signed| signed.elapsed() < LIFE)
+    }
+
+    /// Does the server not permit signs?
+    pub(super) fn is_denied(&self) -> bool {
+        self.state().denied
+    }
+
+    /// Had a sign expired before the next one? Others may have taken our entries then. Whoever asks sees to it.
+    pub(super) fn take_late(&self) -> bool {
+        std::mem::take(&mut self.state().late)
+    }
+
+    /// Nobody could see to it.
+    pub(super) fn still_late(&self) {
+        self.state().late = true;
+    }
+
+    /// Nothing is in hand, and no signs are given for a while.
+    pub(super) fn rests(&self) {
+        self.state().signed_before = false;
+    }
+
+    /// Was the key gone? `None` if the server does not permit it.
+    fn read_signs(&self, answers: &[Value], topics: String) -> Option<bool> {
         let refused = answers
             .iter()
             .any(|answer| matches!(answer, Value::ServerError(error) if error.code() == "NOPERM"));
@@ -129,9 +166,9 @@ impl Instance {
             || state.registered.as_ref() != Some(&topics))
         .then_some(topics);
         let lost = answers.first() == Some(&Value::Int(0));
-        let late = lost && state.signed_before;
+        state.late |= lost && state.signed_before;
         state.signed_before = true;
-        Some((lost, late))
+        Some(lost)
     }
 
     /// Say that this consumer is gone. Entries it has handed back are found by the registry.

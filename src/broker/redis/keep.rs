@@ -1,5 +1,6 @@
-//! The clock of a component: redeliveries that are due, signs of life, entries kept alive, take-overs. One loop, whatever the number of
-//! entries (design.md section 3).
+//! The clock of a component: redeliveries that are due, entries kept alive, take-overs. One loop, whatever the number of entries
+//! (design.md section 3). It does nothing while the signs of life of this instance ([`super::signs`]) do not come through: others may take
+//! it for dead then, and what it has in hand for theirs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::claim::{Claiming, Listed};
 use super::entry::EntryId;
-use super::instance::{SIGN, Sign};
+use super::instance::SIGN;
 use super::{Shared, claim, connect, entry, read, takeover, work};
 use crate::shutdown::Stop;
 
@@ -22,6 +23,8 @@ const MORE: Duration = Duration::from_millis(5);
 const REFUSED: Duration = Duration::from_secs(2);
 /// Entries in hand are kept alive this often where `processingTimeout` does not say.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long until it is looked again whether our signs of life come through.
+const UNSURE: Duration = Duration::from_millis(100);
 /// After signs of life have failed for a while, the others count as alive for so long.
 const LATE: Duration = Duration::from_secs(3);
 
@@ -43,14 +46,13 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
 
 /// When what is to be done next.
 struct Clock {
-    sign: Instant,
+    /// Before it nothing is done.
+    resting: Instant,
     sweep: Instant,
     keep_alive: Instant,
     reclaim: Option<Instant>,
     refused: Instant,
     failing: bool,
-    /// The server lets us read and write who lives; without it the dead are known by the idle time of their entries only.
-    has_registry: bool,
 }
 
 /// What became of the steps of a round.
@@ -73,13 +75,12 @@ impl Outcome {
 impl Clock {
     fn new(shared: &Shared, now: Instant) -> Self {
         Self {
-            sign: now,
+            resting: now,
             sweep: now,
             keep_alive: now + keep_alive_period(shared),
             reclaim: shared.settings.redeliver_interval.map(|_| now),
             refused: now,
             failing: false,
-            has_registry: true,
         }
     }
 
@@ -91,24 +92,17 @@ impl Clock {
                 due
             }
         });
-        [
-            Some(self.sign),
-            Some(self.sweep),
-            Some(self.keep_alive),
-            self.reclaim,
-            due,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(self.sign)
+        let first = [Some(self.sweep), Some(self.keep_alive), self.reclaim, due]
+            .into_iter()
+            .flatten()
+            .min();
+        first.unwrap_or(self.sweep).max(self.resting)
     }
 
     async fn tick(&mut self, shared: &Arc<Shared>, now: Instant) -> Result<(), RedisError> {
         if shared.board.topics().is_empty() {
-            // Nothing is read: nothing can be in hand, and nobody needs to know that we live.
+            // Nothing is read: nothing can be in hand.
             *self = Self {
-                sign: now + SIGN,
                 sweep: now + SIGN,
                 failing: self.failing,
                 ..Self::new(shared, now + SIGN)
@@ -120,7 +114,14 @@ impl Clock {
             goes_on: shared.settings.is_cluster(),
             failed: None,
         };
-        outcome.add(self.sign(shared, now).await)?;
+        if now < self.resting {
+            return Ok(());
+        }
+        if !outcome.goes_on && !shared.instance.is_sure() {
+            self.resting = now + UNSURE;
+            return Ok(());
+        }
+        outcome.add(self.see_to_lateness(shared, now).await)?;
         redeliver(shared, now).await;
         if now >= self.keep_alive {
             self.keep_alive = now + keep_alive_period(shared);
@@ -128,7 +129,8 @@ impl Clock {
         }
         if now >= self.sweep {
             self.sweep = now + SIGN;
-            if self.has_registry {
+            // Without it the dead are known by the idle time of their entries only.
+            if !shared.instance.is_denied() {
                 let swept = takeover::sweep(shared).await;
                 if matches!(swept, Ok(true)) {
                     self.sweep = now + MORE;
@@ -157,25 +159,17 @@ impl Clock {
         outcome.failed.map_or(Ok(()), Err)
     }
 
-    async fn sign(&mut self, shared: &Arc<Shared>, now: Instant) -> Result<(), RedisError> {
-        if now < self.sign {
+    /// If our sign of life could not be given for so long, then those of the others perhaps neither: they get time for it. What they have
+    /// taken from us meanwhile is theirs.
+    async fn see_to_lateness(&mut self, shared: &Shared, now: Instant) -> Result<(), RedisError> {
+        if !shared.instance.take_late() {
             return Ok(());
         }
-        self.sign = now + SIGN;
-        match shared.instance.sign(&shared.lane).await? {
-            Sign::InTime => {}
-            Sign::Late => {
-                // If ours could not be given for so long, then those of the others perhaps neither: they get time for it.
-                self.sweep = now + LATE;
-                takeover::disown(shared).await?;
-            }
-            Sign::Denied => self.has_registry = false,
-            Sign::JustDenied => {
-                self.has_registry = false;
-                shared.telemetry.redis_liveness_denied(&shared.name);
-            }
-        }
-        Ok(())
+        self.sweep = now + LATE;
+        takeover::disown(shared).await.inspect_err(|_| {
+            shared.instance.still_late();
+            self.resting = now + UNSURE;
+        })
     }
 
     /// One line when it begins to fail; the reader says when Redis answers again.

@@ -33,6 +33,10 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<bool, RedisError> {
                 remaining.push(topic);
                 continue;
             }
+            if !shared.instance.is_well() {
+                // Nobody who may be taken for dead himself takes others for it.
+                return Ok(false);
+            }
             match bury(shared, topic, &consumer).await {
                 Ok(true) => {}
                 Ok(false) => {
