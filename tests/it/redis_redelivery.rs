@@ -169,7 +169,8 @@ async fn entries_that_a_foreign_consumer_left_are_taken_over_when_idle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses() {
     let redis = RedisServer::start().await;
-    let broker = redis.broker("app", &[]);
+    let lines = Lines::default();
+    let broker = broker_on(redis.port, "app", &[], lines.telemetry());
     let messages = (0..2000).map(message).collect();
     assert!(broker.publish_all(messages).await.iter().all(Result::is_ok));
     let _: () = redis
@@ -187,6 +188,12 @@ async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses()
     // With one round for each `redeliverInterval` of 15 s it would take minutes.
     eventually("all are taken over", || async { sink.count() >= 2000 }).await;
     assert_eq!(distinct(&[&sink]), 2000);
+    eventually("it is told", || async {
+        lines.with("took over 2000 entries in 1 topic of consumers") == 1
+    })
+    .await;
+    assert_eq!(lines.with("taking over the entries of consumers"), 1);
+    assert_eq!(lines.text().lines().count(), 2, "{}", lines.text());
     subscribed.end().await;
 }
 
@@ -227,6 +234,9 @@ async fn signs_of_life_come_in_time_while_much_is_taken_over_from_a_slow_redis()
     })
     .await;
     proxy.set(Way::Open);
+    let told = format!("took over {TOPICS} entries in {TOPICS} topics of app-dead");
+    eventually("it is told", || async { lines.with(&told) == 1 }).await;
+    assert_eq!(lines.text().lines().count(), 1, "{}", lines.text());
     join_all(subscribed.into_iter().map(Subscribed::end)).await;
 }
 

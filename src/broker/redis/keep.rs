@@ -53,6 +53,7 @@ struct Clock {
     reclaim: Option<Instant>,
     refused: Instant,
     failing: bool,
+    tally: takeover::Tally,
 }
 
 /// What became of the steps of a round.
@@ -81,6 +82,7 @@ impl Clock {
             reclaim: shared.settings.redeliver_interval.map(|_| now),
             refused: now,
             failing: false,
+            tally: takeover::Tally::default(),
         }
     }
 
@@ -131,7 +133,7 @@ impl Clock {
             self.sweep = now + SIGN;
             // Without it the dead are known by the idle time of their entries only.
             if !shared.instance.is_denied() {
-                let swept = takeover::sweep(shared).await;
+                let swept = takeover::sweep(shared, &mut self.tally).await;
                 if matches!(swept, Ok(true)) {
                     self.sweep = now + MORE;
                 }
@@ -145,7 +147,7 @@ impl Clock {
         {
             self.reclaim = Some(now + period);
             if let Some(idle) = shared.settings.processing_timeout {
-                let reclaimed = takeover::reclaim(shared, idle).await;
+                let reclaimed = takeover::reclaim(shared, idle, &mut self.tally).await;
                 if matches!(reclaimed, Ok(true)) {
                     self.reclaim = Some(now + MORE);
                 }

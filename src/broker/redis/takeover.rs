@@ -1,6 +1,6 @@
 //! Entries that nobody will finish: of instances that died, of a daprd that died, and our own that got lost on the way to us.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,21 +13,75 @@ use super::{Shared, claim, connect};
 
 /// An entry of a dead instance must have rested this long: then no other instance has just taken it.
 const RESTED: Duration = Duration::from_secs(1);
+/// Whose entries are taken over for their idle time, in the log.
+const RESTING: &str = "consumers that let them rest";
 /// Rows of XPENDING in one answer.
 const PAGE: usize = 1000;
+
+/// What is being taken over: one line when it is over, and one before it if that takes more than a page. Both are of all topics.
+#[derive(Default)]
+pub(super) struct Tally(BTreeMap<String, Sum>);
+
+#[derive(Default)]
+struct Sum {
+    entries: usize,
+    topics: BTreeSet<String>,
+    told: bool,
+}
+
+impl Tally {
+    fn add(&mut self, from: &str, topic: &str, entries: usize) {
+        if entries > 0 {
+            let sum = self.0.entry(from.to_owned()).or_default();
+            sum.entries += entries;
+            if !sum.topics.contains(topic) {
+                sum.topics.insert(topic.to_owned());
+            }
+        }
+    }
+
+    /// There is more than one page.
+    fn goes_on(&mut self, shared: &Shared, from: &str) {
+        if let Some(sum) = self.0.get_mut(from)
+            && !std::mem::replace(&mut sum.told, true)
+        {
+            shared.telemetry.redis_taking_over(&shared.name, from);
+        }
+    }
+
+    fn over(&mut self, shared: &Shared, from: &str) {
+        if let Some(sum) = self.0.remove(from) {
+            let topics = sum.topics.len();
+            let telemetry = &shared.telemetry;
+            telemetry.redis_taken_over(&shared.name, from, sum.entries, topics);
+        }
+    }
+
+    /// What other instances than these had is over, whoever has done it.
+    fn keep(&mut self, shared: &Shared, dead: &[String]) {
+        let known: Vec<String> = self.0.keys().cloned().collect();
+        for from in known {
+            if from != RESTING && !dead.contains(&from) {
+                self.over(shared, &from);
+            }
+        }
+    }
+}
 
 /// Take over what dead instances of this group have in hand, as far as there is room. Tells whether there may be more.
 ///
 /// # Errors
 /// If Redis did not answer; of a cluster, after all topics on its other servers.
-pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<bool, RedisError> {
+pub(super) async fn sweep(shared: &Arc<Shared>, tally: &mut Tally) -> Result<bool, RedisError> {
     let (mut more, mut failed) = (false, None);
-    for consumer in dead_instances(shared).await? {
+    let dead = dead_instances(shared).await?;
+    tally.keep(shared, &dead);
+    for consumer in dead {
         let mut question = cmd("HGET");
         question.arg(&shared.instance.registry).arg(&consumer);
         let topics = entry::text(shared.lane.command(&question).await?).unwrap_or_default();
         let ours = shared.board.topics();
-        let mut remaining = Vec::new();
+        let (mut remaining, mut is_over) = (Vec::new(), true);
         for topic in topics.split('\n').filter(|topic| !topic.is_empty()) {
             if !ours.iter().any(|our| **our == *topic) {
                 remaining.push(topic);
@@ -37,18 +91,17 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Result<bool, RedisError> {
                 // Nobody who may be taken for dead himself takes others for it.
                 return Ok(false);
             }
-            match bury(shared, topic, &consumer).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    more = true;
-                    remaining.push(topic);
-                }
-                Err(error) if shared.settings.is_cluster() => {
-                    failed.get_or_insert(error);
-                    remaining.push(topic);
-                }
+            match bury(shared, topic, &consumer, tally).await {
+                Ok(true) => continue,
+                Ok(false) => more = true,
+                Err(error) if shared.settings.is_cluster() => drop(failed.get_or_insert(error)),
                 Err(error) => return Err(error),
             }
+            is_over = false;
+            remaining.push(topic);
+        }
+        if is_over {
+            tally.over(shared, &consumer);
         }
         update_registry(shared, &consumer, &topics, &remaining.join("\n")).await?;
     }
@@ -82,12 +135,17 @@ async fn dead_instances(shared: &Shared) -> Result<Vec<String>, RedisError> {
 }
 
 /// Take what one dead instance has of one topic. Tells whether nothing is left.
-async fn bury(shared: &Arc<Shared>, topic: &str, consumer: &str) -> Result<bool, RedisError> {
-    let room = shared.board.room();
-    if room == 0 {
+async fn bury(
+    shared: &Arc<Shared>,
+    topic: &str,
+    consumer: &str,
+    tally: &mut Tally,
+) -> Result<bool, RedisError> {
+    let page = shared.board.room().min(PAGE);
+    if page == 0 {
         return Ok(false);
     }
-    let pending = match claim::pending(shared, topic, "-", room.min(PAGE), Some(consumer)).await {
+    let pending = match claim::pending(shared, topic, "-", page, Some(consumer)).await {
         Ok(pending) => pending,
         // The stream or the group is gone, and what was pending with it.
         Err(error) if !connect::is_for_now(&error) => return Ok(true),
@@ -104,8 +162,9 @@ async fn bury(shared: &Arc<Shared>, topic: &str, consumer: &str) -> Result<bool,
         &shared.claiming.lock().await,
     )
     .await?;
-    if taken > 0 {
-        shared.telemetry.redis_taken_over(topic, taken, consumer);
+    tally.add(consumer, topic, taken);
+    if pending.len() == page {
+        tally.goes_on(shared, consumer);
     }
     Ok(false)
 }
@@ -136,7 +195,11 @@ async fn update_registry(
 ///
 /// # Errors
 /// If Redis did not answer.
-pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<bool, RedisError> {
+pub(super) async fn reclaim(
+    shared: &Arc<Shared>,
+    idle: Duration,
+    tally: &mut Tally,
+) -> Result<bool, RedisError> {
     let most = shared.board.room().min(PAGE);
     if most == 0 {
         return Ok(true);
@@ -186,12 +249,13 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration) -> Result<bool
                 claim::take_over(shared, topic, &rows, idle, &shared.claiming.lock().await).await?;
             // Whatever was not taken is no longer there, or no longer idle.
             more |= is_full;
-            if taken > 0 {
-                shared
-                    .telemetry
-                    .redis_taken_over(topic, taken, "consumers that let them rest");
-            }
+            tally.add(RESTING, topic, taken);
         }
+    }
+    if more {
+        tally.goes_on(shared, RESTING);
+    } else {
+        tally.over(shared, RESTING);
     }
     failed.map_or(Ok(more), Err)
 }

@@ -149,13 +149,26 @@ impl Telemetry {
         );
     }
 
-    /// Entries of a dead consumer are ours now.
-    pub fn redis_taken_over(&self, topic: &str, count: usize, consumer: &str) {
+    /// Entries that others will not finish are being taken over, and there are many.
+    pub fn redis_taking_over(&self, component: &str, from: &str) {
         self.0.log.write(
             Level::Info,
             SCOPE,
-            format_args!("redis streams: took over {count} entries of {consumer}"),
-            &[("topic", &topic)],
+            format_args!("redis streams: taking over the entries of {from}"),
+            &[("component", &component)],
+        );
+    }
+
+    /// Entries that others will not finish are ours now: so many, of so many topics.
+    pub fn redis_taken_over(&self, component: &str, from: &str, entries: usize, topics: usize) {
+        let s = if topics == 1 { "" } else { "s" };
+        self.0.log.write(
+            Level::Info,
+            SCOPE,
+            format_args!(
+                "redis streams: took over {entries} entries in {topics} topic{s} of {from}"
+            ),
+            &[("component", &component)],
         );
     }
 
