@@ -2,6 +2,8 @@
 //!
 //! Mirrors spec redis.md 2: an exactly spelt name wins over one in another case, the last of two equal names wins.
 
+pub mod templates;
+
 /// Names and values in file order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties(Vec<(String, String)>);

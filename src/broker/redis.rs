@@ -46,11 +46,12 @@ use self::instance::Instance;
 use self::lanes::{Failure, Lanes, Purpose, Servers};
 pub use self::settings::{Settings, SettingsError, Tls, Trim};
 pub use self::start::StartFrom;
-use self::terms::Terms;
 pub use self::terms::wrong_terms;
+use self::terms::{GroupNames, Terms};
 use crate::backoff::Backoff;
 use crate::broker::{AT_ONCE, Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::Outgoing;
+use crate::metadata::templates::Templates;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 
@@ -67,6 +68,7 @@ pub struct RedisBroker {
     groups: Groups,
     /// For publishing only, so that nobody's publish waits behind an upkeep command.
     publishing: Lanes,
+    names: GroupNames,
     closed: AtomicBool,
     stop: Stop,
 }
@@ -118,9 +120,19 @@ impl RedisBroker {
             groups: Groups::new(shared.clone()),
             shared,
             publishing,
+            names: GroupNames::default(),
             closed: AtomicBool::new(false),
             stop: Stop::new(),
         })
+    }
+
+    /// The same where the groups of subscriptions may be named by templates.
+    #[must_use]
+    pub fn with_templates(self, templates: Templates) -> Self {
+        Self {
+            names: GroupNames::new(templates),
+            ..self
+        }
     }
 
     /// The loops begin with the first subscription: who only publishes needs none.
@@ -280,7 +292,7 @@ impl Broker for RedisBroker {
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check_open()?;
         let topic: Arc<str> = Arc::from(request.topic);
-        let terms = Terms::of(&request.metadata, &self.shared.settings)
+        let terms = Terms::of(&request.metadata, &self.shared.settings, &self.names)
             .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
         let shared = self
             .group(&terms, &topic)

@@ -10,6 +10,7 @@ use crate::broker::redis::{RedisBroker, Settings, wrong_terms};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind};
 use crate::message::Metadata;
 use crate::metadata::Properties;
+use crate::metadata::templates::Templates;
 use crate::shutdown::Tasks;
 use crate::telemetry::Telemetry;
 
@@ -27,6 +28,8 @@ pub struct Parts<'a> {
     pub file: &'a Path,
     /// This sidecar's app id.
     pub app_id: &'a str,
+    /// What stands for templates in what subscriptions say.
+    pub templates: Templates,
     /// Where in-memory brokers are shared with other sidecars of this process; `None`: they are not.
     pub hub: Option<&'a Hub>,
     /// Where loops run.
@@ -91,6 +94,7 @@ fn redis(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<String>)
     let broker = settings
         .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))
         .and_then(|settings| RedisBroker::new(parts.name, settings, parts.tasks, parts.telemetry));
+    let broker = broker.map(|broker| broker.with_templates(parts.templates));
     let broker = broker.map(|broker| Arc::new(broker) as Arc<dyn Broker>);
     (broker.map_err(BuildError::from), warnings)
 }

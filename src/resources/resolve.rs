@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::environment::Environment;
 use crate::metadata::Properties;
+use crate::metadata::templates::Templates;
 use crate::resources::component::{Category, Component, ComponentError};
 use crate::resources::manifest::{Item, Manifest};
 use crate::resources::note::{Note, PROCESSOR};
@@ -131,26 +132,14 @@ impl Resolver<'_> {
     /// Replace the templates, in daprd's order.
     fn fill(&self, values: Vec<(String, String)>) -> Result<Properties, String> {
         let mut properties = Properties::default();
+        let templates = Templates::of(self.environment, self.app_id);
         for (name, value) in values {
-            let filled = self.filled(&name, value)?;
+            let filled = templates.fill(&value);
+            let filled = filled
+                .map_err(|error| format!("failed to parse metadata: property {name} {error}"))?;
             properties.set(name, filled);
         }
         Ok(properties)
-    }
-
-    fn filled(&self, name: &str, mut value: String) -> Result<String, String> {
-        while value.contains("{uuid}") {
-            value = value.replacen("{uuid}", &uuid::Uuid::new_v4().to_string(), 1);
-        }
-        if value.contains("{podName}") {
-            let pod = self.environment.non_empty("POD_NAME").ok_or_else(|| {
-                format!("failed to parse metadata: property {name} refers to {{podName}} but podName is not set")
-            })?;
-            value = value.replace("{podName}", pod);
-        }
-        let namespace = self.environment.get("NAMESPACE").unwrap_or("default");
-        let value = value.replace("{namespace}", &format!("{namespace}.{}", self.app_id));
-        Ok(value.replace("{appID}", self.app_id))
     }
 
     /// Only the exact spelling is read; the result is written back under it (spec redis.md 2.3).

@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::expr::Expression;
 use crate::health::Health;
 use crate::metadata::Properties;
+use crate::metadata::templates::Templates;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
 use crate::resources::component::{Component, ComponentError};
@@ -137,6 +138,7 @@ impl Assembly<'_> {
             properties: &component.properties,
             file: &component.place.file,
             app_id: &self.settings.app_id,
+            templates: Templates::of(self.environment, &self.settings.app_id),
             hub: self.hub,
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
@@ -214,6 +216,7 @@ pub fn judges() -> Judges<'static> {
                 properties: &component.properties,
                 file: &component.place.file,
                 app_id: "<app-id>",
+                templates: Templates::default(),
                 hub: None,
                 tasks: Tasks::new(),
                 telemetry: Telemetry::new(

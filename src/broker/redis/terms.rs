@@ -1,11 +1,15 @@
 //! What a subscription asks for in its own metadata, over what its component says. All of it is ours: daprd's Redis component reads
 //! nothing of a subscription's metadata.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use super::settings::{self, Settings};
 use super::start::StartFrom;
 use crate::broker::ack::{self, Ack};
 use crate::message::Metadata;
 use crate::metadata::nearest;
+use crate::metadata::templates::{NoPodName, Templates};
 
 const START: &str = "startFrom";
 const GROUP: &str = "consumerGroup";
@@ -34,8 +38,14 @@ impl Terms {
     ///
     /// # Errors
     /// A value that cannot be read.
-    pub(super) fn of(metadata: &Metadata, settings: &Settings) -> Result<Self, TermsError> {
+    pub(super) fn of(
+        metadata: &Metadata,
+        settings: &Settings,
+        names: &GroupNames,
+    ) -> Result<Self, TermsError> {
         let wished = Wished::of(metadata).map_err(TermsError)?;
+        let group = wished.group.map(|group| names.fill(&group)).transpose();
+        let group = group.map_err(|error| TermsError(format!("{GROUP} {error}")))?;
         let fan_out = wished.fan_out.unwrap_or(settings.fan_out);
         // An instance that wants its own copy of everything wants it from now on: nobody has a use for what was before it.
         let usual = if fan_out {
@@ -44,11 +54,41 @@ impl Terms {
             StartFrom::Oldest
         };
         Ok(Self {
-            group: wished.group.unwrap_or_else(|| settings.group.clone()),
+            group: group.unwrap_or_else(|| settings.group.clone()),
             fan_out,
             start: wished.start.or(settings.start).unwrap_or(usual),
             ack: wished.ack.unwrap_or(settings.ack),
         })
+    }
+}
+
+/// The names of groups that stand for templates. A subscription that begins again has the group that it had: a `{uuid}` is another for
+/// every component and every text, but not for every subscription.
+#[derive(Default)]
+pub(super) struct GroupNames {
+    templates: Templates,
+    filled: Mutex<BTreeMap<String, String>>,
+}
+
+impl GroupNames {
+    /// No name yet.
+    pub(super) fn new(templates: Templates) -> Self {
+        Self {
+            templates,
+            filled: Mutex::default(),
+        }
+    }
+
+    /// # Errors
+    /// If there is nothing that a template could stand for.
+    fn fill(&self, text: &str) -> Result<String, NoPodName> {
+        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = filled.get(text) {
+            return Ok(name.clone());
+        }
+        let name = self.templates.fill(text)?;
+        filled.insert(text.to_owned(), name.clone());
+        Ok(name)
     }
 }
 
@@ -116,7 +156,7 @@ mod tests {
     fn terms(component: &[(&str, &str)], subscription: &[(&str, &str)]) -> Terms {
         let properties: Properties = component.iter().copied().collect();
         let settings = Settings::of(&properties, "app").0.unwrap();
-        Terms::of(&metadata(subscription), &settings).unwrap()
+        Terms::of(&metadata(subscription), &settings, &GroupNames::default()).unwrap()
     }
 
     #[test]
@@ -198,7 +238,8 @@ mod tests {
         #[track_caller]
         fn check(pairs: &[(&str, &str)], expected: &str) {
             let settings = Settings::of(&Properties::default(), "app").0.unwrap();
-            let error = Terms::of(&metadata(pairs), &settings).unwrap_err();
+            let names = GroupNames::default();
+            let error = Terms::of(&metadata(pairs), &settings, &names).unwrap_err();
             assert!(error.to_string().starts_with(expected), "{error}");
         }
         check(
@@ -213,6 +254,38 @@ mod tests {
             &[("fanOut", "yes")],
             "subscription metadata: fanOut: invalid bool \"yes\"",
         );
+        check(
+            &[("consumerGroup", "{podName}")],
+            "subscription metadata: consumerGroup refers to {podName} but podName is not set",
+        );
+    }
+
+    #[test]
+    fn groups_are_named_by_templates_as_those_of_components_are() {
+        let environment = [("POD_NAME", "pod-1"), ("NAMESPACE", "shop")];
+        let pairs = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let templates = Templates::of(&pairs.into_iter().collect(), "kitchen");
+        let names = GroupNames::new(templates);
+        let settings = Settings::of(&Properties::default(), "app").0.unwrap();
+        let group = |text: &str| {
+            let terms = Terms::of(&metadata(&[("consumerGroup", text)]), &settings, &names);
+            terms.unwrap().group
+        };
+        let check = |text: &str, expected: &str| assert_eq!(group(text), expected, "{text}");
+        check("{appID}", "kitchen");
+        check("{appID}-bills", "kitchen-bills");
+        check(" {podName} ", "pod-1");
+        check("{podName}/{appID}", "pod-1/kitchen");
+        check("{namespace}", "shop.kitchen");
+        check("{consumerID}", "{consumerID}");
+        check("{appid}", "{appid}");
+        let (one, two) = (group("{uuid}"), group("{uuid}-{uuid}"));
+        assert_eq!((one.len(), two.len()), (36, 73));
+        assert_eq!(one, group("{uuid}"), "the same for the same text");
+        assert_ne!(one, two[..36]);
+        assert_ne!(two[..36], two[37..]);
+        let other = GroupNames::default().fill("{uuid}").unwrap();
+        assert_ne!(one, other, "another for another component");
     }
 
     #[test]

@@ -1,0 +1,46 @@
+//! Templates in the values of a component, and in what a subscription says to its component: `{uuid}`, `{podName}`, `{namespace}`,
+//! `{appID}` (spec redis.md 2.2).
+
+use crate::environment::Environment;
+
+/// What stands for the templates in one sidecar.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Templates {
+    app_id: String,
+    pod_name: Option<String>,
+    namespace: String,
+}
+
+/// A value refers to the name of a pod, and there is none.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("refers to {{podName}} but podName is not set")]
+pub struct NoPodName;
+
+impl Templates {
+    /// For this app, in this environment.
+    pub fn of(environment: &Environment, app_id: &str) -> Self {
+        Self {
+            app_id: app_id.to_owned(),
+            pod_name: environment.non_empty("POD_NAME").map(str::to_owned),
+            namespace: environment.get("NAMESPACE").unwrap_or("default").to_owned(),
+        }
+    }
+
+    /// The value without templates, in daprd's order. Every `{uuid}` is another.
+    ///
+    /// # Errors
+    /// If it names a pod and there is none.
+    pub fn fill(&self, value: &str) -> Result<String, NoPodName> {
+        let mut value = value.to_owned();
+        while value.contains("{uuid}") {
+            value = value.replacen("{uuid}", &uuid::Uuid::new_v4().to_string(), 1);
+        }
+        if value.contains("{podName}") {
+            let pod = self.pod_name.as_ref().ok_or(NoPodName)?;
+            value = value.replace("{podName}", pod);
+        }
+        let namespace = format!("{}.{}", self.namespace, self.app_id);
+        let value = value.replace("{namespace}", &namespace);
+        Ok(value.replace("{appID}", &self.app_id))
+    }
+}
