@@ -227,7 +227,10 @@ impl Settings {
         if tls == Some(true) && host.starts_with('/') {
             warnings.push("enableTLS has no effect on a Unix socket".to_owned());
         }
-        if database > 0 && properties.get("redisType") == Some("cluster") {
+        let cluster = properties.get("redisType") == Some("cluster");
+        if cluster && sentinel == Some(true) {
+            warnings.push("redisType cluster and failover are both set: redisHost is taken for sentinels, and all topics are on the one master that they name; for a Redis Cluster leave out failover".to_owned());
+        } else if cluster && database > 0 {
             warnings.push("redisDB has no effect in a cluster, which has one database".to_owned());
         }
         if depth > DEEPEST_QUEUE {
@@ -249,7 +252,7 @@ impl Settings {
             host,
             username: text("redisUsername"),
             password: text("redisPassword"),
-            cluster: properties.get("redisType") == Some("cluster"),
+            cluster,
             sentinel: sentinel.unwrap_or(false),
             sentinel_master: text("sentinelMasterName"),
             sentinel_username: text("sentinelUsername"),
@@ -795,7 +798,28 @@ mod tests {
             },
             ["main", "u", "p"].map(str::to_owned),
         );
-        assert_eq!(read(&both).1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_has_no_effect_in_a_cluster_or_with_sentinels_is_named() {
+        #[track_caller]
+        fn warned(pairs: &[(&str, &str)], expected: &[&str]) {
+            let warnings = read(pairs).1;
+            assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+            let told = warnings.iter().zip(expected);
+            assert!(told.into_iter().all(|(text, part)| text.contains(part)));
+        }
+        let (cluster, failover) = (("redisType", "cluster"), ("failover", "true"));
+        let database = ("redisDB", "1");
+        warned(&[cluster], &[]);
+        warned(&[failover, database], &[]);
+        warned(&[cluster, ("failover", "false")], &[]);
+        warned(&[("redisType", "Cluster"), failover], &[]);
+        warned(&[cluster, database], &["redisDB has no effect"]);
+        // Daprd asks the sentinels for the master, too, and selects the database there.
+        let both = "for a Redis Cluster leave out failover";
+        warned(&[cluster, failover], &[both]);
+        warned(&[cluster, failover, database], &[both]);
     }
 
     #[test]
