@@ -218,7 +218,7 @@ impl Board {
     pub(super) fn plan_some(
         &self,
         readers: usize,
-        wanted: impl Fn(&Arc<str>) -> bool,
+        mut wanted: impl FnMut(&Arc<str>) -> bool,
     ) -> Option<ReadPlan> {
         let mut state = self.state();
         let open = state

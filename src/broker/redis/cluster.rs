@@ -225,6 +225,11 @@ impl Cluster {
         masters.into_values().collect()
     }
 
+    /// Another number means that the map is another one.
+    pub(super) fn number(&self) -> u64 {
+        self.map().number
+    }
+
     /// Who has a topic, as far as is known.
     pub(super) fn holder(&self, topic: &str) -> Option<Arc<Node>> {
         self.map().owner(slots::slot_of(topic.as_bytes())).cloned()

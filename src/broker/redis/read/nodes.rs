@@ -38,6 +38,8 @@ const SHORTEST_TURN: Duration = Duration::from_millis(2);
 const LONGEST_TURN: Duration = Duration::from_millis(100);
 /// How soon a topic is asked again whose slot is on its way to another server.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
+/// Topics that the server names within so much time of the last question are asked together; after a pause, the first goes at once.
+const GATHER: Duration = Duration::from_millis(1);
 const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(1));
 
 /// Keep a reader for every server that has slots, until `stop`.
@@ -98,6 +100,8 @@ fn enlist(
 struct Crew {
     /// How many of them have topics.
     busy: AtomicUsize,
+    /// With what map and how many topics that was counted.
+    counted: Mutex<(u64, usize)>,
     outage: Mutex<Outage>,
 }
 
@@ -118,6 +122,11 @@ struct Hand {
 impl Crew {
     fn count(&self, shared: &Shared, cluster: &Cluster) {
         let topics = shared.board.topics();
+        let now = (cluster.number(), topics.len());
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *counted, now) == now {
+            return;
+        }
         let holders = topics.iter().filter_map(|topic| cluster.holder(topic));
         let holders: BTreeSet<_> = holders.map(|node| Arc::as_ptr(&node)).collect();
         self.busy.store(holders.len(), Ordering::Relaxed);
@@ -155,11 +164,17 @@ struct Reader {
     connection: Option<Open>,
     /// Topics that had nothing when they were last asked; the server tells when they have.
     quiet: HashSet<Arc<str>>,
+    /// Topics that other servers have, as the map with this number says.
+    foreign: HashSet<Arc<str>>,
+    map: u64,
     failures: u32,
     /// How often strays had been wanted when they were last looked for.
     strays: u64,
     /// An answer to this reader was lost.
     has_strays: bool,
+    /// When there was last a question, and whether some topic had more than there was room for.
+    asked: Option<Instant>,
+    has_more: bool,
     /// When all topics were asked, whether quiet or not.
     asked_all: Instant,
     /// The pause before the next turn, where the server does not tell.
@@ -198,6 +213,10 @@ impl Reader {
             wake: hand.wake.clone(),
             connection: None,
             quiet: HashSet::new(),
+            foreign: HashSet::new(),
+            map: 0,
+            has_more: false,
+            asked: None,
             failures: 0,
             strays: 0,
             has_strays: false,
@@ -230,11 +249,13 @@ impl Reader {
             // Whoever waits for the end of a read that may contain its topic can go on now: its entries are on the board.
             rounds.ended();
             let pause = match read {
-                Ok(Next::AtOnce) => continue,
+                Ok(Next::AtOnce) => self.pause_to_gather(),
                 Ok(Next::After(pause)) => pause,
                 Err(error) => self.failed(&error).await,
             };
-            stop.sleep(pause).await;
+            if !pause.is_zero() {
+                stop.sleep(pause).await;
+            }
         }
         drop(rounds);
         if self.connection.is_some() || self.has_strays {
@@ -248,14 +269,35 @@ impl Reader {
         if self.asked_all.elapsed() >= LONGEST_SLEEP {
             self.asked_all = Instant::now();
             self.quiet.clear();
+            self.foreign.clear();
         }
+        self.hear_all();
+        let number = self.cluster.number();
+        if std::mem::replace(&mut self.map, number) != number {
+            self.foreign.clear();
+        }
+        let (quiet, foreign) = (&self.quiet, &mut self.foreign);
         let wanted = |topic: &Arc<str>| {
+            if quiet.contains(topic) || foreign.contains(topic) {
+                return false;
+            }
             let holder = self.cluster.holder(topic);
-            holder.is_some_and(|holder| Arc::ptr_eq(&holder, &self.node))
-                && !self.quiet.contains(topic)
+            let is_ours = holder.is_some_and(|holder| Arc::ptr_eq(&holder, &self.node));
+            if !is_ours {
+                foreign.insert(topic.clone());
+            }
+            is_ours
         };
         let readers = self.crew.busy.load(Ordering::Relaxed);
         self.shared.board.plan_some(readers, wanted)
+    }
+
+    /// How long the server may go on naming topics before the next question.
+    fn pause_to_gather(&self) -> Duration {
+        match self.asked {
+            Some(asked) if !self.has_more => GATHER.saturating_sub(asked.elapsed()),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Nothing is to be read: wait until the server or the board says something.
@@ -310,6 +352,7 @@ impl Reader {
     }
 
     async fn read(&mut self, plan: &ReadPlan) -> Result<Next, RedisError> {
+        (self.asked, self.has_more) = (Some(Instant::now()), false);
         let answers = self.ask(plan).await.inspect_err(|_| self.close())?;
         let (mut moved, mut broken, mut next) = (Vec::new(), Vec::new(), Next::AtOnce);
         let mut failed = None;
@@ -347,7 +390,8 @@ impl Reader {
             if is_told {
                 questions.cmd("XLEN").arg(&**topic);
             }
-            questions.add_command(command(&shared, topic, plan.count));
+            // One more than there is room for shows whether that was all.
+            questions.add_command(command(&shared, topic, plan.count.saturating_add(1)));
         }
         let asked = connect::answers(&mut open.connection, &questions);
         let answers = tokio::time::timeout(limit, asked)
@@ -364,8 +408,10 @@ impl Reader {
     fn take(&mut self, plan: &ReadPlan, topic: &Arc<str>, answer: Value) {
         let read = entry::of_read(answer);
         let count: usize = read.iter().map(|(_, entries)| entries.len()).sum();
-        if count < plan.count {
+        if count <= plan.count {
             self.quiet.insert(topic.clone());
+        } else {
+            self.has_more = true;
         }
         if count > 0 {
             self.turn = SHORTEST_TURN;
