@@ -22,6 +22,10 @@ use sidestream::telemetry::Telemetry;
 use sidestream::telemetry::log::{Level, Log};
 use sidestream::telemetry::metrics::Metrics;
 
+/// How long a test waits for what must come: far longer than anything takes on a machine that does much else, and shorter than the minute
+/// after which the sidecar finds by itself what it should have been told (files, entries that were handed back).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
+
 /// Wait until a condition holds; fail with `what` if it does not in time.
 #[track_caller]
 pub(crate) fn eventually<F, Fut>(what: &str, mut holds: F) -> impl Future<Output = ()>
@@ -31,13 +35,15 @@ where
 {
     let caller = std::panic::Location::caller();
     async move {
-        let limit = Duration::from_secs(20);
-        let waited = tokio::time::timeout(limit, async {
+        let waited = tokio::time::timeout(PATIENCE, async {
             while !holds().await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        assert!(waited.await.is_ok(), "{caller}: not in {limit:?}: {what}");
+        assert!(
+            waited.await.is_ok(),
+            "{caller}: not in {PATIENCE:?}: {what}"
+        );
     }
 }
 

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// A running program. When the test ends it is told to, and so is what it has started.
 pub(crate) struct Process {
@@ -70,13 +71,16 @@ impl Process {
 
     /// The exit code, once it has ended; -1 if a signal did that.
     pub(crate) async fn ended(&mut self) -> i32 {
-        for _ in 0..4000 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
+        let waiting = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code().unwrap_or(-1);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        panic!("it does not end. It said:\n{}", self.said());
+        };
+        let code = tokio::time::timeout(PATIENCE, waiting).await;
+        code.unwrap_or_else(|_| panic!("it does not end. It said:\n{}", self.said()))
     }
 
     fn id(&self) -> Pid {

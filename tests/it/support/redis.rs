@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Client, FromRedisValue, RedisResult, Value, cmd};
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, RedisResult, Value, cmd,
+};
 use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::shutdown::Tasks;
 use sidestream::telemetry::Telemetry;
 
-use super::quiet;
 use super::sidecar::free_port;
+use super::{PATIENCE, quiet};
 
 pub(crate) struct RedisServer {
     pub(crate) port: u16,
@@ -114,7 +116,12 @@ impl RedisServer {
 
     async fn try_connect(&self) -> Option<MultiplexedConnection> {
         let client = Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap();
-        client.get_multiplexed_async_connection().await.ok()
+        // Half a second for an answer, as it is without this, is not always enough.
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let connection = client.get_multiplexed_async_connection_with_config(&patient);
+        connection.await.ok()
     }
 
     /// Run one command, given as words.

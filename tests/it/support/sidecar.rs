@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 pub(crate) struct Sidecar {
     pub(crate) http_port: u16,
@@ -26,11 +26,11 @@ pub(crate) struct Sidecar {
 }
 
 /// A port that nobody listens on: below those that the system gives to outgoing connections, and never the same twice, so that it is still
-/// free when a server that is started with it gets there.
+/// free when a server that is started with it gets there. The 10,000 above are left to the buses of clusters.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let port = fastrand::u16(12_000..25_000);
+        let port = fastrand::u16(12_000..22_000);
         let is_free = TcpListener::bind(("127.0.0.1", port)).is_ok();
         if is_free && GIVEN.lock().unwrap().insert(port) {
             return port;
@@ -161,13 +161,16 @@ impl Sidecar {
             Signal::SIGTERM,
         )
         .unwrap();
-        for _ in 0..2000 {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                return status;
+        let waiting = async {
+            loop {
+                if let Some(status) = self.process.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("it does not end");
+        };
+        let status = tokio::time::timeout(PATIENCE, waiting).await;
+        status.expect("it ends")
     }
 
     fn url(&self, path: &str) -> String {

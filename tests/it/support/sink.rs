@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sidestream::broker::Sink;
 use sidestream::message::{Incoming, Settlement};
+use tokio::sync::Semaphore;
 
 type Answer = dyn Fn(Incoming) -> BoxFuture<'static, Settlement> + Send + Sync;
 
@@ -51,6 +52,21 @@ impl Recorder {
             seen: Mutex::default(),
             answer: Box::new(answer),
             places: Some(places),
+        })
+    }
+
+    /// Settles every message as `answer` says, once the gate has a permit for it.
+    pub(crate) fn behind(
+        gate: &Arc<Semaphore>,
+        answer: impl Fn(&Incoming) -> Settlement + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let gate = gate.clone();
+        Self::waiting(move |message| {
+            let (gate, settlement) = (gate.clone(), answer(&message));
+            Box::pin(async move {
+                gate.acquire().await.unwrap().forget();
+                settlement
+            })
         })
     }
 
