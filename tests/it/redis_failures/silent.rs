@@ -13,9 +13,10 @@ use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 use crate::support::{Lines, eventually};
 
+/// Not so short that a Redis that works misses them on a machine that does much else.
 const SHORT: [(&str, &str); 3] = [
-    ("readTimeout", "1s"),
-    ("dialTimeout", "1s"),
+    ("readTimeout", "3s"),
+    ("dialTimeout", "2s"),
     ("redisMaxRetries", "1"),
 ];
 
@@ -29,6 +30,8 @@ async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     publish(&broker, 100).await.unwrap();
     eventually("the first", || async { sink.count() == 1 }).await;
+    // Its ack is not to be lost on the way: that would be told, too.
+    redis.settled("orders", GROUP).await;
     proxy.set(Way::Silent);
     let begun = Instant::now();
     for round in 0..2 {
@@ -38,12 +41,15 @@ async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
             assert!(error.is_transient(), "{error}");
             assert!(error.to_string().ends_with("i/o timeout"), "{error}");
         }
-        // An answer, and then two dials that nobody answers.
+        // An answer, and then two dials that nobody answers: seven seconds.
         let took = begun.elapsed();
-        assert!(took < Duration::from_secs(8 * (round + 1)), "{took:?}");
+        assert!(
+            took < Duration::from_secs(30 * (round + 1)),
+            "one after the other is more than a minute: {took:?}"
+        );
     }
     eventually("that is told", || async {
-        lines.with("error reading") == 1
+        lines.with("error reading") == 1 && lines.with("upkeep failed") == 1
     })
     .await;
     proxy.set(Way::Open);
@@ -56,7 +62,10 @@ async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
     for part in ["error reading", "reading again", "upkeep failed"] {
         assert_eq!(lines.with(part), 1, "{part}:\n{}", lines.text());
     }
-    assert_eq!(lines.text().lines().count(), 3, "{}", lines.text());
+    // That of the last one may have met a connection from the silent time, or the answer to that of the first one came too late.
+    let acks = lines.with("Error acknowledging");
+    assert!(acks <= 2, "{}", lines.text());
+    assert_eq!(lines.text().lines().count(), 3 + acks, "{}", lines.text());
     subscribed.end().await;
 }
 
