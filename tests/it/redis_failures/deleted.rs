@@ -1,9 +1,10 @@
 //! Somebody else deletes the stream, the group or the consumer while entries are in hand.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use deadpool_redis::redis::Value;
 use sidestream::message::{Incoming, Settlement};
+use tokio::sync::Semaphore;
 
 use super::{GROUP, distinct, publish};
 use crate::support::redis::{A_WHILE, RedisServer, broker_on};
@@ -49,16 +50,11 @@ async fn answers_of_the_app_settle_whatever_was_deleted_meanwhile() {
         let redis = RedisServer::start().await;
         let lines = Lines::default();
         let broker = broker_on(redis.port, GROUP, &[], lines.telemetry());
+        let gate = Arc::new(Semaphore::new(0));
         // Half of them ask for another delivery.
-        let sink = Recorder::waiting(|message| {
-            Box::pin(async move {
-                tokio::time::sleep(Duration::from_millis(700)).await;
-                if message.attempt == 1 && message.data.len() == 1 {
-                    Settlement::Retry
-                } else {
-                    Settlement::Ack
-                }
-            })
+        let sink = Recorder::behind(&gate, |message| match message.attempt {
+            1 if message.data.len() == 1 => Settlement::Retry,
+            _ => Settlement::Ack,
         });
         let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
         for number in 6..14 {
@@ -71,6 +67,7 @@ async fn answers_of_the_app_settle_whatever_was_deleted_meanwhile() {
             sink.texts().contains(&"100".to_owned())
         })
         .await;
+        gate.add_permits(100);
         if !matches!(what, Deleted::Stream) {
             eventually("those that asked for it, again", || async {
                 let seen = sink.seen();
@@ -84,8 +81,8 @@ async fn answers_of_the_app_settle_whatever_was_deleted_meanwhile() {
         redis.settled("orders", GROUP).await;
         assert_eq!(distinct(&sink), 9);
         let most = match what {
-            // The group, and the entries that have gone with the stream.
-            Deleted::Stream => 3,
+            // The group, and the entries that have gone with the stream: each when it is its time.
+            Deleted::Stream => 5,
             Deleted::Group => 2,
             Deleted::Consumer => 0,
         };

@@ -1,6 +1,9 @@
 //! Entries that are not as ours: written by somebody else, or gone while they are pending.
 
+use std::sync::Arc;
+
 use sidestream::message::Settlement;
+use tokio::sync::Semaphore;
 
 use super::{GROUP, Whole, distinct, length, publish};
 use crate::support::app::Answer;
@@ -13,24 +16,25 @@ use crate::support::{Lines, eventually};
 async fn an_entry_without_data_does_not_stop_the_others_and_is_not_told_in_a_loop() {
     let redis = RedisServer::start().await;
     let whole = Whole::start(redis.port, &[], |_| Answer::success()).await;
+    let begun = tokio::time::Instant::now();
     for _ in 0..3 {
         let _: String = redis.call(&["XADD", "orders", "*", "foo", "bar"]).await;
     }
-    let begun = tokio::time::Instant::now();
     whole.publish_all(0..30).await;
     eventually("all events", || async {
         whole.app.distinct_data("/orders") == 30
     })
     .await;
-    eventually("only the foreign ones are left", || async {
-        redis.pending("orders", GROUP).await == 3
+    let told = || whole.lines("error deserializing cloud event in pubsub pubsub and topic orders");
+    eventually("only the foreign ones are left, and told", || async {
+        redis.pending("orders", GROUP).await == 3 && told() >= 3
     })
     .await;
     tokio::time::sleep(4 * A_WHILE).await;
     // At once, after one second, after two more, and so on: nothing is acknowledged that was not delivered (design.md D1).
+    let told = told();
     let attempts = 1 + begun.elapsed().as_secs_f64().log2().max(0.0) as usize + 1;
-    let told = whole.lines("error deserializing cloud event in pubsub pubsub and topic orders");
-    assert!((3..=3 * attempts).contains(&told), "{told} times");
+    assert!(told <= 3 * attempts, "{told} times");
     assert_eq!(whole.complaints(), Vec::<String>::new());
 }
 
@@ -39,7 +43,8 @@ async fn entries_that_are_trimmed_away_while_they_wait_are_told_once() {
     let redis = RedisServer::start().await;
     let lines = Lines::default();
     let broker = broker_on(redis.port, GROUP, &[], lines.telemetry());
-    let sink = Recorder::answering(|message| match message.attempt {
+    let gate = Arc::new(Semaphore::new(0));
+    let sink = Recorder::behind(&gate, |message| match message.attempt {
         1 if message.data.len() == 1 => Settlement::Retry,
         _ => Settlement::Ack,
     });
@@ -49,6 +54,7 @@ async fn entries_that_are_trimmed_away_while_they_wait_are_told_once() {
     }
     eventually("each once", || async { sink.count() == 5 }).await;
     let _: i64 = redis.call(&["XTRIM", "orders", "MAXLEN", "0"]).await;
+    gate.add_permits(100);
     for number in 10..20 {
         publish(&broker, number).await.unwrap();
     }
@@ -76,7 +82,8 @@ async fn entries_that_are_deleted_while_the_app_has_them_settle() {
     let redis = RedisServer::start().await;
     let lines = Lines::default();
     let broker = broker_on(redis.port, GROUP, &[], lines.telemetry());
-    let sink = super::slow_sink(2 * A_WHILE);
+    let gate = Arc::new(Semaphore::new(0));
+    let sink = Recorder::behind(&gate, |_| Settlement::Ack);
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     for number in 0..5 {
         publish(&broker, number).await.unwrap();
@@ -85,6 +92,7 @@ async fn entries_that_are_deleted_while_the_app_has_them_settle() {
     let _: i64 = redis.call(&["XTRIM", "orders", "MAXLEN", "0"]).await;
     publish(&broker, 5).await.unwrap();
     eventually("the next one", || async { distinct(&sink) == 6 }).await;
+    gate.add_permits(100);
     redis.settled("orders", GROUP).await;
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(sink.count(), 6);
