@@ -21,7 +21,13 @@ async fn a_changed_password_is_told_and_a_right_one_is_enough() {
     let settings = [("redisUsername", "orders"), ("redisPassword", "one")];
     let whole = Whole::start(redis.port, &settings, |_| Answer::success()).await;
     whole.publish_all(0..10).await;
+    eventually("what came before", || async {
+        whole.app.distinct_data("/orders") == 10
+    })
+    .await;
     for round in 1..=2 {
+        // An ack that meets the change would be told, too.
+        redis.settled("orders", GROUP).await;
         rotate(&redis, ">two").await;
         // The first one may be what finds the connection closed.
         whole.publish(100).await;
