@@ -45,13 +45,13 @@ async fn a_slow_redis_is_not_asked_one_thing_at_a_time() {
     assert!(published.iter().all(Result::is_ok));
     let took = begun.elapsed();
     assert!(
-        took < Duration::from_secs(6),
+        took < Duration::from_secs(30),
         "one at a time is 60 s: {took:?}"
     );
     eventually("all", || async { sink.count() + other.count() == 300 }).await;
     let took = begun.elapsed();
     assert!(
-        took < Duration::from_secs(12),
+        took < Duration::from_secs(40),
         "one at a time is 60 s: {took:?}"
     );
     redis.settled("orders", GROUP).await;
@@ -70,7 +70,7 @@ async fn a_slow_redis_is_not_asked_one_thing_at_a_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redeliveries_of_many_topics_share_their_round_trips() {
-    const TOPICS: usize = 50;
+    const TOPICS: usize = 150;
     let redis = RedisServer::start().await;
     let proxy = Proxy::start(redis.port).await;
     let lines = Lines::default();
@@ -96,8 +96,8 @@ async fn redeliveries_of_many_topics_share_their_round_trips() {
     eventually("each twice", || async { sink.count() == 2 * TOPICS }).await;
     let took = begun.elapsed();
     assert!(
-        took < Duration::from_secs(7),
-        "one at a time is 10 s: {took:?}"
+        took < Duration::from_secs(20),
+        "one at a time is 30 s: {took:?}"
     );
     proxy.set(Way::Open);
     join_all(subscribed.into_iter().map(|one| one.end())).await;
