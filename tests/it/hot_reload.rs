@@ -10,9 +10,9 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use crate::support::app::{Answer, App};
-use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::sidecar::{Sidecar, redis_component};
+use crate::support::{PATIENCE, eventually};
 
 const NOTHING: &str = "[]";
 const MEMORY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: pubsub}\nspec:\n  type: pubsub.in-memory\n  version: v1\n  metadata:\n  - {name: note, value: one}\n";
@@ -52,6 +52,13 @@ async fn arrives(app: &App, path: &str) {
     eventually(path, || async { paths(app).contains(path) }).await;
 }
 
+/// As editors save: renamed over, so that nobody sees half of the file.
+fn save(file: &Path, text: &str) {
+    let aside = file.with_extension("new");
+    fs::write(&aside, text).unwrap();
+    fs::rename(&aside, file).unwrap();
+}
+
 /// Publish one event after the other, as long as `changes` last; how many.
 async fn publish_during(sidecar: &Sidecar, changes: impl Future<Output = ()>) -> u64 {
     let published = AtomicUsize::new(0);
@@ -78,19 +85,14 @@ async fn over_redis_nothing_is_lost_while_subscriptions_and_components_change() 
     let app = app().await;
     let component = redis_component(redis.port);
     let sidecar = Sidecar::start(&component, app.port, &[]).await;
-    let (own, aside) = (
-        sidecar.folder().join("s.yaml"),
-        sidecar.folder().join("s.new"),
-    );
+    let own = sidecar.folder().join("s.yaml");
     let published = publish_during(&sidecar, async {
         fs::write(&own, subscription("/one")).unwrap();
         arrives(&app, "/one").await;
-        // As editors save: renamed over.
-        fs::write(&aside, subscription("/two")).unwrap();
-        fs::rename(&aside, &own).unwrap();
+        save(&own, &subscription("/two"));
         arrives(&app, "/two").await;
         let changed = format!("{component}  - {{name: concurrency, value: '3'}}\n");
-        fs::write(sidecar.folder().join("pubsub.yaml"), changed).unwrap();
+        save(&sidecar.folder().join("pubsub.yaml"), &changed);
         fs::remove_file(&own).unwrap();
         let has_stopped = || async {
             let before = app.seen().len();
@@ -117,13 +119,10 @@ async fn in_memory_nothing_is_lost_while_subscriptions_and_components_change() {
     let file = sidecar.folder().join("pubsub.yaml");
     let published = publish_during(&sidecar, async {
         arrives(&app, "/one").await;
-        fs::write(&file, with_subscription("/two")).unwrap();
+        save(&file, &with_subscription("/two"));
         arrives(&app, "/two").await;
-        fs::write(
-            &file,
-            with_subscription("/three").replace("value: one", "value: two"),
-        )
-        .unwrap();
+        let changed = with_subscription("/three").replace("value: one", "value: two");
+        save(&file, &changed);
         arrives(&app, "/three").await;
     })
     .await;
@@ -149,7 +148,7 @@ fn mount(folder: &Path, dated: &str, text: &str) {
 
 /// Publish until an event arrives at a path; that must not take long, because nobody wants to wait for the look once a minute.
 async fn arrives_soon(sidecar: &Sidecar, app: &App, path: &str) {
-    let soon = tokio::time::timeout(Duration::from_secs(15), async {
+    let soon = tokio::time::timeout(PATIENCE, async {
         while !paths(app).contains(path) {
             sidecar.publish("1".to_owned()).await;
             tokio::time::sleep(Duration::from_millis(5)).await;
