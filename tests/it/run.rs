@@ -46,7 +46,7 @@ async fn a_signal_ends_the_sidecar_then_the_app_with_all_its_children() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let mut run = run(
             &["--app-id", "orders"],
-            "sleep 600 & echo child $!; echo app $$; trap 'echo ended; exit 0' TERM; while :; do sleep 0.05; done",
+            "trap 'echo ended; exit 0' TERM; sleep 600 & echo child $!; echo app $$; while :; do sleep 0.05; done",
         );
         let child = run.says("== APP == child ").await;
         let app = run.says("== APP == app ").await;

@@ -134,7 +134,7 @@ async fn an_app_that_fails_leaves_the_others_alone_and_shows_in_the_exit_code() 
         app("a", "exit 7"),
         app(
             "b",
-            "echo up; trap 'exit 0' TERM; while :; do sleep 0.05; done"
+            "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
         )
     ));
     let mut stack = desk.run();
@@ -159,7 +159,7 @@ async fn an_app_that_fails_leaves_the_others_alone_and_shows_in_the_exit_code() 
 
 #[tokio::test]
 async fn a_signal_ends_every_sidecar_before_its_app() {
-    let script = "echo app $$; trap 'echo ended; exit 0' TERM; while :; do sleep 0.05; done";
+    let script = "trap 'echo ended; exit 0' TERM; echo app $$; while :; do sleep 0.05; done";
     let desk = Desk::new(&format!("{}{}", app("a", script), app("b", script)));
     let mut stack = desk.run();
     let pids = [
