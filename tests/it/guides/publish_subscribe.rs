@@ -94,6 +94,7 @@ async fn a_declared_subscription_gets_what_a_call_to_another_sidecar_publishes()
     processing
         .says("You're up and running! Dapr logs will appear here.")
         .await;
+    ready(http).await;
     publish(http, "order-pub-sub/orders", r#"{"orderId": "100"}"#).await;
     assert_eq!(
         prints(&checkout, "Subscriber received: ", 1).await,

@@ -20,7 +20,7 @@ scopes:
 spec:
   policies:
     timeouts:
-      general: 300ms
+      general: 2s
       important: 60s
 
     retries:
@@ -84,7 +84,7 @@ def orders(event, headers):
     answer = answers.pop(0) if len(answers) > 1 else answers[0]
     print(event["data"], answer, flush=True)
     if answer == "slow":
-        time.sleep(3)
+        time.sleep(30)
         return 200
     return int(answer)
 
