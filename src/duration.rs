@@ -301,6 +301,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(crate::json::arbitrary::cases())]
+
         #[test]
         fn what_is_written_is_read(nanos: i64) {
             let length = GoDuration::from_nanos(nanos);

@@ -145,6 +145,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(crate::json::arbitrary::cases())]
+
         #[test]
         fn no_text_makes_it_panic(text in "[-+]?[0-9]{0,45}[.]?[0-9]{0,45}([numkMGTPE]i?|e[-+]?[0-9]{0,5}|)", other: String) {
             for text in [text, other] {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::json::arbitrary::{blank, in_time, object, string, value, wounded};
+use crate::json::arbitrary::{blank, cases, in_time, object, string, value, wounded};
 use crate::json::text_of;
 
 /// Members of an object that mean nothing to any reader here, though their values may be anything.
@@ -58,6 +58,8 @@ fn list() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn any_answer_to_the_question_for_subscriptions_is_read_or_refused(body in wounded(list())) {
         if let Ok(answer) = in_time(|| discovery::read(&body)) {

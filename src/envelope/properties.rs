@@ -9,7 +9,9 @@ use proptest::sample::select;
 use uuid::Uuid;
 
 use super::*;
-use crate::json::arbitrary::{blank, in_time, metadata, object, string, text, value, wounded};
+use crate::json::arbitrary::{
+    blank, cases, in_time, metadata, object, string, text, value, wounded,
+};
 use crate::json::{self, members, one_value, text_of, valid_text};
 use crate::message::Metadata;
 
@@ -60,6 +62,8 @@ fn content_type() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     /// Design.md D6: numbers of any length, blanks, names that stand twice, escapes, depth.
     #[test]
     fn published_json_comes_back_byte_for_byte(

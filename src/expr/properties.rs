@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::json::arbitrary::{in_time, wounded};
+use crate::json::arbitrary::{cases, in_time, wounded};
 
 fn subject() -> Subject {
     Subject::new(&serde_json::json!({
@@ -110,6 +110,8 @@ fn expression() -> impl Strategy<Value = String> + Clone {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn every_expression_has_an_answer_or_an_error(text in expression()) {
         ask(&text);

@@ -3,10 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::arbitrary::{blank, in_time, object, string, value, wounded};
+use super::arbitrary::{blank, cases, in_time, object, string, value, wounded};
 use super::*;
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn bytes_as_text_come_back(bytes in vec(any::<u8>(), 0..64)) {
         let mut json = Vec::new();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
-use crate::json::arbitrary::{NASTY, in_time, wounded};
+use crate::json::arbitrary::{NASTY, cases, in_time, wounded};
 use crate::resources::configuration;
 
 const DOCUMENTS: [&str; 6] = [
@@ -110,6 +110,8 @@ fn loaded(folder: &tempfile::TempDir) -> Resources {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn any_file_is_read_or_told_about(content in file()) {
         let (folder, _) = folder(&content);

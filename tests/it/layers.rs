@@ -77,8 +77,8 @@ fn quoted(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every source file of the library but those for tests only, by its path below `src`.
-fn sources() -> BTreeMap<String, String> {
+/// Every source file, by its path below `src`.
+fn files() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut folders, mut files) = (vec![root.clone()], BTreeMap::new());
     while let Some(folder) = folders.pop() {
@@ -92,6 +92,12 @@ fn sources() -> BTreeMap<String, String> {
             }
         }
     }
+    files
+}
+
+/// Every source file of the library but those for tests only, by its path below `src`.
+fn sources() -> BTreeMap<String, String> {
+    let mut files = files();
     files.remove("link.rs");
     files.remove("main.rs");
     files.remove("lib.rs");
@@ -220,6 +226,17 @@ fn every_module_has_its_place_in_the_table() {
     let in_exceptions = plan.exceptions.iter().flat_map(|(who, whom)| [who, whom]);
     for name in in_exceptions {
         assert!(placed.contains(name.as_str()), "{name}");
+    }
+}
+
+/// One that is tried with other cases in each run blames a change for what was there before it.
+#[test]
+fn every_property_is_tried_with_the_cases_that_are_the_same_in_each_run() {
+    for (file, text) in files() {
+        let blocks = text.matches("proptest! {\n").count();
+        let configured =
+            text.matches("arbitrary::cases())]").count() + text.matches("(cases())]").count();
+        assert_eq!(configured, blocks, "src/{file}");
     }
 }
 

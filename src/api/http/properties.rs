@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::cors::Origins;
 use super::*;
-use crate::json::arbitrary::{in_time, text};
+use crate::json::arbitrary::{cases, in_time, text};
 
 /// Escape each byte as a client may: as it is where that is possible, else by `%XX`, a blank by `+`.
 fn escaped(text: &str, all: bool) -> String {
@@ -18,6 +18,8 @@ fn escaped(text: &str, all: bool) -> String {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn names_in_a_path_arrive_as_they_are_meant(pubsub in text(), topic in text(), all: bool) {
         let path = format!("/v1.0/publish/{}/{}", escaped(&pubsub, all), escaped(&topic, all));

@@ -4,9 +4,11 @@ use http::uri::PathAndQuery;
 use proptest::prelude::*;
 
 use super::*;
-use crate::json::arbitrary::{in_time, metadata, text};
+use crate::json::arbitrary::{cases, in_time, metadata, text};
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn every_route_can_be_requested(route in prop_oneof![text(), "[/.%a-f0-9?#é+ ]{0,24}"]) {
         let clean = in_time(|| path::clean(&route));

@@ -7,7 +7,7 @@ use proptest::sample::select;
 
 use super::entry::{of_claim, of_pending, of_read};
 use super::settings::Settings;
-use crate::json::arbitrary::{blank, in_time, object, string, text, value, wounded};
+use crate::json::arbitrary::{blank, cases, in_time, object, string, text, value, wounded};
 use crate::json::text_of;
 use crate::metadata::Properties;
 
@@ -34,6 +34,8 @@ fn answer() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn any_answer_of_redis_is_read(answer in answer()) {
         in_time(|| {

@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::json::arbitrary::{in_time, text, wounded};
+use crate::json::arbitrary::{cases, in_time, text, wounded};
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn any_trace_context_is_passed_on_or_is_none(
         parent in wounded("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2,4}(-[a-z]{2})?"),

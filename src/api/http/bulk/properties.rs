@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::entries;
-use crate::json::arbitrary::{blank, in_time, object, string, value, wounded};
+use crate::json::arbitrary::{blank, cases, in_time, object, string, value, wounded};
 use crate::json::valid_text;
 
 /// An entry as a client may write it, with noise.
@@ -43,6 +43,8 @@ fn list(entries: &[(String, String)]) -> String {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     /// Design.md D6.
     #[test]
     fn json_events_are_taken_byte_for_byte(events in vec(value(), 0..6), blank in blank()) {
