@@ -20,6 +20,8 @@ use super::lanes::Lanes;
 const LIFE: Duration = Duration::from_secs(6);
 /// How often it gives one.
 pub(super) const SIGN: Duration = Duration::from_secs(1);
+// The entries of the dead are taken over within ten seconds (design.md D9): a sign runs out, and the next look finds it so.
+const _: () = assert!(LIFE.as_secs() + 2 * SIGN.as_secs() < 10);
 
 /// One consumer of a group.
 pub(super) struct Instance {
