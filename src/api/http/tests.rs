@@ -270,7 +270,7 @@ impl Api {
     /// The next message that the broker hands over.
     async fn received(&self) -> Incoming {
         let mut received = self.received.lock().await;
-        let next = tokio::time::timeout(Duration::from_secs(5), received.recv());
+        let next = tokio::time::timeout(Duration::from_secs(45), received.recv());
         next.await.expect("in time").expect("it lives")
     }
 
