@@ -46,7 +46,7 @@ impl RedisCluster {
             "--cluster-enabled",
             "yes",
             "--cluster-node-timeout",
-            "1500",
+            "3000",
             "--cluster-replica-validity-factor",
             "0",
         ];

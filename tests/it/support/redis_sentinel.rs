@@ -57,7 +57,7 @@ impl RedisSentinel {
         let settings = format!(
             "{more}port {port}\nbind 127.0.0.1\ndir {}\nrequirepass {SENTINEL_PASSWORD}\n\
              sentinel monitor orders-master 127.0.0.1 {port_of_master} 1\n\
-             sentinel down-after-milliseconds orders-master 1000\n\
+             sentinel down-after-milliseconds orders-master 3000\n\
              sentinel failover-timeout orders-master 3000\n",
             folder.path().display()
         );
