@@ -29,8 +29,17 @@ const EVENT: (&str, &str) = ("Content-Type", "application/cloudevents+json");
 /// What a web framework does for the apps of the guides, with nothing but Python's standard library. A function gets the JSON body and
 /// the headers; its answer is a status, or a value for a body of JSON. Not a word of its own on stdout.
 const SERVING: &str = r#"
-import json, os
+import builtins, json, os, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+lock, in_pieces = threading.Lock(), print
+
+# Events come at the same time, and `print` writes its arguments one by one.
+def whole_lines(*words, **options):
+    with lock:
+        in_pieces(*words, **options)
+
+builtins.print = whole_lines
 
 def serve(routes):
     class App(BaseHTTPRequestHandler):

@@ -90,6 +90,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.said());
+        }
         if let Ok(None) = self.child.try_wait() {
             // Two different ones: the second tells `run` not to wait for its app any longer.
             self.signal(Signal::SIGTERM);
