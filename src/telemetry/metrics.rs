@@ -4,25 +4,58 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
-use metrics::{Counter, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-const EGRESS: &str = "dapr_component_pubsub_egress_count";
-const INGRESS: &str = "dapr_component_pubsub_ingress_count";
-const ERRORS: &str = "dapr_error_code_total";
+/// A family of series: its name and what its HELP line says.
+type Family = (&'static str, &'static str);
+
+const EGRESS: Family = (
+    "dapr_component_pubsub_egress_count",
+    "The number of outgoing messages published to the pub/sub component.",
+);
+const INGRESS: Family = (
+    "dapr_component_pubsub_ingress_count",
+    "The number of incoming messages arriving from the pub/sub component.",
+);
+const ERRORS: Family = (
+    "dapr_error_code_total",
+    "Total number of times an error with a specific error code was encountered.",
+);
 /// Ours: always there, so that a scraper sees at once that it has found the right page.
-const INFO: &str = "sidestream_info";
-const METADATA: Metadata<'static> = Metadata::new("sidestream", Level::INFO, None);
+const INFO: Family = ("sidestream_info", "The version of this sidecar.");
+
+/// The series of a topic: their family and the labels that tell them apart.
+const SERIES: [(Family, &[(&str, &str)]); 6] = [
+    (EGRESS, &[("success", "false")]),
+    (EGRESS, &[("success", "true")]),
+    (
+        INGRESS,
+        &[("process_status", "success"), ("status", "success")],
+    ),
+    (INGRESS, &[("process_status", "retry"), ("status", "retry")]),
+    (INGRESS, &[("process_status", "drop"), ("status", "drop")]),
+    (
+        INGRESS,
+        &[("process_status", "drop"), ("status", "success")],
+    ),
+];
 
 /// The registry. Counters are made once for each topic and kept: counting is a look-up and an addition.
+///
+/// They are single counters and not one `IntCounterVec` for each family: that tells series apart by a hash of all label values in one
+/// run, for which topic `1x` of `p` is topic `x` of `p1`.
 pub struct Metrics {
-    recorder: PrometheusRecorder,
-    common: Vec<Label>,
-    counters: RwLock<HashMap<&'static str, Topics>>,
+    registry: Registry,
+    app_id: String,
+    namespace: String,
+    /// By component and topic.
+    topics: RwLock<HashMap<String, HashMap<String, Counters>>>,
+    errors: IntCounterVec,
 }
 
-/// By component, topic, and the place of the outcome in its list.
-type Topics = HashMap<String, HashMap<String, Vec<Option<Counter>>>>;
+/// Of one topic, in the order of [`SERIES`]. A series is there from its first event on, as with daprd.
+type Counters = [Option<IntCounter>; SERIES.len()];
 
 /// What became of a delivery (spec delivery.md B19).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,129 +73,100 @@ pub enum Ingress {
 impl Metrics {
     /// For this app id and namespace, which every series names.
     pub fn new(app_id: &str, namespace: &str) -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        recorder.describe_counter(
-            KeyName::from(EGRESS),
-            None,
-            "The number of outgoing messages published to the pub/sub component.".into(),
-        );
-        recorder.describe_counter(
-            KeyName::from(INGRESS),
-            None,
-            "The number of incoming messages arriving from the pub/sub component.".into(),
-        );
-        recorder.describe_counter(
-            KeyName::from(ERRORS),
-            None,
-            "Total number of times an error with a specific error code was encountered.".into(),
-        );
-        recorder.describe_gauge(
-            KeyName::from(INFO),
-            None,
-            "The version of this sidecar.".into(),
-        );
-        let version = Label::from_static_parts("version", env!("CARGO_PKG_VERSION"));
-        let info = Key::from_parts(INFO, vec![Label::new("app_id", app_id.to_owned()), version]);
-        recorder.register_gauge(&info, &METADATA).set(1.0);
-        let common = vec![
-            Label::new("app_id", app_id.to_owned()),
-            Label::new("namespace", namespace.to_owned()),
-        ];
+        let registry = Registry::new();
+        let version = env!("CARGO_PKG_VERSION");
+        let info = options(INFO, &[("app_id", app_id), ("version", version)]);
+        registered(&registry, IntGauge::with_opts(info)).set(1);
+        let labels = ["app_id", "category", "error_code"];
+        let errors = IntCounterVec::new(options(ERRORS, &[]), &labels);
         Self {
-            recorder,
-            common,
-            counters: RwLock::default(),
+            errors: registered(&registry, errors),
+            registry,
+            app_id: app_id.to_owned(),
+            namespace: namespace.to_owned(),
+            topics: RwLock::default(),
         }
     }
 
     /// An event was published, or not.
     pub fn published(&self, pubsub: &str, topic: &str, success: bool) {
-        let labels = || {
-            vec![Label::from_static_parts(
-                "success",
-                if success { "true" } else { "false" },
-            )]
-        };
-        self.count(EGRESS, pubsub, topic, usize::from(success), labels);
+        self.count(pubsub, topic, usize::from(success));
     }
 
     /// A delivery has ended.
     pub fn delivered(&self, pubsub: &str, topic: &str, ingress: Ingress) {
-        let (place, process_status, status) = match ingress {
-            Ingress::Success => (0, "success", "success"),
-            Ingress::Retry => (1, "retry", "retry"),
-            Ingress::Drop => (2, "drop", "drop"),
-            Ingress::DropWithSuccess => (3, "drop", "success"),
+        let place = match ingress {
+            Ingress::Success => 2,
+            Ingress::Retry => 3,
+            Ingress::Drop => 4,
+            Ingress::DropWithSuccess => 5,
         };
-        let labels = || {
-            vec![
-                Label::from_static_parts("process_status", process_status),
-                Label::from_static_parts("status", status),
-            ]
-        };
-        self.count(INGRESS, pubsub, topic, place, labels);
+        self.count(pubsub, topic, place);
     }
 
     /// A client was answered with an error (spec observability.md 4.8).
     pub fn error_answered(&self, app_id: &str, code: &'static str) {
-        let labels = vec![
-            Label::new("app_id", app_id.to_owned()),
-            Label::from_static_parts("category", category(code)),
-            Label::from_static_parts("error_code", code),
-        ];
-        let key = Key::from_parts(ERRORS, labels);
-        self.recorder.register_counter(&key, &METADATA).increment(1);
+        self.errors
+            .with_label_values(&[app_id, category(code), code])
+            .inc();
     }
 
     /// The page a scraper reads.
     pub fn render(&self) -> String {
-        self.recorder.handle().render()
+        let families = self.registry.gather();
+        // Only a family without a name or without series is an error, and the registry gives none.
+        TextEncoder::new()
+            .encode_to_string(&families)
+            .unwrap_or_default()
     }
 
-    fn count(
-        &self,
-        name: &'static str,
-        pubsub: &str,
-        topic: &str,
-        place: usize,
-        labels: impl FnOnce() -> Vec<Label>,
-    ) {
-        {
-            let counters = self.counters.read().unwrap_or_else(PoisonError::into_inner);
-            let known = counters
-                .get(name)
-                .and_then(|by| by.get(pubsub)?.get(topic)?.get(place)?.as_ref());
-            if let Some(counter) = known {
-                counter.increment(1);
-                return;
-            }
+    /// Count one event of a topic in the series at this place of [`SERIES`].
+    fn count(&self, pubsub: &str, topic: &str, place: usize) {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let counters = topics.get(pubsub).and_then(|by| by.get(topic));
+        if let Some(counter) = counters.and_then(|counters| counters[place].as_ref()) {
+            counter.inc();
+            return;
         }
-        let mut all = self.common.clone();
-        all.push(Label::new("component", pubsub.to_owned()));
-        all.push(Label::new("topic", topic.to_owned()));
-        all.extend(labels());
-        // The page lists labels as they stand here: by name, as daprd does.
-        all.sort_by(|one, other| one.key().cmp(other.key()));
-        let counter = self
-            .recorder
-            .register_counter(&Key::from_parts(name, all), &METADATA);
-        counter.increment(1);
-        let mut counters = self
-            .counters
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let places = counters
-            .entry(name)
-            .or_default()
-            .entry(pubsub.to_owned())
-            .or_default()
-            .entry(topic.to_owned())
-            .or_default();
-        if places.len() <= place {
-            places.resize(place + 1, None);
-        }
-        places[place] = Some(counter);
+        drop(topics);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let by_topic = topics.entry(pubsub.to_owned()).or_default();
+        by_topic.entry(topic.to_owned()).or_default()[place]
+            .get_or_insert_with(|| self.counter(pubsub, topic, place))
+            .inc();
     }
+
+    fn counter(&self, pubsub: &str, topic: &str, place: usize) -> IntCounter {
+        let (family, labels) = SERIES[place];
+        let mut options = options(family, labels);
+        for (name, value) in [
+            ("app_id", self.app_id.as_str()),
+            ("component", pubsub),
+            ("namespace", &self.namespace),
+            ("topic", topic),
+        ] {
+            options = options.const_label(name, value);
+        }
+        registered(&self.registry, IntCounter::with_opts(options))
+    }
+}
+
+fn options((name, help): Family, labels: &[(&str, &str)]) -> Opts {
+    let options = Opts::new(name, help);
+    labels.iter().fold(options, |options, (name, value)| {
+        options.const_label(*name, *value)
+    })
+}
+
+/// On the page from now on.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
+    let made = made.expect("names of families and labels are constants of this file");
+    // Every series is made once. What the registry still takes for one it has, by a collision of its hash, is not on the page.
+    let _ = registry.register(Box::new(made.clone()));
+    made
 }
 
 /// What an error code belongs to, for its label.
@@ -197,7 +201,8 @@ impl Default for Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics")
-            .field("common", &self.common)
+            .field("app_id", &self.app_id)
+            .field("namespace", &self.namespace)
             .finish_non_exhaustive()
     }
 }
@@ -207,13 +212,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_the_names_of_daprd() {
+    fn the_page_is_that_of_daprd() {
         let metrics = Metrics::new("app", "ns");
         metrics.published("p", "t", true);
         metrics.published("p", "t", true);
+        metrics.published("p", "t", false);
         metrics.delivered("p", "t", Ingress::DropWithSuccess);
-        let page = metrics.render();
-        assert!(page.contains("\ndapr_component_pubsub_egress_count{app_id=\"app\",component=\"p\",namespace=\"ns\",success=\"true\",topic=\"t\"} 2\n"), "{page}");
-        assert!(page.contains("\ndapr_component_pubsub_ingress_count{app_id=\"app\",component=\"p\",namespace=\"ns\",process_status=\"drop\",status=\"success\",topic=\"t\"} 1\n"), "{page}");
+        metrics.error_answered("app", "ERR_PUBSUB_NOT_FOUND");
+        let expected = r#"# HELP dapr_component_pubsub_egress_count The number of outgoing messages published to the pub/sub component.
+# TYPE dapr_component_pubsub_egress_count counter
+dapr_component_pubsub_egress_count{app_id="app",component="p",namespace="ns",success="false",topic="t"} 1
+dapr_component_pubsub_egress_count{app_id="app",component="p",namespace="ns",success="true",topic="t"} 2
+# HELP dapr_component_pubsub_ingress_count The number of incoming messages arriving from the pub/sub component.
+# TYPE dapr_component_pubsub_ingress_count counter
+dapr_component_pubsub_ingress_count{app_id="app",component="p",namespace="ns",process_status="drop",status="success",topic="t"} 1
+# HELP dapr_error_code_total Total number of times an error with a specific error code was encountered.
+# TYPE dapr_error_code_total counter
+dapr_error_code_total{app_id="app",category="pubsub",error_code="ERR_PUBSUB_NOT_FOUND"} 1
+# HELP sidestream_info The version of this sidecar.
+# TYPE sidestream_info gauge
+sidestream_info{app_id="app",version="VERSION"} 1
+"#;
+        let expected = expected.replace("VERSION", env!("CARGO_PKG_VERSION"));
+        assert_eq!(metrics.render(), expected);
+    }
+
+    /// A topic is any text a client sends, and none may be taken for another one.
+    #[test]
+    fn topics_are_counted_apart_and_escaped() {
+        let metrics = Metrics::new("app", "");
+        for (pubsub, topic, labels) in [
+            (
+                "p",
+                "1x",
+                r#"component="p",namespace="",success="true",topic="1x""#,
+            ),
+            (
+                "p1",
+                "x",
+                r#"component="p1",namespace="",success="true",topic="x""#,
+            ),
+            (
+                "p",
+                "ö\"\\\n",
+                r#"component="p",namespace="",success="true",topic="ö\"\\\n""#,
+            ),
+        ] {
+            metrics.published(pubsub, topic, true);
+            let line =
+                format!("\ndapr_component_pubsub_egress_count{{app_id=\"app\",{labels}}} 1\n");
+            let page = metrics.render();
+            assert!(page.contains(&line), "{line} in\n{page}");
+        }
     }
 }
