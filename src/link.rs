@@ -15,5 +15,7 @@ fn main() {
     {
         // At a fixed address, as Go links daprd: nothing is relocated at start, so that its 300 pages of constants stay unread and shared.
         println!("cargo:rustc-link-arg-bins=-no-pie");
+        // Unwinding is part of the binary, not one more library to find and map (libgcc_s.so.1).
+        println!("cargo:rustc-link-lib=static:-bundle=gcc_eh");
     }
 }
