@@ -12,6 +12,7 @@
 )]
 
 mod load;
+mod port;
 mod redis;
 mod sidecar;
 mod sink;

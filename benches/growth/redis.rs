@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Client, cmd, pipe};
 
-use crate::sidecar::free_port;
+use crate::port::free_port;
 
 /// Ids and fields.
 type Entries = Vec<(String, Vec<String>)>;

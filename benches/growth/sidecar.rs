@@ -1,13 +1,17 @@
 //! The release build as a child process, and what it uses.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use crate::port::free_port;
 use crate::redis::Redis;
+
+/// How long a start may take before it is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Its group, too.
 pub(crate) const APP_ID: &str = "bench";
@@ -31,11 +35,6 @@ fn binary() -> String {
     arguments
         .nth(1)
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_sidestream").to_owned())
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Sidecar {
@@ -63,12 +62,16 @@ impl Sidecar {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let sidecar = Self {
+        let mut sidecar = Self {
             http_port,
             process,
             _resources: resources,
         };
+        let begun = Instant::now();
         while !sidecar.is_ready().await {
+            let ended = sidecar.process.try_wait().unwrap();
+            assert!(ended.is_none(), "the sidecar has ended: {ended:?}");
+            assert!(begun.elapsed() < PATIENCE, "the sidecar is not ready");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         sidecar
