@@ -136,6 +136,31 @@ async fn refusals_of_unreadable_heads_say_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn very_many_headers_are_for_connections_that_begin_with_many() {
+    let api = start(|_| {}, router).await;
+    let request = |headers: usize, more: &str| {
+        let lines: String = (0..headers).map(|at| format!("X-{at}: v\r\n")).collect();
+        format!("GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\n{lines}{more}\r\n")
+    };
+    let close = "Connection: close\r\n";
+    let check = async |first: usize, second: usize, expected: &[&str]| {
+        let both = request(first, "") + &request(second, close);
+        let answer = api.send(both.as_bytes()).await;
+        let text = format!("{}\r\n\r\n{}", answer.head, answer.body);
+        let lines = text.lines();
+        let status: Vec<&str> = lines
+            .filter_map(|line| line.strip_prefix("HTTP/1.1 "))
+            .collect();
+        assert_eq!(status, expected, "{first}, then {second}");
+    };
+    let (fine, refused) = ("204 No Content", "431 Request Header Fields Too Large");
+    check(3, 90, &[fine, fine]).await;
+    check(60, 300, &[fine, fine]).await;
+    check(300, 3, &[fine, fine]).await;
+    check(3, 150, &[fine, refused]).await;
+}
+
+#[tokio::test]
 async fn a_connection_becomes_http2_and_the_request_is_answered_on_stream_1() {
     let api = start(|_| {}, router).await;
     let mut stream = TcpStream::connect(("127.0.0.1", api.port)).await.unwrap();
