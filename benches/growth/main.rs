@@ -12,6 +12,7 @@
 )]
 
 mod load;
+#[path = "../../tests/it/support/port.rs"]
 mod port;
 mod redis;
 mod sidecar;

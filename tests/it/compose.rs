@@ -6,9 +6,9 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::support::port::free_port;
 use super::support::process::{Process, example, sidestream};
 use super::support::redis::RedisServer;
-use super::support::sidecar::free_port;
 
 const FILE: &str = include_str!("../../compose.yaml");
 

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use crate::support::app::{Answer, App};
 use crate::support::http::{call, ready};
+use crate::support::port::free_port;
 use crate::support::process::{Process, sidestream};
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::{free_port, redis_component};
+use crate::support::sidecar::redis_component;
 use crate::support::{PATIENCE, eventually};
 
 const MEMORY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: pubsub}\nspec:\n  type: pubsub.in-memory\n  version: v1\n  metadata:\n  - {name: note, value: none}\n";

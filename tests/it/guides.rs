@@ -20,8 +20,8 @@ use serde_json::Value;
 
 use crate::support::eventually;
 use crate::support::http::{Answer, call as curl, ready};
+use crate::support::port::free_port;
 use crate::support::process::{Process, sidestream};
-use crate::support::sidecar::free_port;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const EVENT: (&str, &str) = ("Content-Type", "application/cloudevents+json");

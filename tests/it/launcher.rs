@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use super::support::app::{Answer, App};
 use super::support::eventually;
+use super::support::port::free_port;
 use super::support::process::Process;
-use super::support::sidecar::free_port;
 
 /// The folder of Dapr's files as `dapr init` makes it, with this binary as the sidecar.
 struct DaprFolder(tempfile::TempDir);

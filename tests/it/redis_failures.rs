@@ -21,9 +21,9 @@ use sidestream::message::{Outgoing, Settlement};
 
 use crate::support::app::{Answer, App, Delivered};
 use crate::support::http;
+use crate::support::port::free_port;
 use crate::support::process::{Process, sidestream};
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 use crate::support::sink::Recorder;
 
 /// What this whole is for: a group of subscribers to `orders`.

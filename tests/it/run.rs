@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 
 use super::support::eventually;
+use super::support::port::free_port;
 use super::support::process::{Process, example, is_gone, sidestream};
-use super::support::sidecar::free_port;
 
 /// On this machine only, as every test.
 const RUN: [&str; 3] = [

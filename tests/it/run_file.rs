@@ -6,8 +6,8 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use super::support::eventually;
+use super::support::port::free_port;
 use super::support::process::{Process, is_gone, sidestream};
-use super::support::sidecar::free_port;
 
 /// A folder with a run file, and a folder for each of the apps `a` and `b`.
 struct Desk(tempfile::TempDir);

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use nix::sys::signal::Signal;
 
+use crate::support::port::free_port;
 use crate::support::process::{Process, sidestream};
-use crate::support::sidecar::free_port;
 
 /// A sidecar with ports of its own and these flags.
 fn sidecar(flags: &[&str]) -> Process {

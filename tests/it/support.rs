@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod conformance;
 pub(crate) mod http;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;

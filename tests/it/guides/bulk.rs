@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Desk, JSON, post, prints_json, ready, redis};
+use crate::support::port::free_port;
 use crate::support::process::Process;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const SUBSCRIPTION: &str = "
 apiVersion: dapr.io/v2alpha1

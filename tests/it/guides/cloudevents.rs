@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Desk, EVENT, post, prints_json, publish, ready, redis};
+use crate::support::port::free_port;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const APP: &str = r#"
 import json

@@ -1,8 +1,8 @@
 //! Cross-origin requests, `--allowed-origins`: a page of another origin may call the sidecar, or may not.
 
 use super::{Answer, Desk, curl, ready};
+use crate::support::port::free_port;
 use crate::support::process::Process;
-use crate::support::sidecar::free_port;
 
 const COMPONENT: &str = "
 apiVersion: dapr.io/v1alpha1

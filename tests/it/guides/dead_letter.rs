@@ -1,9 +1,9 @@
 //! "Dead letter topics": at once without a retry policy, after its attempts with one, and a subscription to the letters.
 
 use super::{Desk, prints, publish, ready, redis};
+use crate::support::port::free_port;
 use crate::support::process::Process;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const SUBSCRIPTION: &str = "
 apiVersion: dapr.io/v1alpha1

@@ -1,8 +1,8 @@
 //! "Set up pub/sub namespace consumer groups": one app id and one topic name, in two namespaces, over one Redis.
 
 use super::{Desk, prints, publish, ready, redis};
+use crate::support::port::free_port;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const APP: &str = r#"
 from serving import serve

@@ -1,9 +1,9 @@
 //! "Publish a message and subscribe to a topic", and "subscription methods": declared in a file, or said by the app.
 
 use super::{Desk, JSON, post, prints, prints_json, publish, ready, redis};
+use crate::support::port::free_port;
 use crate::support::process::Process;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const SCOPED: &str = "scopes:\n  - orderprocessing\n  - checkout\n";
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{Desk, JSON, post, prints_json, ready, redis};
+use crate::support::port::free_port;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const APP: &str = r#"
 import base64, json

@@ -2,9 +2,9 @@
 
 use super::{Desk, JSON, post, prints, publish, ready, redis};
 use crate::support::eventually;
+use crate::support::port::free_port;
 use crate::support::process::Process;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 /// As complete as the guide's example, with its comments and its targets that are not ours; times are shorter. `TARGETS` are the
 /// component's.

@@ -1,9 +1,9 @@
 //! "Route messages to different event handlers", declared and said by the app.
 
 use super::{Desk, EVENT, post, prints, ready, redis};
+use crate::support::port::free_port;
 use crate::support::process::Process;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 /// The feature had to be switched on once; files from then must still work.
 const CONFIGURATION: &str = "

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Desk, JSON, curl, post, ready, redis};
 use crate::support::eventually;
+use crate::support::port::free_port;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const APP: &str = r#"
 import os

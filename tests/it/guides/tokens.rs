@@ -1,8 +1,8 @@
 //! "Enable API token authentication" and "Authenticate requests from Dapr": the token that a caller must have, and the one that the app gets.
 
 use super::{Desk, JSON, curl, post, prints, ready, redis};
+use crate::support::port::free_port;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 /// Tells the token of each request, and publishes with the one it finds in its environment, as the guide has it.
 const APP: &str = r#"

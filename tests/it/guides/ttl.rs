@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Desk, prints, prints_json, publish, ready, redis};
 use crate::support::eventually;
+use crate::support::port::free_port;
 use crate::support::redis::RedisServer;
-use crate::support::sidecar::free_port;
 
 const APP: &str = r#"
 import json

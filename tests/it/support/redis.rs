@@ -14,7 +14,7 @@ use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::shutdown::Tasks;
 use sidestream::telemetry::Telemetry;
 
-use super::sidecar::free_port;
+use super::port::free_port;
 use super::{PATIENCE, quiet};
 
 pub(crate) struct RedisServer {

@@ -8,8 +8,8 @@ use deadpool_redis::redis::{Client, RedisResult, Value, cmd};
 use sidestream::broker::redis::RedisBroker;
 
 use super::eventually;
+use super::port::free_port;
 use super::redis::{RedisServer, broker_with, program};
-use super::sidecar::free_port;
 
 /// What clients of the sentinel must know.
 pub(crate) const SENTINEL_PASSWORD: &str = "watch";

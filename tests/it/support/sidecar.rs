@@ -1,10 +1,7 @@
 //! The real binary as a child process, with daprd's command line.
 
-use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::port::free_port;
 use super::{PATIENCE, eventually};
 
 pub(crate) struct Sidecar {
@@ -23,19 +21,6 @@ pub(crate) struct Sidecar {
     process: Child,
     client: Client<HttpConnector, Full<Bytes>>,
     folder: tempfile::TempDir,
-}
-
-/// A port that nobody listens on: below those that the system gives to outgoing connections, and never the same twice, so that it is still
-/// free when a server that is started with it gets there. The 10,000 above are left to the buses of clusters.
-pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let port = fastrand::u16(12_000..22_000);
-        let is_free = TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if is_free && GIVEN.lock().unwrap().insert(port) {
-            return port;
-        }
-    }
 }
 
 /// A component file for a broker in memory.
