@@ -92,7 +92,7 @@ async fn handle(shared: &Arc<Shared>, job: Job) {
     };
     if ack == Ack::None {
         // Without an answer it is tried again later, as after a failed delivery.
-        let Ok(is_ours) = Box::pin(once::claim(shared, &topic, entry.id)).await else {
+        let Ok(is_ours) = once::claim(shared, &topic, entry.id).await else {
             return;
         };
         place.is_over = true;
