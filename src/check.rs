@@ -17,8 +17,10 @@ use crate::resources::{LoadRequest, Place, Resources};
 
 /// Who knows what this module does not.
 pub struct Judges<'a> {
-    /// Compiles a CEL expression: a rule's `match`, a breaker's `trip`.
-    pub expression: &'a dyn Fn(&str) -> Result<(), String>,
+    /// Compiles a rule's `match`, and looks for variables that nothing sets.
+    pub rule: &'a dyn Fn(&str) -> Result<(), String>,
+    /// The same for a breaker's `trip`.
+    pub trip: &'a dyn Fn(&str) -> Result<(), String>,
     /// Builds the broker of a pub/sub without connecting: what is wrong with its type and settings.
     pub pubsub: &'a dyn Fn(&Component) -> Vec<String>,
     /// Reads the metadata of a subscription as the broker of its pub/sub does: what is wrong with it.
@@ -240,8 +242,12 @@ fn judge(resources: &Resources, judges: &Judges<'_>, mistakes: &mut Vec<Finding>
     }
     for spec in &resources.subscriptions {
         mistakes.extend(judge_metadata(resources, judges, spec));
-        for rule in spec.rules.iter().filter(|rule| !rule.match_.is_empty()) {
-            if let Err(error) = (judges.expression)(&rule.match_) {
+        for rule in spec
+            .rules
+            .iter()
+            .filter(|rule| !rule.match_.trim().is_empty())
+        {
+            if let Err(error) = (judges.rule)(&rule.match_) {
                 mistakes.push(Finding {
                     place: spec.place.clone(),
                     text: format!("rule for {}: match {:?}: {error}", rule.path, rule.match_),
@@ -258,7 +264,7 @@ fn judge(resources: &Resources, judges: &Judges<'_>, mistakes: &mut Vec<Finding>
             let Some((trip, line)) = &breaker.trip else {
                 continue;
             };
-            if let Err(error) = (judges.expression)(trip) {
+            if let Err(error) = (judges.trip)(trip) {
                 mistakes.push(Finding {
                     place: Some(Place::new(&resource.place.file, *line)),
                     text: format!("circuit breaker {name}: trip {trip:?}: {error}"),
@@ -401,13 +407,14 @@ mod tests {
             app_id: None,
         };
         let judges = Judges {
-            expression: &|text| {
+            rule: &|text| {
                 if text.ends_with("==") {
                     Err("unexpected end".to_owned())
                 } else {
                     Ok(())
                 }
             },
+            trip: &|_| Ok(()),
             pubsub: &|component| {
                 if component.kind == "pubsub.foo" {
                     vec!["couldn't find message bus".to_owned()]
@@ -516,7 +523,8 @@ Worth knowing
             ..CheckArgs::default()
         };
         let judges = Judges {
-            expression: &|_| Ok(()),
+            rule: &|_| Ok(()),
+            trip: &|_| Ok(()),
             pubsub: &|_| Vec::new(),
             subscription: &|_, _| Vec::new(),
         };

@@ -13,3 +13,5 @@ mod running;
 mod stage;
 mod subscriptions;
 pub mod supervisor;
+
+pub use self::router::RULE_VARIABLES;

@@ -4,6 +4,9 @@
 //! evaluates it against an event or some numbers. It knows no rules, no routes and no breakers.
 
 mod check;
+mod variables;
+
+pub use variables::{UnknownVariable, unknown_variables};
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -96,6 +99,11 @@ impl Expression {
             text: text.to_owned(),
             tree,
         })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Is it true of this event?

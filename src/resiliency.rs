@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+pub use self::breaker::TRIP_VARIABLES;
 use self::retry::Delays;
 use self::targets::Guard;
 pub use self::targets::Targets;

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::expr::{CompileError, EvaluationError, Expression, Subject};
 use crate::resources::subscription::RuleSpec;
 
+/// The variables that a rule can ask about.
+pub const RULE_VARIABLES: &[&str] = &["event"];
+
 /// The rules of one subscription, compiled.
 #[derive(Debug)]
 pub(super) struct Rules(Vec<Rule>);
@@ -45,6 +48,25 @@ impl Rules {
             })
         });
         compiled.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One text for each variable in a rule that does not exist.
+    pub(super) fn unknown_variables(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        for (index, rule) in self.0.iter().enumerate() {
+            let Some(condition) = &rule.condition else {
+                continue;
+            };
+            let unknown = condition.unknown_variables(RULE_VARIABLES);
+            said.extend(unknown.iter().map(|variable| {
+                format!(
+                    "rule {}, match `{}`: {variable}",
+                    index + 1,
+                    condition.text()
+                )
+            }));
+        }
+        said
     }
 
     /// The path of an event; `None` if no rule is true. `event` is asked for only if a rule looks at it.
@@ -139,6 +161,19 @@ mod tests {
             .path::<EvaluationError>(|| panic!("not needed"))
             .unwrap();
         assert_eq!(path.map(|path| &**path), Some("/x"));
+    }
+
+    #[test]
+    fn variables_that_do_not_exist_are_named_with_their_rule() {
+        let of = |given: &[(&str, &str)]| rules(given).unwrap().unknown_variables();
+        assert_eq!(of(&[("event.a == 1", "/a"), ("", "/b")]), [""; 0]);
+        assert_eq!(
+            of(&[("", "/a"), ("evnt.a == data", "/b")]),
+            [
+                "rule 2, match `evnt.a == data`: evnt is not known, only event is (line 1, column 1); did you mean event?",
+                "rule 2, match `evnt.a == data`: data is not known, only event is (line 1, column 11)",
+            ]
+        );
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Subscription {
     }
 }
 
-fn described(spec: &SubscriptionSpec) -> String {
+/// A subscription in words, with its place in a file.
+pub(super) fn described(spec: &SubscriptionSpec) -> String {
     let place = spec
         .place
         .as_ref()

@@ -21,7 +21,7 @@ use crate::config::{AppHealthSettings, InitEndpoints};
 use crate::delivery::consumer::Consumer;
 use crate::delivery::running::Running;
 pub use crate::delivery::subscriptions::{Origin, RuleError};
-use crate::delivery::subscriptions::{Subscription, merge};
+use crate::delivery::subscriptions::{Subscription, described, merge};
 use crate::pubsub::Catalog;
 use crate::resiliency::Targets;
 use crate::resources::advice;
@@ -255,6 +255,9 @@ impl Inner {
         let mut lettered = Vec::new();
         for subscription in new {
             let spec = &subscription.spec;
+            for said in subscription.rules.unknown_variables() {
+                telemetry.rule_asks_for_nothing(&described(spec), &said);
+            }
             if subscription.origin == Origin::Programmatic {
                 topics.entry(&spec.pubsub).or_default().push(&spec.topic);
             }

@@ -58,7 +58,7 @@ impl Type {
 }
 
 /// Names that stand for types. They are no attributes of the event: `type == 'x'` never works (B8).
-const TYPES: [&str; 11] = [
+pub(super) const TYPES: [&str; 11] = [
     "bool",
     "bytes",
     "double",
@@ -286,15 +286,14 @@ impl<'a> Checker<'a> {
     fn at(&self, name: &str, said: &str) -> String {
         // Operators are named `_==_`: what stands in the text is between the underscores.
         let written = name.trim_matches(|c| c == '_' || c == '@');
+        let code = outside_literals(self.text);
         let found = (!written.is_empty())
-            .then(|| find_outside_quotes(self.text, written))
+            .then(|| occurrences(self.text, written, &code).next())
             .flatten();
         match found {
             None => format!("ERROR: <input>: {said}"),
             Some(offset) => {
-                let before = &self.text[..offset];
-                let line = before.matches('\n').count() + 1;
-                let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+                let (line, column) = line_and_column(self.text, offset);
                 format!("ERROR: <input>:{line}:{column}: {said}")
             }
         }
@@ -418,28 +417,94 @@ fn one_of(mut results: impl Iterator<Item = Type>) -> Result<Type, Misfit> {
     })
 }
 
-/// Where `wanted` stands for the first time, not as a part of a longer name or of a literal.
-fn find_outside_quotes(text: &str, wanted: &str) -> Option<usize> {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let mut quote = None;
-    let mut before = ' ';
-    for (offset, c) in text.char_indices() {
-        match quote {
-            Some(open) if c == open && before != '\\' => quote = None,
-            Some(_) => {}
-            None if c == '\'' || c == '"' => quote = Some(c),
-            None => {
-                let after = text[offset..]
-                    .strip_prefix(wanted)
-                    .map(|rest| rest.chars().next());
-                let whole =
-                    |after: Option<char>| !after.is_some_and(is_name) || !wanted.ends_with(is_name);
-                if after.is_some_and(whole) && !(is_name(before) && wanted.starts_with(is_name)) {
-                    return Some(offset);
-                }
-            }
-        }
-        before = c;
+/// Where a variable stands for the first time, as line and column: not as a field, a function or a part of a literal.
+pub(super) fn position_of_variable(text: &str, name: &str) -> Option<(usize, usize)> {
+    let outside = outside_literals(text);
+    let is_variable = |offset: &usize| {
+        let before = text[..*offset].trim_end();
+        let operand = before.strip_suffix('.').map(str::trim_end);
+        let is_field = operand
+            .is_some_and(|operand| operand.ends_with(|c: char| is_name(c) || ")]}'\"".contains(c)));
+        let after = text[*offset + name.len()..].trim_start();
+        !is_field && !after.starts_with('(')
+    };
+    occurrences(text, name, &outside)
+        .find(is_variable)
+        .map(|offset| line_and_column(text, offset))
+}
+
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Where `wanted` stands, not as a part of a longer name or of what is no code.
+fn occurrences<'t>(
+    text: &'t str,
+    wanted: &'t str,
+    code: &'t [bool],
+) -> impl Iterator<Item = usize> + 't {
+    text.match_indices(wanted)
+        .map(|(offset, _)| offset)
+        .filter(move |offset| {
+            let before = text[..*offset].chars().next_back();
+            let after = text[offset + wanted.len()..].chars().next();
+            code.get(*offset) == Some(&true)
+                && !(wanted.starts_with(is_name) && before.is_some_and(is_name))
+                && !(wanted.ends_with(is_name) && after.is_some_and(is_name))
+        })
+}
+
+/// For each byte: is it code, and no part of a literal in quotes or of a comment?
+fn outside_literals(text: &str) -> Vec<bool> {
+    let mut code = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (length, is_code) = match first {
+            '\'' | '"' => (
+                length_of_literal(rest, is_raw(&text[..text.len() - rest.len()])),
+                false,
+            ),
+            '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), false),
+            other => (other.len_utf8(), true),
+        };
+        code.resize(code.len() + length, is_code);
+        rest = &rest[length..];
     }
-    None
+    code
+}
+
+/// Is the quote that follows that of a raw literal: `r'a'`, `bR"a"`?
+fn is_raw(before: &str) -> bool {
+    let start = before.trim_end_matches(is_name).len();
+    let prefix = &before[start..];
+    prefix.len() <= 2 && prefix.contains(['r', 'R']) && prefix.chars().all(|c| "rRbB".contains(c))
+}
+
+/// How long the literal is that begins here. One that is open reaches to the end.
+fn length_of_literal(text: &str, is_raw: bool) -> usize {
+    let one = &text[..1];
+    let three = one.repeat(3);
+    let quote = if text.starts_with(&three) {
+        three.as_str()
+    } else {
+        one
+    };
+    let mut offset = quote.len();
+    while let Some(c) = text[offset..].chars().next() {
+        if text[offset..].starts_with(quote) {
+            return offset + quote.len();
+        }
+        offset += c.len_utf8();
+        if c == '\\' && !is_raw {
+            offset += text[offset..].chars().next().map_or(0, char::len_utf8);
+        }
+    }
+    text.len()
 }

@@ -14,6 +14,15 @@ use crate::telemetry::Telemetry;
 /// A breaker trips after more failures in a row than this, unless it says otherwise.
 const FAILURES_IN_A_ROW: i64 = 5;
 
+/// The variables that `trip` can ask about.
+pub const TRIP_VARIABLES: &[&str] = &[
+    "requests",
+    "totalSuccesses",
+    "totalFailures",
+    "consecutiveSuccesses",
+    "consecutiveFailures",
+];
+
 /// A breaker as it is declared, with its expression compiled.
 pub(super) struct Template {
     pub(super) name: String,
@@ -108,7 +117,7 @@ impl State {
     }
 }
 
-/// What `trip` can ask about.
+/// The values of [`TRIP_VARIABLES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     requests: i64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Policy;
-use super::breaker::{Breaker, Template};
+use super::breaker::{Breaker, TRIP_VARIABLES, Template};
 use crate::expr::Expression;
 use crate::resources::Place;
 use crate::resources::note::Note;
@@ -43,19 +43,21 @@ impl Targets {
         let mut notes = Vec::new();
         for resource in resiliencies {
             let mut read = resource.policies.clone();
-            let before = notes.len();
+            let mut is_whole = true;
             for (name, compiled) in compile(resource) {
                 match compiled {
                     Ok(template) => {
+                        notes.extend(variables_that_nothing_sets(resource, &template));
                         templates.insert(name, Arc::new(template));
                     }
                     Err(note) => {
                         read.breakers.remove(&name);
                         notes.push(*note);
+                        is_whole = false;
                     }
                 }
             }
-            if notes.len() > before {
+            if !is_whole {
                 read.components.clear();
             }
             policies.add(&read);
@@ -130,6 +132,20 @@ impl Guard {
         };
         self.slot.get_or_init(make)
     }
+}
+
+/// A warning for each variable in `trip` that does not exist: asked for its value, the expression has no answer and does not trip.
+fn variables_that_nothing_sets(resource: &Resiliency, template: &Template) -> Vec<Note> {
+    let (Some(trip), Some((text, line))) = (&template.trip, &template.settings.trip) else {
+        return Vec::new();
+    };
+    let place = Place::new(&resource.place.file, *line);
+    let unknown = trip.unknown_variables(TRIP_VARIABLES);
+    let warnings = unknown.iter().map(|variable| {
+        let said = format!("resiliency policy {} ({place}): circuit breaker {:?}: trip {text:?}: {variable}; whenever its value is needed, the breaker does not open", resource.name, template.name);
+        Note::mistake(Level::Warn, place.clone(), said)
+    });
+    warnings.collect()
 }
 
 /// The breakers of a resource, each compiled or with what is wrong.

@@ -328,3 +328,16 @@ fn a_trip_that_does_not_compile_takes_the_targets_away() {
         "{texts:?}"
     );
 }
+
+#[test]
+fn a_trip_that_asks_for_what_does_not_exist_is_told_and_stays() {
+    let spec = "{policies: {circuitBreakers: {b: {trip: consecutiveFailure > 5}}}, targets: {components: {pubsub: {outbound: {circuitBreaker: b}}}}}";
+    let (targets, notes) = Targets::new(&[resource(spec)], Lines::default().telemetry());
+    assert!(outbound(&targets).breaker.is_some());
+    let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
+    assert_eq!(texts.len(), 1);
+    assert!(
+        texts[0].contains("trip \"consecutiveFailure > 5\": consecutiveFailure is not known, only requests, totalSuccesses, totalFailures, consecutiveSuccesses and consecutiveFailures are (line 1, column 1); did you mean consecutiveFailures?"),
+        "{texts:?}"
+    );
+}

@@ -207,6 +207,11 @@ impl Telemetry {
         );
     }
 
+    /// A rule asks for a variable that does not exist. Its subscription runs: the rule may never be reached, or not need the value.
+    pub fn rule_asks_for_nothing(&self, subscription: &str, said: &str) {
+        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("{subscription}: {said}; an event for which the rule needs the value cannot be routed and fails, and later rules are not tried"), &[]);
+    }
+
     /// Subscriptions have a dead-letter topic and no retry policy (design.md D25).
     pub fn first_failure_dead_letters(&self, topics: &[&str]) {
         self.0.log.write(Level::Info, SUBSCRIPTION, format_args!("the first failure moves an event to the dead-letter topic for topics [{}], as there is no retry policy; to retry before, write a Resiliency with spec.policies.retries and name the policy in spec.targets.components.<pubsub>.inbound.retry", topics.join(" ")), &[]);
