@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use sidestream::api::API_VERSION;
+use sidestream::broker::memory::hub::Hub;
 use sidestream::cli::{self, Command, Flags};
 use sidestream::environment::Environment;
 use sidestream::runtime::{self, Outcome, Plan, Runtime};
@@ -89,6 +90,9 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
         return 1;
     };
     let telemetry = plan.telemetry.clone();
+    // What is held in memory outlives a restart by SIGHUP.
+    let hub = Hub::own();
+    plan.hub = Some(hub.clone());
     let mut signals = match Signals::listen_with_hang_up() {
         Ok(signals) => signals,
         Err(error) => {
@@ -102,7 +106,12 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
             End::Again => {}
         }
         match Plan::again(flags, environment.clone(), telemetry.clone()) {
-            Ok(again) => plan = again,
+            Ok(again) => {
+                plan = Plan {
+                    hub: Some(hub.clone()),
+                    ..again
+                }
+            }
             Err(_) => return 1,
         }
     }

@@ -94,18 +94,6 @@ impl Pubsub {
         Self { policy, ..self }
     }
 
-    /// The same broker under other settings of the component: what it holds stays.
-    #[must_use]
-    pub fn resettled(
-        &self,
-        identity: Identity,
-        properties: &Properties,
-        topic_prefix: &str,
-    ) -> Self {
-        let broker = self.broker.clone();
-        Self::new(identity, broker, properties, &self.app_id, topic_prefix)
-    }
-
     /// The same broker and rules under another outbound policy.
     #[must_use]
     pub fn repoliced(&self, policy: Option<Policy>) -> Self {
@@ -119,11 +107,6 @@ impl Pubsub {
             topic_prefix: self.topic_prefix.clone(),
             policy,
         }
-    }
-
-    /// Do both stand before the same broker?
-    pub fn shares_broker(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.broker, &other.broker)
     }
 
     /// The app id of this sidecar.

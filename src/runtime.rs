@@ -52,7 +52,8 @@ pub struct Plan {
     pub telemetry: Telemetry,
     /// What there is to say about the input.
     pub notes: Vec<Note>,
-    /// Where its in-memory brokers are shared with other sidecars of this process; `None`: they are its own.
+    /// Where its in-memory brokers are: shared with other sidecars of this process, or what its life before a restart has left.
+    /// `None`: they are its own and begin empty.
     pub hub: Option<Hub>,
 }
 
@@ -211,6 +212,7 @@ impl Runtime {
             hub,
         } = plan;
         let settings = Arc::new(settings);
+        let hub = hub.unwrap_or_else(Hub::own);
         telemetry.identity(&settings.app_id, &settings.features);
         if settings.graceful_shutdown.is_none() {
             telemetry.shutdown_without_limit();
@@ -236,7 +238,7 @@ impl Runtime {
             telemetry: &telemetry,
             tasks: &tasks,
             health: &health,
-            hub: hub.as_ref(),
+            hub: &hub,
         };
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());

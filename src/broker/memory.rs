@@ -2,13 +2,15 @@
 //!
 //! Every subscription whose topic matches gets every message, in order, from a bounded queue of its own: one at a time, or as many as its
 //! sink has places for. A message that was not acknowledged waits beside the queue and comes again. The queue of a subscription that ends
-//! is kept for a while, for the case that it begins again: files change, apps get well. Sidecars of one process may share the messages
-//! ([`hub`]); each takes them as a consumer group of its own. With `ack: none` no message comes again.
+//! is kept for a while, for the case that it begins again: files change, apps get well. While the component itself is gone (its file was
+//! deleted, or the sidecar restarts after SIGHUP), nothing of it is forgotten: the [`hub`] holds the messages as long as the process lives.
+//! Sidecars of one process may share the messages; each takes them as a consumer group of its own. With `ack: none` no message comes
+//! again.
 
 mod early;
 pub mod hub;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -55,7 +57,9 @@ pub struct MemoryBroker {
 #[derive(Default)]
 struct Store {
     subscriptions: RwLock<Vec<Subscription>>,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<Queue>>,
+    /// The groups whose component is gone for now: their queues are kept without limit of time. Locked after `subscriptions`.
+    closed: Mutex<BTreeSet<Arc<str>>>,
     last_number: AtomicU64,
     /// What was published lately; only where the store is shared.
     early: Option<Mutex<Early>>,
@@ -69,6 +73,10 @@ struct Subscription {
     queue: mpsc::Sender<Incoming>,
     /// Since when nobody takes anything out of the queue.
     idle_since: Option<Instant>,
+    /// Has it been logged that the queue is full while nobody takes anything out of it?
+    is_overflow_logged: Arc<AtomicBool>,
+    /// To the worker: messages that the one before it had given to the app, and that come again at this time.
+    returned: mpsc::UnboundedSender<(Instant, Incoming)>,
 }
 
 impl Subscription {
@@ -77,10 +85,17 @@ impl Subscription {
     }
 
     /// A place for one message; `None` if it has no more need of it.
-    async fn place(&self) -> Result<Option<OwnedPermit<Incoming>>, BrokerError> {
+    async fn place(
+        &self,
+        telemetry: &Telemetry,
+    ) -> Result<Option<OwnedPermit<Incoming>>, BrokerError> {
         if self.idle_since.is_some() {
             // Nobody waits for a subscription that may never come back.
-            return Ok(self.queue.clone().try_reserve_owned().ok());
+            let place = self.queue.clone().try_reserve_owned().ok();
+            if place.is_none() && !self.is_overflow_logged.swap(true, Ordering::Relaxed) {
+                telemetry.idle_queue_full(&self.pattern, QUEUE);
+            }
+            return Ok(place);
         }
         let reserving = self.queue.clone().reserve_owned();
         match tokio::time::timeout(PATIENCE, reserving).await {
@@ -97,11 +112,27 @@ impl Subscription {
     }
 }
 
-/// What an ended subscription leaves behind.
-struct Idle {
+/// The messages of one subscription: with its worker, or kept for the next one.
+struct Queue {
     number: u64,
     messages: mpsc::Receiver<Incoming>,
+    returned: mpsc::UnboundedReceiver<(Instant, Incoming)>,
+    /// By the time of their redelivery and a number that keeps those of one time apart.
     waiting: BTreeMap<(Instant, u64), Incoming>,
+    last_waiting: u64,
+}
+
+impl Queue {
+    /// Deliver a message (again) at this time.
+    fn wait(&mut self, due: Instant, message: Incoming) {
+        self.last_waiting += 1;
+        self.waiting.insert((due, self.last_waiting), message);
+    }
+
+    /// How many messages it holds.
+    fn len(&self) -> usize {
+        self.messages.len() + self.waiting.len()
+    }
 }
 
 impl MemoryBroker {
@@ -111,6 +142,7 @@ impl MemoryBroker {
     }
 
     fn on(store: Arc<Store>, group: &str, telemetry: Telemetry) -> Self {
+        store.open_group(group);
         Self {
             store,
             group: Arc::from(group),
@@ -154,7 +186,7 @@ impl Store {
         guard.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Queue>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,9 +204,19 @@ impl Store {
             .collect()
     }
 
+    /// Is there a queue that nobody has come back for?
+    fn has_over(&self) -> bool {
+        let subscriptions = self.all();
+        let mut over = subscriptions
+            .iter()
+            .filter(|subscription| subscription.is_over());
+        over.any(|over| !self.closed().contains(&over.group))
+    }
+
     /// A queue that takes messages from now on.
-    fn new_queue(&self, group: &Arc<str>, pattern: &str) -> Idle {
+    fn new_queue(&self, group: &Arc<str>, pattern: &str) -> Queue {
         let (queue, messages) = mpsc::channel(QUEUE);
+        let (return_to, returned) = mpsc::unbounded_channel();
         let number = self.last_number.fetch_add(1, Ordering::Relaxed);
         let pattern: Arc<str> = Arc::from(pattern);
         let mut subscriptions = self.all_mut();
@@ -190,16 +232,20 @@ impl Store {
             pattern,
             queue,
             idle_since: None,
+            is_overflow_logged: Arc::default(),
+            returned: return_to,
         });
-        Idle {
+        Queue {
             number,
             messages,
+            returned,
             waiting: BTreeMap::new(),
+            last_waiting: 0,
         }
     }
 
     /// What an ended subscription of the same group to the same topic has left, to be gone on with.
-    fn taken_up(&self, group: &str, pattern: &str) -> Option<Idle> {
+    fn taken_up(&self, group: &str, pattern: &str) -> Option<Queue> {
         let mut subscriptions = self.all_mut();
         let same = |known: &&mut Subscription| {
             known.idle_since.is_some() && *known.group == *group && *known.pattern == *pattern
@@ -210,40 +256,87 @@ impl Store {
             .iter()
             .position(|idle| idle.number == subscription.number)?;
         subscription.idle_since = None;
+        subscription.is_overflow_logged = Arc::default();
         Some(idle.swap_remove(place))
     }
 
-    /// Keep the queue of a subscription that has ended.
-    fn leave(&self, left: Idle) {
+    /// Keep the queue of a subscription that has ended, for the next one of its group to this topic.
+    fn leave(&self, mut left: Queue) {
         let mut subscriptions = self.all_mut();
         let own = subscriptions
             .iter_mut()
             .find(|subscription| subscription.number == left.number);
         if let Some(own) = own {
+            while let Ok((due, message)) = left.returned.try_recv() {
+                left.wait(due, message);
+            }
             own.idle_since = Some(Instant::now());
             self.idle().push(left);
         }
     }
 
-    /// Let go of what nobody has come back for.
-    fn forget_idle(&self) {
-        self.forget(Subscription::is_over);
+    /// Put a message back into a queue that its worker has left: perhaps another worker has taken the queue up since.
+    fn give_back(&self, number: u64, due: Instant, message: Incoming) {
+        let subscriptions = self.all();
+        let own = subscriptions
+            .iter()
+            .find(|subscription| subscription.number == number);
+        match own {
+            Some(own) if own.idle_since.is_none() => {
+                // An error: the worker ends in this moment, and with it the process.
+                let _ = own.returned.send((due, message));
+            }
+            Some(_) => {
+                let mut idle = self.idle();
+                if let Some(queue) = idle.iter_mut().find(|queue| queue.number == number) {
+                    queue.wait(due, message);
+                }
+            }
+            None => {}
+        }
     }
 
-    /// Let go of everything of a group: nobody will come back.
-    fn forget_group(&self, group: &str) {
-        self.forget(|subscription| *subscription.group == *group);
-    }
-
-    fn forget(&self, is_gone: impl Fn(&Subscription) -> bool) {
+    /// The component of this group is there (again): from now on the time of its idle queues counts.
+    fn open_group(&self, group: &str) {
         let mut subscriptions = self.all_mut();
-        subscriptions.retain(|subscription| !is_gone(subscription));
-        let is_known = |idle: &Idle| {
-            subscriptions
-                .iter()
-                .any(|subscription| subscription.number == idle.number)
-        };
-        self.idle().retain(is_known);
+        if !self.closed().remove(group) {
+            return;
+        }
+        for subscription in subscriptions.iter_mut() {
+            if *subscription.group == *group && subscription.idle_since.is_some() {
+                subscription.idle_since = Some(Instant::now());
+            }
+        }
+    }
+
+    /// The component of this group is gone: what it holds is kept until it comes back.
+    fn close_group(&self, group: &Arc<str>) {
+        let _subscriptions = self.all_mut();
+        self.closed().insert(group.clone());
+    }
+
+    fn closed(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Let go of what nobody has come back for.
+    fn forget_idle(&self, telemetry: &Telemetry) {
+        let mut subscriptions = self.all_mut();
+        let (closed, mut idle) = (self.closed(), self.idle());
+        subscriptions.retain(|subscription| {
+            let is_kept = !subscription.is_over() || closed.contains(&subscription.group);
+            if !is_kept
+                && let Some(place) = idle
+                    .iter()
+                    .position(|idle| idle.number == subscription.number)
+            {
+                let held = idle.swap_remove(place).len();
+                if held > 0 {
+                    telemetry.idle_queue_dropped(&subscription.pattern, held, KEPT);
+                }
+            }
+            is_kept
+        });
     }
 }
 
@@ -259,12 +352,13 @@ impl Broker for MemoryBroker {
 
     async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
         self.check_open()?;
+        if self.store.has_over() {
+            self.store.forget_idle(&self.telemetry);
+        }
         let mut places = Vec::new();
         // All places first: either every subscription gets the message or, with an error, none does.
         for subscription in self.store.receivers(&message) {
-            if subscription.is_over() {
-                self.store.forget_idle();
-            } else if let Some(place) = subscription.place().await? {
+            if let Some(place) = subscription.place(&self.telemetry).await? {
                 places.push((place, subscription.pattern));
             }
         }
@@ -285,39 +379,27 @@ impl Broker for MemoryBroker {
             let error = format_args!("subscription metadata: {error}");
             BrokerError::new(BrokerErrorKind::Misconfigured, error)
         })?;
-        self.store.forget_idle();
-        let Idle {
-            number,
-            messages,
-            waiting,
-        } = self
+        self.store.forget_idle(&self.telemetry);
+        let queue = self
             .store
             .taken_up(&self.group, &request.topic)
             .unwrap_or_else(|| self.store.new_queue(&self.group, &request.topic));
-        let store = self.store.clone();
         let mut serving = Serving {
             places: sink.places().unwrap_or(1).max(1),
             sink,
             ack: ack.unwrap_or(self.ack),
-            messages,
-            last_waiting: waiting.keys().map(|(_, number)| *number).max().unwrap_or(0),
-            waiting,
+            in_hand: BTreeMap::new(),
+            number: queue.number,
+            queue: Some(queue),
+            store: self.store.clone(),
             telemetry: self.telemetry.clone(),
         };
-        Ok(Box::pin(async move {
-            serving.run(&stop).await;
-            let left = Idle {
-                number,
-                messages: serving.messages,
-                waiting: serving.waiting,
-            };
-            store.leave(left);
-        }))
+        Ok(Box::pin(async move { serving.run(&stop).await }))
     }
 
     async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.store.forget_group(&self.group);
+        self.store.close_group(&self.group);
     }
 }
 
@@ -337,46 +419,59 @@ fn incoming(topic: Arc<str>, message: &Outgoing) -> Incoming {
     }
 }
 
-/// The worker of one subscription.
+/// The worker of one subscription. Dropped before its end, it leaves everything that it had, what is with the app included.
 struct Serving {
     sink: Arc<dyn Sink>,
     ack: Ack,
     /// Messages that the sink may hold at a time.
     places: usize,
-    messages: mpsc::Receiver<Incoming>,
-    /// By the time of their redelivery and a number that keeps those of one time apart.
-    waiting: BTreeMap<(Instant, u64), Incoming>,
-    last_waiting: u64,
+    number: u64,
+    /// `None` once it has been left in the store.
+    queue: Option<Queue>,
+    /// What the sink has in hand, by a number that counts up.
+    in_hand: BTreeMap<u64, Incoming>,
+    store: Arc<Store>,
     telemetry: Telemetry,
 }
 
 impl Serving {
-    /// Hand over until `stop`; what the sink has in hand then is finished.
+    /// Hand over until `stop`; what the sink has in hand then is finished, while the next worker may have begun.
     async fn run(&mut self, stop: &Stop) {
-        let mut in_hand = FuturesUnordered::new();
-        while !stop.is_ordered() {
-            let is_free = in_hand.len() < self.places;
-            let due = self.waiting.keys().next().map(|(due, _)| *due);
+        let mut handing = FuturesUnordered::new();
+        let mut last_handed = 0;
+        while let Some(queue) = self.queue.as_mut().filter(|_| !stop.is_ordered()) {
+            let is_free = handing.len() < self.places;
+            let due = queue.waiting.keys().next().map(|(due, _)| *due);
             let next = tokio::select! {
                 biased;
                 () = stop.ordered() => break,
-                Some((message, settlement)) = in_hand.next() => {
-                    self.settle(message, settlement);
+                Some((handed, settlement)) = handing.next() => {
+                    self.settle(handed, settlement);
                     continue;
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if is_free && due.is_some() => self.waiting.pop_first().map(|(_, message)| message),
-                message = self.messages.recv(), if is_free && self.waiting.len() < MOST_WAITING => message,
+                Some((due, message)) = queue.returned.recv() => {
+                    queue.wait(due, message);
+                    continue;
+                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if is_free && due.is_some() => queue.waiting.pop_first().map(|(_, message)| message),
+                message = queue.messages.recv(), if is_free && queue.waiting.len() < MOST_WAITING => message,
             };
             let Some(mut message) = next else { break };
             message.only_once = self.ack == Ack::None;
-            in_hand.push(hand(self.sink.clone(), message));
+            last_handed += 1;
+            self.in_hand.insert(last_handed, message.clone());
+            handing.push(hand(self.sink.clone(), last_handed, message));
         }
-        while let Some((message, settlement)) = in_hand.next().await {
-            self.settle(message, settlement);
+        self.leave();
+        while let Some((handed, settlement)) = handing.next().await {
+            self.settle(handed, settlement);
         }
     }
 
-    fn settle(&mut self, message: Incoming, settlement: Settlement) {
+    fn settle(&mut self, handed: u64, settlement: Settlement) {
+        let Some(message) = self.in_hand.remove(&handed) else {
+            return;
+        };
         if settlement == Settlement::Ack {
             return;
         }
@@ -386,23 +481,45 @@ impl Serving {
         let pause = REDELIVERY.after(message.attempt);
         self.telemetry
             .redelivery_planned(&message.topic, message.attempt, pause);
-        self.last_waiting += 1;
-        let again = Incoming {
+        self.again(Instant::now() + pause, message);
+    }
+
+    fn again(&mut self, due: Instant, message: Incoming) {
+        let message = Incoming {
             attempt: message.attempt.saturating_add(1),
             ..message
         };
-        self.waiting
-            .insert((Instant::now() + pause, self.last_waiting), again);
+        match &mut self.queue {
+            Some(queue) => queue.wait(due, message),
+            None => self.store.give_back(self.number, due, message),
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            self.store.leave(queue);
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        for message in std::mem::take(&mut self.in_hand).into_values() {
+            if !message.only_once {
+                self.again(Instant::now(), message);
+            }
+        }
+        self.leave();
     }
 }
 
 /// Hand a message to its sink. A panic there must not end the subscription: it counts as a retry.
-async fn hand(sink: Arc<dyn Sink>, message: Incoming) -> (Incoming, Settlement) {
-    let settlement = AssertUnwindSafe(sink.accept(message.clone()))
+async fn hand(sink: Arc<dyn Sink>, handed: u64, message: Incoming) -> (u64, Settlement) {
+    let settlement = AssertUnwindSafe(sink.accept(message))
         .catch_unwind()
         .await
         .unwrap_or(Settlement::Retry);
-    (message, settlement)
+    (handed, settlement)
 }
 
 /// Does a subscription's topic match a published one? A star at the end stands for one character or more.

@@ -84,6 +84,7 @@ fn memory(parts: Parts<'_>) -> Result<Arc<dyn Broker>, BuildError> {
     let ack = ack.map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
     let broker = match parts.hub {
         Some(hub) => hub.join(parts.name, parts.file, parts.app_id, parts.telemetry),
+        // `check` only wants to know whether it can be made.
         None => MemoryBroker::new(parts.telemetry),
     };
     Ok(Arc::new(broker.acknowledging(ack.unwrap_or_default())))

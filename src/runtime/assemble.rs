@@ -36,7 +36,7 @@ pub(super) struct Assembly<'a> {
     pub(super) tasks: &'a Tasks,
     pub(super) health: &'a Health,
     pub(super) targets: &'a Targets,
-    pub(super) hub: Option<&'a Hub>,
+    pub(super) hub: &'a Hub,
 }
 
 /// What came of it.
@@ -63,7 +63,7 @@ impl Assembly<'_> {
                 component.loaded().write(self.telemetry);
                 continue;
             }
-            match self.pubsub(component, None).await {
+            match self.pubsub(component).await {
                 Ok((pubsub, is_reached)) => {
                     let pubsub = Arc::new(pubsub);
                     assembled
@@ -92,21 +92,12 @@ impl Assembly<'_> {
         }
     }
 
-    /// One pub/sub, and whether its broker has been reached. `old` is what it replaces: the events of an embedded broker are nowhere
-    /// else, so the new one takes that over.
+    /// One pub/sub, and whether its broker has been reached. What an in-memory component of this name held before is there again.
     pub(super) async fn pubsub(
         &self,
         component: &Component,
-        old: Option<&Pubsub>,
     ) -> Result<(Pubsub, bool), ComponentError> {
-        let pubsub = match old.filter(|old| is_embedded(component) && old.kind == component.kind) {
-            Some(old) => old.resettled(
-                identity(component),
-                &component.properties,
-                self.topic_prefix(component),
-            ),
-            None => self.new_pubsub(component)?,
-        };
+        let pubsub = self.new_pubsub(component)?;
         let policy = self
             .targets
             .policy(&component.name, Direction::Outbound, Stop::new());
@@ -140,7 +131,7 @@ impl Assembly<'_> {
             file: &component.place.file,
             app_id: &self.settings.app_id,
             templates: Templates::of(self.environment, &self.settings.app_id),
-            hub: self.hub,
+            hub: Some(self.hub),
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         };
@@ -172,8 +163,8 @@ fn identity(component: &Component) -> Identity {
 }
 
 /// Does its broker live in this process?
-fn is_embedded(component: &Component) -> bool {
-    component.kind.eq_ignore_ascii_case("pubsub.in-memory")
+pub(super) fn is_embedded(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("pubsub.in-memory")
 }
 
 /// What a component looks like in the metadata API.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assemble::{Assembly, listed};
+use super::assemble::{Assembly, is_embedded, listed};
 use super::contact::Contacts;
 use super::{StartError, load};
 use crate::api::{LoadedComponent, Snapshot};
@@ -46,7 +46,7 @@ pub(super) struct Reload {
     pub(super) contacts: Contacts,
     pub(super) shown: Shown,
     pub(super) loaded: Loaded,
-    pub(super) hub: Option<Hub>,
+    pub(super) hub: Hub,
 }
 
 /// What the metadata API shows.
@@ -299,9 +299,7 @@ impl Reload {
         let name = &component.name;
         let old = self.catalog.get(name);
         self.contacts.end(name).await;
-        let made = stop
-            .or(self.assembly().pubsub(component, old.as_deref()))
-            .await;
+        let made = stop.or(self.assembly().pubsub(component)).await;
         // At the stop nobody needs it any more.
         let Some(made) = made else { return Ok(()) };
         let (pubsub, is_reached) = match made {
@@ -330,7 +328,9 @@ impl Reload {
     }
 
     async fn close_replaced(&self, old: Option<Arc<Pubsub>>, new: &Pubsub) {
-        if let Some(old) = old.filter(|old| !old.shares_broker(new)) {
+        // In memory both are the same broker: what is published through the old one in this moment is not lost.
+        let is_same = |old: &Arc<Pubsub>| is_embedded(&old.kind) && is_embedded(&new.kind);
+        if let Some(old) = old.filter(|old| !is_same(old)) {
             old.close().await;
         }
     }
@@ -343,7 +343,7 @@ impl Reload {
             tasks: &self.tasks,
             health: &self.health,
             targets: &self.targets,
-            hub: self.hub.as_ref(),
+            hub: &self.hub,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Every broker runs the conformance suite.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sidestream::broker::ack::Ack;
@@ -10,13 +12,14 @@ use sidestream::broker::memory::hub::Hub;
 use sidestream::broker::{Broker, BrokerErrorKind};
 use sidestream::message::{Outgoing, Settlement};
 use sidestream::shutdown::Stop;
+use tokio::sync::Semaphore;
 
 use crate::support::redis::RedisServer;
 use crate::support::redis_cluster::RedisCluster;
 use crate::support::redis_sentinel::RedisSentinel;
 use crate::support::sink::Recorder;
 use crate::support::subscribed::{request, subscribe, subscribe_with};
-use crate::support::{conformance, eventually, quiet};
+use crate::support::{Lines, conformance, eventually, quiet};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_does_what_every_broker_must_do() {
@@ -182,4 +185,138 @@ async fn memory_hands_over_once_where_nothing_is_acknowledged() {
         panic!("subscribed");
     };
     assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
+}
+
+/// The component `pubsub` of a sidecar that stands alone, in this file.
+fn component(hub: &Hub, file: &str) -> MemoryBroker {
+    hub.join("pubsub", Path::new(file), "app", quiet())
+}
+
+#[tokio::test]
+async fn what_a_memory_broker_held_comes_back_with_its_component() {
+    let hub = Hub::own();
+    let first = component(&hub, "a.yaml");
+    let gate = Arc::new(Semaphore::new(1));
+    let failing = Recorder::behind(&gate, |_| Settlement::Retry);
+    let subscribed = subscribe(&first, "orders", failing.clone()).await;
+    for text in ["in redelivery", "with the app", "waiting"] {
+        publish(&first, text).await;
+    }
+    // The first has failed, the second is with the app.
+    eventually("two were handed over", || async { failing.count() == 2 }).await;
+    let ending = tokio::spawn(subscribed.end());
+    // Everything runs on this thread: these let the worker notice that it is to end.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    first.close().await;
+    drop(first);
+
+    let second = component(&hub, "b.yaml");
+    let sink = Recorder::acking();
+    let _subscribed = subscribe(&second, "orders", sink.clone()).await;
+    has_all(&sink, &["in redelivery", "waiting"]).await;
+    // The app answers now: what it refuses comes again, through the component that has come back.
+    gate.add_permits(1);
+    ending.await.unwrap();
+    has_all(&sink, &["in redelivery", "waiting", "with the app"]).await;
+    publish(&second, "new").await;
+    has_all(&sink, &["in redelivery", "waiting", "with the app", "new"]).await;
+    assert_eq!(sink.count(), 4);
+}
+
+async fn has_all(sink: &Recorder, texts: &[&str]) {
+    let expected: BTreeSet<_> = texts.iter().map(|&text| text.to_owned()).collect();
+    eventually(&format!("{texts:?}"), || async {
+        sink.texts().into_iter().collect::<BTreeSet<_>>() == expected
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_in_memory_that_is_dropped_loses_nothing() {
+    let broker = MemoryBroker::new(quiet());
+    let never = Recorder::behind(&Arc::new(Semaphore::new(0)), |_| Settlement::Ack);
+    let life = broker
+        .subscribe(request("orders", &[]), never.clone(), Stop::new())
+        .await
+        .unwrap();
+    let life = tokio::spawn(life);
+    publish(&broker, "with the app").await;
+    publish(&broker, "waiting").await;
+    eventually("one was handed over", || async { never.count() == 1 }).await;
+    life.abort();
+    life.await.unwrap_err();
+    let sink = Recorder::acking();
+    let _subscribed = subscribe(&broker, "orders", sink.clone()).await;
+    has_all(&sink, &["with the app", "waiting"]).await;
+    assert_eq!(sink.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_does_not_count_while_a_memory_component_is_away_and_counts_when_it_is_there() {
+    const LONG: Duration = Duration::from_secs(3600);
+    let hub = Hub::own();
+    let lines = Lines::default();
+    let join = || hub.join("pubsub", Path::new(""), "app", lines.telemetry());
+    let first = join();
+    let refusing = Recorder::answering(|_| Settlement::Retry);
+    for topic in ["orders", "other"] {
+        let subscribed = subscribe(&first, topic, refusing.clone()).await;
+        subscribed.end().await;
+    }
+    publish(&first, "1").await;
+    first.close().await;
+    tokio::time::advance(LONG).await;
+    let second = join();
+    // Another subscription comes first: it must not take the rest for forgotten.
+    let other = subscribe(&second, "other", Recorder::acking()).await;
+    let sink = Recorder::acking();
+    let subscribed = subscribe(&second, "orders", sink.clone()).await;
+    has(&sink, &["1"]).await;
+    subscribed.end().await;
+    publish(&second, "2").await;
+    tokio::time::advance(LONG).await;
+    publish(&second, "3").await;
+    assert_eq!(
+        lines.with("1 events in memory are dropped: their subscription ended more than 300s ago"),
+        1,
+        "{}",
+        lines.text()
+    );
+    other.end().await;
+}
+
+#[tokio::test]
+async fn a_queue_in_memory_that_nobody_empties_says_when_it_is_full() {
+    let lines = Lines::default();
+    let broker = MemoryBroker::new(lines.telemetry());
+    subscribe(&broker, "orders", Recorder::acking())
+        .await
+        .end()
+        .await;
+    for _ in 0..1_002 {
+        publish(&broker, "x").await;
+    }
+    let said = "1000 events wait in memory for a subscription that has ended";
+    assert_eq!(lines.with(said), 1, "{}", lines.text());
+}
+
+#[tokio::test]
+async fn a_shared_memory_broker_is_the_same_after_its_file_was_moved_or_its_links_were_swapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let hub = Hub::default();
+    std::fs::write(at("one.yaml"), "").unwrap();
+    std::os::unix::fs::symlink(at("one.yaml"), at("pubsub.yaml")).unwrap();
+    let first = share(&hub, &at("pubsub.yaml"), "app");
+    let sink = Recorder::acking();
+    let _subscribed = subscribe(&first, "orders", sink.clone()).await;
+    std::fs::write(at("two.yaml"), "").unwrap();
+    std::fs::remove_file(at("pubsub.yaml")).unwrap();
+    std::os::unix::fs::symlink(at("two.yaml"), at("pubsub.yaml")).unwrap();
+    publish(&share(&hub, &at("pubsub.yaml"), "app"), "swapped").await;
+    std::fs::rename(at("pubsub.yaml"), at("moved.yaml")).unwrap();
+    publish(&share(&hub, &at("moved.yaml"), "app"), "moved").await;
+    has(&sink, &["swapped", "moved"]).await;
 }

@@ -19,6 +19,26 @@ impl Telemetry {
         );
     }
 
+    /// The queue of a subscription in memory that has ended is full, and what is published from now on is not kept for it. Said once.
+    pub fn idle_queue_full(&self, topic: &str, most: usize) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("{most} events wait in memory for a subscription that has ended: further ones are not kept for it until it begins again"),
+            &[("topic", &topic)],
+        );
+    }
+
+    /// Nobody has come back for the queue of a subscription in memory, and it held something.
+    pub fn idle_queue_dropped(&self, topic: &str, held: usize, kept: Duration) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("{held} events in memory are dropped: their subscription ended more than {kept:?} ago and has not begun again"),
+            &[("topic", &topic)],
+        );
+    }
+
     /// A message was not acknowledged, and does not come again either (`ack: none`).
     pub fn not_delivered_again(&self, topic: &str) {
         self.0.log.write(
