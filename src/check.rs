@@ -187,14 +187,7 @@ fn read_configuration(
     environment: &Environment,
 ) -> (Configuration, Vec<Finding>) {
     match configuration::read(&args.config, environment) {
-        Ok((configuration, remarks)) => {
-            let found = remarks.into_iter().map(|(place, text)| Finding {
-                place: Some(place),
-                text,
-                remedy: None,
-            });
-            (configuration, found.collect())
-        }
+        Ok((configuration, remarks)) => (configuration, remarks.iter().map(Finding::of).collect()),
         Err(errors) => {
             let found = errors.into_iter().map(|error| Finding {
                 place: error.place().cloned(),

@@ -10,6 +10,7 @@ pub mod configuration;
 pub mod difference;
 pub mod fields;
 pub mod folder;
+pub mod lines;
 pub mod load;
 pub mod manifest;
 pub mod note;
@@ -23,6 +24,7 @@ pub mod value;
 pub mod watch;
 
 mod collect;
+mod kind;
 mod links;
 
 use std::fmt;

@@ -212,11 +212,8 @@ impl Resolver<'_> {
             self.note(Level::Info, "loading default configuration");
         }
         match configuration::read(&files, environment) {
-            Ok((configuration, remarks)) => {
-                for (place, text) in remarks {
-                    let text = format!("{place}: {text}");
-                    self.notes.push(Note::mistake(Level::Warn, place, text));
-                }
+            Ok((configuration, notes)) => {
+                self.notes.extend(notes);
                 configuration
             }
             Err(errors) => {

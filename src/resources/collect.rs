@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::metadata::nearest;
 use crate::resources::advice;
 use crate::resources::component::{self, Category, Component, ComponentError, log_name};
-use crate::resources::fields::{Dialect, Fields, Findings};
+use crate::resources::fields::{Dialect, Fields, Findings, Remark};
 use crate::resources::folder::{self, FileContent, FolderFile};
 use crate::resources::load::{self, Document};
 use crate::resources::manifest::Manifest;
@@ -155,6 +155,9 @@ impl Collector<'_> {
             return self.broken(path, "Component", mistake);
         }
         let place = Place::new(path, root.line);
+        if KINDS.contains(&kind.as_str()) {
+            self.duplicates(path, document);
+        }
         match (kind.as_str(), version.as_str()) {
             ("Component", "dapr.io/v1alpha1") => self.component(document, place),
             ("Subscription", "dapr.io/v1alpha1") => {
@@ -283,13 +286,21 @@ impl Collector<'_> {
         usable
     }
 
-    fn remarks(&mut self, path: &Path, remarks: Vec<Mistake>) {
-        for remark in remarks {
-            let place = Place::new(path, remark.line);
-            let text = format!("{place}: {}", remark.text);
-            let note = Note::mistake(Level::Warn, place, text).plainly(remark.text);
-            self.resources.notes.push(note);
-        }
+    fn remarks(&mut self, path: &Path, remarks: Vec<Remark>) {
+        let notes = remarks.into_iter().map(|remark| remark.at(path));
+        self.resources.notes.extend(notes);
+    }
+
+    /// Of a key that is written twice the last one counts, as in daprd.
+    fn duplicates(&mut self, path: &Path, document: &Document) {
+        let remarks = document.duplicates.iter().map(|duplicate| {
+            Remark::mistake(
+                duplicate.line,
+                format!("{}: the last one counts", duplicate.text),
+            )
+            .with_help("remove one of them")
+        });
+        self.remarks(path, remarks.collect());
     }
 
     /// The file name rules of Kubernetes hold for names (spec 4.2.3).

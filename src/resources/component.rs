@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::metadata::Properties;
 use crate::resources::Place;
+use crate::resources::lines::KeyLines;
 use crate::resources::note::{Note, PROCESSOR};
 use crate::telemetry::log::Level;
 
@@ -29,9 +30,19 @@ pub struct Component {
     pub namespace_scoped: bool,
     /// Where it stands.
     pub place: Place,
+    /// The lines of its keys; an entry of `spec.metadata` is `spec.metadata.<name>` as well.
+    pub lines: KeyLines,
 }
 
 impl Component {
+    /// Where a key of it stands, for example `spec.type`.
+    pub fn place_of(&self, key: &str) -> Place {
+        Place {
+            line: self.lines.line(key).unwrap_or(self.place.line),
+            ..self.place.clone()
+        }
+    }
+
     /// `name (type/version)`, or `name (type)` without a version: how logs and errors call it.
     pub fn log_name(&self) -> impl fmt::Display + '_ {
         LogName(self)
@@ -282,6 +293,7 @@ mod tests {
             written: Vec::new(),
             namespace_scoped: false,
             place: Place::default(),
+            lines: KeyLines::default(),
         };
         let cause = ComponentError::unknown_pubsub(&component);
         let (notes, error) = component.failed(cause.clone());

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::duration;
 use crate::environment::Environment;
 use crate::resources::fields::{Dialect, Fields, Findings};
+use crate::resources::kind::head_read;
+use crate::resources::note::Note;
 use crate::resources::pipeline::Handler;
-use crate::resources::value::Mistake;
+use crate::resources::value::{Mistake, Scalar};
 use crate::resources::{Place, folder, load, pipeline};
 
 /// What the files say together.
@@ -158,27 +161,21 @@ impl ConfigurationError {
     }
 }
 
-/// Something to look at in a file.
-pub type Remark = (Place, String);
-
-/// Read the files in order, each over the ones before.
+/// Read the files in order, each over the ones before. Beside them comes what there is to look at.
 ///
 /// # Errors
 /// All mistakes of all files.
 pub fn read(
     files: &[PathBuf],
     environment: &Environment,
-) -> Result<(Configuration, Vec<Remark>), Vec<ConfigurationError>> {
+) -> Result<(Configuration, Vec<Note>), Vec<ConfigurationError>> {
     let mut configuration = Configuration::default();
-    let (mut errors, mut remarks) = (Vec::new(), Vec::new());
+    let (mut errors, mut notes) = (Vec::new(), Vec::new());
     for file in files {
         match text_of(file) {
-            Ok(text) => configuration.add(
-                file,
-                &expanded(&text, environment),
-                &mut errors,
-                &mut remarks,
-            ),
+            Ok(text) => {
+                configuration.add(file, &expanded(&text, environment), &mut errors, &mut notes)
+            }
             Err(error) => errors.push(error),
         }
     }
@@ -191,7 +188,7 @@ pub fn read(
         });
     }
     if errors.is_empty() {
-        Ok((configuration, remarks))
+        Ok((configuration, notes))
     } else {
         Err(errors)
     }
@@ -216,7 +213,7 @@ impl Configuration {
         file: &Path,
         text: &str,
         errors: &mut Vec<ConfigurationError>,
-        remarks: &mut Vec<Remark>,
+        notes: &mut Vec<Note>,
     ) {
         let at = |mistake: &Mistake| Place {
             file: file.to_owned(),
@@ -236,9 +233,11 @@ impl Configuration {
         if let Some(spec) = root.fields("spec") {
             self.read_spec(&spec, errors);
         }
-        let (mistakes, hints) = findings.into_parts();
+        head_read(&root);
+        root.done();
+        let (mistakes, remarks) = findings.into_parts();
         errors.extend(document.duplicates.into_iter().chain(mistakes).map(wrong));
-        remarks.extend(hints.into_iter().map(|hint| (at(&hint), hint.text)));
+        notes.extend(remarks.into_iter().map(|remark| remark.at(file)));
     }
 
     fn read_spec(&mut self, spec: &Fields<'_>, errors: &mut Vec<ConfigurationError>) {
@@ -264,16 +263,17 @@ impl Configuration {
             }
             api.done();
         }
-        if let Some(logging) = spec
-            .fields("logging")
-            .and_then(|logging| logging.fields("apiLogging"))
-        {
-            read_api_logging(&logging, &mut self.api_logging);
+        if let Some(logging) = spec.fields("logging") {
+            if let Some(fields) = logging.fields("apiLogging") {
+                read_api_logging(&fields, &mut self.api_logging);
+            }
+            logging.done();
         }
-        if let Some(components) = spec.fields("components")
-            && components.has("deny")
-        {
-            self.denied_components = components.texts("deny", false);
+        if let Some(components) = spec.fields("components") {
+            if components.has("deny") {
+                self.denied_components = components.texts("deny", false);
+            }
+            components.done();
         }
         pipeline::read(spec, &mut self.handlers);
         check_secret_scopes(spec, errors);
@@ -304,11 +304,11 @@ fn read_tracing(fields: &Fields<'_>, tracing: &mut TracingSpec) {
         tracing.sampling_rate = Some(rate);
     }
     tracing.stdout = fields.bool("stdout").unwrap_or(tracing.stdout);
-    if let Some(address) = fields
-        .fields("zipkin")
-        .and_then(|zipkin| zipkin.given_text("endpointAddress"))
-    {
-        tracing.zipkin = address;
+    if let Some(zipkin) = fields.fields("zipkin") {
+        if let Some(address) = zipkin.given_text("endpointAddress") {
+            tracing.zipkin = address;
+        }
+        zipkin.done();
     }
     if let Some(otel) = fields.fields("otel") {
         let keep = |name, old: &mut String| {
@@ -319,11 +319,33 @@ fn read_tracing(fields: &Fields<'_>, tracing: &mut TracingSpec) {
         keep("endpointAddress", &mut tracing.otel_address);
         keep("protocol", &mut tracing.otel_protocol);
         otel.bool("isSecure");
-        otel.has("timeout");
+        check_duration(&otel, "timeout");
         otel.has("headers");
         otel.done();
     }
     fields.done();
+}
+
+/// A duration with its unit, as text: daprd takes no number here.
+fn check_duration(fields: &Fields<'_>, name: &'static str) {
+    let Some(node) = fields.node(name).filter(|node| !node.is_null()) else {
+        return;
+    };
+    match node.scalar() {
+        Some(Scalar::Text(text)) => {
+            if let Err(error) = duration::parse(text) {
+                fields.mistake(name, &format!("{error}"));
+            }
+        }
+        Some(Scalar::Int(number)) => fields.mistake(
+            name,
+            &format!("expected a duration with its unit, found the number {number}: write {number}s for seconds"),
+        ),
+        _ => fields.mistake(
+            name,
+            &format!("expected a duration such as 10s, found {}", node.kind()),
+        ),
+    }
 }
 
 fn read_metrics(fields: &Fields<'_>, metrics: &mut MetricsSpec) {
@@ -395,7 +417,11 @@ fn check_secret_scopes(spec: &Fields<'_>, errors: &mut Vec<ConfigurationError>) 
             });
         }
         seen.push(store);
+        scope.has("allowedSecrets");
+        scope.has("deniedSecrets");
+        scope.done();
     }
+    secrets.done();
 }
 
 fn text_of(file: &Path) -> Result<String, ConfigurationError> {
@@ -474,6 +500,52 @@ mod tests {
         let read = read(&files, &environment);
         read.map(|(configuration, _)| configuration)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    fn shown(note: &Note) -> String {
+        let line = note.place.as_ref().map_or(0, |place| place.line);
+        format!("{line} {}", note.plain.as_deref().unwrap_or(&note.text))
+    }
+
+    #[test]
+    fn every_key_that_nothing_reads_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, expected) in [
+            (
+                "kind: Configuration\nspecs: {}\n",
+                "2 unknown field specs is ignored",
+            ),
+            ("colour: blue\n", "1 unknown field colour is ignored"),
+            (
+                "spec:\n  Tracing: {}\n",
+                "2 unknown field spec.Tracing is ignored",
+            ),
+            ("spec: {foo: 1}\n", "1 unknown field spec.foo is ignored"),
+            (
+                "spec: {logging: {apiLoging: {}}}\n",
+                "1 unknown field spec.logging.apiLoging is ignored",
+            ),
+            (
+                "spec: {components: {denied: []}}\n",
+                "1 unknown field spec.components.denied is ignored",
+            ),
+            (
+                "spec: {tracing: {zipkin: {endpoint: x}}}\n",
+                "1 unknown field spec.tracing.zipkin.endpoint is ignored",
+            ),
+            (
+                "spec: {secrets: {scopes: [{storeName: a, allow: []}]}}\n",
+                "1 unknown field spec.secrets.scopes[0].allow is ignored",
+            ),
+            (
+                "spec: {metric: {http: {paths: []}}}\n",
+                "1 unknown field spec.metric.http.paths is ignored",
+            ),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let (_, notes) = read(&[file.path().to_owned()], &Environment::default()).unwrap();
+            assert_eq!(notes.iter().map(shown).collect::<Vec<_>>(), [expected]);
+        }
     }
 
     fn features(texts: &[&str]) -> Vec<String> {
@@ -566,11 +638,8 @@ mod tests {
         let text = "spec:\n  httpPipeline:\n    handlers:\n    - {name: auth, type: middleware.http.bearer, version: v1, selector: {}}\n    - name: limit\n      type: middleware.http.ratelimit\n  appHttpPipeline: {handlers: [{name: x, type: y}]}\n";
         std::fs::write(file.path(), text).unwrap();
         let files = [file.path().to_owned(), file.path().to_owned()];
-        let (configuration, remarks) = read(&files, &Environment::default()).unwrap();
-        let named: Vec<_> = remarks[..3]
-            .iter()
-            .map(|(place, text)| format!("{} {text}", place.line))
-            .collect();
+        let (configuration, notes) = read(&files, &Environment::default()).unwrap();
+        let named: Vec<_> = notes[..3].iter().map(shown).collect();
         assert_eq!(
             named,
             [
@@ -598,6 +667,8 @@ mod tests {
             "- a\n",
             "spec: [\n",
             "spec: {features: [], features: []}",
+            "spec: {tracing: {otel: {timeout: 5}}}",
+            "spec: {tracing: {otel: {timeout: soon}}}",
             "spec: {tracing: {otel: {endpointAddress: a, protocol: tcp}}}",
             "spec: {secrets: {scopes: [{storeName: a}, {storeName: a}]}}",
             "spec: {secrets: {scopes: [{storeName: a, defaultAccess: x}]}}",

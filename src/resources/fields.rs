@@ -5,9 +5,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::metadata::nearest;
+use crate::resources::Place;
+use crate::resources::lines::KeyLines;
+use crate::resources::note::{Note, Weight};
 use crate::resources::value::{Content, Mistake, Node, Scalar};
+use crate::telemetry::log::Level;
 
 /// How names and scalars are matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +23,71 @@ pub enum Dialect {
     Typed,
 }
 
+/// Something about a document that does not make it unusable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The line in the file, counted from 1.
+    pub line: usize,
+    /// What it is.
+    pub text: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// How much it matters.
+    pub weight: Weight,
+}
+
+impl Remark {
+    /// Something that does not do what its author wants.
+    pub fn mistake(line: usize, text: impl Into<String>) -> Self {
+        Self {
+            line,
+            text: text.into(),
+            help: None,
+            weight: Weight::Mistake,
+        }
+    }
+
+    /// Something worth knowing.
+    pub fn hint(line: usize, text: impl Into<String>) -> Self {
+        Self {
+            weight: Weight::Hint,
+            ..Self::mistake(line, text)
+        }
+    }
+
+    /// The same with what to do about it.
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+
+    /// For the log and for `check`.
+    pub fn at(self, file: &Path) -> Note {
+        let place = Place::new(file, self.line);
+        let text = format!("{place}: {}", self.sentence());
+        Note {
+            weight: self.weight,
+            remedy: self.help,
+            ..Note::mistake(Level::Warn, place, text).plainly(self.text)
+        }
+    }
+
+    /// Text and help in one line.
+    pub fn sentence(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{}, {help}", self.text),
+            None => self.text.clone(),
+        }
+    }
+}
+
 /// What was found while a document was read. Mistakes make the document unusable, remarks do not.
 #[derive(Debug, Default)]
 pub struct Findings {
     mistakes: RefCell<Vec<Mistake>>,
-    remarks: RefCell<Vec<Mistake>>,
+    remarks: RefCell<Vec<Remark>>,
 }
 
 impl Findings {
@@ -32,12 +97,12 @@ impl Findings {
     }
 
     /// Something to look at.
-    pub fn remark(&self, line: usize, text: String) {
-        self.remarks.borrow_mut().push(Mistake { line, text });
+    pub fn remark(&self, remark: Remark) {
+        self.remarks.borrow_mut().push(remark);
     }
 
     /// Mistakes and remarks, in the order they were found.
-    pub fn into_parts(self) -> (Vec<Mistake>, Vec<Mistake>) {
+    pub fn into_parts(self) -> (Vec<Mistake>, Vec<Remark>) {
         (self.mistakes.into_inner(), self.remarks.into_inner())
     }
 }
@@ -47,9 +112,17 @@ pub struct Fields<'a> {
     findings: &'a Findings,
     dialect: Dialect,
     path: String,
-    line: usize,
-    entries: Vec<(String, &'a Node)>,
+    node: &'a Node,
+    entries: Vec<Entry<'a>>,
     asked: RefCell<Vec<&'static str>>,
+    explained: RefCell<Vec<(&'static str, &'static str)>>,
+}
+
+/// One key of a mapping, with its line and its value.
+struct Entry<'a> {
+    name: String,
+    line: usize,
+    value: &'a Node,
 }
 
 impl<'a> Fields<'a> {
@@ -63,9 +136,10 @@ impl<'a> Fields<'a> {
             findings,
             dialect,
             path,
-            line: node.line,
+            node,
             entries: Vec::new(),
             asked: RefCell::default(),
+            explained: RefCell::default(),
         };
         match &node.content {
             Content::Map(entries) => {
@@ -75,7 +149,11 @@ impl<'a> Fields<'a> {
                         Dialect::Typed => key.as_text().map(str::to_owned),
                     };
                     match name {
-                        Some(key) => fields.entries.push((key, value)),
+                        Some(name) => fields.entries.push(Entry {
+                            name,
+                            line: key.line,
+                            value,
+                        }),
                         None => fields.wrong(key, "", "a name"),
                     }
                 }
@@ -88,19 +166,32 @@ impl<'a> Fields<'a> {
 
     /// The line where the mapping begins.
     pub fn line(&self) -> usize {
-        self.line
+        self.node.line
+    }
+
+    /// The lines of all keys in the mapping and below.
+    pub fn key_lines(&self) -> KeyLines {
+        KeyLines::of(self.node)
+    }
+
+    /// The line of a key; of the mapping if it has no such key.
+    pub fn line_of(&self, name: &'static str) -> usize {
+        self.entry(name).map_or(self.node.line, |entry| entry.line)
     }
 
     /// The node of a field; `None` when it is absent.
     pub fn node(&self, name: &'static str) -> Option<&'a Node> {
         self.asked.borrow_mut().push(name);
-        let exact = self.entries.iter().rev().find(|(key, _)| key == name);
-        let found = exact.or_else(|| {
-            let in_any_case = |(key, _): &&(String, &Node)| key.eq_ignore_ascii_case(name);
+        self.entry(name).map(|entry| entry.value)
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry<'a>> {
+        let exact = self.entries.iter().rev().find(|entry| entry.name == name);
+        exact.or_else(|| {
+            let in_any_case = |entry: &&Entry<'_>| entry.name.eq_ignore_ascii_case(name);
             let dialect = Some(self.dialect).filter(|dialect| *dialect == Dialect::Resource);
             dialect.and_then(|_| self.entries.iter().rev().find(in_any_case))
-        });
-        found.map(|(_, node)| *node)
+        })
     }
 
     /// Is the field there, with or without a value?
@@ -201,39 +292,70 @@ impl<'a> Fields<'a> {
         texts
     }
 
-    /// All fields that matter have been asked for: name the others as remarks, if they look like a misspelling of one (design.md D15).
+    /// Say what to write in place of a key that nothing reads, for one that people write although it looks like none that is known.
+    pub fn explain(&self, name: &'static str, help: &'static str) {
+        self.explained.borrow_mut().push((name, help));
+    }
+
+    /// All fields that matter have been asked for: every other one is named (design.md D15). Under `spec`, and where it looks like a
+    /// misspelling, it was to have an effect, so it is a mistake; elsewhere it is worth knowing.
     pub fn done(&self) {
-        for (path, line, meant) in self.unknown() {
-            if let Some(meant) = meant {
-                let text = format!("unknown field {path} is ignored, did you mean {meant}?");
-                self.findings.remark(line, text);
+        let asked = self.asked.borrow();
+        for (index, entry) in self.entries.iter().enumerate() {
+            let name = &entry.name;
+            let is_known = match self.dialect {
+                Dialect::Resource => asked.iter().any(|known| known.eq_ignore_ascii_case(name)),
+                Dialect::Typed => asked.contains(&name.as_str()),
+            };
+            if is_known {
+                self.one_of_two_spellings(index);
+            } else if !self.is_extension(name) {
+                self.findings.remark(self.unknown(entry, &asked));
             }
         }
     }
 
-    /// The same, and name those as well that look like nothing known: for documents in which nobody else's fields stand.
-    pub fn all_done(&self) {
-        for (path, line, meant) in self.unknown() {
-            let meant = meant.map_or_else(String::new, |name| format!(", did you mean {name}?"));
-            let text = format!("unknown field {path} is ignored{meant}");
-            self.findings.remark(line, text);
+    fn unknown(&self, entry: &Entry<'_>, known: &[&'static str]) -> Remark {
+        let path = self.path_of(&entry.name);
+        let text = format!("unknown field {path} is ignored");
+        let explained = self.explained.borrow();
+        let explained = explained
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(&entry.name));
+        if let Some((_, help)) = explained {
+            return Remark::mistake(entry.line, text).with_help(*help);
+        }
+        let meant = nearest(&entry.name, known).filter(|name| !self.has_exactly(name));
+        match meant {
+            Some(meant) => {
+                Remark::mistake(entry.line, text).with_help(format!("did you mean {meant}?"))
+            }
+            None if path.starts_with("spec.") => Remark::mistake(entry.line, text),
+            None => Remark::hint(entry.line, text),
         }
     }
 
-    /// Fields that nobody has asked for: path, line, and the name that may have been meant.
-    fn unknown(&self) -> Vec<(String, usize, Option<&'static str>)> {
-        let asked = self.asked.borrow();
-        let is_unknown = |(key, _): &&(String, &Node)| match self.dialect {
-            Dialect::Resource => !asked.iter().any(|name| name.eq_ignore_ascii_case(key)),
-            Dialect::Typed => !asked.contains(&key.as_str()),
-        };
-        let unknown = self.entries.iter().filter(is_unknown);
-        unknown
-            .map(|(key, node)| {
-                let meant = nearest(key, &asked).filter(|name| !self.has_exactly(name));
-                (self.path_of(key), node.line, meant)
-            })
-            .collect()
+    /// Keys at the root that begin with `x-` hold what other places refer to by anchors.
+    fn is_extension(&self, name: &str) -> bool {
+        self.path.is_empty() && name.starts_with("x-")
+    }
+
+    /// Two keys that differ in case only are one field: the one that is spelt exactly counts, or the last. The same key twice is found
+    /// by the reader of YAML.
+    fn one_of_two_spellings(&self, index: usize) {
+        let name = &self.entries[index].name;
+        let other = self.entries[..index]
+            .iter()
+            .find(|other| other.name != *name && other.name.eq_ignore_ascii_case(name));
+        if let (Some(other), Dialect::Resource) = (other, self.dialect) {
+            let text = format!(
+                "{} and {} are the same field, only one of them counts",
+                self.path_of(&other.name),
+                self.path_of(name)
+            );
+            let remark = Remark::mistake(self.entries[index].line, text);
+            self.findings.remark(remark.with_help("remove one of them"));
+        }
     }
 
     /// Read with `get`, then [`Self::done`].
@@ -245,25 +367,35 @@ impl<'a> Fields<'a> {
 
     /// A mistake of the mapping as a whole.
     pub fn refuse(&self, text: String) {
-        self.findings.mistake(self.line, text);
+        self.findings.mistake(self.node.line, text);
     }
 
     /// A mistake in the value of a field.
     pub fn mistake(&self, name: &'static str, text: &str) {
-        let line = self.node(name).map_or(self.line, |node| node.line);
-        self.findings
-            .mistake(line, format!("{}: {text}", self.path_of(name)));
+        let text = format!("{}: {text}", self.path_of(name));
+        self.findings.mistake(self.line_of(name), text);
     }
 
-    /// Something to look at in the value of a field.
+    /// Something about the mapping or a field of it.
+    pub fn say(&self, remark: Remark) {
+        self.findings.remark(remark);
+    }
+
+    /// Something in the value of a field that does not do what its author wants.
     pub fn remark(&self, name: &'static str, text: &str) {
-        let line = self.node(name).map_or(self.line, |node| node.line);
+        let text = format!("{}: {text}", self.path_of(name));
         self.findings
-            .remark(line, format!("{}: {text}", self.path_of(name)));
+            .remark(Remark::mistake(self.line_of(name), text));
+    }
+
+    /// Something in the value of a field that is worth knowing.
+    pub fn hint(&self, name: &'static str, text: &str) {
+        let text = format!("{}: {text}", self.path_of(name));
+        self.findings.remark(Remark::hint(self.line_of(name), text));
     }
 
     fn has_exactly(&self, name: &str) -> bool {
-        self.entries.iter().any(|(key, _)| key == name)
+        self.entries.iter().any(|entry| entry.name == name)
     }
 
     fn inside(&self, node: &'a Node, name: &str) -> Self {
@@ -289,10 +421,10 @@ impl<'a> Fields<'a> {
             return Vec::new();
         };
         let mut entries: Vec<(String, &'a Node)> = Vec::new();
-        for (key, value) in self.inside(node, name).entries {
-            match entries.iter_mut().find(|(known, _)| *known == key) {
+        for Entry { name, value, .. } in self.inside(node, name).entries {
+            match entries.iter_mut().find(|(known, _)| *known == name) {
                 Some(entry) => entry.1 = value,
-                None => entries.push((key, value)),
+                None => entries.push((name, value)),
             }
         }
         entries
@@ -316,7 +448,8 @@ impl<'a> Fields<'a> {
         );
     }
 
-    fn path_of(&self, name: &str) -> String {
+    /// The path of a field in the document.
+    pub fn path_of(&self, name: &str) -> String {
         match (self.path.as_str(), name) {
             (path, "") => path.to_owned(),
             ("", name) => name.to_owned(),
@@ -348,11 +481,12 @@ mod tests {
         let got = get(&fields);
         fields.done();
         let (mistakes, remarks) = findings.into_parts();
-        let all = mistakes.into_iter().chain(remarks);
+        let mistakes = mistakes.into_iter().map(|found| (found.line, found.text));
+        let remarks = remarks.iter().map(|found| (found.line, found.sentence()));
+        let all = mistakes.chain(remarks);
         (
             got,
-            all.map(|found| format!("{}: {}", found.line, found.text))
-                .collect(),
+            all.map(|(line, text)| format!("{line}: {text}")).collect(),
         )
     }
 
@@ -367,7 +501,10 @@ mod tests {
             got,
             ("a".to_owned(), vec!["1".to_owned(), "true".to_owned()])
         );
-        assert_eq!(found, Vec::<String>::new());
+        assert_eq!(
+            found,
+            ["2: NAME and Name are the same field, only one of them counts, remove one of them"]
+        );
     }
 
     #[test]
@@ -403,14 +540,32 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_field_is_remarked_a_foreign_one_is_not() {
-        let ((), found) = read("deadLeterTopic: d\nfoo: 1\n", Dialect::Resource, |f| {
-            f.text("deadLetterTopic");
-            f.text("topic");
-        });
+    fn every_field_that_nothing_reads_is_named_at_its_key() {
+        let yaml =
+            "deadLeterTopic:\n  d\nfoo:\n  - 1\nx-retry: &r {a: 1}\ndlq: d\nspec:\n  bar:\n    1\n";
+        let document = load::document(yaml, 1).unwrap().unwrap();
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        root.text("deadLetterTopic");
+        root.explain("dlq", "did you mean deadLetterTopic?");
+        if let Some(spec) = root.fields("spec") {
+            spec.done();
+        }
+        root.done();
+        let found: Vec<_> = findings
+            .into_parts()
+            .1
+            .iter()
+            .map(|found| format!("{} {:?} {}", found.line, found.weight, found.sentence()))
+            .collect();
         assert_eq!(
             found,
-            ["1: unknown field deadLeterTopic is ignored, did you mean deadLetterTopic?"]
+            [
+                "8 Mistake unknown field spec.bar is ignored",
+                "1 Mistake unknown field deadLeterTopic is ignored, did you mean deadLetterTopic?",
+                "3 Hint unknown field foo is ignored",
+                "6 Mistake unknown field dlq is ignored, did you mean deadLetterTopic?",
+            ]
         );
     }
 }

@@ -6,7 +6,9 @@ use crate::duration;
 use crate::metadata::Properties;
 use crate::resources::Place;
 use crate::resources::component::Component;
-use crate::resources::fields::Fields;
+use crate::resources::fields::{Fields, Remark};
+use crate::resources::kind::{SCOPES_IN_SPEC, head_read, without_effect};
+use crate::resources::lines::KeyLines;
 use crate::resources::value::{Node, Scalar};
 
 /// `initTimeout` where none is given, or one that is none.
@@ -35,6 +37,8 @@ pub struct Manifest {
     pub scopes: Vec<String>,
     /// Where it stands.
     pub place: Place,
+    /// The lines of its keys; an entry of `spec.metadata` is `spec.metadata.<name>` as well.
+    pub lines: KeyLines,
 }
 
 /// One entry of `spec.metadata`.
@@ -64,10 +68,12 @@ impl Manifest {
             secret_store: String::new(),
             scopes: root.texts("scopes", true),
             place,
+            lines: root.key_lines(),
         };
         if let Some(metadata) = root.fields("metadata") {
             manifest.name = metadata.text("name");
             manifest.namespace = metadata.text("namespace");
+            without_effect(&metadata);
             metadata.done();
         }
         if let Some(spec) = root.fields("spec") {
@@ -77,6 +83,7 @@ impl Manifest {
             manifest.secret_store = auth.text("secretStore");
             auth.done();
         }
+        head_read(root);
         root.done();
         manifest
     }
@@ -93,6 +100,7 @@ impl Manifest {
             written: Vec::new(),
             namespace_scoped: false,
             place: self.place.clone(),
+            lines: self.lines.clone(),
         }
     }
 
@@ -101,8 +109,39 @@ impl Manifest {
         self.version = spec.text("version");
         self.ignore_errors = spec.bool("ignoreErrors").unwrap_or(false);
         self.init_timeout = init_timeout(spec);
-        self.items = spec.list("metadata").iter().map(item).collect();
+        let items = spec.list("metadata");
+        for (index, fields) in items.iter().enumerate() {
+            let item = item(fields);
+            self.named_twice(&item.name, fields);
+            let path = format!("spec.metadata.{}", item.name);
+            self.lines.alias(&path, &format!("spec.metadata[{index}]"));
+            self.items.push(item);
+        }
+        spec.explain("scopes", SCOPES_IN_SPEC);
+        spec.explain("secretStore", "it belongs under auth, at the root");
+        spec.explain("auth", "it belongs at the root, beside spec");
         spec.done();
+    }
+
+    /// The last entry of a name counts, as in daprd; of several spellings the exact one, which is not known here.
+    fn named_twice(&self, name: &str, fields: &Fields<'_>) {
+        let same = |item: &&Item| !name.is_empty() && item.name.eq_ignore_ascii_case(name);
+        let Some(first) = self.items.iter().find(same) else {
+            return;
+        };
+        let line = self.lines.line(&format!("spec.metadata.{}", first.name));
+        let line = line.unwrap_or(fields.line());
+        let what = if first.name == name {
+            format!(
+                "{name} is set twice in spec.metadata, first in line {line}: the last one counts"
+            )
+        } else {
+            format!(
+                "{} (line {line}) and {name} are the same setting of spec.metadata: only one of them counts",
+                first.name
+            )
+        };
+        fields.say(Remark::mistake(fields.line_of("name"), what).with_help("remove one of them"));
     }
 }
 
@@ -124,12 +163,24 @@ fn item(fields: &Fields<'_>) -> Item {
     let secret = fields
         .fields("secretKeyRef")
         .map(|secret| secret.done_with(|secret| (secret.text("name"), secret.text("key"))));
+    let secret_help = "write secretKeyRef with name and key, and auth.secretStore at the root: as it is the value is empty";
+    for name in ["valueFrom", "secretRef", "secret"] {
+        fields.explain(name, secret_help);
+    }
+    for name in ["env", "envVar", "fromEnv"] {
+        fields.explain(name, "did you mean envRef?");
+    }
     let item = Item {
         name: fields.text("name"),
         value: fields.node("value").and_then(value),
         secret: secret.filter(|(name, _)| !name.is_empty()),
         env: fields.text("envRef"),
     };
+    if item.name.is_empty() {
+        let text = "an entry of spec.metadata has no name: it is ignored";
+        fields
+            .say(Remark::mistake(fields.line(), text).with_help("add name, for example redisHost"));
+    }
     fields.done();
     item
 }
@@ -148,15 +199,21 @@ mod tests {
     use super::*;
     use crate::resources::fields::{Dialect, Findings};
     use crate::resources::load;
+    use crate::resources::value::Mistake;
 
     fn read(yaml: &str) -> (Manifest, usize) {
+        let (manifest, (mistakes, _)) = findings(yaml);
+        (manifest, mistakes.len())
+    }
+
+    fn findings(yaml: &str) -> (Manifest, (Vec<Mistake>, Vec<Remark>)) {
         let document = load::document(yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
         let manifest = Manifest::read(
             &Fields::root(&document.root, Dialect::Resource, &findings),
             Place::default(),
         );
-        (manifest, findings.into_parts().0.len())
+        (manifest, findings.into_parts())
     }
 
     #[test]
@@ -182,6 +239,28 @@ mod tests {
             assert_eq!(mistakes, 0);
             assert_eq!(manifest.items[0].value.as_deref(), text, "{written}");
         }
+    }
+
+    #[test]
+    fn keys_that_nothing_reads_and_names_that_stand_twice_are_named() {
+        let secret = "write secretKeyRef with name and key, and auth.secretStore at the root: as it is the value is empty";
+        for (yaml, line, expected) in [
+            ("spec:\n  metadata:\n  - name: a\n    valueFrom:\n      x: y\n", 4, format!("unknown field spec.metadata[0].valueFrom is ignored, {secret}")),
+            ("spec:\n  metadata:\n  - {name: a, value: 1}\n  - {name: a, value: 2}\n", 4, "a is set twice in spec.metadata, first in line 3: the last one counts, remove one of them".to_owned()),
+            ("spec:\n  metadata:\n  - {name: ab, value: 1}\n  - {name: aB, value: 2}\n", 4, "ab (line 3) and aB are the same setting of spec.metadata: only one of them counts, remove one of them".to_owned()),
+            ("spec:\n  metadata:\n  - value: 1\n", 3, "an entry of spec.metadata has no name: it is ignored, add name, for example redisHost".to_owned()),
+            ("kind: x\ncolour: blue\n", 2, "unknown field colour is ignored".to_owned()),
+            ("spec:\n  foo: bar\n", 2, "unknown field spec.foo is ignored".to_owned()),
+            ("spec:\n  scopes: [a]\n", 2, format!("unknown field spec.scopes is ignored, {SCOPES_IN_SPEC}")),
+            ("metadata:\n  name: x\n  nmespace: y\n", 3, "unknown field metadata.nmespace is ignored, did you mean namespace?".to_owned()),
+            ("auth: {secretStores: y}\n", 1, "unknown field auth.secretStores is ignored, did you mean secretStore?".to_owned()),
+        ] {
+            let (_, found) = findings(yaml);
+            assert_eq!(found.1.len(), 1, "{yaml}");
+            assert_eq!((found.1[0].line, found.1[0].sentence()), (line, expected));
+        }
+        let labelled = "apiVersion: a\nkind: b\nmetadata: {name: x, labels: {a: b}, annotations: {}}\nspec: {}\n";
+        assert_eq!(findings(labelled).1.1, []);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::duration;
 use crate::resources::Place;
-use crate::resources::fields::Fields;
+use crate::resources::fields::{Fields, Remark};
+use crate::resources::kind::{SCOPES_IN_SPEC, head_read, without_effect};
+use crate::resources::lines::KeyLines;
 
 /// The built-in policy that no resource may replace (spec 8.3).
 const PROTECTED: &str = "DaprBuiltInActorNotFoundRetries";
@@ -24,9 +26,16 @@ pub struct Resiliency {
     pub policies: Policies,
     /// App ids; empty means all.
     pub scopes: Vec<String>,
+    /// Policies that `targets.apps` and `targets.actors` name. They have no effect here: they are about service invocation and actors.
+    pub foreign: Vec<PolicyNames>,
     /// Where it stands.
     pub place: Place,
+    /// The lines of its keys.
+    pub lines: KeyLines,
 }
+
+/// Something wrong with a policy, in daprd's words, and its line.
+pub type WrongPolicy = (usize, String);
 
 /// Policies by name, and the targets that use them. Later resources add to earlier ones, key by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,15 +117,16 @@ pub enum Direction {
 impl Resiliency {
     /// Read one. Wrong types are mistakes in the findings of `root`; wrong meanings come beside it, as daprd words them, each with
     /// its line, and leave the resource without its targets (spec 8.1).
-    pub fn read(root: &Fields<'_>, place: Place) -> (Self, Vec<(usize, String)>) {
+    pub fn read(root: &Fields<'_>, place: Place) -> (Self, Vec<WrongPolicy>) {
         let mut resource = Self {
             place,
+            lines: root.key_lines(),
             scopes: root.texts("scopes", false),
             ..Self::default()
         };
         if let Some(metadata) = root.fields("metadata") {
             resource.name = metadata.text("name");
-            metadata.has("namespace");
+            without_effect(&metadata);
             metadata.done();
         }
         let mut wrong = Vec::new();
@@ -127,12 +137,21 @@ impl Resiliency {
             let targets = spec.fields("targets");
             if let Some(targets) = targets {
                 resource.policies.read_targets(&targets);
+                resource.foreign = foreign_targets(&targets);
+                targets.done();
+            }
+            spec.explain("scopes", SCOPES_IN_SPEC);
+            for policies in ["retries", "timeouts", "circuitBreakers"] {
+                spec.explain(policies, "it belongs under policies");
+            }
+            for targets in ["components", "apps"] {
+                spec.explain(targets, "it belongs under targets");
             }
             spec.done();
         }
-        if root.has("targets") {
-            root.remark("targets", "belongs under spec, it is ignored here");
-        }
+        root.explain("targets", "it belongs under spec");
+        root.explain("policies", "it belongs under spec");
+        head_read(root);
         root.done();
         if !wrong.is_empty() {
             resource.policies.components.clear();
@@ -237,6 +256,17 @@ impl Policies {
         found.map(|(name, _)| name.as_str())
     }
 
+    /// Does the name of a policy say by itself what it is for (spec 8.3)?
+    pub fn is_default_name(name: &str) -> bool {
+        let kinds = ["Retry", "Timeout", "CircuitBreaker"];
+        kinds.iter().any(|kind| {
+            [Direction::Inbound, Direction::Outbound]
+                .iter()
+                .any(|direction| default_names(*direction, kind).contains(&name.to_owned()))
+        }) || name.starts_with("Default") && name.ends_with("Policy")
+            || Self::built_in().retries.contains_key(name)
+    }
+
     /// A component that is a target has what it names, and nothing else; another one has the first default that exists.
     fn choose<'a, T>(
         &'a self,
@@ -255,8 +285,13 @@ impl Policies {
             .find_map(|name| policies.get_key_value(name))
     }
 
-    fn read(&mut self, policies: &Fields<'_>, wrong: &mut Vec<(usize, String)>) {
+    fn read(&mut self, policies: &Fields<'_>, wrong: &mut Vec<WrongPolicy>) {
         for (name, (text, line)) in policies.text_map("timeouts") {
+            if let Some(remark) =
+                without_unit(&format!("spec.policies.timeouts.{name}"), &text, line)
+            {
+                policies.say(remark);
+            }
             match length(&name, &text) {
                 Ok(length) => {
                     self.timeouts.insert(name, length);
@@ -265,11 +300,11 @@ impl Policies {
             }
         }
         for (name, fields) in policies.named("retries") {
-            match fields.done_with(|fields| read_retry(&name, fields)) {
+            match read_retry(&name, &fields) {
                 Ok(retry) => {
                     self.retries.insert(name, retry);
                 }
-                Err(error) => wrong.push((fields.line(), error)),
+                Err(error) => wrong.push(error),
             }
         }
         for (name, fields) in policies.named("circuitBreakers") {
@@ -277,9 +312,10 @@ impl Policies {
                 Ok(breaker) => {
                     self.breakers.insert(name, breaker);
                 }
-                Err(error) => wrong.push((fields.line(), error)),
+                Err(error) => wrong.push(error),
             }
         }
+        policies.explain("retry", "did you mean retries?");
         policies.done();
     }
 
@@ -293,14 +329,32 @@ impl Policies {
                 inbound: side("inbound"),
                 outbound: side("outbound"),
             };
+            for policy in ["retry", "timeout", "circuitBreaker"] {
+                fields.explain(
+                    policy,
+                    "it belongs under inbound (deliveries to the app) or outbound (publishing)",
+                );
+            }
             fields.done();
             self.components.insert(name, target);
         }
-        // Service invocation and actors: known, without effect here.
-        targets.has("apps");
-        targets.has("actors");
-        targets.done();
     }
+}
+
+/// The policies that targets of service invocation and actors name: known, without effect here.
+fn foreign_targets(targets: &Fields<'_>) -> Vec<PolicyNames> {
+    let mut all = Vec::new();
+    for kind in ["apps", "actors"] {
+        for (_, fields) in targets.named(kind) {
+            all.push(read_names(&fields));
+            fields.has("circuitBreakerCacheSize");
+            if kind == "actors" {
+                fields.has("circuitBreakerScope");
+            }
+            fields.done();
+        }
+    }
+    all
 }
 
 impl ComponentTarget {
@@ -328,6 +382,9 @@ pub fn default_names(direction: Direction, policy: &str) -> [String; 4] {
 }
 
 fn read_names(side: &Fields<'_>) -> PolicyNames {
+    side.explain("retries", "did you mean retry?");
+    side.explain("timeouts", "did you mean timeout?");
+    side.explain("circuitBreakers", "did you mean circuitBreaker?");
     PolicyNames {
         timeout: side.text("timeout"),
         retry: side.text("retry"),
@@ -343,27 +400,52 @@ fn length(name: &str, text: &str) -> Result<Option<Duration>, String> {
         .map_err(|error| format!("invalid duration {name:?}, {text}: {error}"))
 }
 
+/// A length of time below this, written as a number alone, was most likely meant in seconds.
+const SECONDS_BELOW: i64 = 100;
+
+/// From here on a number alone can hardly be meant in anything but milliseconds.
+const MILLIS_FROM: i64 = 1000;
+
+/// What there is to say about a length of time that is a number without unit.
+fn without_unit(key: &str, text: &str, line: usize) -> Option<Remark> {
+    let number = text.trim().parse::<i64>().ok()?;
+    let remark = match number {
+        1..SECONDS_BELOW => Remark::mistake,
+        SECONDS_BELOW..MILLIS_FROM => Remark::hint,
+        _ => return None,
+    };
+    let text = format!("{key}: {number} has no unit and is taken for {number} milliseconds");
+    let help = format!("write {number}s for seconds, or {number}ms if milliseconds are meant");
+    Some(remark(line, text).with_help(help))
+}
+
 /// The same for a field that may be absent.
 fn length_of(
     name: &str,
     fields: &Fields<'_>,
     field: &'static str,
-) -> Result<Option<Option<Duration>>, String> {
-    let text = fields.given_text(field).filter(|text| !text.is_empty());
-    text.map(|text| length(name, &text)).transpose()
+) -> Result<Option<Option<Duration>>, WrongPolicy> {
+    let Some(text) = fields.given_text(field).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let line = fields.line_of(field);
+    if let Some(remark) = without_unit(&fields.path_of(field), &text, line) {
+        fields.say(remark);
+    }
+    length(name, &text).map(Some).map_err(|error| (line, error))
 }
 
-fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, String> {
+fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, WrongPolicy> {
     let policy = fields.text("policy");
     let duration = length_of(name, fields, "duration");
     let longest = length_of(name, fields, "maxInterval");
     let most = fields.int("maxRetries").unwrap_or(-1);
     let matching = fields.fields("matching");
     let codes = |field: &'static str, valid| {
-        let text = matching
-            .as_ref()
-            .map_or_else(String::new, |matching| matching.text(field));
-        codes(&text, valid)
+        let Some(matching) = &matching else {
+            return Ok(Vec::new());
+        };
+        codes(&matching.text(field), valid).map_err(|error| (matching.line_of(field), error))
     };
     let (http_codes, grpc_codes) = (
         codes("httpStatusCodes", (100, 599)),
@@ -372,13 +454,35 @@ fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, String> {
     if let Some(matching) = &matching {
         matching.done();
     }
+    for interval in ["interval", "delay", "backoff"] {
+        fields.explain(interval, "did you mean duration?");
+    }
+    for attempts in ["attempts", "maxAttempts", "maxRetry", "retries"] {
+        fields.explain(attempts, "did you mean maxRetries?");
+    }
+    fields.done();
     let pause = match policy.to_ascii_lowercase().as_str() {
-        "" | "constant" => Pause::Constant(given(duration?, Duration::from_secs(5))),
-        "exponential" => Pause::Exponential(given(longest?, Duration::from_secs(60))),
+        "" | "constant" => {
+            no_effect(
+                fields,
+                "maxInterval",
+                "it is for the policy exponential, this one is constant",
+            );
+            Pause::Constant(given(duration?, Duration::from_secs(5)))
+        }
+        "exponential" => {
+            no_effect(
+                fields,
+                "duration",
+                "it is for the policy constant; exponential begins with 500ms and grows up to maxInterval",
+            );
+            Pause::Exponential(given(longest?, Duration::from_secs(60)))
+        }
         _ => {
-            return Err(format!(
+            let text = format!(
                 "unrecognized policy {policy:?} of retry {name:?}: use constant or exponential"
-            ));
+            );
+            return Err((fields.line_of("policy"), text));
         }
     };
     Ok(Retry {
@@ -389,19 +493,26 @@ fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, String> {
     })
 }
 
+/// A known field that the rest of its policy leaves without effect.
+fn no_effect(fields: &Fields<'_>, field: &'static str, why: &str) {
+    if fields.has(field) {
+        fields.hint(field, &format!("has no effect: {why}"));
+    }
+}
+
 /// What is given, no time at all if that is zero or less.
 fn given(length: Option<Option<Duration>>, default: Duration) -> Duration {
     length.map_or(default, Option::unwrap_or_default)
 }
 
-fn read_breaker(name: &str, fields: &Fields<'_>) -> Result<Breaker, String> {
+fn read_breaker(name: &str, fields: &Fields<'_>) -> Result<Breaker, WrongPolicy> {
     let interval = length_of(name, fields, "interval");
     let timeout = length_of(name, fields, "timeout");
     let most_requests = fields.int("maxRequests").unwrap_or(0);
     let trip = fields
         .given_text("trip")
         .filter(|text| !text.trim().is_empty());
-    let line = fields.node("trip").map_or(fields.line(), |node| node.line);
+    let line = fields.line_of("trip");
     Ok(Breaker {
         most_requests: u32::try_from(most_requests).unwrap_or(0).max(1),
         interval: interval?.flatten(),
@@ -559,6 +670,48 @@ mod tests {
             assert_eq!(resource.policies.components.is_empty(), !errors.is_empty());
         }
         assert_eq!(read("{policies: {retries: {a: {maxRetries: many}}}}").2, 1);
+    }
+
+    #[test]
+    fn what_a_key_of_another_place_or_name_is_meant_for_is_said() {
+        let sides = "it belongs under inbound (deliveries to the app) or outbound (publishing)";
+        let seconds = |key: &str| {
+            format!(
+                "spec.policies.{key}: 5 has no unit and is taken for 5 milliseconds, write 5s for seconds, or 5ms if milliseconds are meant"
+            )
+        };
+        let unknown = |key: &str, help: &str| format!("unknown field spec.{key} is ignored{help}");
+        for (spec, expected) in [
+            ("{targets: {components: {p: {retry: r}}}}", unknown("targets.components.p.retry", &format!(", {sides}"))),
+            ("{targets: {components: {p: {inbund: {}}}}}", unknown("targets.components.p.inbund", ", did you mean inbound?")),
+            ("{targets: {components: {p: {inbound: {retries: r}}}}}", unknown("targets.components.p.inbound.retries", ", did you mean retry?")),
+            ("{targets: {apps: {a: {retrie: r}}}}", unknown("targets.apps.a.retrie", ", did you mean retry?")),
+            ("{targets: {component: {}}}", unknown("targets.component", ", did you mean components?")),
+            ("{policies: {retries: {r: {maxRetry: 3}}}}", unknown("policies.retries.r.maxRetry", ", did you mean maxRetries?")),
+            ("{policies: {retries: {r: {attempts: 3}}}}", unknown("policies.retries.r.attempts", ", did you mean maxRetries?")),
+            ("{policies: {circuitBreakers: {b: {trips: x}}}}", unknown("policies.circuitBreakers.b.trips", ", did you mean trip?")),
+            ("{policies: {circuitBreaker: {}}}", unknown("policies.circuitBreaker", ", did you mean circuitBreakers?")),
+            ("{retries: {}}", unknown("retries", ", it belongs under policies")),
+            ("{components: {}}", unknown("components", ", it belongs under targets")),
+            ("{scopes: [a]}", unknown("scopes", &format!(", {SCOPES_IN_SPEC}"))),
+            ("{policies: {retries: {r: {duration: 5}}}}", seconds("retries.r.duration")),
+            ("{policies: {retries: {r: {policy: exponential, maxInterval: '5'}}}}", seconds("retries.r.maxInterval")),
+            ("{policies: {circuitBreakers: {b: {timeout: 5}}}}", seconds("circuitBreakers.b.timeout")),
+            ("{policies: {timeouts: {t: 5}}}", seconds("timeouts.t")),
+            ("{policies: {retries: {r: {policy: exponential, duration: 5s}}}}", "spec.policies.retries.r.duration: has no effect: it is for the policy constant; exponential begins with 500ms and grows up to maxInterval".to_owned()),
+        ] {
+            let yaml = format!("metadata: {{name: r}}\nspec: {spec}");
+            let document = load::document(&yaml, 1).unwrap().unwrap();
+            let findings = Findings::default();
+            let root = Fields::root(&document.root, Dialect::Resource, &findings);
+            Resiliency::read(&root, Place::default());
+            let (_, remarks) = findings.into_parts();
+            let found: Vec<_> = remarks.iter().map(Remark::sentence).collect();
+            assert_eq!(found, [expected]);
+        }
+        for silent in ["0", "1000", "5s", "-1"] {
+            assert_eq!(without_unit("x", silent, 1), None);
+        }
     }
 
     #[test]

@@ -227,6 +227,7 @@ mod tests {
                 secret_store: "s".to_owned(),
                 scopes: Vec::new(),
                 place: Place::default(),
+                lines: Default::default(),
             };
             let environment = Environment::default();
             Self {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use crate::resources::fields::{Dialect, Fields, Findings};
+use crate::resources::fields::{Dialect, Fields, Findings, Remark};
 use crate::resources::value::{Content, Mistake};
 use crate::resources::{Place, load};
 
@@ -211,7 +211,9 @@ pub fn read(path: &Path, text: &str) -> Reading {
         .problems
         .extend(document.duplicates.into_iter().chain(mistakes).map(problem));
     reading.problems.sort_by_key(|problem| problem.place.line);
-    reading.remarks = remarks.into_iter().map(problem).collect();
+    let remark =
+        |remark: Remark| Problem::new(Place::new(path, remark.line), remark.sentence(), "");
+    reading.remarks = remarks.into_iter().map(remark).collect();
     reading.remarks.sort_by_key(|remark| remark.place.line);
     reading
 }
@@ -255,7 +257,7 @@ impl Reader<'_> {
                 "add `apps`, a list with `appDirPath` and `command` for each app",
             ));
         }
-        root.all_done();
+        root.done();
         file
     }
 
@@ -295,7 +297,7 @@ impl Reader<'_> {
         for name in ["containerImage", "createService"] {
             fields.has(name);
         }
-        fields.all_done();
+        fields.done();
         entry
     }
 }
@@ -334,7 +336,7 @@ fn lines(path: &Path, fields: &Fields<'_>, keys: &[&'static str]) -> Lines {
 
 fn common_of(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shared {
     let common = shared(path, fields, problems);
-    fields.all_done();
+    fields.done();
     common
 }
 

@@ -3,6 +3,8 @@
 use crate::message::Metadata;
 use crate::resources::Place;
 use crate::resources::fields::Fields;
+use crate::resources::kind::{SCOPES_IN_SPEC, head_read, without_effect};
+use crate::resources::lines::KeyLines;
 
 /// One declared subscription (spec delivery.md B2, B4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,27 @@ pub struct SubscriptionSpec {
     pub bulk: Option<BulkSpec>,
     /// Where it stands, if in a file.
     pub place: Option<Place>,
+    /// The lines of its keys, if in a file.
+    pub lines: KeyLines,
+}
+
+impl SubscriptionSpec {
+    /// Where a key of it stands, for example `spec.topic`.
+    pub fn place_of(&self, key: &str) -> Place {
+        let place = self.place.clone().unwrap_or_default();
+        Place {
+            line: self.lines.line(key).unwrap_or(place.line),
+            ..place
+        }
+    }
+
+    /// The name of the resource, or what it subscribes to: for messages.
+    pub fn title(&self) -> String {
+        match self.name.as_str() {
+            "" => format!("subscription to topic {}", self.topic),
+            name => format!("subscription {name} to topic {}", self.topic),
+        }
+    }
 }
 
 /// One routing rule, not compiled.
@@ -68,18 +91,19 @@ impl SubscriptionResource {
     pub fn read(root: &Fields<'_>, version: SubscriptionVersion, place: Place) -> Self {
         let mut spec = SubscriptionSpec {
             place: Some(place),
+            lines: root.key_lines(),
             ..SubscriptionSpec::default()
         };
         if let Some(metadata) = root.fields("metadata") {
             spec.name = metadata.text("name");
-            // Known but without effect here.
-            metadata.has("namespace");
+            without_effect(&metadata);
             metadata.done();
         }
         if let Some(fields) = root.fields("spec") {
             read_spec(&fields, version, &mut spec);
         }
         let scopes = root.texts("scopes", false);
+        head_read(root);
         root.done();
         Self { spec, scopes }
     }
@@ -108,6 +132,32 @@ fn read_spec(fields: &Fields<'_>, version: SubscriptionVersion, spec: &mut Subsc
             match_: String::new(),
             path: default,
         });
+    }
+    fields.explain("scopes", SCOPES_IN_SPEC);
+    for dead_letter in ["deadLetter", "deadLetterQueue", "deadLetters", "dlq", "dlt"] {
+        fields.explain(dead_letter, "did you mean deadLetterTopic?");
+    }
+    for bulk in ["bulk", "batch", "bulkSubscription"] {
+        fields.explain(bulk, "did you mean bulkSubscribe?");
+    }
+    for pubsub in ["pubsub", "component"] {
+        fields.explain(pubsub, "did you mean pubsubname?");
+    }
+    match version {
+        SubscriptionVersion::V1Alpha1 => {
+            let help = "it belongs to apiVersion dapr.io/v2alpha1; here write route, with one path";
+            fields.explain("routes", help);
+            fields.explain("rules", help);
+        }
+        SubscriptionVersion::V2Alpha1 => {
+            let help = "it belongs to apiVersion dapr.io/v1alpha1; here write routes, with rules or default";
+            fields.explain("route", help);
+            fields.explain("rules", "it belongs under routes");
+            fields.explain("default", "it belongs under routes");
+        }
+    }
+    for policy in ["retry", "retries", "maxRetries", "resiliency", "timeout"] {
+        fields.explain(policy, "policies are for a resource of kind Resiliency");
     }
     if spec.pubsub.is_empty() {
         fields.remark("pubsubname", "missing: nothing can be subscribed to");
@@ -143,7 +193,7 @@ fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::fields::{Dialect, Findings};
+    use crate::resources::fields::{Dialect, Findings, Remark};
     use crate::resources::load;
 
     fn read(spec: &str, version: SubscriptionVersion) -> (SubscriptionSpec, Vec<String>) {
@@ -153,7 +203,8 @@ mod tests {
         let root = Fields::root(&document.root, Dialect::Resource, &findings);
         let resource = SubscriptionResource::read(&root, version, Place::default());
         let (mistakes, remarks) = findings.into_parts();
-        let found = mistakes.into_iter().chain(remarks).map(|found| found.text);
+        let mistakes = mistakes.into_iter().map(|found| found.text);
+        let found = mistakes.chain(remarks.iter().map(Remark::sentence));
         (resource.spec, found.collect())
     }
 
@@ -213,14 +264,34 @@ mod tests {
     }
 
     #[test]
-    fn the_route_of_the_other_version_is_remarked() {
-        let (_, found) = read(
-            "{pubsubname: p, topic: t, route: /a}",
-            SubscriptionVersion::V2Alpha1,
-        );
-        assert_eq!(
-            found,
-            ["unknown field spec.route is ignored, did you mean routes?"]
-        );
+    fn keys_of_other_names_are_explained() {
+        let old = SubscriptionVersion::V1Alpha1;
+        let new = SubscriptionVersion::V2Alpha1;
+        let route =
+            "it belongs to apiVersion dapr.io/v1alpha1; here write routes, with rules or default";
+        let routes = "it belongs to apiVersion dapr.io/v2alpha1; here write route, with one path";
+        for (version, key, help) in [
+            (new, "route", route),
+            (old, "routes", routes),
+            (new, "deadLetter", "did you mean deadLetterTopic?"),
+            (new, "dlq", "did you mean deadLetterTopic?"),
+            (old, "deadletertopic", "did you mean deadLetterTopic?"),
+            (new, "bulk", "did you mean bulkSubscribe?"),
+            (new, "pubsub", "did you mean pubsubname?"),
+            (old, "scopes", SCOPES_IN_SPEC),
+            (
+                old,
+                "retries",
+                "policies are for a resource of kind Resiliency",
+            ),
+        ] {
+            let (_, found) = read(&format!("{{pubsubname: p, topic: t, {key}: x}}"), version);
+            assert_eq!(
+                found,
+                [format!("unknown field spec.{key} is ignored, {help}")]
+            );
+        }
+        let (_, found) = read("{pubsubname: p, topic: t, colour: x}", old);
+        assert_eq!(found, ["unknown field spec.colour is ignored"]);
     }
 }

@@ -18,6 +18,7 @@ use crate::metadata::templates::Templates;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::{TRIP_VARIABLES, Targets};
 use crate::resources::component::{Component, ComponentError};
+use crate::resources::lines::KeyLines;
 use crate::resources::resiliency::Direction;
 use crate::resources::{LoadError, Place, Resources};
 use crate::shutdown::{Stop, Tasks};
@@ -189,6 +190,7 @@ pub(super) fn embedded(app_id: &str) -> Component {
         written: Vec::new(),
         namespace_scoped: false,
         place: Place::default(),
+        lines: KeyLines::default(),
     }
 }
 

@@ -1,0 +1,102 @@
+//! The lines of the keys of a document, so that a message can name the line of the key it is about.
+
+use std::collections::BTreeMap;
+
+use crate::resources::value::{Content, Node};
+
+/// No message is about a key that is nested deeper, and paths of a deeply nested document would be long.
+const DEEPEST: usize = 10;
+
+/// Lines by path, for example `spec.routes.rules[0].match`. Two resources that say the same are equal wherever their keys are written,
+/// so all values of this type are equal.
+#[derive(Clone, Debug, Default)]
+pub struct KeyLines(BTreeMap<String, usize>);
+
+impl PartialEq for KeyLines {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for KeyLines {}
+
+impl KeyLines {
+    /// Of a document.
+    pub fn of(root: &Node) -> Self {
+        let mut lines = Self::default();
+        lines.add(root, "", DEEPEST);
+        lines
+    }
+
+    /// The line of a path, or of the nearest part of it that is written. Names are found in any case.
+    pub fn line(&self, path: &str) -> Option<usize> {
+        let path = path.to_lowercase();
+        let mut path = path.as_str();
+        loop {
+            if let Some(line) = self.0.get(path) {
+                return Some(*line);
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+
+    /// Let a path name the line that another path has.
+    pub fn alias(&mut self, path: &str, other: &str) {
+        if let Some(line) = self.line(other) {
+            self.0.insert(path.to_lowercase(), line);
+        }
+    }
+
+    fn add(&mut self, node: &Node, path: &str, depth: usize) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        match &node.content {
+            Content::Map(entries) => {
+                for (key, value) in entries {
+                    let Some(name) = key.key() else { continue };
+                    let inside = match path {
+                        "" => name.to_lowercase(),
+                        path => format!("{path}.{}", name.to_lowercase()),
+                    };
+                    self.0.insert(inside.clone(), key.line);
+                    self.add(value, &inside, depth);
+                }
+            }
+            Content::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let inside = format!("{path}[{index}]");
+                    self.0.insert(inside.clone(), item.line);
+                    self.add(item, &inside, depth);
+                }
+            }
+            Content::Scalar { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::load;
+
+    #[test]
+    fn a_path_has_the_line_of_its_key_or_of_the_nearest_key_above_it() {
+        let yaml = "kind: X\nspec:\n  topic:\n    a\n  rules:\n  - match: m\n    Path: p\n";
+        let mut lines = KeyLines::of(&load::document(yaml, 3).unwrap().unwrap().root);
+        lines.alias("spec.named.m", "spec.rules[0]");
+        for (path, line) in [
+            ("kind", Some(3)),
+            ("spec.topic", Some(5)),
+            ("spec.rules[0].match", Some(8)),
+            ("spec.rules[0].path", Some(9)),
+            ("spec.rules[0].other", Some(8)),
+            ("spec.rules[9]", Some(7)),
+            ("spec.other.key", Some(4)),
+            ("spec.named.m", Some(8)),
+            ("other", None),
+        ] {
+            assert_eq!(lines.line(path), line, "{path}");
+        }
+    }
+}
