@@ -73,6 +73,10 @@ pub trait Sink: Send + Sync {
     fn places(&self) -> Option<usize> {
         None
     }
+
+    /// The broker refuses to be read for this sink, and why; or it is read, after it was not. It may be said again when nothing has
+    /// changed. That a server is away for a while is not said: that passes.
+    fn reading(&self, _reading: Result<(), &str>) {}
 }
 
 /// What to subscribe to.

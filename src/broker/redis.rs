@@ -92,6 +92,8 @@ struct Shared {
     /// How often somebody had a reason to look for strays.
     strays: AtomicU64,
     unblock_denied: AtomicBool,
+    /// The address refuses one read of several topics; known to all groups of the component.
+    one_by_one: Arc<AtomicBool>,
     loops: Once,
     tasks: Tasks,
     telemetry: Telemetry,
@@ -370,6 +372,7 @@ impl Shared {
             gathering: Mutex::default(),
             strays: AtomicU64::new(0),
             unblock_denied: AtomicBool::new(false),
+            one_by_one: Arc::default(),
             loops: Once::new(),
             servers,
             settings,
@@ -391,6 +394,15 @@ impl Shared {
 
     fn unblock_is_denied(&self) -> bool {
         self.unblock_denied.load(Ordering::Relaxed)
+    }
+
+    fn reads_one_by_one(&self) -> bool {
+        self.one_by_one.load(Ordering::Relaxed)
+    }
+
+    /// From now on each topic is read by itself. Tells whether that is news.
+    fn read_one_by_one(&self) -> bool {
+        !self.one_by_one.swap(true, Ordering::Relaxed)
     }
 
     fn deny_unblock(&self) {

@@ -33,6 +33,15 @@ async fn redis_does_what_every_broker_must_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn redis_that_shards_by_key_behind_one_address_does_what_every_broker_must_do() {
+    let redis = RedisServer::start_sharded().await;
+    let broker = redis.broker("group", &[]);
+    // With a second topic no read of all topics is possible, in any case of the suite.
+    let _beside = subscribe(&*broker, "beside", Recorder::acking()).await;
+    conformance::all(broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_cluster_does_what_every_broker_must_do() {
     let cluster = RedisCluster::start().await;
     conformance::all(cluster.broker("group", &[])).await;

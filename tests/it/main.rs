@@ -23,6 +23,7 @@ mod openapi;
 mod redis_access;
 mod redis_cluster;
 mod redis_failures;
+mod redis_one_address;
 mod redis_redelivery;
 mod redis_retention;
 mod redis_sentinel;

@@ -15,8 +15,22 @@ pub(super) fn on(error: &RedisError) -> &'static str {
         Some("NOPERM") => " (grant the user of redisUsername this command and key)",
         Some("NOAUTH" | "WRONGPASS") => CREDENTIALS,
         _ if error.kind() == ErrorKind::AuthenticationFailed => CREDENTIALS,
+        _ if is_without_streams(error) => {
+            " (this server does not know streams: streams need Redis 5 or later, or a server that is compatible with it)"
+        }
         _ => "",
     }
+}
+
+/// Does the server not know a command of streams? All of them, and no other of ours, begin with X.
+fn is_without_streams(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
+    let unknown = ["unknown command", "unsupported command"];
+    let name = unknown.iter().find_map(|words| {
+        let (_, name) = detail.split_once(words)?;
+        Some(name.trim_start_matches([' ', ':', '`', '\'', '"']))
+    });
+    name.is_some_and(|name| name.starts_with('x'))
 }
 
 const CREDENTIALS: &str =
@@ -60,5 +74,16 @@ mod tests {
             "",
         );
         check("ERR x", "");
+        for unknown in [
+            "unknown command 'XADD', with args beginning with: 'orders' '*' ",
+            "unknown command `XGROUP`, with args beginning with: `CREATE`, ",
+            "unknown command 'xreadgroup'",
+            "Unknown command: XADD",
+            "unsupported command 'xadd'",
+        ] {
+            check(&format!("ERR {unknown}"), "streams need Redis 5");
+        }
+        check("ERR unknown command 'HSET', with args", "");
+        check("ERR unknown subcommand 'x'", "");
     }
 }

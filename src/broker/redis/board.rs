@@ -191,11 +191,43 @@ impl Board {
         self.state().topics.keys().cloned().collect()
     }
 
-    /// Redis refuses this topic (or no longer does). Tells whether that is news.
-    pub(super) fn set_refused(&self, name: &str, refused: bool) -> bool {
+    /// Redis refuses this topic for this reason: it is left out until [`Board::admit`]. Tells whether that is news.
+    pub(super) fn refuse(&self, name: &str, reason: &str) -> bool {
+        self.set_refused(name, true, Err(reason))
+    }
+
+    /// Redis accepts this topic again. Tells whether that is news.
+    pub(super) fn admit(&self, name: &str) -> bool {
+        let news = self.set_refused(name, false, Ok(()));
+        self.reader.notify_one();
+        news
+    }
+
+    fn set_refused(&self, name: &str, refused: bool, reading: Result<(), &str>) -> bool {
         let mut state = self.state();
-        let topic = state.topics.get_mut(name);
-        topic.is_some_and(|topic| std::mem::replace(&mut topic.refused, refused) != refused)
+        let Some(topic) = state.topics.get_mut(name).filter(|topic| !topic.closing) else {
+            return false;
+        };
+        let news = std::mem::replace(&mut topic.refused, refused) != refused;
+        let sink = topic.sink.clone();
+        drop(state);
+        sink.reading(reading);
+        news
+    }
+
+    /// Tell the sinks of these topics whether they are read, but for those that Redis refuses by themselves.
+    pub(super) fn tell_readers(&self, names: &[Arc<str>], reading: Result<(), &str>) {
+        let sinks: Vec<_> = {
+            let state = self.state();
+            let topics = names.iter().filter_map(|name| state.topics.get(name));
+            topics
+                .filter(|topic| topic.is_open())
+                .map(|topic| topic.sink.clone())
+                .collect()
+        };
+        for sink in sinks {
+            sink.reading(reading);
+        }
     }
 
     /// The topics that Redis refuses.
@@ -203,7 +235,7 @@ impl Board {
         self.state()
             .topics
             .iter()
-            .filter(|(_, topic)| topic.refused)
+            .filter(|(_, topic)| topic.refused && !topic.closing)
             .map(|(name, _)| name.clone())
             .collect()
     }

@@ -104,7 +104,7 @@ fn beside(own: &Shared, instance: Instance, group: &str) -> Shared {
         group: group.to_owned(),
         ..(*own.settings).clone()
     };
-    Shared::new(
+    let beside = Shared::new(
         &own.name,
         Arc::new(settings),
         instance,
@@ -112,5 +112,9 @@ fn beside(own: &Shared, instance: Instance, group: &str) -> Shared {
         own.lane.clone(),
         own.tasks.clone(),
         own.telemetry.clone(),
-    )
+    );
+    Shared {
+        one_by_one: own.one_by_one.clone(),
+        ..beside
+    }
 }

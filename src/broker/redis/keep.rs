@@ -156,7 +156,7 @@ impl Clock {
         }
         if now >= self.refused {
             self.refused = now + REFUSED;
-            outcome.add(admit_refused(shared).await)?;
+            read::admit_refused(shared).await;
         }
         outcome.failed.map_or(Ok(()), Err)
     }
@@ -238,32 +238,4 @@ async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
         }
     }
     shared.lane.pipeline(&commands).await.map(drop)
-}
-
-/// Look again at the topics that Redis refused.
-async fn admit_refused(shared: &Shared) -> Result<(), RedisError> {
-    for topic in shared.board.refused() {
-        let created = shared
-            .lane
-            .command(&read::create_group(
-                &topic,
-                &shared.settings.group,
-                read::LOST,
-            ))
-            .await;
-        let fine = match &created {
-            Ok(_) => true,
-            Err(error) => error.code() == Some("BUSYGROUP"),
-        };
-        if fine {
-            shared.board.set_refused(&topic, false);
-            shared.telemetry.redis_topic_admitted(&topic);
-            shared.board.reader.notify_one();
-        } else if let Err(error) = created
-            && connect::is_for_now(&error)
-        {
-            return Err(error);
-        }
-    }
-    Ok(())
 }

@@ -1,11 +1,13 @@
 //! The one reader of a component: it asks for what there is room for, of all topics in one blocking command (design.md D11). In a
-//! cluster that is not possible, and [`nodes`] reads.
+//! cluster that is not possible, and [`nodes`] reads. So it does where an address refuses one command for several topics, as one does
+//! behind which keys are spread over servers or slots.
 //!
 //! A blocked read is ended by CLIENT UNBLOCK when the topics or the room change, so that a new subscription is read at once and a stopped
 //! one is not read any more (D16).
 
 mod nodes;
 mod rounds;
+mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,22 +30,33 @@ const SHORT_BLOCK: Duration = Duration::from_millis(100);
 const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(5));
 
 pub(super) use self::rounds::Rounds;
+use self::topics::Examined;
+pub(super) use self::topics::admit_refused;
 
 /// Read until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
     match shared.servers.clone() {
-        Servers::One(connector) => run_one(shared, connector, stop).await,
+        Servers::One(connector) => {
+            if !shared.reads_one_by_one() {
+                run_together(&shared, &connector, &stop).await;
+            }
+            if !stop.is_ordered() {
+                nodes::run_one_by_one(shared, connector, stop).await;
+            }
+        }
         Servers::Cluster(cluster) => nodes::run(shared, cluster, stop).await,
     }
 }
 
-async fn run_one(shared: Arc<Shared>, connector: Arc<Connector>, stop: Stop) {
+/// Read all topics in common commands, until `stop` or until it turns out that each must be read by itself.
+async fn run_together(shared: &Arc<Shared>, connector: &Arc<Connector>, stop: &Stop) {
     let rounds = shared.rounds.join();
     let mut reader = Reader {
         shared: shared.clone(),
-        connector,
+        connector: connector.clone(),
         connection: None,
         failures: 0,
+        unexplained: 0,
         strays: 0,
         told: false,
     };
@@ -59,21 +72,31 @@ async fn run_one(shared: Arc<Shared>, connector: Arc<Connector>, stop: Stop) {
         let Some(read) = stop.or(Box::pin(reader.read_after_strays(&plan))).await else {
             break;
         };
-        let failed = read.map(|answer| {
-            reader.recovered();
-            work::accept(&shared, entry::of_read(answer));
-        });
+        let next = match read {
+            Ok(answer) => {
+                reader.recovered(&plan);
+                work::accept(shared, entry::of_read(answer));
+                Some(Next::AtOnce)
+            }
+            Err(error) => stop.or(reader.failed(&error, &plan)).await,
+        };
         // Whoever waits for the end of a read that may contain its topic can go on now: its entries are on the board.
         rounds.ended();
-        if let Err(error) = failed {
-            reader.failed(&error);
-            if is_about_groups(&error) && restore_groups(&shared, &shared.board.topics()).await {
-                reader.failures = 0;
-            } else {
-                stop.sleep(PAUSE.after(reader.failures)).await;
-            }
+        match next {
+            Some(Next::AtOnce) => {}
+            Some(Next::After(pause)) => drop(stop.sleep(pause).await),
+            Some(Next::OneByOne) => return shared.look_for_strays(),
+            None => break,
         }
     }
+}
+
+/// How to go on after a read.
+enum Next {
+    AtOnce,
+    After(Duration),
+    /// Not with this reader: each topic is read by itself.
+    OneByOne,
 }
 
 struct Reader {
@@ -81,6 +104,8 @@ struct Reader {
     connector: Arc<Connector>,
     connection: Option<Open>,
     failures: u32,
+    /// So many reads in a row were refused though each of their topics can be read.
+    unexplained: u32,
     /// How often strays had been wanted when they were last looked for.
     strays: u64,
     /// It was told that reading fails.
@@ -190,55 +215,69 @@ impl Reader {
         self.shared.look_for_strays();
     }
 
-    fn recovered(&mut self) {
-        self.failures = 0;
+    fn recovered(&mut self, plan: &ReadPlan) {
+        self.unexplained = 0;
+        if std::mem::take(&mut self.failures) > 0 {
+            self.shared.board.tell_readers(&plan.topics, Ok(()));
+        }
         if std::mem::take(&mut self.told) {
             self.shared.telemetry.redis_reading_again(&self.shared.name);
         }
     }
 
-    fn failed(&mut self, error: &RedisError) {
+    async fn failed(&mut self, error: &RedisError, plan: &ReadPlan) -> Next {
         self.failures += 1;
-        if !is_about_groups(error) && !std::mem::replace(&mut self.told, true) {
-            self.shared.telemetry.redis_reading_failed(
-                &self.shared.name,
-                &connect::error_text(error, &self.shared.settings.host),
-            );
-        }
-    }
-}
-
-/// Make the groups that are missing (D17); leave out the topics that Redis refuses, so that the others are read. Tells whether something
-/// was done that makes it worth to read again at once.
-async fn restore_groups(shared: &Shared, topics: &[Arc<str>]) -> bool {
-    let mut commands = pipe();
-    for topic in topics {
-        commands.add_command(create_group(topic, &shared.settings.group, LOST));
-    }
-    let Ok(answers) = shared.lane.pipeline(&commands).await else {
-        return false;
-    };
-    let mut restored = false;
-    for (topic, answer) in topics.iter().zip(answers) {
-        let error = answer.extract_error().err();
-        match &error {
-            None => {
-                restored = true;
-                shared
-                    .telemetry
-                    .redis_group_recreated(topic, &shared.settings.group);
-            }
-            Some(error) if error.code() == Some("BUSYGROUP") => {}
-            Some(error) => {
-                if shared.board.set_refused(topic, true) {
-                    restored = true;
-                    let text = connect::error_text(error, &shared.settings.host);
-                    shared.telemetry.redis_topic_refused(topic, &text);
+        if topics::may_concern_one(error) {
+            match topics::examine(&self.shared, &plan.topics).await {
+                Examined::Changed => return Next::AtOnce,
+                Examined::AllFine if self.is_about_their_number(error) => {
+                    self.one_by_one(error);
+                    return Next::OneByOne;
                 }
+                Examined::AllFine | Examined::Unknown => {}
+            }
+        }
+        let text = topics::reason(&self.shared, error);
+        if !connect::is_for_now(error) {
+            self.shared.board.tell_readers(&plan.topics, Err(&text));
+        }
+        // What is about groups may be over at once: somebody else has made them.
+        let may_pass = matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) && self.failures < 5;
+        if !may_pass && !std::mem::replace(&mut self.told, true) {
+            self.shared
+                .telemetry
+                .redis_reading_failed(&self.shared.name, &text);
+        }
+        Next::After(PAUSE.after(self.failures))
+    }
+
+    /// Is one read of several topics refused, when each of them could be read by itself? Other refusals than CROSSSLOT may have passed
+    /// between the read and the look at its topics: they must come again.
+    fn is_about_their_number(&mut self, error: &RedisError) -> bool {
+        match error.code() {
+            Some("CROSSSLOT") => true,
+            Some("NOGROUP" | "UNBLOCKED") => false,
+            _ => {
+                self.unexplained += 1;
+                self.unexplained > 2
             }
         }
     }
-    restored
+
+    fn one_by_one(&mut self, error: &RedisError) {
+        let shared = &self.shared;
+        if shared.read_one_by_one() {
+            let text = connect::error_text(error, &shared.settings.host);
+            shared
+                .telemetry
+                .redis_reads_one_by_one(&shared.name, &text, nodes::LONGEST_TURN);
+        }
+        if self.told {
+            shared.telemetry.redis_reading_again(&shared.name);
+        }
+        shared.board.tell_readers(&shared.board.topics(), Ok(()));
+        self.connection = None;
+    }
 }
 
 /// End a blocked read. Asked again until the read has ended: the first time may come before Redis has begun it.
@@ -305,12 +344,4 @@ pub(super) fn create_group(topic: &str, group: &str, after: &str) -> Cmd {
         .arg(after)
         .arg("MKSTREAM");
     command
-}
-
-/// Is the error one of a single stream: its group is gone, its key is something else, or we may not read it?
-fn is_about_groups(error: &RedisError) -> bool {
-    matches!(
-        error.code(),
-        Some("NOGROUP" | "UNBLOCKED" | "WRONGTYPE" | "NOPERM")
-    )
 }

@@ -69,6 +69,16 @@ impl Telemetry {
         );
     }
 
+    /// This Redis refuses one read of several topics: each is read by itself from now on.
+    pub fn redis_reads_one_by_one(&self, component: &str, error: &dyn Display, pause: Duration) {
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: this Redis refuses one read of several topics ({error}), so each topic is read by itself from now on: after a pause an event comes up to {pause:?} later, and every topic is asked for entries at least as often as that. If it is a Redis Cluster, set redisType to cluster in the component: the servers then tell which topics have entries"),
+            &[("component", &component)],
+        );
+    }
+
     /// Reading from Redis works again.
     pub fn redis_reading_again(&self, component: &str) {
         self.0.log.write(

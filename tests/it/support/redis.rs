@@ -73,6 +73,21 @@ impl RedisServer {
         Self::start_with(&[&tls, more].concat(), port).await
     }
 
+    /// A cluster of this server alone: it has every slot, and refuses commands over several of them.
+    pub(crate) async fn start_sharded() -> Self {
+        let server = Self::start_with(&["--cluster-enabled", "yes"], 0).await;
+        let slots: Vec<_> = (0..16_384).map(|slot: u16| slot.to_string()).collect();
+        let mut words = vec!["CLUSTER", "ADDSLOTS"];
+        words.extend(slots.iter().map(String::as_str));
+        let _: String = server.call(&words).await;
+        super::eventually("the cluster is complete", || async {
+            let said: String = server.call(&["CLUSTER", "INFO"]).await;
+            said.contains("cluster_state:ok")
+        })
+        .await;
+        server
+    }
+
     /// With these options beside the usual ones.
     pub(crate) async fn start_with(more: &[&str], tls_port: u16) -> Self {
         let port = free_port_of_cluster();

@@ -11,6 +11,9 @@
 //! is told within [`GATHER`] is asked for in one write.
 //!
 //! Where the server does not permit that, topics are asked in turns, with pauses that grow up to [`LONGEST_TURN`].
+//!
+//! The same reader serves an address that refuses one read of several topics ([`run_one_by_one`]): there it always asks in turns, because
+//! what stands behind such an address may be a proxy, whose servers cannot tell us anything.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,9 +29,9 @@ use tokio::time::Instant;
 
 use super::super::board::ReadPlan;
 use super::super::cluster::{Cluster, Node};
-use super::super::connect::{self, SILENCE};
+use super::super::connect::{self, Connector, SILENCE};
 use super::super::{Shared, entry, takeover, work};
-use super::{is_about_groups, restore_groups};
+use super::topics::{self, Examined};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
 
@@ -36,7 +39,7 @@ use crate::shutdown::Stop;
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// Where the server does not tell: the shortest and the longest pause between two turns.
 const SHORTEST_TURN: Duration = Duration::from_millis(2);
-const LONGEST_TURN: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_TURN: Duration = Duration::from_millis(100);
 /// How soon a topic is asked again whose slot is on its way to another server.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
 /// Topics that the server names within so much time of the last question are asked together; after a pause, the first goes at once.
@@ -67,6 +70,18 @@ pub(super) async fn run(shared: Arc<Shared>, cluster: Arc<Cluster>, stop: Stop) 
     }
 }
 
+/// Read all topics from one address, each by itself, until `stop`.
+pub(super) async fn run_one_by_one(shared: Arc<Shared>, connector: Arc<Connector>, stop: Stop) {
+    let hand = Hand {
+        stop,
+        wake: Arc::default(),
+    };
+    let scope = Scope::Address(connector);
+    Reader::new(&shared, scope, &Arc::default(), &hand)
+        .run()
+        .await;
+}
+
 /// A reader for each server that has slots, and none for any other.
 fn enlist(
     shared: &Arc<Shared>,
@@ -89,7 +104,8 @@ fn enlist(
                 stop: stop.child(),
                 wake: Arc::default(),
             };
-            let reader = Reader::new(shared, cluster, &node, crew, &hand);
+            let scope = Scope::Node(cluster.clone(), node.clone());
+            let reader = Reader::new(shared, scope, crew, &hand);
             shared.tasks.spawn("redis reader", reader.run());
             readers.push((node, hand));
         }
@@ -154,11 +170,58 @@ impl Crew {
     }
 }
 
+/// Which topics a reader reads, and from where.
+enum Scope {
+    /// The topics of one server of a cluster.
+    Node(Arc<Cluster>, Arc<Node>),
+    /// All topics, from the only address.
+    Address(Arc<Connector>),
+}
+
+impl Scope {
+    fn connector(&self) -> &Connector {
+        match self {
+            Self::Node(_, node) => &node.connector,
+            Self::Address(connector) => connector,
+        }
+    }
+
+    fn has(&self, topic: &str) -> bool {
+        match self {
+            Self::Node(cluster, node) => cluster
+                .holder(topic)
+                .is_some_and(|holder| Arc::ptr_eq(&holder, node)),
+            Self::Address(_) => true,
+        }
+    }
+
+    /// The number of the map of slots that [`Scope::has`] goes by.
+    fn number(&self) -> u64 {
+        match self {
+            Self::Node(cluster, _) => cluster.number(),
+            Self::Address(_) => 0,
+        }
+    }
+
+    /// The map of slots may be out of date.
+    async fn doubt(&self) {
+        if let Self::Node(cluster, _) = self {
+            cluster.doubt().await;
+        }
+    }
+
+    fn id(&self) -> usize {
+        match self {
+            Self::Node(_, node) => Arc::as_ptr(node).addr(),
+            Self::Address(connector) => Arc::as_ptr(connector).addr(),
+        }
+    }
+}
+
 /// The reader of one server.
 struct Reader {
     shared: Arc<Shared>,
-    cluster: Arc<Cluster>,
-    node: Arc<Node>,
+    scope: Scope,
     crew: Arc<Crew>,
     stop: Stop,
     wake: Arc<Notify>,
@@ -186,6 +249,8 @@ struct Reader {
 
 struct Open {
     connection: MultiplexedConnection,
+    /// See [`Connector::masters`].
+    masters: u64,
     /// What the server says by itself; nothing if it does not.
     heard: Option<UnboundedReceiver<PushInfo>>,
 }
@@ -198,17 +263,11 @@ enum Next {
 }
 
 impl Reader {
-    fn new(
-        shared: &Arc<Shared>,
-        cluster: &Arc<Cluster>,
-        node: &Arc<Node>,
-        crew: &Arc<Crew>,
-        hand: &Hand,
-    ) -> Self {
+    fn new(shared: &Arc<Shared>, scope: Scope, crew: &Arc<Crew>, hand: &Hand) -> Self {
         Self {
             shared: shared.clone(),
-            cluster: cluster.clone(),
-            node: node.clone(),
+            is_mute: matches!(scope, Scope::Address(_)),
+            scope,
             crew: crew.clone(),
             stop: hand.stop.clone(),
             wake: hand.wake.clone(),
@@ -223,7 +282,6 @@ impl Reader {
             has_strays: false,
             asked_all: Instant::now(),
             turn: SHORTEST_TURN,
-            is_mute: false,
         }
     }
 
@@ -263,7 +321,7 @@ impl Reader {
             // What was on its way to this reader is ours, and did not arrive.
             shared.look_for_strays();
         }
-        self.crew.left(self.id());
+        self.crew.left(self.scope.id());
     }
 
     fn plan(&mut self) -> Option<ReadPlan> {
@@ -273,23 +331,23 @@ impl Reader {
             self.foreign.clear();
         }
         self.hear_all();
-        let number = self.cluster.number();
+        let number = self.scope.number();
         if std::mem::replace(&mut self.map, number) != number {
             self.foreign.clear();
         }
-        let (quiet, foreign) = (&self.quiet, &mut self.foreign);
+        let (scope, quiet, foreign) = (&self.scope, &self.quiet, &mut self.foreign);
         let wanted = |topic: &Arc<str>| {
             if quiet.contains(topic) || foreign.contains(topic) {
                 return false;
             }
-            let holder = self.cluster.holder(topic);
-            let is_ours = holder.is_some_and(|holder| Arc::ptr_eq(&holder, &self.node));
+            let is_ours = scope.has(topic);
             if !is_ours {
                 foreign.insert(topic.clone());
             }
             is_ours
         };
-        let readers = self.crew.busy.load(Ordering::Relaxed);
+        // Not counted for the only address.
+        let readers = self.crew.busy.load(Ordering::Relaxed).max(1);
         self.shared.board.plan_some(readers, wanted)
     }
 
@@ -307,6 +365,13 @@ impl Reader {
             self.turn
         } else {
             LONGEST_SLEEP
+        };
+        let shared = self.shared.clone();
+        let woken = async {
+            match &self.scope {
+                Scope::Node(..) => self.wake.notified().await,
+                Scope::Address(_) => shared.board.reader.notified().await,
+            }
         };
         let heard = async {
             match self
@@ -327,7 +392,7 @@ impl Reader {
                 }
                 self.hear_all();
             }
-            () = self.wake.notified() => {}
+            () = woken => {}
             () = tokio::time::sleep(limit) => {
                 self.turn = (self.turn * 2).min(LONGEST_TURN);
                 if self.is_mute {
@@ -341,15 +406,17 @@ impl Reader {
     async fn read_after_strays(&mut self, plan: &ReadPlan) -> Result<Next, RedisError> {
         let wanted = self.shared.strays();
         if wanted != self.strays || self.has_strays {
-            let mut ours = self.shared.board.topics();
-            ours.retain(|topic| {
-                let holder = self.cluster.holder(topic);
-                holder.is_some_and(|holder| Arc::ptr_eq(&holder, &self.node))
-            });
-            takeover::strays(&self.shared, &ours).await?;
+            takeover::strays(&self.shared, &self.ours()).await?;
             (self.strays, self.has_strays) = (wanted, false);
         }
         self.read(plan).await
+    }
+
+    /// The topics that this reader reads.
+    fn ours(&self) -> Vec<Arc<str>> {
+        let mut topics = self.shared.board.topics();
+        topics.retain(|topic| self.scope.has(topic));
+        topics
     }
 
     async fn read(&mut self, plan: &ReadPlan) -> Result<Next, RedisError> {
@@ -360,20 +427,23 @@ impl Reader {
         for (topic, answer) in plan.topics.iter().zip(answers) {
             match answer.extract_error() {
                 Ok(answer) => self.take(plan, topic, answer),
-                Err(error) if error.redirect_node().is_some() => moved.push(topic.clone()),
-                Err(error) if is_about_groups(&error) => broken.push(topic.clone()),
+                Err(error) if self.is_redirected(&error) => moved.push(topic.clone()),
+                Err(error) if topics::may_concern_one(&error) => broken.push(topic.clone()),
                 Err(error) => failed = Some(error),
             }
         }
         self.hear_all();
         if let Some(error) = failed {
+            if connect::is_demoted(&error) {
+                self.close();
+            }
             return Err(error);
         }
         if !moved.is_empty() {
             self.read_elsewhere(plan, &moved).await?;
             next = Next::After(ON_ITS_WAY);
         }
-        if !broken.is_empty() && !restore_groups(&self.shared, &broken).await {
+        if !broken.is_empty() && topics::examine(&self.shared, &broken).await != Examined::Changed {
             next = Next::After(PAUSE.after(1));
         }
         self.recovered();
@@ -430,8 +500,8 @@ impl Reader {
             let command = command(&self.shared, topic, plan.count);
             match self.shared.lane.command(&command).await {
                 Ok(answer) => work::accept(&self.shared, entry::of_read(answer)),
-                Err(error) if is_about_groups(&error) => {
-                    restore_groups(&self.shared, std::slice::from_ref(topic)).await;
+                Err(error) if topics::may_concern_one(&error) => {
+                    topics::examine(&self.shared, std::slice::from_ref(topic)).await;
                 }
                 Err(error) => {
                     self.shared.look_for_strays();
@@ -439,11 +509,24 @@ impl Reader {
                 }
             }
         }
-        self.cluster.doubt().await;
+        self.scope.doubt().await;
         Ok(())
     }
 
+    /// Does another server of the cluster have the topic? Behind the only address there is no other to ask.
+    fn is_redirected(&self, error: &RedisError) -> bool {
+        matches!(self.scope, Scope::Node(..)) && error.redirect_node().is_some()
+    }
+
     async fn open(&mut self) -> Result<&mut Open, RedisError> {
+        let masters = self.scope.connector().masters();
+        if self
+            .connection
+            .as_ref()
+            .is_some_and(|open| open.masters != masters)
+        {
+            self.close();
+        }
         if self.connection.is_none() {
             self.quiet.clear();
             self.connection = Some(self.dial().await?);
@@ -460,17 +543,20 @@ impl Reader {
                 other => return other,
             }
         }
-        let connection = Connection::take(self.node.connector.dedicated().await?);
+        let masters = self.scope.connector().masters();
+        let connection = Connection::take(self.scope.connector().dedicated().await?);
         self.is_mute = true;
         Ok(Open {
             connection,
+            masters,
             heard: None,
         })
     }
 
     async fn dial_listening(&self) -> Result<Open, RedisError> {
         let (told, heard) = unbounded_channel();
-        let mut connection = self.node.connector.listening(told).await?;
+        let masters = self.scope.connector().masters();
+        let mut connection = self.scope.connector().listening(told).await?;
         let mut tracking = pipe();
         tracking.cmd("CLIENT").arg("TRACKING").arg("ON");
         for answer in connect::answers(&mut connection, &tracking).await? {
@@ -478,6 +564,7 @@ impl Reader {
         }
         Ok(Open {
             connection,
+            masters,
             heard: Some(heard),
         })
     }
@@ -518,25 +605,26 @@ impl Reader {
     /// How long to wait after a failure.
     async fn failed(&mut self, error: &RedisError) -> Duration {
         self.failures += 1;
-        if self.crew.failed(self.id()) {
-            let text = connect::error_text(error, &self.shared.settings.host);
+        let text = topics::reason(&self.shared, error);
+        if !connect::is_for_now(error) {
+            self.shared.board.tell_readers(&self.ours(), Err(&text));
+        }
+        if self.crew.failed(self.scope.id()) {
             self.shared
                 .telemetry
                 .redis_reading_failed(&self.shared.name, &text);
         }
-        self.cluster.doubt().await;
+        self.scope.doubt().await;
         PAUSE.after(self.failures)
     }
 
     fn recovered(&mut self) {
-        self.failures = 0;
-        if self.crew.recovered(self.id()) {
+        if std::mem::take(&mut self.failures) > 0 {
+            self.shared.board.tell_readers(&self.ours(), Ok(()));
+        }
+        if self.crew.recovered(self.scope.id()) {
             self.shared.telemetry.redis_reading_again(&self.shared.name);
         }
-    }
-
-    fn id(&self) -> usize {
-        Arc::as_ptr(&self.node).addr()
     }
 }
 
