@@ -1,9 +1,10 @@
 //! What the binary was asked to do. `main` calls [`parse`] and acts on the [`Command`].
 //!
-//! Without a subcommand the command line is daprd's, by pflag's rules (`pflag`, `flags`); `demo`, `run` and `check` as the very first
-//! argument are ours (`subcommands`). Nothing is printed and nothing is read from disk here.
+//! Without a subcommand the command line is daprd's, by pflag's rules (`pflag`, `flags`); `demo`, `run`, `check`, `help` and `version` as
+//! the very first argument are ours (`subcommands`, `help`). Nothing is printed and nothing is read from disk here.
 
 pub mod flags;
+pub mod help;
 pub mod pflag;
 pub mod subcommands;
 
@@ -15,8 +16,10 @@ pub use self::subcommands::{CheckArgs, DemoArgs, RunArgs};
 pub enum Command {
     /// Be a sidecar.
     Sidecar(Box<Flags>),
-    /// Print the version on stdout.
+    /// `--version`: print the version of the API on stdout, where the stock command line reads it, and ours on stderr.
     Version,
+    /// `sidestream version`: print both versions on stdout.
+    Versions,
     /// Print version, commit and Git version on stdout.
     BuildInfo,
     /// Wait for the sidecar on this port (as written) to be ready to publish (spec resources-cli.md 1.2, `--wait`).
@@ -59,22 +62,20 @@ pub struct Parsed {
 
 /// Read the arguments, the program's name not among them.
 pub fn parse(arguments: &[String]) -> Parsed {
-    let subcommand = arguments
-        .split_first()
-        .map(|(first, rest)| (first.as_str(), rest));
-    let parsed = match subcommand {
-        Some(("demo", rest)) => subcommands::demo(rest).map(Command::Demo),
-        Some(("check", rest)) => subcommands::check(rest).map(Command::Check),
-        Some(("run", rest)) => subcommands::run(rest).map(|run| Command::Run(Box::new(run))),
-        _ => return daprd(arguments),
+    let Some((first, rest)) = arguments.split_first() else {
+        return daprd(arguments);
     };
-    let command = parsed.unwrap_or_else(|error| {
-        Command::Say(Say {
-            text: error.to_string(),
-            to_stderr: error.use_stderr(),
-            exit_code: u8::try_from(error.exit_code()).unwrap_or(2),
-        })
-    });
+    let command = match first.as_str() {
+        "demo" => of_clap(subcommands::demo(rest).map(Command::Demo)),
+        "check" => of_clap(subcommands::check(rest).map(Command::Check)),
+        "run" => of_clap(subcommands::run(rest).map(|run| Command::Run(Box::new(run)))),
+        "help" => return help(rest),
+        "version" => Command::Versions,
+        flag if flag.starts_with('-') => return daprd(arguments),
+        // Compose files written for the image of daprd name its program: `command: ["./daprd", "--app-id", ...]`.
+        program if program.ends_with("daprd") => return daprd(rest),
+        word => refuse(help::unknown_command(word)),
+    };
     let notices = match &command {
         Command::Run(run) => run.notices.clone(),
         _ => Vec::new(),
@@ -82,14 +83,59 @@ pub fn parse(arguments: &[String]) -> Parsed {
     Parsed { notices, command }
 }
 
+/// The command, or what clap says instead: help, or what is wrong.
+fn of_clap(parsed: Result<Command, clap::Error>) -> Command {
+    parsed.unwrap_or_else(|error| {
+        Command::Say(Say {
+            text: error.to_string(),
+            to_stderr: error.use_stderr(),
+            exit_code: u8::try_from(error.exit_code()).unwrap_or(2),
+        })
+    })
+}
+
+/// `sidestream help`, with or without a command.
+fn help(arguments: &[String]) -> Parsed {
+    let topic = arguments.first().map(String::as_str);
+    match topic {
+        Some(topic @ ("demo" | "run" | "check")) => parse(&[topic.to_owned(), "--help".to_owned()]),
+        None | Some("help" | "version") => said(say_help()),
+        Some(flag) if flag.starts_with('-') => said(say_help()),
+        Some(word) => said(refuse(help::unknown_command(word))),
+    }
+}
+
+fn said(command: Command) -> Parsed {
+    Parsed {
+        notices: Vec::new(),
+        command,
+    }
+}
+
+fn say_help() -> Command {
+    Command::Say(Say {
+        text: help::text(),
+        to_stderr: false,
+        exit_code: 0,
+    })
+}
+
+fn refuse(text: String) -> Command {
+    Command::Say(Say {
+        text,
+        to_stderr: true,
+        exit_code: 2,
+    })
+}
+
 /// The command line of daprd (spec 1.1): help, then mistakes, then the one-shot modes in their order, then a sidecar.
 fn daprd(arguments: &[String]) -> Parsed {
     let (parsed, result) = pflag::parse(arguments);
     let flags = parsed.flags;
     let command = if let Err(error) = result {
-        usage(&format!("{error}\n"), 2)
+        refuse(format!("{}{error}\n", pflag::usage()))
     } else if parsed.help {
-        usage(SUBCOMMANDS, 0)
+        say_help()
     } else if !flags.mistakes().is_empty() {
         Command::Refused(flags.mistakes())
     } else if flags.version {
@@ -102,27 +148,27 @@ fn daprd(arguments: &[String]) -> Parsed {
     } else {
         Command::Sidecar(Box::new(flags))
     };
-    Parsed {
-        notices: parsed.notices,
-        command,
+    let mut notices = parsed.notices;
+    if matches!(command, Command::Sidecar(_)) {
+        notices.extend(about_ignored(&parsed.ignored));
     }
+    Parsed { notices, command }
 }
 
-/// What daprd's own help does not know.
-const SUBCOMMANDS: &str = "
-Beside this there is, as the first argument:
-  demo    watch events flow, without Redis, app or configuration
-  run     start a sidecar, and an app beside it; or all apps of a run file
-  check   read resource files, and tell what is wrong with them
-Each has its own --help.
-";
-
-fn usage(after: &str, exit_code: u8) -> Command {
-    Command::Say(Say {
-        text: pflag::usage() + after,
-        to_stderr: true,
-        exit_code,
-    })
+/// daprd ignores words that are no flags; whoever wrote one most likely meant something by it.
+fn about_ignored(words: &[String]) -> Option<String> {
+    let first = words.first()?;
+    let remedy = if pflag::bool(first).is_ok() {
+        format!(
+            "the value of a flag that is on or off stands behind =, for example --enable-metrics={first}"
+        )
+    } else {
+        "to start an app beside the sidecar, write: sidestream run [FLAGS] -- COMMAND".to_owned()
+    };
+    Some(format!(
+        "ignored, as it is no flag: {}; {remedy}",
+        words.join(" ")
+    ))
 }
 
 #[cfg(test)]
@@ -154,7 +200,13 @@ mod tests {
         ));
         assert!(matches!(command("run -- true"), Command::Run(_)));
         assert!(matches!(command("--app-id a demo"), Command::Sidecar(_)));
-        assert!(matches!(command("foo bar"), Command::Sidecar(_)));
+        for program in ["daprd", "./daprd", "/daprd", "/usr/bin/daprd"] {
+            let line = format!("{program} --app-id a");
+            assert!(
+                matches!(command(&line), Command::Sidecar(flags) if flags.app_id == "a"),
+                "{line}"
+            );
+        }
         assert!(matches!(command(""), Command::Sidecar(_)));
     }
 
@@ -180,8 +232,43 @@ mod tests {
     fn help_and_mistakes() {
         assert_eq!(said("--foo"), (true, 2, "unknown flag: --foo".to_owned()));
         assert_eq!(said("--version --foo").1, 2);
-        assert_eq!(said("-h"), (true, 0, "Each has its own --help.".to_owned()));
+        assert_eq!((said("-h").0, said("-h").1), (false, 0));
+        for line in ["help", "help help", "--help", "daprd --help", "help --all"] {
+            assert_eq!(command(line), say_help(), "{line}");
+        }
+        for name in ["run", "demo", "check"] {
+            let (help, flag) = (format!("help {name}"), format!("{name} --help"));
+            assert_eq!(command(&help), command(&flag));
+            assert_eq!((said(&help).0, said(&help).1), (false, 0));
+        }
+        assert_eq!(command("version"), Command::Versions);
+        let unknown = "sidestream: unknown command chekc, did you mean check?".to_owned();
+        assert_eq!(said("chekc --app-id a"), (true, 2, unknown.clone()));
+        assert_eq!(said("help chekc"), (true, 2, unknown));
+        assert_eq!(said("foo bar").1, 2);
         assert_eq!((said("run --help").0, said("run --help").1), (false, 0));
         assert_eq!((said("check").0, said("check").1), (true, 2));
+    }
+
+    #[test]
+    fn words_that_are_ignored_are_named_with_what_was_most_likely_meant() {
+        let notices = |line: &str| {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            parse(&arguments).notices
+        };
+        assert_eq!(
+            notices("--enable-metrics false --app-id a"),
+            [
+                "ignored, as it is no flag: false; the value of a flag that is on or off stands behind =, for example --enable-metrics=false"
+            ]
+        );
+        assert_eq!(
+            notices("--app-id a -- python3 app.py"),
+            [
+                "ignored, as it is no flag: python3 app.py; to start an app beside the sidecar, write: sidestream run [FLAGS] -- COMMAND"
+            ]
+        );
+        assert_eq!(notices("./daprd --app-id a"), [""; 0]);
+        assert_eq!(notices("--version foo"), [""; 0]);
     }
 }

@@ -48,7 +48,18 @@ async fn obey(command: Command) -> u8 {
     let environment = Environment::of_process();
     match command {
         Command::Sidecar(flags) => sidecar(&flags, environment).await,
-        Command::Version => to_stdout(&format!("{API_VERSION}\n")),
+        Command::Version => {
+            // The stock command line takes all of stdout for the version.
+            to_stderr(&format!(
+                "sidestream {}, which speaks the Dapr API of version {API_VERSION}",
+                env!("CARGO_PKG_VERSION")
+            ));
+            to_stdout(&format!("{API_VERSION}\n"))
+        }
+        Command::Versions => to_stdout(&format!(
+            "Sidestream {}\nDapr API {API_VERSION}\n",
+            env!("CARGO_PKG_VERSION")
+        )),
         Command::BuildInfo => to_stdout(&format!(
             "Version: {API_VERSION}\nGit Commit: unknown\nGit Version: sidestream {}\n",
             env!("CARGO_PKG_VERSION")

@@ -403,7 +403,16 @@ impl Runtime {
         // Said before anybody can ask: a sidecar that waits for nothing is never seen unready.
         self.health.outbound_ready();
         match self.channel.take() {
-            None => ready(&self.health, &self.telemetry, self.begun),
+            None => {
+                let disabled = self.settings.disabled_init_endpoints;
+                if disabled.config {
+                    self.telemetry.configuration_skipped();
+                }
+                if disabled.subscribe {
+                    self.telemetry.discovery_skipped();
+                }
+                ready(&self.health, &self.telemetry, self.begun);
+            }
             Some(channel) => drop(self.tasks.spawn("app start", self.begin_with(channel))),
         }
         self.serve();

@@ -1,4 +1,5 @@
-//! `--wait`: poll a sidecar until one can publish through it (spec resources-cli.md 1.2). Tells on stderr, and always ends with code 0.
+//! `--wait`: poll a sidecar until one can publish through it (spec resources-cli.md 1.2). Tells on stderr. A wait that runs out ends with
+//! code 1, so that a script does not go on without its sidecar (design.md D31).
 
 use std::io::Write;
 use std::time::Duration;
@@ -11,13 +12,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
-/// Wait for the sidecar on this port of localhost.
+/// Wait for the sidecar on this port of localhost. The answer is the exit code.
 pub async fn run(port: &str) -> u8 {
-    poll(port, &mut std::io::stderr()).await;
-    0
+    let mut console = std::io::stderr();
+    if !port.parse().is_ok_and(|port: u16| port > 0) {
+        // Without stderr there is nobody to tell.
+        let _ = writeln!(
+            console,
+            "--wait asks the sidecar on --dapr-http-port, which is {port:?}: use a number from 1 to 65535"
+        );
+        return 1;
+    }
+    u8::from(!poll(port, &mut console).await)
 }
 
-async fn poll(port: &str, console: &mut impl Write) {
+/// Has the sidecar become ready?
+async fn poll(port: &str, console: &mut impl Write) -> bool {
     let mut tell = |line: std::fmt::Arguments<'_>| {
         // Without stderr there is nobody to tell.
         let _ = writeln!(console, "{line}");
@@ -32,17 +42,19 @@ async fn poll(port: &str, console: &mut impl Write) {
         let problem = match timeout(ONE_REQUEST, status(port)).await {
             Ok(Ok(204)) => {
                 tell(format_args!("Dapr is outbound ready!"));
-                return;
+                return true;
             }
             Ok(Ok(status)) => format!("HTTP status code {status}"),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer".to_owned(),
+            Err(_) => format!("no answer within {ONE_REQUEST:?}"),
         };
         if begun.elapsed() > PATIENCE {
             tell(format_args!(
-                "timeout waiting for Dapr to become outbound ready. Last error: {problem}"
+                "timeout waiting for Dapr to become outbound ready. Last error: {problem}\n\
+                 {PATIENCE:?} are over, and nothing at http://localhost:{port}/v1.0/healthz/outbound said 204. Does the sidecar run, \
+                 and is --dapr-http-port {port} its port?"
             ));
-            return;
+            return false;
         }
         if told.elapsed() > Duration::from_secs(1) {
             told = Instant::now();
@@ -78,7 +90,7 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = silent.local_addr().unwrap().port().to_string();
         let (begun, mut told) = (Instant::now(), Vec::new());
-        poll(&port, &mut told).await;
+        assert!(!poll(&port, &mut told).await);
         let waited = begun.elapsed();
         assert!(
             waited > PATIENCE && waited < PATIENCE + 2 * ONE_REQUEST,
@@ -90,14 +102,20 @@ mod tests {
             "Waiting for Dapr to be outbound ready (timeout: 60 seconds): url=http://localhost:{port}/v1.0/healthz/outbound"
         );
         assert_eq!(lines.next(), Some(first.as_str()));
-        let last = "timeout waiting for Dapr to become outbound ready. Last error: no answer";
-        assert_eq!(lines.next_back(), Some(last));
+        let last = format!(
+            "60s are over, and nothing at http://localhost:{port}/v1.0/healthz/outbound said 204. Does the sidecar run, and is \
+             --dapr-http-port {port} its port?"
+        );
+        assert_eq!(lines.next_back(), Some(last.as_str()));
+        let reason =
+            "timeout waiting for Dapr to become outbound ready. Last error: no answer within 500ms";
+        assert_eq!(lines.next_back(), Some(reason));
         let between: Vec<&str> = lines.collect();
         assert!(between.len() >= 40 && between.len() <= 60, "{told}");
         assert!(
             between
                 .iter()
-                .all(|line| *line == "Dapr outbound NOT ready yet: no answer"),
+                .all(|line| *line == "Dapr outbound NOT ready yet: no answer within 500ms"),
             "{told}"
         );
     }

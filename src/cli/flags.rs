@@ -302,6 +302,11 @@ impl Flag {
         Ok(())
     }
 
+    /// Does its value change anything?
+    pub fn has_effect(&self) -> bool {
+        self.help != NO_EFFECT
+    }
+
     /// Its type in the usage text; empty for bools.
     pub fn type_name(&self) -> &'static str {
         match self.kind {

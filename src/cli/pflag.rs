@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::cli::flags::{FLAGS, Flag, Flags, find};
+use crate::metadata::nearest;
 use crate::quantity::integer;
 
 /// What the arguments said.
@@ -15,14 +16,21 @@ pub struct Parsed {
     pub help: bool,
     /// Lines for stderr about deprecated flags.
     pub notices: Vec<String>,
+    /// Words that are no flags, and what stands after `--`: ignored, as daprd does.
+    pub ignored: Vec<String>,
 }
 
 /// Why arguments cannot be understood; the texts are pflag's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxError {
     /// No such flag.
-    #[error("unknown flag: --{0}")]
-    UnknownFlag(String),
+    #[error("unknown flag: --{name}{}", meant.map_or_else(String::new, |meant| format!(", did you mean --{meant}?")))]
+    UnknownFlag {
+        /// Without dashes.
+        name: String,
+        /// The flag whose name is like it.
+        meant: Option<&'static str>,
+    },
     /// No such letter; only `-h` exists.
     #[error("unknown shorthand flag: '{letter}' in {argument}")]
     UnknownLetter {
@@ -63,9 +71,11 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), SyntaxErr
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         if argument == "--" {
+            parsed.ignored.extend(arguments.cloned());
             return Ok(());
         }
         let Some(text) = flag_text(argument)? else {
+            parsed.ignored.push(argument.clone());
             continue;
         };
         let (name, value) = match text.split_once('=') {
@@ -77,7 +87,7 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), SyntaxErr
                 parsed.help = true;
                 return Ok(());
             }
-            return Err(SyntaxError::UnknownFlag(name.to_owned()));
+            return Err(unknown_flag(name));
         };
         // A value is taken whatever it begins with; the reference also rewrites it (rule 2), which helps nobody.
         let value = match value {
@@ -93,16 +103,36 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), SyntaxErr
     Ok(())
 }
 
-/// The usage text: all flags, sorted.
+fn unknown_flag(name: &str) -> SyntaxError {
+    let names: Vec<&str> = FLAGS.iter().map(|flag| flag.name).collect();
+    SyntaxError::UnknownFlag {
+        name: name.to_owned(),
+        meant: nearest(name, &names),
+    }
+}
+
+/// The usage text of daprd: all flags, sorted.
 pub fn usage() -> String {
+    let mut text = "Usage of daprd:\n".to_owned();
+    describe(
+        &mut text,
+        FLAGS.iter().filter(|flag| flag.deprecated.is_none()),
+    );
+    text
+}
+
+/// Append a line for each flag: its name, type, meaning and default.
+pub fn describe(text: &mut String, flags: impl Iterator<Item = &'static Flag> + Clone) {
     let label = |flag: &Flag| match flag.type_name() {
         "" => format!("      --{}", flag.name),
         kind => format!("      --{} {kind}", flag.name),
     };
-    let shown = || FLAGS.iter().filter(|flag| flag.deprecated.is_none());
-    let width = shown().map(|flag| label(flag).len()).max().unwrap_or(0);
-    let mut text = "Usage of daprd:\n".to_owned();
-    for flag in shown() {
+    let width = flags
+        .clone()
+        .map(|flag| label(flag).len())
+        .max()
+        .unwrap_or(0);
+    for flag in flags {
         let default = flag
             .default()
             .map(|default| format!(" (default {default})"));
@@ -115,7 +145,6 @@ pub fn usage() -> String {
             default.unwrap_or_default()
         );
     }
-    text
 }
 
 /// What follows the dashes of a flag; `None` for a positional argument. A single dash before more than one letter counts as two.
@@ -281,6 +310,11 @@ mod tests {
         refused("--foo", "unknown flag: --foo");
         refused("--foo=1", "unknown flag: --foo");
         refused("-foo", "unknown flag: --foo");
+        refused("--appid a", "unknown flag: --appid, did you mean --app-id?");
+        refused(
+            "--resource-path=a",
+            "unknown flag: --resource-path, did you mean --resources-path?",
+        );
         refused("-x", "unknown shorthand flag: 'x' in -x");
         refused("-1", "unknown shorthand flag: '1' in -1");
         refused("---foo=1", "bad flag syntax: ---foo=1");
@@ -378,6 +412,25 @@ mod tests {
                 "Flag --components-path has been deprecated, use --resources-path",
             ]
         );
+    }
+
+    #[test]
+    fn words_that_are_no_flags_are_kept_for_a_warning() {
+        for (line, expected) in [
+            ("--app-id a", ""),
+            ("--enable-metrics false --app-id a", "false"),
+            ("--app-id a python3 app.py", "python3 app.py"),
+            (
+                "--app-id a -- python3 app.py --port 1",
+                "python3 app.py --port 1",
+            ),
+        ] {
+            assert_eq!(
+                parse(&arguments(line)).0.ignored.join(" "),
+                expected,
+                "{line}"
+            );
+        }
     }
 
     #[test]

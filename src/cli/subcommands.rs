@@ -188,7 +188,7 @@ fn argument(flag: &'static Flag) -> Arg {
         .value_parser(value_parser!(String))
         .action(ArgAction::Append)
         .allow_hyphen_values(true)
-        .hide(flag.deprecated.is_some() || flag.help.contains("without effect"));
+        .hide(flag.deprecated.is_some() || !flag.has_effect());
     let argument = match short(flag.name) {
         Some(letter) => argument.short(letter),
         None => argument,

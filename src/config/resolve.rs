@@ -1,5 +1,6 @@
 //! Flags, environment and Configuration files become [`Settings`], or the list of all their mistakes (spec resources-cli.md 1.2, 2, 9).
 
+use std::num::IntErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -152,17 +153,21 @@ impl Resolver<'_> {
     fn ports(&mut self) -> Ports {
         let flags = self.flags;
         let app = self
-            .number("error parsing app-port", &flags.app_port)
+            .optional("error parsing app-port", &flags.app_port)
             .unwrap_or(0);
         let http = self.number("error parsing dapr-http-port flag", &flags.dapr_http_port);
         let grpc = self.number("error parsing dapr-grpc-port flag", &flags.dapr_grpc_port);
+        // A negative one is daprd's way to have an app that is never reached (spec 1.2); beyond the ports there is only a mistake.
+        if app > i64::from(u16::MAX) {
+            self.port("error parsing app-port", Some(app));
+        }
         for (flag, port) in [("dapr-http-port", http), ("dapr-grpc-port", grpc)] {
             if port == Some(app) {
                 self.errors
                     .push(ConfigError::PortConflict { flag, port: app });
             }
         }
-        self.number(
+        self.optional(
             "error parsing dapr-internal-grpc-port",
             &flags.dapr_internal_grpc_port,
         );
@@ -181,17 +186,27 @@ impl Resolver<'_> {
         }
     }
 
-    /// A number as Go's `Atoi` reads it; nothing is 0.
-    fn number(&mut self, what: &'static str, text: &str) -> Option<i64> {
+    /// The same of a flag that is empty unless it is given: nothing is 0.
+    fn optional(&mut self, what: &'static str, text: &str) -> Option<i64> {
         if text.is_empty() {
             return Some(0);
         }
-        let number = text.parse().ok();
-        if number.is_none() {
-            let cause = format!("strconv.Atoi: parsing {text:?}: invalid syntax");
-            self.errors.push(ConfigError::Port { what, cause });
-        }
+        self.number(what, text)
+    }
+
+    /// A number as Go's `Atoi` reads it. Nothing is none, as when a variable of a script is not set.
+    fn number(&mut self, what: &'static str, text: &str) -> Option<i64> {
+        let number = text.parse();
         number
+            .map_err(|error: std::num::ParseIntError| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                let cause = format!("strconv.Atoi: parsing {text:?}: {why}");
+                self.errors.push(ConfigError::Port { what, cause });
+            })
+            .ok()
     }
 
     /// A number as a port to listen on. A number that was none has been told already.
@@ -543,6 +558,24 @@ mod tests {
             "--metrics-port=x",
             "failed to parse metrics port: strconv.Atoi: parsing \"x\": invalid syntax",
         );
+        for (flag, what) in [
+            ("dapr-http-port", "error parsing dapr-http-port flag"),
+            ("dapr-grpc-port", "error parsing dapr-grpc-port flag"),
+            ("profile-port", "error parsing profile-port flag"),
+            ("metrics-port", "failed to parse metrics port"),
+        ] {
+            let cause = "strconv.Atoi: parsing \"\": invalid syntax";
+            refused(&format!("--{flag}="), &format!("{what}: {cause}"));
+            let cause = "strconv.Atoi: parsing \"99999999999999999999\": value out of range";
+            refused(
+                &format!("--{flag}=99999999999999999999"),
+                &format!("{what}: {cause}"),
+            );
+        }
+        refused(
+            "--app-port 99999",
+            "error parsing app-port: 99999 is no port, use 0 to 65535",
+        );
         refused(
             "--dapr-http-port 0",
             "the 'dapr-http-port' argument value 0 conflicts with 'app-port'",
@@ -579,6 +612,13 @@ mod tests {
         assert!(errors.iter().any(|error| {
             error.starts_with("Failed to parse flags: invalid value for 'max-body-size' option: ")
         }));
+    }
+
+    #[test]
+    fn flags_that_are_empty_by_default_may_be_empty() {
+        let line = "--app-port= --dapr-public-port= --dapr-internal-grpc-port=";
+        let settings = settings(line);
+        assert!(settings.app.is_none() && settings.http.public.is_none());
     }
 
     #[test]
