@@ -162,8 +162,11 @@ async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Resu
         telemetry: Telemetry::new(log, Metrics::default()),
         notes: Vec::new(),
         hub: None,
+        // `main` says it.
+        logs_failure: false,
     })
-    .await?;
+    .await
+    .map_err(|error| anyhow::anyhow!(error.reasons().collect::<Vec<_>>().join("; ")))?;
     let port = runtime.http_port().context("it has no HTTP port")?;
     tasks.spawn("sidecar", async move {
         // What goes wrong stands in the log.

@@ -66,7 +66,7 @@ async fn obey(command: Command) -> u8 {
         )),
         Command::Wait { port } => wait::run(&port).await,
         Command::Demo(args) => told(demo::run(&args, &environment).await),
-        Command::Run(args) => told(run::run(&args, &environment).await),
+        Command::Run(args) => told(Box::pin(run::run(&args, &environment)).await),
         Command::Check(args) => told(
             check::run(
                 &args,

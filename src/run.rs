@@ -10,8 +10,12 @@ mod launch;
 mod names;
 mod output;
 mod ports;
+mod program;
+mod ready;
 mod sidecar;
 mod stack;
+
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -19,10 +23,11 @@ use self::app::{App, Start};
 use self::console::Console;
 use self::launch::Launch;
 use self::ports::Ports;
+use self::ready::Readiness;
 use self::sidecar::Sidecar;
-use crate::cli::RunArgs;
+use crate::cli::{Flags, RunArgs};
 use crate::environment::Environment;
-use crate::runtime::Plan;
+use crate::runtime::{LogTarget, Plan, StartError};
 use crate::shutdown::signals::Signals;
 
 /// What stands before every line of the sidecar's log, unless the lines are JSON.
@@ -48,21 +53,33 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
     if args.extra.run_file.is_some() {
         return Ok(Box::pin(stack::run(args, environment, &console, &mut signals)).await);
     }
+    if let Some(problem) = args
+        .command
+        .first()
+        .and_then(|program| program::problem(program, Path::new(""), environment))
+    {
+        let text = format!("{}; {}", problem.text, problem.remedy);
+        return Ok(console.give_up(&text));
+    }
     let launch = match Launch::of(args, environment, &mut Ports::default()) {
         Ok(launch) => launch,
         Err(error) => return Ok(console.give_up(&error)),
     };
     announce(&console, &launch, args);
+    if !args.command.is_empty() {
+        warn_of_another_app(&console, &launch.flags).await;
+    }
     let sidecar = tokio::select! {
         sidecar = start(&launch, environment.clone()) => sidecar,
         _ = signals.next() => return Ok(console.give_up("stopped before it was started")),
     };
-    let Some(mut sidecar) = sidecar else {
-        return Ok(console.give_up("The sidecar did not start. Its log says why."));
+    let mut sidecar = match sidecar {
+        Ok(sidecar) => sidecar,
+        Err(error) => {
+            let text = did_not_start("The sidecar did not start", &error);
+            return Ok(console.give_up(&text));
+        }
     };
-    if launch::app_port(&launch.flags).is_none() {
-        console.info("Dapr sidecar is up and running.");
-    }
     let started = App::start(Start {
         command: &args.command,
         environment: &launch.app_environment(environment),
@@ -78,12 +95,18 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
             return Ok(console.give_up(&error));
         }
     };
-    welcome(&console, &sidecar, app.as_ref());
-
-    let first = tokio::select! {
-        _ = signals.next() => First::Signal,
-        end = sidecar.ended() => First::Sidecar(end),
-        status = App::ended(&mut app) => First::App(status),
+    describe(&sidecar, app.as_ref());
+    let readiness = Readiness::new(sidecar.health(), &launch.flags, app.is_some());
+    let welcome = welcome(&console, readiness, &launch.flags, app.is_some());
+    tokio::pin!(welcome);
+    let mut is_welcome = false;
+    let first = loop {
+        tokio::select! {
+            () = &mut welcome, if !is_welcome => is_welcome = true,
+            _ = signals.next() => break First::Signal,
+            end = sidecar.ended() => break First::Sidecar(end),
+            status = App::ended(&mut app) => break First::App(status),
+        }
     };
     let stopping = wind_up(first, &console, &mut sidecar, &mut app);
     let code = tokio::select! {
@@ -98,16 +121,45 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
     }))
 }
 
-/// From flags to a running sidecar that logs to standard output; `None` if it cannot start, which its log has told.
-async fn start(launch: &Launch, environment: Environment) -> Option<Sidecar> {
-    let mut plan = Plan::from_flags_with_log(&launch.flags, environment, PREFIX, None).ok()?;
+/// From flags to a running sidecar that logs to standard output.
+async fn start(launch: &Launch, environment: Environment) -> Result<Sidecar, StartError> {
+    let target = LogTarget {
+        prefix: PREFIX,
+        out: None,
+        leaves_failure_to_caller: launch.flags.log_file.is_empty(),
+    };
+    let mut plan = Plan::from_flags_with_log(&launch.flags, environment, target)?;
     plan.settings.embedded_pubsub = launch.embedded_pubsub;
-    Sidecar::start(plan).await.ok()
+    Sidecar::start(plan).await
+}
+
+/// Why not: one reason on the line, several on lines of their own.
+fn did_not_start(what: &str, error: &StartError) -> String {
+    let reasons: Vec<&str> = error.reasons().collect();
+    match reasons[..] {
+        [reason] => format!("{what}: {reason}"),
+        _ => format!("{what}:\n  {}", reasons.join("\n  ")),
+    }
+}
+
+/// An app that cannot have its port because an older one still runs ends, or worse: its events go to the other one.
+async fn warn_of_another_app(console: &Console, flags: &Flags) {
+    let Some(port) = launch::app_port(flags) else {
+        return;
+    };
+    let host = &flags.app_channel_address;
+    if ready::accepts(host, port).await {
+        console.warning(&format!(
+            "another program listens on {host}:{port} already. Events go there unless it is stopped: is it an app that was left running?"
+        ));
+    }
 }
 
 fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
     if args.command.is_empty() {
-        console.warning("WARNING: no application command found.");
+        console.warning(
+            "WARNING: no application command found. The sidecar runs alone; to start an app beside it: sidestream run [FLAGS] -- COMMAND",
+        );
     }
     let flags = &launch.flags;
     let (id, dir) = (&flags.app_id, &flags.unix_domain_socket);
@@ -123,7 +175,8 @@ fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
     });
     if launch.embedded_pubsub {
         console.info(&format!(
-            "No resources: the pub/sub `pubsub` is the {EMBEDDED}"
+            "{}. The pub/sub `pubsub` is the {EMBEDDED}",
+            launch.no_resources()
         ));
     }
     if launch::app_port(flags).is_none() && !args.command.is_empty() {
@@ -131,18 +184,30 @@ fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
     }
 }
 
-/// Tell the sidecar whose it is, where others look for it (spec 3.4.4), and the user that all runs.
-fn welcome(console: &Console, sidecar: &Sidecar, app: Option<&App>) {
+/// Tell the sidecar whose it is, where others look for it (spec 3.4.4).
+fn describe(sidecar: &Sidecar, app: Option<&App>) {
     sidecar.put("cliPID", std::process::id().to_string());
     if let Some(app) = app {
         sidecar.put("appPID", app.process_id().to_string());
         sidecar.put("appCommand", app.command());
     }
-    console.success(match app {
-        Some(_) => "You're up and running! Both Dapr and your app logs will appear here.\n",
-        None => "You're up and running! Dapr logs will appear here.\n",
+}
+
+/// Tell the user that all runs, once it does, and what is missing until then.
+async fn welcome(console: &Console, readiness: Readiness, flags: &Flags, has_app: bool) {
+    readiness.reached(|line| console.warning(line)).await;
+    if launch::app_port(flags).is_none() {
+        console.info("Dapr sidecar is up and running.");
+    }
+    console.success(if has_app {
+        UP
+    } else {
+        "You're up and running! Dapr logs will appear here.\n"
     });
 }
+
+/// What is said once all runs, with at least one app.
+const UP: &str = "You're up and running! Both Dapr and your app logs will appear here.\n";
 
 /// What ended first.
 enum First {

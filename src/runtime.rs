@@ -21,7 +21,7 @@ use self::contact::Contacts;
 use self::reload::{Loaded, Reload, Shown};
 pub use self::stop::Outcome;
 use crate::api::http::{Transport, public_router, router, serve};
-use crate::api::listen::{Listener, Server, bind, bind_public};
+use crate::api::listen::{self, Listener};
 use crate::api::{self, Extended, ShutdownRequest, Snapshot, grpc};
 use crate::app::{self, Channel};
 use crate::broker::memory::hub::Hub;
@@ -55,6 +55,19 @@ pub struct Plan {
     /// Where its in-memory brokers are: shared with other sidecars of this process, or what its life before a restart has left.
     /// `None`: they are its own and begin empty.
     pub hub: Option<Hub>,
+    /// Does the log say why it does not start? Not where the caller says it in the same place.
+    pub logs_failure: bool,
+}
+
+/// What a caller decides about the log of a sidecar.
+#[derive(Default)]
+pub struct LogTarget<'a> {
+    /// Stands before every line on standard output, which others write to as well.
+    pub prefix: &'a str,
+    /// Takes the place of standard output, or of the file that the flags name.
+    pub out: Option<Box<dyn Write + Send>>,
+    /// The caller says why the sidecar does not start: the log is not to say it, too.
+    pub leaves_failure_to_caller: bool,
 }
 
 /// Why a sidecar does not start. Every line is one message of level fatal.
@@ -64,9 +77,18 @@ pub struct StartError(pub Vec<String>);
 
 impl StartError {
     fn fatal(error: impl std::fmt::Display) -> Self {
-        Self(vec![format!("Fatal error from runtime: {error}")])
+        Self(vec![format!("{FATAL}{error}")])
+    }
+
+    /// The reasons without the words that stand before them in the log.
+    pub fn reasons(&self) -> impl Iterator<Item = &str> {
+        let reason = |line| str::strip_prefix(line, FATAL).unwrap_or(line);
+        self.0.iter().map(String::as_str).map(reason)
     }
 }
+
+/// What stands before a reason in the log.
+const FATAL: &str = "Fatal error from runtime: ";
 
 impl From<LogError> for StartError {
     fn from(error: LogError) -> Self {
@@ -80,23 +102,28 @@ impl Plan {
     /// # Errors
     /// All mistakes in flags and Configuration files.
     pub fn from_flags(flags: &Flags, environment: Environment) -> Result<Self, StartError> {
-        Self::from_flags_with_log(flags, environment, "", None)
+        Self::from_flags_with_log(flags, environment, LogTarget::default())
     }
 
-    /// The same with a log that somebody else has a say in: `prefix` stands before every line on standard output, which others write
-    /// to as well; `out` takes the place of standard output.
+    /// The same with a log that the caller has a say in.
     ///
     /// # Errors
     /// As [`Plan::from_flags`].
     pub fn from_flags_with_log(
         flags: &Flags,
         environment: Environment,
-        prefix: &str,
-        out: Option<Box<dyn Write + Send>>,
+        target: LogTarget<'_>,
     ) -> Result<Self, StartError> {
+        let LogTarget {
+            prefix,
+            out,
+            leaves_failure_to_caller,
+        } = target;
+        let logs_failure = !leaves_failure_to_caller;
         let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
         let (own, log) = match log {
             Ok(log) => log,
+            Err(error) if !logs_failure => return Err(error.into()),
             Err(error) => {
                 // The log itself is what is wrong: the plain one says so.
                 let level = crate::telemetry::log::Level::Info;
@@ -127,7 +154,7 @@ impl Plan {
         );
         let telemetry = Telemetry::new(builder.build(out.unwrap_or(own)), metrics);
         telemetry.starting(api::API_VERSION, log.level);
-        Self::settle(flags, environment, telemetry)
+        Self::settle(flags, environment, telemetry, logs_failure)
     }
 
     /// The same command line once more after a SIGHUP: its files are read again, log and counters go on.
@@ -139,13 +166,14 @@ impl Plan {
         environment: Environment,
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
-        Self::settle(flags, environment, telemetry)
+        Self::settle(flags, environment, telemetry, true)
     }
 
     fn settle(
         flags: &Flags,
         mut environment: Environment,
         telemetry: Telemetry,
+        logs_failure: bool,
     ) -> Result<Self, StartError> {
         match Settings::resolve(flags, &mut environment) {
             Ok(resolved) => Ok(Self {
@@ -154,10 +182,13 @@ impl Plan {
                 telemetry,
                 notes: resolved.notes,
                 hub: None,
+                logs_failure,
             }),
             Err(errors) => {
                 let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
-                lines.iter().for_each(|line| telemetry.fatal(line));
+                if logs_failure {
+                    lines.iter().for_each(|line| telemetry.fatal(line));
+                }
                 Err(StartError(lines))
             }
         }
@@ -194,12 +225,14 @@ impl Runtime {
     /// Read the resources, make the brokers, bind the ports.
     ///
     /// # Errors
-    /// All mistakes that were found; they have been logged, and nothing is left running.
+    /// All mistakes that were found; they have been logged unless the plan leaves that to the caller, and nothing is left running.
     pub async fn build(plan: Plan) -> Result<Self, StartError> {
-        let telemetry = plan.telemetry.clone();
-        Self::assemble(plan)
-            .await
-            .inspect_err(|error| error.0.iter().for_each(|line| telemetry.fatal(line)))
+        let (telemetry, logs_failure) = (plan.telemetry.clone(), plan.logs_failure);
+        Self::assemble(plan).await.inspect_err(|error| {
+            if logs_failure {
+                error.0.iter().for_each(|line| telemetry.fatal(line));
+            }
+        })
     }
 
     async fn assemble(plan: Plan) -> Result<Self, StartError> {
@@ -210,6 +243,7 @@ impl Runtime {
             telemetry,
             notes,
             hub,
+            logs_failure: _,
         } = plan;
         let settings = Arc::new(settings);
         let hub = hub.unwrap_or_else(Hub::own);
@@ -218,6 +252,10 @@ impl Runtime {
             telemetry.shutdown_without_limit();
         }
         notes.iter().for_each(|note| note.write(&telemetry));
+        // Said at once: what follows may take its time, and tries the ports again.
+        for advice in listen::taken(&settings).await {
+            telemetry.port_taken(&advice);
+        }
         let metrics = metrics_server::bind(&settings, &telemetry)
             .await
             .map_err(StartError::fatal)?;
@@ -265,18 +303,16 @@ impl Runtime {
             ),
             None => {
                 telemetry.no_app();
+                if !resources.subscriptions.is_empty() {
+                    telemetry.subscriptions_without_app(resources.subscriptions.len());
+                }
                 None
             }
         };
-        let grpc = bind(Server::Grpc, &settings, &telemetry)
-            .await
-            .map_err(StartError::fatal)?;
-        let http = bind(Server::Http, &settings, &telemetry)
-            .await
-            .map_err(StartError::fatal)?;
-        let public = bind_public(&settings, &telemetry)
-            .await
-            .map_err(StartError::fatal)?;
+        if catalog.is_empty() {
+            telemetry.no_pubsub(&settings.resources);
+        }
+        let Listeners { grpc, http, public } = bind(&settings, &telemetry).await?;
         let (shutdown, requests) = mpsc::unbounded_channel();
         let context = api::Context {
             settings: settings.clone(),
@@ -356,6 +392,11 @@ impl Runtime {
     /// The port of the HTTP API; `None` if it listens on a socket in a folder.
     pub fn http_port(&self) -> Option<u16> {
         self.http.first().and_then(Listener::port)
+    }
+
+    /// Is it ready, and what is missing?
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Where the HTTP API is, for people.
@@ -467,6 +508,30 @@ impl Runtime {
             let telemetry = has_series.then(|| self.telemetry.clone());
             let work = metrics_server::serve(listener, telemetry, stop.clone(), tasks.clone());
             tasks.spawn("metrics", work);
+        }
+    }
+}
+
+/// What the APIs listen on.
+struct Listeners {
+    grpc: Vec<Listener>,
+    http: Vec<Listener>,
+    public: Option<Listener>,
+}
+
+/// Take all addresses at the same time, so that all that cannot be had are told together.
+async fn bind(settings: &Settings, telemetry: &Telemetry) -> Result<Listeners, StartError> {
+    let (grpc, http, public) = tokio::join!(
+        listen::bind(listen::Server::Grpc, settings, telemetry),
+        listen::bind(listen::Server::Http, settings, telemetry),
+        listen::bind_public(settings, telemetry),
+    );
+    match (grpc, http, public) {
+        (Ok(grpc), Ok(http), Ok(public)) => Ok(Listeners { grpc, http, public }),
+        (grpc, http, public) => {
+            let errors = [grpc.err(), http.err(), public.err()];
+            let fatal = errors.into_iter().flatten().map(StartError::fatal);
+            Err(StartError(fatal.flat_map(|error| error.0).collect()))
         }
     }
 }

@@ -52,14 +52,48 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+/// The flags that choose where something listens, without dashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Of the port.
+    pub port: &'static str,
+    /// Of the host.
+    pub host: &'static str,
+}
+
+const PUBLIC: Choice = Choice {
+    port: "dapr-public-port",
+    host: "dapr-public-listen-address",
+};
+
+impl Choice {
+    /// Why the port cannot be had, and what to do about it.
+    pub fn advice(self, port: u16, reason: &io::Error) -> String {
+        let Self { port: flag, host } = self;
+        match reason.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "port {port} is taken by another program: stop that, or choose another port with --{flag}"
+            ),
+            io::ErrorKind::PermissionDenied => {
+                format!("port {port} is not for this user: choose one above 1023 with --{flag}")
+            }
+            _ => format!("{}: correct --{host} or --{flag}", folder::reason(reason)),
+        }
+    }
+}
+
 /// No address could be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Of the ports none was free.
-    #[error("failed to start {server}: could not listen on any endpoint")]
+    #[error("failed to start {server}: could not listen on any endpoint{}", reason.as_ref().map_or_else(String::new, |reason| format!(": {}", choice.advice(*port, reason))))]
     NoEndpoint {
         /// Whose they were.
         server: Server,
+        /// Of all of them.
+        port: u16,
+        /// What chooses it.
+        choice: Choice,
         /// The last reason.
         #[source]
         reason: Option<io::Error>,
@@ -118,6 +152,80 @@ impl From<TcpListener> for Listener {
     }
 }
 
+impl Server {
+    fn choice(self) -> Choice {
+        let host = "dapr-listen-addresses";
+        let port = match self {
+            Self::Http => "dapr-http-port",
+            Self::Grpc => "dapr-grpc-port",
+        };
+        Choice { port, host }
+    }
+}
+
+/// Where the API is to listen: the hosts of each port.
+struct Address<'a> {
+    server: Server,
+    hosts: Vec<&'a str>,
+    port: u16,
+    choice: Choice,
+}
+
+impl<'a> Address<'a> {
+    /// `None` if the server is to listen on a socket in a folder.
+    fn of(server: Server, settings: &'a Settings) -> Option<Self> {
+        let http = &settings.http;
+        let hosts = if http.listen.is_empty() {
+            vec![""]
+        } else {
+            http.listen.iter().map(String::as_str).collect()
+        };
+        let port = match server {
+            Server::Http => http.port,
+            Server::Grpc => settings.grpc_port,
+        };
+        http.socket_dir.is_none().then(|| Self {
+            server,
+            hosts,
+            port,
+            choice: server.choice(),
+        })
+    }
+
+    /// Of the public server, if there is to be one.
+    fn public(settings: &'a Settings) -> Option<Self> {
+        let (host, port) = settings.http.public.as_ref()?;
+        Some(Self {
+            server: Server::Http,
+            hosts: vec![host],
+            port: *port,
+            choice: PUBLIC,
+        })
+    }
+}
+
+/// What can be said at once, before anything is built: the ports of the API that another program has now, each with what to do about it.
+pub async fn taken(settings: &Settings) -> Vec<String> {
+    let addresses = [
+        Address::of(Server::Grpc, settings),
+        Address::of(Server::Http, settings),
+        Address::public(settings),
+    ];
+    let mut taken = Vec::new();
+    for address in addresses.into_iter().flatten() {
+        for host in &address.hosts {
+            match bind_once(host, address.port).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    taken.push(address.choice.advice(address.port, &error));
+                    break;
+                }
+                _ => {}
+            }
+        }
+    }
+    taken
+}
+
 /// The listeners of a server: one at least.
 ///
 /// # Errors
@@ -127,23 +235,18 @@ pub async fn bind(
     settings: &Settings,
     telemetry: &Telemetry,
 ) -> Result<Vec<Listener>, BindError> {
-    let http = &settings.http;
-    let (port, kind) = match server {
-        Server::Http => (http.port, "http"),
-        Server::Grpc => (settings.grpc_port, "grpc"),
-    };
-    if let Some(folder) = &http.socket_dir {
+    if let Some(folder) = &settings.http.socket_dir {
+        let kind = match server {
+            Server::Http => "http",
+            Server::Grpc => "grpc",
+        };
         let path = folder.join(format!("dapr-{}-{kind}.socket", settings.app_id));
         return bind_socket(server, &path, telemetry).map(|listener| vec![listener]);
     }
-    let everywhere = [String::new()];
-    let hosts = if http.listen.is_empty() {
-        &everywhere[..]
-    } else {
-        &http.listen
-    };
-    let addresses = hosts.iter().map(|host| (host.as_str(), port));
-    bind_ports(server, addresses, telemetry).await
+    match Address::of(server, settings) {
+        Some(address) => bind_ports(address, telemetry).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The listener of the public server, if there is to be one.
@@ -154,33 +257,51 @@ pub async fn bind_public(
     settings: &Settings,
     telemetry: &Telemetry,
 ) -> Result<Option<Listener>, BindError> {
-    let Some((host, port)) = &settings.http.public else {
+    let Some(address) = Address::public(settings) else {
         return Ok(None);
     };
-    let address = [(host.as_str(), *port)].into_iter();
-    let listeners = bind_ports(Server::Http, address, telemetry).await?;
+    let listeners = bind_ports(address, telemetry).await?;
     Ok(listeners.into_iter().next())
 }
 
 async fn bind_ports(
-    server: Server,
-    addresses: impl Iterator<Item = (&str, u16)>,
+    address: Address<'_>,
     telemetry: &Telemetry,
 ) -> Result<Vec<Listener>, BindError> {
-    let tries = addresses.map(|(host, port)| bind_port(server, host, port, telemetry));
+    let Address {
+        server,
+        hosts,
+        port,
+        choice,
+    } = address;
+    let tries = hosts
+        .iter()
+        .map(|host| bind_port(server, host, port, telemetry));
     let mut listeners = Vec::new();
-    let mut reason = None;
-    for result in join_all(tries).await {
+    let mut failures = Vec::new();
+    for (host, result) in hosts.iter().zip(join_all(tries).await) {
         match result {
             Ok(listener) => listeners.push(listener.into()),
-            Err(error) => reason = Some(error),
+            Err(error) => failures.push((host, error)),
         }
     }
     if listeners.is_empty() {
-        Err(BindError::NoEndpoint { server, reason })
-    } else {
-        Ok(listeners)
+        return Err(BindError::NoEndpoint {
+            server,
+            port,
+            choice,
+            reason: failures.pop().map(|(_, error)| error),
+        });
     }
+    for (host, error) in failures {
+        telemetry.api_not_listening(&place(host, port), &error);
+    }
+    Ok(listeners)
+}
+
+/// An address for the log.
+fn place(host: &str, port: u16) -> String {
+    format!("TCP address: {host}:{port}")
 }
 
 async fn bind_port(
@@ -191,15 +312,17 @@ async fn bind_port(
 ) -> io::Result<TcpListener> {
     let deadline = Instant::now() + LONGEST_TRY;
     let mut pause = FIRST_PAUSE;
-    let place = format!("TCP address: {host}:{port}");
     loop {
         match bind_once(host, port).await {
             Ok(listener) => {
-                listening(server, &place, telemetry);
+                listening(server, &place(host, port), telemetry);
                 return Ok(listener);
             }
-            Err(error) if Instant::now() + pause > deadline => {
-                telemetry.api_not_listening(&place, &error);
+            // Time does not give rights.
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    || Instant::now() + pause > deadline =>
+            {
                 return Err(error);
             }
             Err(_) => tokio::time::sleep(pause).await,
@@ -278,11 +401,33 @@ mod tests {
                 "failed to start API gRPC server: could not listen on any endpoint",
             ),
         ] {
-            let error = BindError::NoEndpoint {
+            let error = |reason: Option<io::ErrorKind>| BindError::NoEndpoint {
                 server,
-                reason: None,
+                port: 3500,
+                choice: server.choice(),
+                reason: reason.map(Into::into),
             };
-            assert_eq!(error.to_string(), expected);
+            assert_eq!(error(None).to_string(), expected);
+            for (reason, advice) in [
+                (
+                    io::ErrorKind::AddrInUse,
+                    "port 3500 is taken by another program: stop that, or choose another port with --",
+                ),
+                (
+                    io::ErrorKind::PermissionDenied,
+                    "port 3500 is not for this user: choose one above 1023 with --",
+                ),
+                (
+                    io::ErrorKind::AddrNotAvailable,
+                    "address not available: correct --dapr-listen-addresses or --",
+                ),
+            ] {
+                let flag = server.choice().port;
+                assert_eq!(
+                    error(Some(reason)).to_string(),
+                    format!("{expected}: {advice}{flag}")
+                );
+            }
         }
     }
 }

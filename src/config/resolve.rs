@@ -45,7 +45,9 @@ pub enum ConfigError {
     #[error(transparent)]
     Flag(#[from] FlagError),
     /// `--app-id` is missing.
-    #[error("parameter app-id cannot be empty")]
+    #[error(
+        "parameter app-id cannot be empty: give the app a name with --app-id, or see `sidestream help` for what else there is"
+    )]
     NoAppId,
     /// `--app-id` has a dot.
     #[error("parameter app-id cannot contain dots")]
@@ -65,6 +67,18 @@ pub enum ConfigError {
         flag: &'static str,
         /// The port of both.
         port: i64,
+    },
+    /// Two of the sidecar's own ports are one.
+    #[error(
+        "'{first}' and '{second}' are both {port} on the same address: give one of the two another port"
+    )]
+    SamePort {
+        /// A flag, without dashes.
+        first: &'static str,
+        /// The other one.
+        second: &'static str,
+        /// The port of both.
+        port: u16,
     },
     /// No such protocol.
     #[error("invalid value for 'app-protocol': {0}")]
@@ -177,12 +191,60 @@ impl Resolver<'_> {
         let metrics = flags
             .enable_metrics
             .then(|| self.number("failed to parse metrics port", &flags.metrics_port));
-        Ports {
+        let ports = Ports {
             app: i32::try_from(app).unwrap_or(i32::MAX),
             http: self.port("error parsing dapr-http-port flag", http),
             grpc: self.port("error parsing dapr-grpc-port flag", grpc),
             public: public.map(|port| self.port("error parsing dapr-public-port", port)),
             metrics: metrics.map(|port| self.port("failed to parse metrics port", port)),
+        };
+        self.check_own_ports(&ports);
+        ports
+    }
+
+    /// Whichever of the two came second would look for another program that has its port.
+    fn check_own_ports(&mut self, ports: &Ports) {
+        let flags = self.flags;
+        let hosts = |text: &'static str, port: Option<u16>, hosts: &str| {
+            let hosts = hosts.split(',').map(|host| host.trim().to_owned());
+            port.filter(|port| *port != 0)
+                .map(|port| (text, port, hosts.collect::<Vec<_>>()))
+        };
+        let api = |port| Some(port).filter(|_| flags.unix_domain_socket.is_empty());
+        let own = [
+            (
+                "dapr-http-port",
+                api(ports.http),
+                &flags.dapr_listen_addresses,
+            ),
+            (
+                "dapr-grpc-port",
+                api(ports.grpc),
+                &flags.dapr_listen_addresses,
+            ),
+            (
+                "dapr-public-port",
+                ports.public,
+                &flags.dapr_public_listen_address,
+            ),
+            ("metrics-port", ports.metrics, &flags.metrics_listen_address),
+        ];
+        let own = own.map(|(flag, port, addresses)| hosts(flag, port, addresses));
+        let own: Vec<_> = own.into_iter().flatten().collect();
+        for (index, (second, port, hosts)) in own.iter().enumerate() {
+            let is_same = |(_, other, others): &&(&str, u16, Vec<String>)| {
+                other == port
+                    && hosts
+                        .iter()
+                        .any(|host| others.iter().any(|it| overlap(host, it)))
+            };
+            if let Some((first, ..)) = own[..index].iter().find(is_same) {
+                self.errors.push(ConfigError::SamePort {
+                    first,
+                    second,
+                    port: *port,
+                });
+            }
         }
     }
 
@@ -479,6 +541,12 @@ impl Resolver<'_> {
     }
 }
 
+/// Do these hosts have an address in common?
+fn overlap(one: &str, other: &str) -> bool {
+    const EVERYWHERE: [&str; 3] = ["", "0.0.0.0", "[::]"];
+    one == other || EVERYWHERE.contains(&one) || EVERYWHERE.contains(&other)
+}
+
 /// What daprd takes for a yes in its environment.
 fn is_truthy(text: &str) -> bool {
     let text = text.trim().to_ascii_lowercase();
@@ -534,9 +602,9 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_daprds_words() {
         let nothing = resolve("").unwrap_err();
-        let expected = "Fatal error from runtime: parameter app-id cannot be empty";
-        assert_eq!(nothing, [expected]);
-        refused("--app-id=", "parameter app-id cannot be empty");
+        let expected = "parameter app-id cannot be empty: give the app a name with --app-id, or see `sidestream help` for what else there is";
+        assert_eq!(nothing, [format!("Fatal error from runtime: {expected}")]);
+        refused("--app-id=", expected);
         refused("--app-id=a.b", "parameter app-id cannot contain dots");
         refused(
             "--app-port=80a",
@@ -588,6 +656,22 @@ mod tests {
             "--app-port 50001",
             "the 'dapr-grpc-port' argument value 50001 conflicts with 'app-port'",
         );
+        for (line, first, second) in [
+            ("--dapr-grpc-port 3500", "dapr-http-port", "dapr-grpc-port"),
+            ("--metrics-port 3500", "dapr-http-port", "metrics-port"),
+            (
+                "--dapr-public-port 3500",
+                "dapr-http-port",
+                "dapr-public-port",
+            ),
+        ] {
+            refused(
+                line,
+                &format!(
+                    "'{first}' and '{second}' are both 3500 on the same address: give one of the two another port"
+                ),
+            );
+        }
         refused("--app-protocol ws", "invalid value for 'app-protocol': ws");
         refused("--mode foo", "invalid mode: foo");
         refused(
@@ -612,6 +696,15 @@ mod tests {
         assert!(errors.iter().any(|error| {
             error.starts_with("Failed to parse flags: invalid value for 'max-body-size' option: ")
         }));
+    }
+
+    #[test]
+    fn ports_on_addresses_of_their_own_may_be_the_same() {
+        settings(
+            "--metrics-port 3500 --metrics-listen-address 127.0.0.1 --dapr-listen-addresses 127.0.0.2,[::1]",
+        );
+        settings("--metrics-port 3500 --unix-domain-socket /tmp");
+        settings("--metrics-port 3500 --enable-metrics=false");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use super::launch::{self, Launch};
 use super::output::Output;
 use super::ports::Ports;
+use super::program;
 use crate::cli::subcommands::RunExtra;
 use crate::cli::{Flags, RunArgs};
 use crate::config::{LogSettings, Settings};
@@ -30,7 +31,7 @@ pub(super) struct Stack {
     pub(super) name: String,
     /// In the order of the file.
     pub(super) members: Vec<Member>,
-    /// What to look at: unknown keys.
+    /// What to look at: unknown keys, apps that share a port.
     pub(super) remarks: Vec<String>,
 }
 
@@ -80,30 +81,33 @@ impl Stack {
             base: &base,
             file: &reading.file,
             problems: reading.problems,
+            remarks: reading.remarks,
             ports: Ports::default(),
         };
         let members = settler.members();
         if !settler.problems.is_empty() {
-            return Err(all(&shown, settler.problems));
+            return Err(all(&shown, settler.problems, settler.remarks));
         }
+        let remarks = settler.remarks.iter().map(ToString::to_string).collect();
         Ok(Self {
             path,
             name: reading.file.name,
             members,
-            remarks: reading.remarks.iter().map(ToString::to_string).collect(),
+            remarks,
         })
     }
 }
 
-/// All problems in one text, in the order of the file.
-fn all(shown: &Path, mut problems: Vec<Problem>) -> String {
-    problems.sort_by_key(|problem| (problem.place.file != shown, problem.place.line));
+/// All problems in one text, in the order of the file, with what is only to be looked at: a misspelt key is often why another is missing.
+fn all(shown: &Path, mut problems: Vec<Problem>, remarks: Vec<Problem>) -> String {
     let count = match problems.len() {
         1 => "one mistake".to_owned(),
         more => format!("{more} mistakes"),
     };
     let mut text =
         format!("error in parsing the provided app config file: {count}, nothing was started");
+    problems.extend(remarks);
+    problems.sort_by_key(|problem| (problem.place.file != shown, problem.place.line));
     for problem in problems {
         // Writing to a String cannot fail.
         let _ = write!(text, "\n  {problem}");
@@ -124,6 +128,17 @@ fn text_of(asked: &Path) -> Result<(PathBuf, String), String> {
     } else {
         asked.to_owned()
     };
+    if !file.exists() {
+        let remedy = if file == asked {
+            "give the file, or the folder that holds it"
+        } else {
+            "the folder is there, the file is not: give its name"
+        };
+        return Err(format!(
+            "error in getting the file info for {}: no such file or directory; {remedy}",
+            file.display()
+        ));
+    }
     let is_yaml = file
         .extension()
         .is_some_and(|it| it == "yaml" || it == "yml");
@@ -154,7 +169,15 @@ struct Settler<'a> {
     base: &'a Path,
     file: &'a RunFile,
     problems: Vec<Problem>,
+    /// What starts nevertheless.
+    remarks: Vec<Problem>,
     ports: Ports,
+}
+
+/// The port of an app that has been seen: its host, and where it stands.
+struct AppPort {
+    host: String,
+    place: Place,
 }
 
 impl Settler<'_> {
@@ -258,10 +281,16 @@ impl Settler<'_> {
 
     /// Hold what the file asks for, so that nobody gets it by chance. What it asks for twice is told, and not asked for again.
     fn find_ports_named_twice(&mut self, apps: &mut [AppEntry]) {
+        self.look_at_app_ports(apps);
         let mut seen: BTreeMap<i64, (&str, Place)> = BTreeMap::new();
         for app in apps {
+            // Several apps may have one port: on addresses of their own, or because they are the same app.
+            if app.app_port > 0 && is_this_machine(&app.app_channel_address) {
+                let place = app.lines.of("appPort");
+                seen.entry(app.app_port).or_insert(("appPort", place));
+                self.ports.reserve(app.app_port);
+            }
             for (key, port) in [
-                ("appPort", &mut app.app_port),
                 ("daprHTTPPort", &mut app.http_port),
                 ("daprGRPCPort", &mut app.grpc_port),
                 ("daprInternalGRPCPort", &mut app.internal_grpc_port),
@@ -280,6 +309,36 @@ impl Settler<'_> {
                 } else {
                     seen.insert(*port, (key, place));
                     self.ports.reserve(*port);
+                }
+            }
+        }
+    }
+
+    /// A port that is none is a mistake; one that two sidecars deliver to is worth a look.
+    fn look_at_app_ports(&mut self, apps: &mut [AppEntry]) {
+        let mut seen: BTreeMap<i64, Vec<AppPort>> = BTreeMap::new();
+        for app in apps {
+            let place = app.lines.of("appPort");
+            if app.app_port > i64::from(u16::MAX) {
+                let text = format!("appPort: {} is no port", app.app_port);
+                let remedy = "use 1 to 65535, or leave it away for an app that only publishes";
+                self.problem(place, text, remedy);
+                app.app_port = 0;
+            } else if app.app_port > 0 {
+                let host = host_of(&app.app_channel_address).to_owned();
+                let others = seen.entry(app.app_port).or_default();
+                if let Some(other) = others.iter().find(|other| other.host == host) {
+                    let text = format!(
+                        "appPort: port {} on {host} is also that of the app at {}: both sidecars deliver to whichever app listens there",
+                        app.app_port, other.place
+                    );
+                    self.remarks.push(Problem::new(
+                        place,
+                        text,
+                        "if these are two apps, give one another `appPort` or `appChannelAddress`",
+                    ));
+                } else {
+                    others.push(AppPort { host, place });
                 }
             }
         }
@@ -343,6 +402,21 @@ impl Settler<'_> {
         environment
     }
 
+    /// Names of the flags that are said by the file, or on the command line for all apps.
+    fn given(&self, shared: &Shared) -> Vec<&'static str> {
+        let mut given = vec!["dapr-http-port", "dapr-grpc-port", "metrics-port"];
+        if !shared.listen_addresses.is_empty() {
+            given.push("dapr-listen-addresses");
+        }
+        let for_all = [
+            "metrics-listen-address",
+            "dapr-public-listen-address",
+            "dapr-public-port",
+        ];
+        given.extend(for_all.into_iter().filter(|name| self.args.is_given(name)));
+        given
+    }
+
     /// The app as the arguments of a `run` of its own.
     fn run_args(&self, app: &AppEntry, app_id: &str, socket: String, shared: &Shared) -> RunArgs {
         let extra = RunExtra {
@@ -354,31 +428,20 @@ impl Settler<'_> {
         };
         RunArgs {
             flags: flags(&self.args.flags, app, app_id, socket, shared),
-            given: vec!["dapr-http-port", "dapr-grpc-port", "metrics-port"],
+            given: self.given(shared),
             extra,
             command: app.command.clone(),
             notices: Vec::new(),
         }
     }
 
-    /// The shell that starts the app would only end with 127.
+    /// The shell that starts the app would only end with 126 or 127.
     fn check_command(&mut self, app: &AppEntry, folder: &Path, environment: &Environment) {
-        let Some(program) = app.command.first() else {
-            return;
-        };
-        let is_found = if program.contains('/') {
-            folder.join(program).is_file()
-        } else {
-            let folders = environment.get("PATH").unwrap_or("/usr/bin:/bin");
-            std::env::split_paths(folders).any(|path| folder.join(path).join(program).is_file())
-        };
-        if !is_found {
-            let text = format!("Failed to find command {program}: no such file or directory");
-            self.problem(
-                app.lines.of("command"),
-                text,
-                "install it or correct the path: with a slash it begins at appDirPath, without one it is looked for in PATH",
-            );
+        let program = app.command.first();
+        if let Some(found) =
+            program.and_then(|program| program::problem(program, folder, environment))
+        {
+            self.problem(app.lines.of("command"), found.text, &found.remedy);
         }
     }
 
@@ -417,6 +480,19 @@ impl Settler<'_> {
             self.problems.push(problem);
         }
     }
+}
+
+/// The host of an app.
+fn host_of(address: &str) -> &str {
+    match address {
+        "" | "localhost" => "127.0.0.1",
+        address => address,
+    }
+}
+
+/// Is it where the sidecar listens, too?
+fn is_this_machine(address: &str) -> bool {
+    ["127.0.0.1", "::1", "[::1]"].contains(&host_of(address))
 }
 
 /// Without `.` and `..`, as Go joins paths: by the letters alone.

@@ -6,6 +6,7 @@ use super::names;
 use super::ports::Ports;
 use crate::cli::{Flags, RunArgs};
 use crate::environment::Environment;
+use crate::resources::folder::{self, FileContent, FolderFile};
 
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(super) struct Launch {
     pub(super) flags: Flags,
     /// There are no resources, so the in-memory pub/sub is to exist.
     pub(super) embedded_pubsub: bool,
+    /// Where resources are by default, if that folder is there and holds none.
+    pub(super) empty_folder: Option<PathBuf>,
 }
 
 impl Launch {
@@ -27,8 +30,9 @@ impl Launch {
         ports: &mut Ports,
     ) -> Result<Self, String> {
         let dapr_dir = dapr_dir(args, environment);
-        let resources = resources(&args.flags, dapr_dir.as_deref())?;
+        let mut resources = resources(&args.flags, dapr_dir.as_deref())?;
         let mut flags = sidecar(&args.flags);
+        stay_on_this_machine(&mut flags, args);
         take_ports(&mut flags, args, ports)?;
         if flags.app_id.is_empty() {
             flags.app_id = names::silly();
@@ -40,11 +44,22 @@ impl Launch {
                 .extend(default.filter(|file| file.is_file()).map(text));
         }
         flags.components_path.clear();
+        let is_default = args.flags.folders().is_empty();
+        let empty_folder = resources.pop_if(|folder| is_default && holds_nothing(folder));
         flags.resources_path = resources.into_iter().map(text).collect();
         Ok(Self {
             embedded_pubsub: flags.resources_path.is_empty(),
+            empty_folder,
             flags,
         })
+    }
+
+    /// Why there is the in-memory pub/sub.
+    pub(super) fn no_resources(&self) -> String {
+        match &self.empty_folder {
+            Some(folder) => format!("No resources: {} holds no YAML file", folder.display()),
+            None => "No resources".to_owned(),
+        }
     }
 
     /// The whole environment of the app: that of this process, and where the sidecar is (spec 3.3).
@@ -94,17 +109,58 @@ fn sidecar(given: &Flags) -> Flags {
     flags
 }
 
-/// The ports that were asked for, free ones for the rest.
+/// Listen on loopback unless a flag says otherwise: who tries something out does not mean to open it to the network.
+fn stay_on_this_machine(flags: &mut Flags, args: &RunArgs) {
+    for (name, addresses) in [
+        ("dapr-listen-addresses", &mut flags.dapr_listen_addresses),
+        (
+            "dapr-public-listen-address",
+            &mut flags.dapr_public_listen_address,
+        ),
+        ("metrics-listen-address", &mut flags.metrics_listen_address),
+    ] {
+        if !args.is_given(name) {
+            LOOPBACK.clone_into(addresses);
+        }
+    }
+}
+
+const LOOPBACK: &str = "127.0.0.1";
+
+/// The ports that were asked for, free ones for the rest. All that cannot be had are told.
 fn take_ports(flags: &mut Flags, args: &RunArgs, ports: &mut Ports) -> Result<(), String> {
+    let mut problems = Vec::new();
     for (name, spoken, port) in [
         ("dapr-http-port", "HTTPPort", &mut flags.dapr_http_port),
         ("dapr-grpc-port", "GRPCPort", &mut flags.dapr_grpc_port),
         ("metrics-port", "MetricsPort", &mut flags.metrics_port),
+        (
+            "dapr-public-port",
+            "PublicPort",
+            &mut flags.dapr_public_port,
+        ),
     ] {
-        let asked = Some(port.as_str()).filter(|_| args.is_given(name));
-        *port = ports.take(asked, spoken)?.to_string();
+        let is_given = args.is_given(name);
+        if name == "dapr-public-port" && (!is_given || port.is_empty()) {
+            continue;
+        }
+        let asked = Some(port.as_str()).filter(|_| is_given);
+        match ports.take(asked, spoken) {
+            Ok(taken) => *port = taken.to_string(),
+            Err(problem) => problems.push(format!("{problem} (--{name})")),
+        }
     }
-    Ok(())
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.join("\n"))
+    }
+}
+
+/// Is there nothing in a folder that could be a resource? One that cannot be listed is for the sidecar to complain of.
+fn holds_nothing(folder: &Path) -> bool {
+    let is_yaml = |file: &FolderFile| !matches!(file.content, FileContent::Foreign);
+    folder::read(folder).is_ok_and(|files| !files.iter().any(is_yaml))
 }
 
 /// Where the stock command line keeps its files (spec 3.2).
@@ -250,6 +306,43 @@ mod tests {
     }
 
     #[test]
+    fn it_listens_on_loopback_unless_a_flag_says_otherwise() {
+        let check = |line: &str, expected: [&str; 3]| {
+            let flags = launch(line).unwrap().flags;
+            let found = [
+                flags.dapr_listen_addresses,
+                flags.dapr_public_listen_address,
+                flags.metrics_listen_address,
+            ];
+            assert_eq!(found, expected, "{line}");
+        };
+        check("", [LOOPBACK; 3]);
+        check(
+            "--dapr-listen-addresses 0.0.0.0 --metrics-listen-address 0.0.0.0 --dapr-public-listen-address=[::]",
+            ["0.0.0.0", "[::]", "0.0.0.0"],
+        );
+        check("--dapr-listen-addresses=", ["", LOOPBACK, LOOPBACK]);
+    }
+
+    #[test]
+    fn all_ports_that_cannot_be_had_are_told_with_their_flags() {
+        let error = launch("-H 70000 -G x --dapr-public-port 70001").unwrap_err();
+        let flags: Vec<&str> = error
+            .lines()
+            .filter_map(|line| line.rsplit_once(" (").map(|(_, flag)| flag))
+            .collect();
+        assert_eq!(
+            flags,
+            [
+                "--dapr-http-port)",
+                "--dapr-grpc-port)",
+                "--dapr-public-port)"
+            ],
+            "{error}"
+        );
+    }
+
+    #[test]
     fn the_app_is_told_where_its_sidecar_is() {
         let check = |line: &str, expected: &[(&str, &str)]| {
             let told = told(&sidecar(&run(line).flags));
@@ -283,8 +376,24 @@ mod tests {
         let bare = launch_in("", &environment).unwrap();
         assert!(bare.embedded_pubsub && bare.flags.config.is_empty());
 
-        std::fs::create_dir_all(home.path().join(".dapr/components")).unwrap();
+        let components = home.path().join(".dapr/components");
+        std::fs::create_dir_all(&components).unwrap();
         std::fs::write(home.path().join(".dapr/config.yaml"), "").unwrap();
+        // `dapr init --slim` leaves an empty folder.
+        for name in ["", ".gitkeep", "README.md", "pubsub.yaml.bak"] {
+            if !name.is_empty() {
+                std::fs::write(components.join(name), "text").unwrap();
+            }
+            let empty = launch_in("", &environment).unwrap();
+            assert!(empty.embedded_pubsub && empty.flags.resources_path.is_empty());
+            assert_eq!(
+                empty.no_resources(),
+                format!("No resources: {} holds no YAML file", components.display())
+            );
+            let named = format!("--resources-path {}", components.display());
+            assert!(!launch_in(&named, &environment).unwrap().embedded_pubsub);
+        }
+        std::fs::write(components.join("pubsub.yaml"), "").unwrap();
         let with_home = launch_in("", &environment).unwrap();
         assert!(!with_home.embedded_pubsub);
         assert!(with_home.flags.resources_path[0].ends_with("/.dapr/components"));

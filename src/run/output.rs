@@ -82,6 +82,11 @@ impl Opened {
         self.file.is_none()
     }
 
+    /// Does it go to the console, there alone or also?
+    pub(super) fn has_console(&self) -> bool {
+        self.has_console
+    }
+
     /// A writer to this output. `console` is used if the console is part of it; `prefix` stands before the lines there.
     ///
     /// # Errors

@@ -26,14 +26,21 @@ impl Ports {
     /// A text for the console: it is no port, or somebody has it.
     pub(super) fn take(&mut self, asked: Option<&str>, name: &str) -> Result<u16, String> {
         let asked = asked.unwrap_or("0");
+        let invalid = |why: &str| {
+            let asked = if asked.is_empty() { "\"\"" } else { asked };
+            format!("invalid configuration for {name}. Port {asked} is {why}")
+        };
         let number: i64 = asked
             .parse()
-            .map_err(|_| format!("invalid configuration for {name}. Port {asked} is no number"))?;
-        let not_available =
-            || format!("invalid configuration for {name}. Port {asked} is not available");
-        let port = u16::try_from(number.max(0)).map_err(|_| not_available())?;
+            .map_err(|_| invalid("no number: use 1 to 65535, or 0 for any that is free"))?;
+        let port = u16::try_from(number.max(0))
+            .map_err(|_| invalid("not available: use 1 to 65535, or 0 for any that is free"))?;
         let listener = self.reserved.remove(&port).or_else(|| listen(port));
-        let listener = listener.ok_or_else(not_available)?;
+        let listener = listener.ok_or_else(|| {
+            invalid(
+                "not available: another program has it. Stop that, or use another port, or 0 for any that is free",
+            )
+        })?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         self.taken.push(listener);
         Ok(address.port())
@@ -57,9 +64,19 @@ mod tests {
             let expected = format!("invalid configuration for HTTPPort. Port {expected}");
             assert_eq!(error, expected);
         };
-        check(&taken, &format!("{taken} is not available"));
-        check("70000", "70000 is not available");
-        check("abc", "abc is no number");
+        let any = ", or 0 for any that is free";
+        check(
+            &taken,
+            &format!(
+                "{taken} is not available: another program has it. Stop that, or use another port{any}"
+            ),
+        );
+        check(
+            "70000",
+            &format!("70000 is not available: use 1 to 65535{any}"),
+        );
+        check("abc", &format!("abc is no number: use 1 to 65535{any}"));
+        check("", &format!("\"\" is no number: use 1 to 65535{any}"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::api::Extended;
+use crate::health::Health;
 use crate::runtime::{Outcome, Plan, Runtime, StartError};
 use crate::shutdown::{Stop, Tasks};
 
@@ -12,16 +13,17 @@ pub(super) struct Sidecar {
     tasks: Tasks,
     end: oneshot::Receiver<Result<(), String>>,
     extended: Extended,
+    health: Health,
 }
 
 impl Sidecar {
     /// From a plan to a running sidecar.
     ///
     /// # Errors
-    /// It cannot start, which its log has told.
+    /// It cannot start.
     pub(super) async fn start(plan: Plan) -> Result<Self, StartError> {
         let runtime = Runtime::build(plan).await?;
-        let extended = runtime.extended();
+        let (extended, health) = (runtime.extended(), runtime.health());
         let (stop, tasks) = (Stop::new(), Tasks::new());
         let (sender, end) = oneshot::channel();
         let order = stop.clone();
@@ -40,12 +42,18 @@ impl Sidecar {
             tasks,
             end,
             extended,
+            health,
         })
     }
 
     /// Keep a value where clients of the metadata API look for it.
     pub(super) fn put(&self, key: &str, value: impl Into<String>) {
         self.extended.put(key.to_owned(), value.into());
+    }
+
+    /// Is it ready, and what is missing?
+    pub(super) fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Resolves when the sidecar ends by itself.

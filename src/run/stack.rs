@@ -10,11 +10,12 @@ use super::console::Console;
 use super::file::{IN_THE_FILE, Member, Stack};
 use super::launch;
 use super::output;
+use super::ready::Readiness;
 use super::sidecar::Sidecar;
 use crate::broker::memory::hub::Hub;
 use crate::cli::RunArgs;
 use crate::environment::Environment;
-use crate::runtime::Plan;
+use crate::runtime::{LogTarget, Plan, StartError};
 use crate::shutdown::signals::Signals;
 
 /// Run all until a signal comes or every app has ended. The answer is the exit code: 1 if anything failed.
@@ -35,17 +36,24 @@ pub(super) async fn run(
         _ = signals.next() => Some("stopped before all was started".to_owned()),
     };
     let has_failed = match &failure {
-        Some(error) => console.give_up(error) != 0,
-        None => until_the_end(&mut running, console, signals).await,
+        Some(_) => {
+            if !running.is_empty() {
+                console.info("not all could be started: shutting down what was");
+            }
+            true
+        }
+        None => until_the_end(&stack, &mut running, console, signals).await,
     };
     let stopping = stop_all(&mut running, console);
     let stopped = tokio::select! {
         stopped = stopping => Some(stopped),
         _ = signals.next() => None,
     };
-    match stopped {
-        Some(all_well) => u8::from(has_failed || !all_well),
-        None => {
+    match (stopped, failure) {
+        // The reason is the last line, where one looks first.
+        (Some(_), Some(error)) => console.give_up(&error),
+        (Some(all_well), None) => u8::from(has_failed || !all_well),
+        (None, _) => {
             running.iter().for_each(Running::kill);
             console.give_up("a second signal: not waiting any longer")
         }
@@ -66,13 +74,11 @@ fn announce(args: &RunArgs, stack: &Stack, console: &Console) {
     for remark in &stack.remarks {
         console.warning(remark);
     }
-    if stack
-        .members
-        .iter()
-        .any(|member| member.launch.embedded_pubsub)
-    {
+    let mut launches = stack.members.iter().map(|member| &member.launch);
+    if let Some(launch) = launches.find(|launch| launch.embedded_pubsub) {
         console.info(&format!(
-            "Apps without resources share the pub/sub `pubsub` on the {}",
+            "{}. Apps without resources share the pub/sub `pubsub` on the {}",
+            launch.no_resources(),
             super::EMBEDDED
         ));
     }
@@ -91,7 +97,6 @@ async fn start_all(
         running.push(started.map_err(|error| format!("Error starting app {id:?}: {error}"))?);
         tell(member, console);
     }
-    console.success("You're up and running! Both Dapr and your app logs will appear here.\n");
     Ok(())
 }
 
@@ -146,6 +151,7 @@ async fn start_sidecar(member: &Member, hub: &Hub) -> Result<Sidecar, String> {
     let flags = &member.launch.flags;
     let output = member.sidecar_output.open()?;
     let prefix = format!("== DAPR - {} == ", flags.app_id);
+    let has_console = output.has_console();
     let out = if output.is_console_only() {
         None
     } else {
@@ -154,12 +160,18 @@ async fn start_sidecar(member: &Member, hub: &Hub) -> Result<Sidecar, String> {
         Some(Box::new(output.writer(Box::new(std::io::stdout()), prefix)?) as Box<_>)
     };
     let environment = member.environment.clone();
-    let plan = Plan::from_flags_with_log(flags, environment, &prefix, out);
-    let mut plan = plan.map_err(|error| error.to_string())?;
+    let target = LogTarget {
+        prefix: &prefix,
+        out,
+        leaves_failure_to_caller: has_console,
+    };
+    let reasons = |error: StartError| error.reasons().collect::<Vec<_>>().join("\n  ");
+    let plan = Plan::from_flags_with_log(flags, environment, target);
+    let mut plan = plan.map_err(reasons)?;
     plan.settings.embedded_pubsub = member.launch.embedded_pubsub;
     plan.hub = Some(hub.clone());
     let started = Box::pin(Sidecar::start(plan)).await;
-    started.map_err(|error| error.to_string())
+    started.map_err(reasons)
 }
 
 fn start_app(member: &Member) -> Result<Option<App>, String> {
@@ -279,13 +291,38 @@ impl Running {
     }
 }
 
+/// Resolves when an app and its sidecar are up, and tells what is missing until then.
+async fn up(id: String, readiness: Readiness, console: &Console) {
+    let tell = |line: &str| console.warning(&format!("{id}: {line}"));
+    readiness.reached(tell).await;
+}
+
 /// Wait for a signal, or for the last app. Has anything failed?
-async fn until_the_end(running: &mut [Running], console: &Console, signals: &mut Signals) -> bool {
-    let mut has_failed = false;
+async fn until_the_end(
+    stack: &Stack,
+    running: &mut [Running],
+    console: &Console,
+    signals: &mut Signals,
+) -> bool {
+    let waits = running.iter().zip(&stack.members);
+    let waits = waits.filter_map(|(running, member)| {
+        let health = running.sidecar.as_ref()?.health();
+        let readiness = Readiness::new(health, &member.launch.flags, running.has_app);
+        Some(up(running.id.clone(), readiness, console))
+    });
+    let all_up = join_all(waits.collect::<Vec<_>>());
+    tokio::pin!(all_up);
+    let (mut is_up, mut has_failed) = (false, false);
     while !running.iter().all(Running::is_over) {
         let ends = running.iter_mut().map(|running| Box::pin(running.ended()));
         let (end, index) = tokio::select! {
             (end, index, _) = select_all(ends) => (end, index),
+            // Not true any more once something has failed.
+            _ = &mut all_up, if !is_up && !has_failed => {
+                console.success(super::UP);
+                is_up = true;
+                continue;
+            }
             _ = signals.next() => {
                 console.info("terminated signal received: shutting down");
                 return has_failed;

@@ -11,17 +11,25 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+use crate::api::listen::Choice;
 use crate::config::Settings;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 
 /// The address is taken.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to listen on {address}: {reason}")]
+#[error("failed to listen on {address}: {}", CHOICE.advice(*port, reason))]
 pub(super) struct MetricsError {
     address: String,
+    port: u16,
     reason: std::io::Error,
 }
+
+/// What chooses the address.
+const CHOICE: Choice = Choice {
+    port: "metrics-port",
+    host: "metrics-listen-address",
+};
 
 /// Take the address, if there is to be a listener.
 pub(super) async fn bind(
@@ -37,7 +45,11 @@ pub(super) async fn bind(
             telemetry.metrics_listening(&address);
             Ok(Some(listener))
         }
-        Err(reason) => Err(MetricsError { address, reason }),
+        Err(reason) => Err(MetricsError {
+            address,
+            port: metrics.port,
+            reason,
+        }),
     }
 }
 

@@ -81,20 +81,113 @@ async fn without_a_sidecar_there_is_no_app() {
     )
     .await;
     check(&["--resources-path", "/no/such"], "stat /no/such: ").await;
-    check(&["-H", "70000"], "Port 70000 is not available").await;
+    check(
+        &["-H", "70000"],
+        "Port 70000 is not available: use 1 to 65535",
+    )
+    .await;
     check(&["-k"], "--kubernetes is not supported").await;
 }
 
 #[tokio::test]
-async fn without_an_app_the_sidecar_ends_too() {
-    let mut run = Process::start(sidestream([&RUN[..], &["--", "/no/such/program"]].concat()));
-    assert_eq!(run.ended().await, 1);
-    let said = run.said();
-    assert!(
-        said.contains("Failed to find command /no/such/program: "),
-        "{said}"
+async fn a_program_that_is_not_there_is_said_before_the_sidecar_starts() {
+    for program in ["/no/such/program", "no-such-program"] {
+        let mut run = Process::start(sidestream([&RUN[..], &["--", program]].concat()));
+        assert_eq!(run.ended().await, 1);
+        let said = run.said();
+        let expected = format!("Failed to find command {program}: no such file or directory; ");
+        assert!(said.contains(&expected), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn up_and_running_is_said_only_once_it_is_true() {
+    const UP: &str = "You're up and running!";
+    // An app that ends at once was never up.
+    let mut failing = run(&["-a", "orders"], "exit 3");
+    assert_eq!(failing.ended().await, 3);
+    assert!(!failing.said().contains(UP), "{}", failing.said());
+
+    // An app that does not listen is waited for, and said to be.
+    let app_port = free_port().to_string();
+    let mut silent = run(&["-a", "orders", "-p", &app_port], "exec sleep 600");
+    silent
+        .says(&format!(
+            "the app does not listen on 127.0.0.1:{app_port}. "
+        ))
+        .await;
+    assert!(!silent.said().contains(UP), "{}", silent.said());
+    silent.signal(Signal::SIGTERM);
+    silent.ended().await;
+
+    // So is a broker.
+    let closed = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let component = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: orders}}\nspec:\n  type: pubsub.redis\n  version: v1\n  metadata:\n  - {{name: redisHost, value: '127.0.0.1:{closed}'}}\n"
     );
-    assert!(said.contains("Daprd shutdown gracefully"), "{said}");
+    std::fs::write(folder.path().join("pubsub.yaml"), component).unwrap();
+    let folder = folder.path().display().to_string();
+    let mut alone = run(&["--resources-path", &folder], "exec sleep 600");
+    alone.says("Not up yet: orders: ").await;
+    assert!(!alone.said().contains(UP), "{}", alone.said());
+    alone.signal(Signal::SIGTERM);
+    alone.ended().await;
+
+    let mut good = run(&["-a", "orders"], "exec sleep 600");
+    good.says(UP).await;
+    good.signal(Signal::SIGTERM);
+    assert_eq!(good.ended().await, 0, "{}", good.said());
+}
+
+#[tokio::test]
+async fn the_reason_of_a_failed_start_is_the_last_line_and_there_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("dapr.yaml"),
+        "version: 1\napps:\n- {appDirPath: ., appID: a.b}\n",
+    )
+    .unwrap();
+    let file = folder.path().display().to_string();
+    let check = async |arguments: &[&str], reason: &str| {
+        let mut run = Process::start(sidestream(arguments));
+        assert_eq!(run.ended().await, 1, "{}", run.said());
+        let said = run.said();
+        assert_eq!(said.matches(reason).count(), 1, "{said}");
+        assert!(said.lines().last().unwrap().contains(reason), "{said}");
+    };
+    check(
+        &[&RUN[..], &["-a", "a.b"]].concat(),
+        "The sidecar did not start: parameter app-id cannot contain dots",
+    )
+    .await;
+    check(&["run", "-H", &port], "another program has it. ").await;
+    check(
+        &["run", "--metrics-port", &port],
+        "another program has it. ",
+    )
+    .await;
+    check(
+        &["run", "-f", &file],
+        "parameter app-id cannot contain dots",
+    )
+    .await;
+    check(
+        &["demo", "--port", &port],
+        "--port 0 takes one that is free",
+    )
+    .await;
+    let sidecar = [
+        "--app-id=a",
+        "--dapr-listen-addresses=127.0.0.1",
+        "--metrics-listen-address=127.0.0.1",
+        "--metrics-port",
+        &port,
+    ];
+    check(&sidecar, "choose another port with --metrics-port").await;
 }
 
 #[tokio::test]

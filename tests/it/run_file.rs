@@ -234,6 +234,10 @@ async fn a_file_with_mistakes_starts_nothing() {
         said.contains("dapr.yaml:11: app id \"a\" stands twice, first at "),
         "{said}"
     );
+    assert!(
+        said.contains("dapr.yaml:11: unknown field apps[2].foo is ignored"),
+        "{said}"
+    );
     assert!(!said.contains("== APP"), "{said}");
 
     let check = async |arguments: &[&str], expected: &str| {
@@ -241,7 +245,18 @@ async fn a_file_with_mistakes_starts_nothing() {
         assert_eq!(run.ended().await, 1, "{}", run.said());
         assert!(run.said().contains(expected), "{}", run.said());
     };
-    check(&["-f", "app.json"], "file \"app.json\" is not a YAML file").await;
+    let other = desk.path().join("app.json");
+    fs::write(&other, "{}").unwrap();
+    check(
+        &["-f", other.to_str().unwrap()],
+        "app.json\" is not a YAML file",
+    )
+    .await;
+    check(
+        &["-f", "nosuch"],
+        "no such file or directory; give the file",
+    )
+    .await;
     check(&["-f", "/no/such/dapr.yaml"], "no such file or directory").await;
     // Standard input is empty in these tests.
     check(&["-f", "-"], "<stdin>: required field 'version' not found").await;
@@ -264,9 +279,13 @@ async fn a_sidecar_that_cannot_start_ends_what_was_started() {
     assert_eq!(stack.ended().await, 1);
     let said = stack.said();
     assert!(
-        said.contains("Error starting app \"b\": cannot write logs to "),
+        said.lines()
+            .last()
+            .unwrap()
+            .contains("Error starting app \"b\": cannot write logs to "),
         "{said}"
     );
+    assert!(!said.contains("You're up and running"), "{said}");
     in_order(
         &said,
         &["a: Exited Dapr successfully", "a: Exited App successfully"],

@@ -210,6 +210,50 @@ fn flags_that_the_file_has_no_key_for_hold_for_all_apps() {
 }
 
 #[test]
+fn apps_may_share_a_port_and_a_remark_says_so_if_they_share_the_address_too() {
+    let remarks = |apps: &str| {
+        let desk = Desk::new(&format!("version: 1\napps:\n{apps}"));
+        let stack = desk.read("").map_err(|error| panic!("{error}")).unwrap();
+        assert_eq!(stack.members.len(), 2);
+        let folder = format!("{}/", desk.0.path().display());
+        let remarks = stack.remarks.iter();
+        remarks
+            .map(|it| it.replace(&folder, "/"))
+            .collect::<Vec<_>>()
+    };
+    let other = "- {appDirPath: a, appPort: 18002, appChannelAddress: 127.0.0.2}\n- {appDirPath: b, appPort: 18002}\n";
+    assert_eq!(remarks(other), [""; 0]);
+    let same = "- {appDirPath: a, appPort: 18002}\n- {appDirPath: b, appPort: 18002, appChannelAddress: localhost}\n";
+    assert_eq!(
+        remarks(same),
+        [
+            "/dapr.yaml:4: appPort: port 18002 on 127.0.0.1 is also that of the app at /dapr.yaml:3: both sidecars deliver to whichever app listens there\n      if these are two apps, give one another `appPort` or `appChannelAddress`"
+        ]
+    );
+}
+
+#[test]
+fn sidecars_listen_on_loopback_unless_file_or_flags_say_otherwise() {
+    let desk = Desk::new(
+        "version: 1\napps: [{appDirPath: a}, {appDirPath: b, apiListenAddresses: 0.0.0.0}]\n",
+    );
+    let found = |flags: &str| -> Vec<(String, String)> {
+        let stack = desk.read(flags).map_err(|error| panic!("{error}")).unwrap();
+        let flags = stack.members.into_iter().map(|member| member.launch.flags);
+        flags
+            .map(|it| (it.dapr_listen_addresses, it.metrics_listen_address))
+            .collect()
+    };
+    let expected =
+        |metrics: &str| ["127.0.0.1", "0.0.0.0"].map(|api| (api.to_owned(), metrics.to_owned()));
+    assert_eq!(found(""), expected("127.0.0.1"));
+    assert_eq!(
+        found("--metrics-listen-address 0.0.0.0"),
+        expected("0.0.0.0")
+    );
+}
+
+#[test]
 fn every_mistake_is_told_before_anything_starts() {
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
@@ -249,6 +293,14 @@ fn every_mistake_is_told_before_anything_starts() {
         ],
     );
     check(
+        "version: 1\napps:\n- appDirPath: a\n  appPort: 99999\n  apID: x\n- appDirPath: b\n  appPort: 65536\n",
+        &[
+            "  /dapr.yaml:4: appPort: 99999 is no port",
+            "  /dapr.yaml:5: unknown field apps[0].apID is ignored, did you mean appID?",
+            "  /dapr.yaml:7: appPort: 65536 is no port",
+        ],
+    );
+    check(
         "version: 1\ncommon:\n  resourcesPaths: [x]\n  configFilePath: y\napps:\n- appDirPath: a\n  resourcesPath: z\n  unixDomainSocket: s\n  runtimePath: r\n",
         &[
             "  /dapr.yaml:3: error in getting the file info for /x: stat /x: no such file or directory",
@@ -263,7 +315,7 @@ fn every_mistake_is_told_before_anything_starts() {
         &[
             "  /dapr.yaml:4: Failed to find command no-such-command: no such file or directory",
             "  /dapr.yaml:6: Failed to find command ./app.sh: no such file or directory",
-            "  /dapr.yaml:7: app \"a.b\": invalid configuration for HTTPPort. Port 70000 is not available",
+            "  /dapr.yaml:7: app \"a.b\": invalid configuration for HTTPPort. Port 70000 is not available: use 1 to 65535, or 0 for any that is free (--dapr-http-port)",
         ],
     );
     check(
@@ -302,6 +354,7 @@ fn the_file_may_be_named_by_its_folder_and_must_be_yaml() {
         read(&desk.path("other.yml")).unwrap(),
         Path::new(&desk.path("other.yml"))
     );
+    desk.write("a/app.json", "{}");
     let told = read(&desk.path("a/app.json")).unwrap_err();
     assert!(told.contains("/a/app.json\" is not a YAML file"), "{told}");
     let told = read(&desk.path("nope.yaml")).unwrap_err();
@@ -310,7 +363,7 @@ fn the_file_may_be_named_by_its_folder_and_must_be_yaml() {
         "{told}"
     );
     assert!(
-        told.ends_with("nope.yaml: no such file or directory"),
+        told.contains("nope.yaml: no such file or directory; give the file"),
         "{told}"
     );
 }

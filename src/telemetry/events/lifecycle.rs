@@ -1,6 +1,7 @@
 //! Start and stop of a sidecar: the lines that people grep for (spec resources-cli.md 12).
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::telemetry::Telemetry;
@@ -65,6 +66,51 @@ impl Telemetry {
             Level::Warn,
             RUNTIME,
             format_args!("App channel is not initialized. Did you configure an app-port?"),
+            &[],
+        );
+    }
+
+    /// Events are subscribed to, and nobody is there to get them.
+    pub fn subscriptions_without_app(&self, count: usize) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!(
+                "{count} subscriptions are declared in files, and nothing is delivered: without --app-port there is no app to deliver to"
+            ),
+            &[],
+        );
+    }
+
+    /// There is nothing that one could publish to.
+    pub fn no_pubsub(&self, folders: &[PathBuf]) {
+        let folders: Vec<_> = folders
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let reason = if folders.is_empty() {
+            "there is no --resources-path; give the folder that holds the component files"
+                .to_owned()
+        } else {
+            format!(
+                "there is none for this app in {}; `sidestream check` says what is in there",
+                folders.join(", ")
+            )
+        };
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("no pub/sub component is loaded, so nothing can be published or subscribed to: {reason}"),
+            &[],
+        );
+    }
+
+    /// A port cannot be had now.
+    pub fn port_taken(&self, advice: &str) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("{advice}. It is tried again for 10 seconds"),
             &[],
         );
     }
