@@ -1,12 +1,16 @@
 //! The app over HTTP (spec delivery.md B10, B11, B17): one pooled keep-alive client for all that is asked of it. `--app-protocol` decides
 //! between HTTP/1.1 in clear text, the same over TLS, and HTTP/2 in clear text.
 //!
-//! Redirects are not followed and nothing is repeated here; whoever gets a verdict decides what becomes of the event.
+//! Redirects are not followed. A request that was lost because the app closed an idle connection is sent again on a new one (design.md
+//! D27); else nothing is repeated here: whoever gets a verdict decides what becomes of the event.
 
+mod answer;
 mod bulk;
+mod coding;
 mod connect;
 mod headers;
 mod path;
+mod traffic;
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -14,18 +18,20 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use self::answer::Answer;
 use self::connect::Connector;
+use self::traffic::Traffic;
 use crate::app::{
     BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery,
     verdict,
@@ -52,9 +58,6 @@ const HEAD_SLACK: usize = 4096;
 /// What hyper needs at least for reading.
 const LEAST_BUFFER: usize = 8192;
 
-/// Longest body of an answer that is read.
-const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
-
 /// So many routes are kept as URIs, and so many names of bad headers are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -63,6 +66,8 @@ const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
 /// A pooled HTTP client for one app.
 pub struct HttpChannel {
     client: Client<Connector, Full<Bytes>>,
+    /// Has no pool: each request goes over a connection of its own.
+    unpooled: Client<Connector, Full<Bytes>>,
     connector: Connector,
     protocol: AppProtocol,
     address: String,
@@ -77,15 +82,9 @@ pub struct HttpChannel {
     routes: RwLock<HashMap<Arc<str>, Uri>>,
     /// Names of metadata that could not be headers and have been warned of.
     left_out: Mutex<HashSet<String>>,
+    /// Routes whose answers were no answers to an event.
+    unread: Mutex<HashSet<Arc<str>>>,
     telemetry: Telemetry,
-}
-
-/// An answer, read to its end.
-struct Answer {
-    code: u16,
-    body: Bytes,
-    /// The body is longer than [`LONGEST_ANSWER`]; `body` is its beginning.
-    is_cut: bool,
 }
 
 impl HttpChannel {
@@ -94,7 +93,8 @@ impl HttpChannel {
         let address = bracketed(&settings.address);
         let connector = Connector::new(settings.protocol, &address);
         Self {
-            client: client(settings, connector.clone()),
+            client: client(settings, connector.clone(), MAX_IDLE),
+            unpooled: client(settings, connector.clone(), 0),
             connector,
             protocol: settings.protocol,
             authority: format!("{address}:{}", settings.port).parse().ok(),
@@ -108,37 +108,59 @@ impl HttpChannel {
                 .map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             routes: RwLock::default(),
             left_out: Mutex::default(),
+            unread: Mutex::default(),
             telemetry,
         }
     }
 
     /// Send a request and read its answer to the end. Holds one of the places of `--app-max-concurrency` meanwhile.
-    async fn call(&self, request: Request<Full<Bytes>>) -> Result<Answer, Reason> {
+    async fn call(
+        &self,
+        make: impl Fn() -> Result<Request<Full<Bytes>>, Reason> + Send,
+    ) -> Result<Answer, Reason> {
         let _place = match &self.places {
             // Nobody closes the semaphore.
             Some(places) => places.acquire().await.ok(),
             None => None,
         };
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| failed(&error))?;
-        read(answer).await
+        Answer::read(self.send(make).await?).await
+    }
+
+    /// Send a request. If it is lost with a connection that the app had closed, it is made and sent once more, on a new connection; what
+    /// becomes of it there counts.
+    async fn send(
+        &self,
+        make: impl Fn() -> Result<Request<Full<Bytes>>, Reason> + Send,
+    ) -> Result<Response<Incoming>, Reason> {
+        let mut sent = self.client.request(make()?).await;
+        if let Err(error) = &sent
+            && traffic::was_lost_with_connection(error, self.protocol == AppProtocol::H2c)
+        {
+            sent = self.unpooled.request(make()?).await;
+        }
+        let answer = sent.map_err(|error| failed(&error))?;
+        if let Some(traffic) = answer.extensions().get::<Traffic>() {
+            traffic.has_answered();
+        }
+        Ok(answer)
     }
 
     async fn get(&self, path: &'static str) -> Result<Answer, Reason> {
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = self.uri(PathAndQuery::from_static(path))?;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Ok(app_id) = HeaderValue::from_str(&self.app_id) {
-            headers.insert(APP_ID, app_id);
-        }
-        if let Some(token) = &self.token {
-            headers.insert(headers::TOKEN, token.clone());
-        }
-        self.call(request).await
+        self.call(|| {
+            let mut request = Request::new(Full::default());
+            *request.uri_mut() = self.uri(PathAndQuery::from_static(path))?;
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(ACCEPT_ENCODING, coding::GZIP);
+            if let Ok(app_id) = HeaderValue::from_str(&self.app_id) {
+                headers.insert(APP_ID, app_id);
+            }
+            if let Some(token) = &self.token {
+                headers.insert(headers::TOKEN, token.clone());
+            }
+            Ok(request)
+        })
+        .await
     }
 
     fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, Reason> {
@@ -230,19 +252,27 @@ impl HttpChannel {
         }
     }
 
+    /// Say once for each route that the body of a success is no answer to an event (design.md D26).
+    fn tell_unread(&self, route: &Arc<str>, what: &str) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if unread.len() < REMEMBERED && unread.insert(route.clone()) {
+            self.telemetry.answer_not_understood(route, what);
+        }
+    }
+
     async fn accepts_connections(&self) -> bool {
         let Ok(port) = u16::try_from(self.port) else {
             return false;
         };
         let host = self.address.trim_start_matches('[').trim_end_matches(']');
-        let attempt = async {
-            let stream = TcpStream::connect((host, port)).await?;
-            match self.connector.tls() {
-                Some(tls) => tls.begin(stream).await.map(drop),
-                None => Ok(()),
-            }
+        let connecting = TcpStream::connect((host, port));
+        let Ok(Ok(stream)) = tokio::time::timeout(PROBE, connecting).await else {
+            return false;
         };
-        matches!(tokio::time::timeout(PROBE, attempt).await, Ok(Ok(())))
+        match self.connector.tls() {
+            Some(tls) => tls.begin_within(PROBE, stream).await.is_ok(),
+            None => true,
+        }
     }
 }
 
@@ -284,9 +314,7 @@ impl Channel for HttpChannel {
             .await
             .map_err(|reason| DiscoveryError::Unreachable(reason.to_string()))?;
         match answer.code {
-            200 if answer.is_cut => Err(DiscoveryError::Malformed(format!(
-                "the answer is longer than {LONGEST_ANSWER} bytes"
-            ))),
+            200 if answer.is_cut => Err(DiscoveryError::Malformed(answer::too_long())),
             200 => {
                 let found = discovery::read(&answer.body)?;
                 for topic in &found.routeless {
@@ -307,11 +335,15 @@ impl Channel for HttpChannel {
 
     /// A plain request, without token. It takes none of the places of `--app-max-concurrency`: a busy app is not a sick one.
     async fn probe(&self, path: &str) -> Result<(), ProbeError> {
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = self.cleaned(path).map_err(unprobed)?;
-        let answer = self.client.request(request).await;
+        let make = || {
+            let mut request = Request::new(Full::default());
+            *request.uri_mut() = self.cleaned(path)?;
+            let headers = request.headers_mut();
+            headers.insert(ACCEPT_ENCODING, coding::GZIP);
+            Ok(request)
+        };
         // The body does not matter.
-        let status = answer.map_err(|error| unprobed(failed(&error)))?.status();
+        let status = self.send(make).await.map_err(unprobed)?.status();
         if status.is_success() {
             Ok(())
         } else {
@@ -320,29 +352,19 @@ impl Channel for HttpChannel {
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Verdict {
-        let request = match self.request(delivery) {
-            Ok(request) => request,
-            Err(reason) => return Verdict::Retry(reason),
-        };
-        match self.call(request).await {
-            Ok(answer) if answer.is_cut && might_say_something(&answer) => {
-                Verdict::Retry(too_long())
-            }
-            Ok(answer) => verdict::of_answer(answer.code, &answer.body),
+        match self.call(|| self.request(delivery)).await {
+            Ok(answer) if answer.might_say_more() => Verdict::Retry(too_long()),
+            Ok(answer) => verdict::of_answer(answer.code, &answer.body, |what| {
+                self.tell_unread(&delivery.path, what);
+            }),
             Err(reason) => Verdict::Retry(reason),
         }
     }
 
     async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> Vec<Verdict> {
         let for_all = |reason| vec![Verdict::Retry(reason); delivery.entries.len()];
-        let request = match self.bulk_request(delivery) {
-            Ok(request) => request,
-            Err(reason) => return for_all(reason),
-        };
-        let answer = match self.call(request).await {
-            Ok(answer) if answer.is_cut && might_say_something(&answer) => {
-                return for_all(too_long());
-            }
+        let answer = match self.call(|| self.bulk_request(delivery)).await {
+            Ok(answer) if answer.might_say_more() => return for_all(too_long()),
             Ok(answer) => answer,
             Err(reason) => return for_all(reason),
         };
@@ -355,22 +377,21 @@ impl Channel for HttpChannel {
     }
 }
 
-/// Could a status stand in the part of the body that was not read?
-fn might_say_something(answer: &Answer) -> bool {
-    (200..300).contains(&answer.code) && answer.body.trim_ascii_start().starts_with(b"{")
-}
-
 fn too_long() -> Reason {
-    Reason::Unanswered(format!("the answer is longer than {LONGEST_ANSWER} bytes"))
+    Reason::Unanswered(answer::too_long())
 }
 
-fn client(settings: &AppSettings, connector: Connector) -> Client<Connector, Full<Bytes>> {
+fn client(
+    settings: &AppSettings,
+    connector: Connector,
+    max_idle: usize,
+) -> Client<Connector, Full<Bytes>> {
     let longest_head = settings.max_header.saturating_add(HEAD_SLACK);
     let mut builder = Client::builder(TokioExecutor::new());
     builder
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(MAX_IDLE)
+        .pool_max_idle_per_host(max_idle)
         .http1_max_buf_size(longest_head.max(LEAST_BUFFER));
     if settings.protocol == AppProtocol::H2c {
         builder
@@ -397,45 +418,6 @@ fn bracketed(address: &str) -> String {
     } else {
         address.to_owned()
     }
-}
-
-async fn read(answer: Response<Incoming>) -> Result<Answer, Reason> {
-    let code = answer.status().as_u16();
-    let mut rest = answer.into_body();
-    let mut first = Bytes::new();
-    let mut body = BytesMut::new();
-    while let Some(frame) = rest.frame().await {
-        let frame = frame.map_err(|error| Reason::Unanswered(chain(&error)))?;
-        let Ok(part) = frame.into_data() else {
-            continue;
-        };
-        if first.is_empty() && body.is_empty() {
-            // Most answers come in one piece, which is then not copied.
-            first = part;
-            continue;
-        }
-        if body.is_empty() {
-            body.extend_from_slice(&first);
-        }
-        body.extend_from_slice(&part);
-        if body.len() > LONGEST_ANSWER {
-            return Ok(Answer {
-                code,
-                body: body.freeze(),
-                is_cut: true,
-            });
-        }
-    }
-    let body = if body.is_empty() {
-        first
-    } else {
-        body.freeze()
-    };
-    Ok(Answer {
-        code,
-        body,
-        is_cut: false,
-    })
 }
 
 fn failed(error: &ClientError) -> Reason {

@@ -91,15 +91,15 @@ proptest! {
     fn a_status_counts_beside_whatever_else_is_said(
         status in status(), before in noise(), behind in noise(), blank in blank(), rest in "[ -~]{0,9}",
     ) {
-        let alone = verdict::of_answer(200, format!(r#"{{"status":"{status}"}}"#).as_bytes());
+        let alone = verdict::of_answer(200, format!(r#"{{"status":"{status}"}}"#).as_bytes(), |_| ());
         let said = [before, vec![(quoted("Status"), quoted(status))], behind].concat();
         let among = format!("{blank}{}{rest}", object(&said, blank));
-        prop_assert_eq!(in_time(|| verdict::of_answer(200, among.as_bytes())), alone);
+        prop_assert_eq!(in_time(|| verdict::of_answer(200, among.as_bytes(), |_| ())), alone);
     }
 
     #[test]
     fn any_answer_to_a_delivery_has_a_meaning(code in 0_u16..1000, body in wounded(value())) {
-        in_time(|| verdict::of_answer(code, &body));
+        in_time(|| verdict::of_answer(code, &body, |_| ()));
     }
 
     #[test]

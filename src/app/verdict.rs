@@ -1,11 +1,9 @@
 //! From the app's answer to a verdict (spec delivery.md B11).
 //!
 //! Only the first JSON value of a body counts, and of that only the last `status`, in whatever case its name is written. A body that
-//! says nothing readable is success.
+//! says nothing readable is success, as in daprd; the caller is told, as the app most likely meant something by it.
 
 pub mod bulk;
-
-use std::borrow::Cow;
 
 use crate::app::{Reason, Verdict};
 use crate::json;
@@ -13,33 +11,74 @@ use crate::json;
 /// So much of the body of an error goes into the log and the dead letter.
 const SHOWN: usize = 1024;
 
-/// What an HTTP answer means.
-pub fn of_answer(code: u16, body: &[u8]) -> Verdict {
+/// What an HTTP answer means. `unread` is told, in words that follow "the body", why the body of a success is no answer to an event.
+pub fn of_answer(code: u16, body: &[u8], unread: impl FnOnce(&'static str)) -> Verdict {
     match code {
-        200..=299 => of_body(body),
+        200..=299 => match status(body) {
+            Ok(status) => of_status(&status),
+            Err(what) => {
+                unread(what);
+                Verdict::Success
+            }
+        },
         404 => Verdict::Drop(of_code(code, body)),
         _ => Verdict::Retry(of_code(code, body)),
     }
 }
 
-fn of_body(body: &[u8]) -> Verdict {
-    match status(&json::valid_text(body)) {
-        Some(status) => of_status(&status),
-        None => Verdict::Success,
+/// The last `status` of the first value; empty if the body says nothing, as `{}` does. A status that is no text makes the whole answer
+/// unreadable, wherever it stands.
+///
+/// # Errors
+/// What the body is, if it is no answer.
+fn status(body: &[u8]) -> Result<String, &'static str> {
+    let text = json::valid_text(body);
+    let Some(first) = json::first_value(&text).map_err(|_| no_json(body))? else {
+        return Ok(String::new());
+    };
+    if first == "null" {
+        return Ok(String::new());
+    }
+    if !first.starts_with('{') {
+        return Err("is JSON but no object");
+    }
+    let fields = json::fields(first).map_err(|_| "is no valid JSON")?;
+    let (mut status, mut is_empty) = (None, true);
+    for (name, value) in fields {
+        is_empty = false;
+        if name.eq_ignore_ascii_case("status") {
+            match value {
+                "null" => status = status.or_else(|| Some(String::new())),
+                value => {
+                    let text = json::text_of(value).ok_or("has a status that is no text")?;
+                    status = Some(text.into_owned());
+                }
+            }
+        }
+    }
+    match status {
+        Some(status) => Ok(status),
+        None if is_empty => Ok(String::new()),
+        None => Err("is a JSON object without status"),
     }
 }
 
-/// The last `status` of the first value; `None` if there is none, or one that is no text: that makes the whole answer unreadable,
-/// wherever it stands.
-fn status(answer: &str) -> Option<Cow<'_, str>> {
-    let first = json::first_value(answer).ok()??;
-    let mut status = None;
-    for (name, value) in json::fields(first).ok()? {
-        if name.eq_ignore_ascii_case("status") && value != "null" {
-            status = Some(json::text_of(value)?);
+/// What a body is that does not begin with a JSON value.
+fn no_json(body: &[u8]) -> &'static str {
+    match body {
+        [0xef, 0xbb, 0xbf, ..] => "begins with a byte order mark, which JSON must not have",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
+            "is in UTF-16 or UTF-32, while JSON must be in UTF-8"
         }
+        [0x1f, 0x8b, ..] => "is compressed with gzip, and no Content-Encoding says so",
+        _ if is_html(body) => "is HTML",
+        _ => "is no valid JSON",
     }
-    status
+}
+
+/// Does a body begin as HTML or XML does?
+pub(super) fn is_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 fn of_status(status: &str) -> Verdict {
@@ -64,7 +103,7 @@ mod tests {
 
     /// `success`, `drop` or `retry`.
     fn check(code: u16, body: &[u8], expected: &str) {
-        let got = match of_answer(code, body) {
+        let got = match of_answer(code, body, |_| ()) {
             Verdict::Success => "success",
             Verdict::Drop(_) => "drop",
             Verdict::Retry(_) => "retry",
@@ -154,10 +193,66 @@ mod tests {
 
     #[test]
     fn the_reason_shows_a_bounded_part_of_the_body() {
-        let Verdict::Retry(reason) = of_answer(500, &[b'x'; 5000]) else {
+        let Verdict::Retry(reason) = of_answer(500, &[b'x'; 5000], |_| ()) else {
             panic!("no retry");
         };
         assert_eq!(reason.code(), Some(500));
         assert!(reason.to_string().len() < 1100, "{reason}");
+    }
+
+    #[test]
+    fn a_body_that_is_no_answer_is_told_and_one_that_says_nothing_is_not() {
+        for (body, expected) in [
+            (&b""[..], ""),
+            (b" \n", ""),
+            (b"null", ""),
+            (b"{}", ""),
+            (br#"{"status":null}"#, ""),
+            (br#"{"status":""}"#, ""),
+            (br#"{"status":"RETRY"}"#, ""),
+            (br#"{"success":false,"STATUS":"DROP"}"#, ""),
+            (br#"{"success":false}"#, "is a JSON object without status"),
+            (
+                br#"{"data":{"status":"RETRY"}}"#,
+                "is a JSON object without status",
+            ),
+            (br#"{"status":5}"#, "has a status that is no text"),
+            (b"[]", "is JSON but no object"),
+            (b"\"RETRY\"", "is JSON but no object"),
+            (b"5", "is JSON but no object"),
+            (b"OK", "is no valid JSON"),
+            (br#"{"status":"RETRY""#, "is no valid JSON"),
+            (br#"{"status":"RETRY",}"#, "is no valid JSON"),
+            (b" <!doctype html>", "is HTML"),
+            (
+                b"\xef\xbb\xbf{\"status\":\"RETRY\"}",
+                "begins with a byte order mark, which JSON must not have",
+            ),
+            (
+                b"\xff\xfe{\0\"\0",
+                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
+            ),
+            (
+                b"\xfe\xff\0{\0\"",
+                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
+            ),
+            (
+                b"{\0\"\0",
+                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
+            ),
+            (
+                b"\0\0\0{",
+                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
+            ),
+            (
+                b"\x1f\x8b\x08",
+                "is compressed with gzip, and no Content-Encoding says so",
+            ),
+        ] {
+            let mut told = "";
+            of_answer(200, body, |what| told = what);
+            assert_eq!(told, expected, "{}", String::from_utf8_lossy(body));
+        }
+        of_answer(500, b"<html>", |what| panic!("{what}"));
     }
 }

@@ -9,18 +9,19 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
 
+use super::traffic::Traffic;
 use crate::config::AppProtocol;
 
 /// How long a connection may take to come about during a delivery, and then its TLS.
@@ -43,10 +44,20 @@ pub(super) struct Tls {
     name: ServerName<'static>,
 }
 
-/// A connection to the app.
-pub(super) enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(TokioIo<Box<TlsStream<TcpStream>>>),
+/// The app took a connection, and then TLS did not come about.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS handshake with the app: {0}")]
+pub(super) struct HandshakeError(#[source] pub(super) io::Error);
+
+/// A connection to the app, which keeps account of what comes over it.
+pub(super) struct Stream {
+    io: Io,
+    traffic: Traffic,
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Connector {
@@ -67,7 +78,8 @@ impl Connector {
 }
 
 impl Tls {
-    fn to(address: &str) -> Self {
+    /// TLS to this host, brackets or not.
+    pub(super) fn to(address: &str) -> Self {
         let host = address.trim_start_matches('[').trim_end_matches(']');
         // What is no name for TLS is not said to the app, and neither is an address of IP.
         let name = ServerName::try_from(host.to_owned())
@@ -79,8 +91,16 @@ impl Tls {
     }
 
     /// Begin TLS on a connection.
-    pub(super) async fn begin(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.name.clone(), stream).await
+    pub(super) async fn begin_within(
+        &self,
+        limit: Duration,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let handshake = self.connector.connect(self.name.clone(), stream);
+        tokio::time::timeout(limit, handshake)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(HandshakeError)
     }
 }
 
@@ -96,9 +116,9 @@ fn config() -> ClientConfig {
 }
 
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = TokioIo<Stream>;
     type Error = Error;
-    type Future = BoxFuture<'static, Result<Stream, Error>>;
+    type Future = BoxFuture<'static, Result<TokioIo<Stream>, Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.tcp.poll_ready(cx).map_err(Into::into)
@@ -107,47 +127,53 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (connecting, tls) = (self.tcp.call(uri), self.tls.clone());
         Box::pin(async move {
-            let stream = connecting.await?;
-            let Some(tls) = tls else {
-                return Ok(Stream::Plain(stream));
+            let stream = connecting.await?.into_inner();
+            let io = match tls {
+                None => Io::Plain(stream),
+                Some(tls) => Io::Tls(Box::new(tls.begin_within(CONNECT, stream).await?)),
             };
-            let stream = tokio::time::timeout(CONNECT, tls.begin(stream.into_inner())).await??;
-            Ok(Stream::Tls(TokioIo::new(Box::new(stream))))
+            Ok(TokioIo::new(Stream {
+                io,
+                traffic: Traffic::default(),
+            }))
         })
     }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        match self {
-            Self::Plain(stream) => stream.connected(),
-            Self::Tls(_) => Connected::new(),
-        }
+        Connected::new().extra(self.traffic.clone())
     }
 }
 
-impl Read for Stream {
+impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = match &mut this.io {
+            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        this.traffic.has_come(&buffer.filled()[before..]);
+        polled
     }
 }
 
-impl Write for Stream {
+impl AsyncWrite for Stream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        let this = self.get_mut();
+        this.traffic.goes_out();
+        match &mut this.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -156,30 +182,32 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        let this = self.get_mut();
+        this.traffic.goes_out();
+        match &mut this.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

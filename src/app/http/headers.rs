@@ -1,8 +1,9 @@
 //! From a message's metadata to the headers of a request (spec delivery.md B10).
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 
+use super::coding;
 use crate::app::{BulkDelivery, Delivery};
 
 /// The content type of every single delivery, whatever its body is.
@@ -17,8 +18,9 @@ pub(super) const TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
 /// The header that names the component.
 const PUBSUB_NAME: HeaderName = HeaderName::from_static("pubsubname");
 
-/// Metadata that is no header of ours to set: it belongs to the connection, or to the body.
-const NEVER: [&str; 14] = [
+/// Metadata that is no header of ours to set: it belongs to the connection, to the body, or to the answer.
+const NEVER: [&str; 15] = [
+    "accept-encoding",
     "content-type",
     "content-length",
     "destination-app-id",
@@ -44,7 +46,7 @@ pub(super) fn of<'a>(
     token: Option<&HeaderValue>,
     mut leave_out: impl FnMut(&'a str),
 ) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(delivery.metadata.len() + 4);
+    let mut headers = HeaderMap::with_capacity(delivery.metadata.len() + 5);
     headers.insert(CONTENT_TYPE, CLOUD_EVENT);
     let of_connection = value_of(delivery, "connection").unwrap_or("");
     let has_trace = value_of(delivery, "traceparent").is_some();
@@ -71,7 +73,7 @@ pub(super) fn of<'a>(
 
 /// The headers of several events in one request (B15): their metadata stays in their entries.
 pub(super) fn of_bulk(delivery: &BulkDelivery<'_>, token: Option<&HeaderValue>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(5);
+    let mut headers = HeaderMap::with_capacity(6);
     headers.insert(CONTENT_TYPE, JSON);
     if let Ok(pubsub) = HeaderValue::from_str(delivery.pubsub) {
         headers.insert(PUBSUB_NAME, pubsub);
@@ -82,6 +84,7 @@ pub(super) fn of_bulk(delivery: &BulkDelivery<'_>, token: Option<&HeaderValue>) 
 
 /// What does not come from metadata.
 fn add_own(headers: &mut HeaderMap, traceparent: Option<&str>, token: Option<&HeaderValue>) {
+    headers.insert(ACCEPT_ENCODING, coding::GZIP);
     if let Some(trace) = traceparent
         && let Ok(trace) = HeaderValue::from_str(trace)
     {
@@ -128,7 +131,7 @@ fn ends_with(key: &str, suffix: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Metadata in, headers out (but the content type), `!name` for what is left out.
+    /// Metadata in, headers out (but those of every delivery), `!name` for what is left out.
     fn check(metadata: &[(&str, &str)], traceparent: Option<&str>, expected: &[&str]) {
         let delivery = Delivery {
             metadata: metadata
@@ -141,7 +144,9 @@ mod tests {
         let mut got = Vec::new();
         let headers = of(&delivery, None, |name| got.push(format!("!{name}")));
         assert_eq!(headers["content-type"], "application/cloudevents+json");
-        for (name, value) in headers.iter().filter(|(name, _)| **name != CONTENT_TYPE) {
+        assert_eq!(headers["accept-encoding"], "gzip");
+        let of_all = [CONTENT_TYPE, ACCEPT_ENCODING];
+        for (name, value) in headers.iter().filter(|(name, _)| !of_all.contains(name)) {
             got.push(format!(
                 "{name}: {}",
                 String::from_utf8_lossy(value.as_bytes())

@@ -26,6 +26,6 @@ proptest! {
         let mut left_out = 0;
         let headers = in_time(|| headers::of(&delivery, None, |_| left_out += 1));
         prop_assert_eq!(&headers[CONTENT_TYPE], "application/cloudevents+json");
-        prop_assert!(headers.len() + left_out <= delivery.metadata.len() + 2);
+        prop_assert!(headers.len() + left_out <= delivery.metadata.len() + 3);
     }
 }

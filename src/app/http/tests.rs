@@ -1,3 +1,6 @@
+mod connections;
+mod packed;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -221,7 +224,7 @@ async fn several_events_are_posted_in_one_request() {
         panic!("{verdicts:?}");
     };
     assert_eq!(&verdicts[0], second);
-    let expected = r#"content-type: application/json, dapr-api-token: secret, pubsubname: p, traceparent: trace {"entries":[{"entryId":"1","event":{},"metadata":{"a":"b"}"#;
+    let expected = r#"accept-encoding: gzip, content-type: application/json, dapr-api-token: secret, pubsubname: p, traceparent: trace {"entries":[{"entryId":"1","event":{},"metadata":{"a":"b"}"#;
     assert!(body.starts_with(expected), "{body}");
 }
 
@@ -419,7 +422,10 @@ async fn a_limit_beyond_what_can_be_counted_is_none() {
 #[tokio::test]
 async fn a_probe_is_plain_and_takes_no_place_of_events() {
     let echo = axum::routing::get(async |request: axum::extract::Request| {
-        let is_plain = request.headers().keys().all(|name| name == "host");
+        let is_plain = request
+            .headers()
+            .keys()
+            .all(|name| name == "host" || name == "accept-encoding");
         let is_asked = request.uri() == "/alive?deep=1";
         http::StatusCode::from_u16(if is_plain && is_asked { 204 } else { 500 }).unwrap()
     });

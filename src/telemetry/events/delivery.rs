@@ -98,6 +98,11 @@ impl Telemetry {
         );
     }
 
+    /// The app answered a success to an event, with a body that is no answer to one (design.md D26). Told once for each route.
+    pub fn answer_not_understood(&self, route: &str, what: &str) {
+        self.0.log.write(Level::Warn, HTTP, format_args!("the app answers events on route {route} with a success whose body {what}; this counts as SUCCESS and is not said again for this route. An app that wants an event again, or not at all, answers {{\"status\":\"RETRY\"}} or {{\"status\":\"DROP\"}} in UTF-8, or a status that is no 2xx"), &[]);
+    }
+
     /// Metadata of an event cannot be a header of its delivery (design.md D24).
     pub fn metadata_left_out(&self, name: &str) {
         self.0.log.write(Level::Warn, HTTP, format_args!("metadata {name:?} of an event cannot be an HTTP header; such events are delivered without it"), &[]);

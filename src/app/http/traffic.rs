@@ -1,0 +1,117 @@
+//! What has come over one connection to the app, as those who have a request on it see it (design.md D27).
+//!
+//! An app may close a connection that it has kept open for a while at the same moment as we send the next request over it. That request
+//! then ends without the first byte of an answer, though nothing is wrong with the app. Go's client sends such a request again, and so do
+//! we.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use http::Extensions;
+use hyper_util::client::legacy::Error as ClientError;
+
+/// The account of one connection. Clones are of the same connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traffic(Arc<Account>);
+
+/// The connection's task writes here. A request that has failed reads it, after it was told so by that task.
+#[derive(Debug, Default)]
+struct Account {
+    received: AtomicU64,
+    /// `received` when the latest request began.
+    received_before: AtomicU64,
+    has_answered: AtomicBool,
+}
+
+impl Traffic {
+    /// Of the connection on which a request failed. `None` if it never had one.
+    pub(super) fn of(error: &ClientError) -> Option<Self> {
+        let mut extensions = Extensions::new();
+        error.connect_info()?.get_extras(&mut extensions);
+        extensions.remove()
+    }
+
+    /// These bytes were read.
+    pub(super) fn has_come(&self, bytes: &[u8]) {
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.0.received.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Bytes are being written: of HTTP/1 those of a new request, if something was read since the last were written.
+    pub(super) fn goes_out(&self) {
+        let received = self.0.received.load(Ordering::Relaxed);
+        self.0.received_before.store(received, Ordering::Relaxed);
+    }
+
+    /// An answer has come over this connection.
+    pub(super) fn has_answered(&self) {
+        self.0.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Was the connection used before, and did nothing come over it for the latest request? For HTTP/1, where one request follows the
+    /// other.
+    fn is_silent_after_reuse(&self) -> bool {
+        let received = self.0.received.load(Ordering::Relaxed);
+        received > 0 && received == self.0.received_before.load(Ordering::Relaxed)
+    }
+}
+
+/// Did the app most likely never see this request, as it had closed the connection, or was about to? Then it is to be sent again.
+pub(super) fn was_lost_with_connection(error: &ClientError, is_http2: bool) -> bool {
+    let Some(traffic) = Traffic::of(error) else {
+        return false;
+    };
+    if !is_http2 {
+        return traffic.is_silent_after_reuse();
+    }
+    match http2_error(error) {
+        // The app says itself that it has not looked at the request.
+        Some(error) if error.is_remote() && error.is_go_away() => true,
+        Some(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => true,
+        Some(error) if !error.is_io() => false,
+        // The connection broke. Other frames than answers come over it, too, so that bytes tell nothing.
+        _ => traffic.0.has_answered.load(Ordering::Relaxed),
+    }
+}
+
+fn http2_error(error: &ClientError) -> Option<&h2::Error> {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if let Some(found) = inner.downcast_ref() {
+            return Some(found);
+        }
+        source = inner.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `<` is a byte that comes, `>` one that goes.
+    #[test]
+    fn only_a_connection_with_an_earlier_answer_and_nothing_since_is_silent_after_reuse() {
+        for (bytes, expected) in [
+            ("", false),
+            (">", false),
+            (">>", false),
+            ("><", false),
+            (">><<", false),
+            ("><>", true),
+            ("><<>>", true),
+            ("><><", false),
+            ("><><>", true),
+        ] {
+            let traffic = Traffic::default();
+            for byte in bytes.chars() {
+                match byte {
+                    '<' => traffic.has_come(b"x"),
+                    _ => traffic.goes_out(),
+                }
+            }
+            assert_eq!(traffic.is_silent_after_reuse(), expected, "{bytes}");
+        }
+    }
+}
