@@ -36,7 +36,7 @@
 //! <!-- layers -->
 //! | layer | modules | may import beside lower layers |
 //! |---|---|---|
-//! | 0 words | `backoff`, `duration`, `environment`, `json`, `message`, `metadata`, `quantity`, `envelope` | earlier in this row |
+//! | 0 words | `backoff`, `credentials`, `duration`, `environment`, `json`, `message`, `metadata`, `quantity`, `envelope` | earlier in this row |
 //! | 1 across | `telemetry`, `health`, `shutdown` | |
 //! | 2 input | `cli`, `resources`, `config` | `config` -> `cli`, `config` -> `resources` |
 //! | 3 mechanisms | `expr`, `resiliency`, `broker`, `scopes`, `app` | `resiliency` -> `expr` |
@@ -77,6 +77,7 @@
 
 // Words.
 pub mod backoff;
+pub mod credentials;
 pub mod duration;
 pub mod envelope;
 pub mod environment;

@@ -6,6 +6,7 @@
 //! All but the readers reach Redis through [`lanes`], and need not know whether it is one [`server`], a master that [`sentinel`]s name,
 //! or a [`cluster`].
 
+mod address;
 mod advice;
 mod board;
 mod claim;
@@ -40,6 +41,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use self::address::Address;
 use self::board::Board;
 use self::group::Groups;
 use self::instance::Instance;

@@ -441,7 +441,11 @@ impl<'a> Fields<'a> {
     fn wrong(&self, node: &Node, name: &str, expected: &str) {
         let path = self.path_of(name);
         let of = if path.is_empty() { "document" } else { &path };
-        let found = node.kind();
+        // What stands among the settings of a component, where something else is wanted, may well be a password.
+        let found = match node.as_text() {
+            Some(_) if path.starts_with("spec.metadata") => "a text".to_owned(),
+            _ => node.kind(),
+        };
         self.findings.mistake(
             node.line,
             format!("{of}: expected {expected}, found {found}"),

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::credentials::masked;
 use crate::quantity::integer;
 
 /// A piece of a document.
@@ -103,7 +104,7 @@ impl Node {
                 Some(Scalar::Bool(value)) => format!("the bool {value}"),
                 Some(Scalar::Int(value)) => format!("the number {value}"),
                 Some(Scalar::Float(value)) => format!("the number {}", json_number(value)),
-                Some(Scalar::Text(text)) => format!("the text {text:?}"),
+                Some(Scalar::Text(text)) => format!("the text {:?}", masked(text)),
                 Some(Scalar::Null) | None => "nothing".to_owned(),
             },
         }

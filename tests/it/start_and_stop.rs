@@ -122,3 +122,70 @@ async fn an_app_that_speaks_grpc_is_refused_clearly() {
     let expected = "app-protocol grpc is not supported yet, only http, https and h2c are";
     assert!(said.contains(expected), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_can_be_none_ends_the_start_and_no_password_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pubsub.yaml");
+    let resources = folder.path().to_str().unwrap();
+    for (settings, wanted) in [
+        (
+            "redisHost, value: 'redis://u:hunter2@h x'",
+            "has a blank in it",
+        ),
+        (
+            "redisHost, value: 'http://u:hunter2@h:6379'",
+            "begins with http://",
+        ),
+        (
+            "redisHost, value: 'u:hunter2@h:6379'",
+            "redisUsername and redisPassword",
+        ),
+        (
+            "redisHost, value: 'u:hun hunter2@h:6379'",
+            "redisUsername and redisPassword",
+        ),
+        (
+            "redisHost, value: 'h:6379,password=hunter2'",
+            "connection string",
+        ),
+        (
+            "redisHost, value: 'h:6379,ssl=true,password=x,hunter2'",
+            "connection string",
+        ),
+        ("redisHost, value: 'h:hunter2'", "a port that is no number"),
+        ("redisHost, value: 'h:6379:hunter2'", "too many colons"),
+        ("redisHost, value: 'h hunter2'", "has a blank in it"),
+        (
+            "redisHost, value: 'a:1,redis://:hunter2@b:x'}\n  - {name: redisType, value: cluster",
+            "a port that is no number",
+        ),
+        (
+            "redisHost, value: 'redis://:hunter2@a'}\n  - {name: redisPassword, value: hunter3",
+            "remove one of them",
+        ),
+        (
+            "redisHost, value: 'rediss://:hunter2@a'}\n  - {name: enableTLS, value: 'false'",
+            "remove one of them",
+        ),
+        (
+            "redisHost, value: 'redis://:hunter2@a'}\n  - {name: failover, value: 'true'",
+            "sentinelPassword",
+        ),
+        ("redisPort, value: 'redis://:hunter2@h'", "invalid value"),
+        ("redisDB, value: '0,password=hunter2'", "invalid value"),
+    ] {
+        let text = format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: pubsub}}\nspec:\n  type: pubsub.redis\n  version: v1\n  metadata:\n  - {{name: {settings}}}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut started = sidecar(&["--resources-path", resources, "--log-level=debug"]);
+        assert_eq!(started.ended().await, 1, "{settings}: {}", started.said());
+        let mut checked = Process::start(sidestream(["check", "--resources-path", resources]));
+        assert_eq!(checked.ended().await, 1, "{settings}: {}", checked.said());
+        for said in [started.said(), checked.said()] {
+            assert!(said.contains(wanted), "{settings}: {said}");
+            assert!(!said.contains("hunter"), "{settings}: {said}");
+        }
+    }
+}

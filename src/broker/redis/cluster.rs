@@ -18,9 +18,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::slots::Range;
+use super::address::Address;
 use super::connect::{self, Connector, Lane};
 use super::lanes::{Failure, Purpose};
-use super::server::{Address, Server, misconfigured};
+use super::server::Server;
 use super::settings::Settings;
 use crate::broker::BrokerError;
 
@@ -79,9 +80,7 @@ impl Cluster {
     /// # Errors
     /// If an address or the certificates cannot be used.
     pub(super) fn new(settings: &Arc<Settings>) -> Result<Self, BrokerError> {
-        let hosts = settings.hosts();
-        let seeds: Result<Vec<_>, _> = hosts.map(Address::of).collect();
-        let seeds = seeds.map_err(|error| misconfigured(&error))?;
+        let seeds = settings.addresses.clone();
         for seed in &seeds {
             Server::new(settings, seed.clone())?;
         }

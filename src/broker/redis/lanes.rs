@@ -9,7 +9,7 @@ use deadpool_redis::redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 use super::cluster::Cluster;
 use super::connect::{self, Connector, Lane};
 use super::sentinel::Sentinels;
-use super::server::{Address, Server, misconfigured};
+use super::server::{Server, misconfigured};
 use super::settings::Settings;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
@@ -64,8 +64,13 @@ impl Servers {
         let connector = if settings.sentinel {
             Connector::Master(Sentinels::new(settings)?)
         } else {
-            let address = Address::of(&settings.host).map_err(|error| misconfigured(&error))?;
-            Connector::Direct(Server::new(settings, address)?)
+            let [address] = &settings.addresses[..] else {
+                let host = &settings.host;
+                return Err(misconfigured(&format_args!(
+                    "dial tcp: address {host}: too many colons in address; several servers need redisType cluster or failover true"
+                )));
+            };
+            Connector::Direct(Server::new(settings, address.clone())?)
         };
         Ok(Self::One(Arc::new(connector)))
     }

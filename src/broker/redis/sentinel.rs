@@ -8,9 +8,10 @@ use deadpool_redis::Connection;
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind, Value, pipe};
 use tokio::sync::watch;
 
+use super::address::Address;
 use super::connect;
 use super::entry;
-use super::server::{self, Address, Server, misconfigured};
+use super::server::{self, Server, misconfigured};
 use super::settings::Settings;
 use crate::broker::BrokerError;
 
@@ -43,12 +44,10 @@ impl Sentinels {
                 &"failover needs sentinelMasterName, the name that the sentinels have for the master",
             ));
         }
-        let sentinels: Result<Vec<_>, _> = settings.hosts().map(Address::of).collect();
-        let sentinels = sentinels.map_err(|error| misconfigured(&error))?;
         Ok(Self {
             settings: settings.clone(),
             state: Mutex::new(State {
-                sentinels,
+                sentinels: settings.addresses.clone(),
                 master: None,
                 closed: false,
             }),

@@ -12,69 +12,12 @@ use deadpool_redis::redis::{
 use deadpool_redis::{Connection, Manager, Pool, PoolError};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::address::Address;
 use super::settings::Settings;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
 /// Lanes, the reader, and one to spare for the moment in which a broken one is replaced.
 const POOL_SIZE: usize = 4;
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Address {
-    /// Host and port.
-    Tcp(String, u16),
-    /// The path of a Unix socket.
-    Unix(String),
-}
-
-impl Address {
-    /// Read `host:port`, `[v6]:port`, or a path. Empty is the server of this machine.
-    ///
-    /// # Errors
-    /// In words of the settings, if it is none of these.
-    pub(super) fn of(host: &str) -> Result<Self, String> {
-        if host.starts_with('/') {
-            return Ok(Self::Unix(host.to_owned()));
-        }
-        if host.is_empty() {
-            return Ok(Self::Tcp("localhost".to_owned(), 6379));
-        }
-        if host.contains(',') {
-            return Err(format!(
-                "dial tcp: address {host}: too many colons in address; several servers need redisType cluster or failover true"
-            ));
-        }
-        let (name, port) = host.rsplit_once(':').unwrap_or((host, "6379"));
-        let port = port
-            .parse()
-            .map_err(|_| format!("redisHost {host:?} has no usable port"))?;
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        Ok(Self::Tcp(name.to_owned(), port))
-    }
-
-    fn info(&self, settings: &Settings) -> ConnectionAddr {
-        match (self, &settings.tls) {
-            (Self::Unix(path), _) => ConnectionAddr::Unix(path.into()),
-            (Self::Tcp(host, port), None) => ConnectionAddr::Tcp(host.clone(), *port),
-            (Self::Tcp(host, port), Some(tls)) => ConnectionAddr::TcpTls {
-                host: host.clone(),
-                port: *port,
-                insecure: tls.insecure,
-                tls_params: None,
-            },
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix(path) => f.write_str(path),
-        }
-    }
-}
 
 /// What makes connections to one server, with the credentials and the database of the settings.
 pub(super) struct Server {
@@ -231,13 +174,25 @@ fn dialling(settings: &Settings) -> AsyncConnectionConfig {
         .set_response_timeout(None)
 }
 
+fn info(settings: &Settings, address: &Address) -> ConnectionAddr {
+    match (address, &settings.tls) {
+        (Address::Unix(path), _) => ConnectionAddr::Unix(path.into()),
+        (Address::Tcp(host, port), None) => ConnectionAddr::Tcp(host.clone(), *port),
+        (Address::Tcp(host, port), Some(tls)) => ConnectionAddr::TcpTls {
+            host: host.clone(),
+            port: *port,
+            insecure: tls.insecure,
+            tls_params: None,
+        },
+    }
+}
+
 fn client(
     settings: &Settings,
     address: &Address,
     redis: RedisConnectionInfo,
 ) -> Result<Client, BrokerError> {
-    let info = address
-        .info(settings)
+    let info = info(settings, address)
         .into_connection_info()
         .map_err(|error| misconfigured(&error))?;
     let tcp = info.tcp_settings().clone().set_nodelay(true);
@@ -266,48 +221,4 @@ fn client(
         }
     };
     client.map_err(|error| misconfigured(&error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a table reads better with values"
-    )]
-    fn check(text: &str, expected: Result<Address, &str>, shown: &str) {
-        let address = Address::of(text);
-        assert_eq!(
-            address.as_ref().map_err(String::as_str),
-            expected.as_ref().map_err(|error| *error),
-            "{text}"
-        );
-        if let Ok(address) = address {
-            assert_eq!(address.to_string(), shown);
-        }
-    }
-
-    #[test]
-    fn addresses_are_hosts_with_ports_or_paths() {
-        let tcp = |host: &str, port| Ok(Address::Tcp(host.to_owned(), port));
-        check("h:1", tcp("h", 1), "h:1");
-        check("[::1]:7", tcp("::1", 7), "[::1]:7");
-        check("::1:7", tcp("::1", 7), "[::1]:7");
-        check("", tcp("localhost", 6379), "localhost:6379");
-        check(
-            "/run/redis.sock",
-            Ok(Address::Unix("/run/redis.sock".to_owned())),
-            "/run/redis.sock",
-        );
-        check("h:abc", Err("redisHost \"h:abc\" has no usable port"), "");
-        check(
-            "a:1,b:2",
-            Err(
-                "dial tcp: address a:1,b:2: too many colons in address; several servers need redisType cluster or failover true",
-            ),
-            "",
-        );
-    }
 }

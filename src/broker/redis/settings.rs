@@ -3,18 +3,24 @@
 //! Daprd's strict decoder decides what is an error and how it reads. What daprd would silently ignore (an unknown key, a
 //! `redeliverInterval` it cannot read) becomes a warning here (design.md D15).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use super::address::{Address, Hosts};
 use super::start::StartFrom;
 use crate::broker::ack::Ack;
+use crate::credentials::masked;
 use crate::duration::{self, GoDuration};
 use crate::metadata::{Properties, nearest};
 
 /// What a component says about its Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `redisHost` as resolved: `host:port`, several separated by commas, or the path of a Unix socket; empty if it was not given.
+    /// `redisHost` as resolved, for texts: `host:port`, several separated by commas, or the path of a Unix socket, never with credentials;
+    /// empty if it was not given.
     pub host: String,
+    /// The servers that `redisHost` names, at least one.
+    pub addresses: Vec<Address>,
     /// `redisUsername`; only used together with a password.
     pub username: String,
     /// `redisPassword`; empty means none.
@@ -203,10 +209,7 @@ impl Settings {
         let ack = read.read("ack", Ack::read);
         let fan_out = read.flag("fanOut");
         let fan_out_expiry = read.entry_duration("fanOutExpiry");
-        let database = read
-            .number::<i64>("redisDB", "int", true)
-            .unwrap_or(0)
-            .max(0);
+        let database = read.number::<i64>("redisDB", "int", true);
         let depth = read
             .number::<usize>("queueDepth", "uint", false)
             .unwrap_or(100);
@@ -214,7 +217,14 @@ impl Settings {
             .number::<usize>("concurrency", "uint", false)
             .unwrap_or(10);
         read.finish()?;
-        let host = resolve_hosts(properties.get("redisHost").unwrap_or_default(), port)?;
+        let hosts = Hosts::read(properties.get("redisHost").unwrap_or_default(), port)
+            .map_err(SettingsError)?;
+        let database = match (hosts.database, database) {
+            (Some(url), Some(setting)) if url != setting.max(0) => {
+                return Err(contradiction("redisDB"));
+            }
+            (url, setting) => setting.or(url).unwrap_or(0).max(0),
+        };
         if concurrency == 0 {
             warnings.push("concurrency is 0, which would deliver nothing: 1 is used".to_owned());
         }
@@ -224,7 +234,7 @@ impl Settings {
         } else if length.is_some() && age.is_some() {
             warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
         }
-        if tls == Some(true) && host.starts_with('/') {
+        if tls == Some(true) && hosts.text.starts_with('/') {
             warnings.push("enableTLS has no effect on a Unix socket".to_owned());
         }
         let cluster = properties.get("redisType") == Some("cluster");
@@ -248,12 +258,25 @@ impl Settings {
             processing.map_or(Some(DEFAULT_PROCESSING_TIMEOUT), GoDuration::positive);
         let redeliver = redeliver_interval(properties, warnings);
         let client = (text("clientCert"), text("clientKey"));
+        let is_sentinel = sentinel.unwrap_or(false);
+        if is_sentinel && hosts.password.is_some() {
+            return Err(SettingsError("the URLs in redisHost have a password, but with failover they name sentinels: write redisUsername and redisPassword for the master, sentinelUsername and sentinelPassword for the sentinels".to_owned()));
+        }
+        let username = one_of(hosts.username, text("redisUsername"), "redisUsername")?;
+        let password = one_of(hosts.password, text("redisPassword"), "redisPassword")?;
+        let has_tls = match (hosts.tls, tls) {
+            (Some(true), Some(false)) => {
+                return Err(contradiction("enableTLS"));
+            }
+            (url, setting) => setting.or(url).unwrap_or(false),
+        };
         Ok(Self {
-            host,
-            username: text("redisUsername"),
-            password: text("redisPassword"),
+            host: hosts.text,
+            addresses: hosts.addresses,
+            username,
+            password,
             cluster,
-            sentinel: sentinel.unwrap_or(false),
+            sentinel: is_sentinel,
             sentinel_master: text("sentinelMasterName"),
             sentinel_username: text("sentinelUsername"),
             sentinel_password: text("sentinelPassword"),
@@ -279,7 +302,7 @@ impl Settings {
                         .unwrap_or(Duration::from_secs(3)),
                 ),
             },
-            tls: tls.unwrap_or(false).then(|| Tls {
+            tls: has_tls.then(|| Tls {
                 insecure: insecure.unwrap_or(false),
                 client: (!client.0.is_empty() && !client.1.is_empty()).then_some(client),
             }),
@@ -317,13 +340,6 @@ impl Settings {
 }
 
 impl Settings {
-    /// The servers that `redisHost` names.
-    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
-        // Without a host it is the server of this machine; empty parts of a list are nobody.
-        let parts = self.host.split(',').filter(|part| !part.is_empty());
-        parts.chain(self.host.is_empty().then_some(""))
-    }
-
     /// Several servers, each with some of the topics. With sentinels there is one master, whatever the type says.
     pub(super) fn is_cluster(&self) -> bool {
         self.cluster && !self.sentinel
@@ -361,9 +377,25 @@ fn redeliver_interval(properties: &Properties, warnings: &mut Vec<String>) -> Op
         }),
     };
     if read.is_none() {
+        let text = masked(text);
         warnings.push(format!("redeliverInterval {text:?} is neither a duration like 30s nor a number of milliseconds: 15s is used"));
     }
     read
+}
+
+/// What a URL in `redisHost` says, or the setting of its own; not two different things.
+fn one_of(url: Option<String>, setting: String, name: &str) -> Result<String, SettingsError> {
+    match url {
+        Some(url) if !setting.is_empty() && url != setting => Err(contradiction(name)),
+        Some(url) => Ok(url),
+        None => Ok(setting),
+    }
+}
+
+fn contradiction(name: &str) -> SettingsError {
+    SettingsError(format!(
+        "the URL in redisHost says something else than {name}; remove one of them"
+    ))
 }
 
 fn unknown_keys(properties: &Properties) -> Vec<String> {
@@ -371,7 +403,8 @@ fn unknown_keys(properties: &Properties) -> Vec<String> {
         .iter()
         .filter(|(name, _)| !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name)));
     unknown
-        .map(|(name, _)| match nearest(name, KNOWN) {
+        .map(|(name, _)| (masked(name), nearest(name, KNOWN)))
+        .map(|(name, nearest)| match nearest {
             _ if name.eq_ignore_ascii_case("consumerGroup") => {
                 format!("{name:?} belongs into the metadata of a subscription and has no effect here; the group of a component is consumerID")
             }
@@ -381,60 +414,6 @@ fn unknown_keys(properties: &Properties) -> Vec<String> {
             None => format!("setting {name:?} is not known and has no effect"),
         })
         .collect()
-}
-
-/// `redisHost` with `redisPort` or 6379 where a part has no port (spec redis.md 4).
-fn resolve_hosts(hosts: &str, port: Option<u16>) -> Result<String, SettingsError> {
-    if hosts.contains(',') {
-        let parts: Result<Vec<_>, _> = hosts
-            .split(',')
-            .map(str::trim)
-            .map(|part| {
-                if part.is_empty() {
-                    Ok(String::new())
-                } else {
-                    resolve_host(part, port)
-                }
-            })
-            .collect();
-        return Ok(parts?.join(","));
-    }
-    if hosts.is_empty() && port.is_none() {
-        Ok(String::new())
-    } else {
-        resolve_host(hosts, port)
-    }
-}
-
-fn resolve_host(host: &str, port: Option<u16>) -> Result<String, SettingsError> {
-    // The path of a Unix socket: ours, daprd knows none.
-    if host.starts_with('/') {
-        return Ok(host.to_owned());
-    }
-    if let Some(own) = port_of(host) {
-        return match port {
-            Some(other) if own != other.to_string() => Err(SettingsError(format!(
-                "redis host \"{host}\" already contains port {own}, but redisPort is set to {other}; either remove the port from redisHost or remove the redisPort setting"
-            ))),
-            _ => Ok(host.to_owned()),
-        };
-    }
-    let port = port.unwrap_or(6379);
-    Ok(if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    })
-}
-
-/// The port of `host:port` or `[v6]:port`; `None` if the text is a host alone.
-fn port_of(host: &str) -> Option<&str> {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split_once("]:").map(|(_, port)| port);
-    }
-    host.split_once(':')
-        .map(|(_, port)| port)
-        .filter(|port| !port.contains(':'))
 }
 
 /// A boolean in daprd's spellings.
@@ -460,8 +439,13 @@ impl Decoder<'_> {
         let text = self.properties.get(name)?;
         parse(text)
             .map_err(|reason| {
+                let reason = match masked(text) {
+                    Cow::Borrowed(_) => reason,
+                    // The reason quotes it as it is.
+                    Cow::Owned(shown) => format!("invalid value \"{shown}\""),
+                };
                 self.errors
-                    .push(format!("* error decoding '{name}': {reason}"))
+                    .push(format!("* error decoding '{name}': {reason}"));
             })
             .ok()
     }
@@ -823,19 +807,85 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_counted() {
-        let hosts = |s: &Settings| s.hosts().map(str::to_owned).collect::<Vec<_>>();
-        check(&[], hosts, vec![String::new()]);
-        check(
-            &[("redisHost", "a, b:7,,c"), ("redisType", "cluster")],
-            hosts,
-            ["a:6379", "b:7", "c:6379"].map(str::to_owned).to_vec(),
-        );
-        check(
-            &[("redisHost", "/run/redis.sock")],
-            hosts,
-            vec!["/run/redis.sock".to_owned()],
-        );
+    fn what_a_url_says_and_a_setting_of_its_own_must_not_contradict() {
+        type Seen<'a> = (&'a str, &'a str, i64, bool);
+        fn seen(settings: &Settings) -> Seen<'_> {
+            let password = settings.password.as_str();
+            (
+                &settings.username,
+                password,
+                settings.database,
+                settings.tls.is_some(),
+            )
+        }
+        let url = ("redisHost", "rediss://me:hunter2@h:7/3");
+        let (sentinels, plain) = (("failover", "true"), ("redisHost", "redis://h"));
+        for (pairs, expected) in [
+            (&[url] as &[_], ("me", "hunter2", 3, true)),
+            (
+                &[
+                    url,
+                    ("redisUsername", "me"),
+                    ("redisPassword", "hunter2"),
+                    ("redisDB", "3"),
+                    ("enableTLS", "true"),
+                    ("redisPort", "7"),
+                ],
+                ("me", "hunter2", 3, true),
+            ),
+            (
+                &[url, ("redisUsername", ""), ("redisPassword", "")],
+                ("me", "hunter2", 3, true),
+            ),
+            (
+                &[
+                    plain,
+                    ("redisPassword", "p"),
+                    ("redisDB", "2"),
+                    ("enableTLS", "true"),
+                ],
+                ("", "p", 2, true),
+            ),
+            (&[plain, ("enableTLS", "false")], ("", "", 0, false)),
+            (
+                &[("redisHost", "rediss://h/1"), sentinels],
+                ("", "", 1, true),
+            ),
+        ] {
+            let settings = read(pairs).0.unwrap();
+            assert_eq!(seen(&settings), expected, "{pairs:?}");
+            assert!(!settings.host.contains("hunter"), "{}", settings.host);
+        }
+        for (other, name) in [
+            (("redisUsername", "you"), "redisUsername; remove"),
+            (("redisPassword", "hunter3"), "redisPassword; remove"),
+            (("redisDB", "0"), "redisDB; remove"),
+            (("enableTLS", "false"), "enableTLS; remove"),
+            (
+                ("redisPort", "8"),
+                "already contains port 7, but redisPort is set to 8",
+            ),
+            (sentinels, "sentinelPassword for the sentinels"),
+        ] {
+            let error = read(&[url, other]).0.unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("hunter"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_quoted_by_no_error_or_warning() {
+        for name in KNOWN {
+            for value in [
+                "h:1,password=hunter2",
+                "redis://u:hunter2@h",
+                "u:\"hunter2\"@h",
+                "password: hunter2",
+            ] {
+                let (settings, warnings) = read(&[(name, value)]);
+                let text = format!("{:?} {warnings:?}", settings.err());
+                assert!(!text.contains("hunter2"), "{name}: {text}");
+            }
+        }
     }
 
     #[test]

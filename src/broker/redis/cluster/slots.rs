@@ -2,8 +2,8 @@
 
 use deadpool_redis::redis::{Arg, Cmd, Value};
 
+use super::super::address::Address;
 use super::super::entry;
-use super::super::server::Address;
 
 /// How many slots a cluster has.
 const SLOTS: u16 = 16_384;
