@@ -216,9 +216,15 @@ impl HttpChannel {
     }
 
     fn cleaned(&self, route: &str) -> Result<Uri, Reason> {
-        let cleaned = path::clean(route).parse().map_err(|error| {
-            Reason::Unanswered(format!("route {route} cannot be requested: {error}"))
-        })?;
+        let unusable = |error: &dyn Error| {
+            Reason::Unanswered(format!(
+                "the route {route:?} cannot be requested: {error}; write it as the path of a URL, with escapes as %20 for other characters"
+            ))
+        };
+        let cleaned = path::clean(route).map_err(|error| unusable(&error))?;
+        let cleaned = cleaned
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| unusable(&error))?;
         self.uri(cleaned)
     }
 

@@ -5,6 +5,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::coding;
 use crate::app::{BulkDelivery, Delivery};
+use crate::telemetry::trace::NO_TRACE;
 
 /// The content type of every single delivery, whatever its body is.
 const CLOUD_EVENT: HeaderValue = HeaderValue::from_static("application/cloudevents+json");
@@ -17,6 +18,8 @@ pub(super) const TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
 
 /// The header that names the component.
 const PUBSUB_NAME: HeaderName = HeaderName::from_static("pubsubname");
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Metadata that is no header of ours to set: it belongs to the connection, to the body, or to the answer.
 const NEVER: [&str; 15] = [
@@ -49,14 +52,14 @@ pub(super) fn of<'a>(
     let mut headers = HeaderMap::with_capacity(delivery.metadata.len() + 5);
     headers.insert(CONTENT_TYPE, CLOUD_EVENT);
     let of_connection = value_of(delivery, "connection").unwrap_or("");
-    let has_trace = value_of(delivery, "traceparent").is_some();
+    let has_trace = value_of(delivery, "traceparent").is_some_and(|trace| !trace.is_empty());
     for (key, value) in &delivery.metadata {
         let is = |name: &str| key.eq_ignore_ascii_case(name);
         let named = || !key.is_empty() && of_connection.split(',').any(|name| is(name.trim()));
         if NEVER.into_iter().any(is)
             || ends_with(key, "-bin")
             || named()
-            || (is("tracestate") && !has_trace)
+            || (is("traceparent") || is("tracestate")) && !has_trace
         {
             continue;
         }
@@ -85,10 +88,12 @@ pub(super) fn of_bulk(delivery: &BulkDelivery<'_>, token: Option<&HeaderValue>) 
 /// What does not come from metadata.
 fn add_own(headers: &mut HeaderMap, traceparent: Option<&str>, token: Option<&HeaderValue>) {
     headers.insert(ACCEPT_ENCODING, coding::GZIP);
+    // What the metadata says, even what is no trace, gives way to a trace only.
     if let Some(trace) = traceparent
+        && (trace != NO_TRACE || !headers.contains_key(TRACEPARENT))
         && let Ok(trace) = HeaderValue::from_str(trace)
     {
-        headers.insert("traceparent", trace);
+        headers.insert(TRACEPARENT, trace);
     }
     if let Some(token) = token {
         headers.insert(TOKEN, token.clone());
@@ -245,6 +250,14 @@ mod tests {
         );
         check(&[("tracestate", "a=b")], Some("e"), &["traceparent: e"]);
         check(&[], Some("not\na header"), &[]);
+        let none = format!("traceparent: {NO_TRACE}");
+        let nonsense = [("TraceParent", "nonsense"), ("tracestate", "a=b")];
+        let kept = ["traceparent: nonsense", "tracestate: a=b"];
+        check(&nonsense, None, &kept);
+        check(&nonsense, Some(NO_TRACE), &kept);
+        check(&[], Some(NO_TRACE), &[&none]);
+        check(&[("traceparent", "")], Some(NO_TRACE), &[&none]);
+        check(&[("traceparent", ""), ("tracestate", "a=b")], None, &[]);
     }
 
     #[test]

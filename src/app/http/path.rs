@@ -1,12 +1,11 @@
 //! From a route as written to the path and query of a request (spec delivery.md B10).
+//!
+//! daprd cleans the whole text as a path of files, query included, puts it behind the app's address and lets Go's `net/url` read that. So
+//! escapes stay as they are written wherever they can, a fragment is not sent, and a slash before the query stays.
 
-use std::fmt::Write;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use percent_encoding::{
-    AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode,
-};
-
-/// What Go writes as an escape in a path.
+/// What Go writes as an escape in a path that it has to write anew.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -22,45 +21,89 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'@');
 
-/// What cannot stand in a query. The rest of it is passed on as written.
-const IN_QUERY: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}');
+/// Why a route cannot be requested, in the words of Go.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum RouteError {
+    /// A percent sign without two hexadecimal digits behind it.
+    #[error("invalid URL escape {0:?}")]
+    Escape(String),
+    /// A control character that is not escaped.
+    #[error("net/url: invalid control character in URL")]
+    Control,
+}
 
-/// Path and query for a route: `//a/./b/../x/?q` becomes `/a/x?q`.
-pub(super) fn clean(route: &str) -> String {
-    let (path, query) = match route.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (route, None),
+/// Path and query for a route: `//a/./b/../x/?q#f` becomes `/a/x/?q`.
+///
+/// # Errors
+/// If Go's `url.Parse` refuses it.
+pub(super) fn clean(route: &str) -> Result<String, RouteError> {
+    let lexical = lexically(route);
+    let (url, fragment) = match lexical.split_once('#') {
+        Some((url, fragment)) => (url, fragment),
+        None => (&*lexical, ""),
     };
-    let decoded: Vec<u8> = percent_decode_str(path).collect();
-    let mut kept: Vec<&[u8]> = Vec::new();
-    for segment in decoded.split(|byte| *byte == b'/') {
+    if url.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(RouteError::Control);
+    }
+    let (path, query) = match url.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (url, None),
+    };
+    check_escapes(path)?;
+    check_escapes(fragment)?;
+    let mut cleaned = if path.bytes().all(may_stand_in_path) {
+        path.to_owned()
+    } else {
+        let decoded: Vec<u8> = percent_decode_str(path).collect();
+        percent_encode(&decoded, IN_PATH).to_string()
+    };
+    if let Some(query) = query {
+        cleaned.push('?');
+        push_query(&mut cleaned, query);
+    }
+    Ok(cleaned)
+}
+
+/// The shortest path of the same meaning, as Go's `path.Clean` finds it, from the root on.
+fn lexically(route: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in route.split('/') {
         match segment {
-            b"" | b"." => {}
-            b".." => drop(kept.pop()),
+            "" | "." => {}
+            ".." => drop(kept.pop()),
             segment => kept.push(segment),
         }
     }
-    let mut cleaned = String::with_capacity(route.len() + 1);
-    for segment in &kept {
-        cleaned.push('/');
-        cleaned.extend(percent_encoding::percent_encode(segment, IN_PATH));
+    format!("/{}", kept.join("/"))
+}
+
+/// Go sends a query as it is written, whatever it is. We write as escapes what would end the path in the request line, or is forbidden in it.
+fn push_query(out: &mut String, query: &str) {
+    for letter in query.chars() {
+        match letter {
+            ' ' => out.push_str("%20"),
+            '"' => out.push_str("%22"),
+            '<' => out.push_str("%3C"),
+            '>' => out.push_str("%3E"),
+            letter => out.push(letter),
+        }
     }
-    if kept.is_empty() {
-        cleaned.push('/');
+}
+
+fn check_escapes(text: &str) -> Result<(), RouteError> {
+    for (at, _) in text.match_indices('%') {
+        let is_hex = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
+        if !(is_hex(at + 1) && is_hex(at + 2)) {
+            // Go shows three bytes of it.
+            return Err(RouteError::Escape(text[at..].chars().take(3).collect()));
+        }
     }
-    if let Some(query) = query {
-        // Writing to a String cannot fail.
-        let _ = write!(cleaned, "?{}", utf8_percent_encode(query, IN_QUERY));
-    }
-    cleaned
+    Ok(())
+}
+
+/// Does Go leave a path as it is written that consists of such bytes only?
+fn may_stand_in_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte)
 }
 
 #[cfg(test)]
@@ -72,31 +115,87 @@ mod tests {
         for (route, expected) in [
             ("/x", "/x"),
             ("x", "/x"),
-            ("orders/", "/orders"),
-            ("//orders", "/orders"),
             ("", "/"),
             ("/", "/"),
+            // Slashes and dots.
+            ("orders/", "/orders"),
+            ("//orders", "/orders"),
+            ("a//b/", "/a/b"),
             ("//a/./b/../../x/", "/x"),
             ("/../../x", "/x"),
-            ("a//b/", "/a/b"),
+            ("../x", "/x"),
+            (".", "/"),
+            ("/a/..", "/"),
+            ("/a/...", "/a/..."),
+            ("http://example.com/x", "/http:/example.com/x"),
+            // Queries: they are part of the last segment.
             ("/x?a=b&c=%20d", "/x?a=b&c=%20d"),
+            ("/b//c/?k=v", "/b/c/?k=v"),
+            ("/b/?k=v", "/b/?k=v"),
+            ("/b/../c/?k=v", "/c/?k=v"),
             ("?a=b", "/?a=b"),
+            ("?", "/?"),
             ("/x?", "/x?"),
-            ("/x?a=b c#ä", "/x?a=b%20c%23%C3%A4"),
+            ("/x??", "/x??"),
+            ("/x?a=b?c", "/x?a=b?c"),
+            ("/x?u=http://h/y/", "/x?u=http:/h/y"),
+            ("/x?a=%zz", "/x?a=%zz"),
+            ("/x?a=b c\"<>", "/x?a=b%20c%22%3C%3E"),
+            ("/x?a={b}|^`", "/x?a={b}|^`"),
+            ("/x?a=ä", "/x?a=ä"),
+            // Fragments.
+            ("/a#b", "/a"),
+            ("/a/#b", "/a/"),
+            ("/x?a=b#c?d", "/x?a=b"),
+            ("#", "/"),
+            ("/a?#b", "/a?"),
+            ("/a#\n", "/a"),
+            // Escapes: as written where they can.
+            ("/x%2Fy", "/x%2Fy"),
+            ("/x%2fy%41", "/x%2fy%41"),
+            ("/a/%2e%2e/x", "/a/%2e%2e/x"),
+            ("/a%20b", "/a%20b"),
+            ("/a%3Fb", "/a%3Fb"),
+            ("/a%23b", "/a%23b"),
+            ("/a%00", "/a%00"),
+            ("/a%ff", "/a%ff"),
+            ("/a+b", "/a+b"),
+            (
+                "/a:b;c=d,e@f$g&h+i~j!(k)*'[l]",
+                "/a:b;c=d,e@f$g&h+i~j!(k)*'[l]",
+            ),
+            // Else all of the path is written anew.
+            ("/a b", "/a%20b"),
+            ("/ä", "/%C3%A4"),
             ("/x%2Fy z/ä", "/x/y%20z/%C3%A4"),
-            ("/a%zz", "/a%25zz"),
-            ("/a%", "/a%25"),
-            ("/%2e%2e/x", "/x"),
-            ("/a#b", "/a%23b"),
-            ("/a%00\n", "/a%00%0A"),
-            ("/a:b;c=d,e@f$g&h+i~j", "/a:b;c=d,e@f$g&h+i~j"),
-            ("/a%ff", "/a%FF"),
+            ("/a!b c", "/a%21b%20c"),
+            ("/{id}", "/%7Bid%7D"),
+            ("/a\\b|c^d`e\"f<g>", "/a%5Cb%7Cc%5Ed%60e%22f%3Cg%3E"),
+            ("/a%ff ", "/a%FF%20"),
         ] {
-            assert_eq!(clean(route), expected, "{route}");
+            let cleaned = clean(route).unwrap();
+            assert_eq!(cleaned, expected, "{route}");
             assert!(
-                clean(route).parse::<http::uri::PathAndQuery>().is_ok(),
+                cleaned.parse::<http::uri::PathAndQuery>().is_ok(),
                 "{route}"
             );
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for (route, expected) in [
+            ("/a%zz", r#"invalid URL escape "%zz""#),
+            ("/a%", r#"invalid URL escape "%""#),
+            ("/a%4", r#"invalid URL escape "%4""#),
+            ("/%2x/b", r#"invalid URL escape "%2x""#),
+            ("/%ä", r#"invalid URL escape "%ä""#),
+            ("/a#%zz", r#"invalid URL escape "%zz""#),
+            ("/a\n", "net/url: invalid control character in URL"),
+            ("/a\0b", "net/url: invalid control character in URL"),
+            ("/a?b\u{7f}", "net/url: invalid control character in URL"),
+        ] {
+            assert_eq!(clean(route).unwrap_err().to_string(), expected, "{route:?}");
         }
     }
 }

@@ -99,9 +99,49 @@ async fn an_event_is_posted_as_it_is() {
         };
         assert_eq!(
             body,
-            r#"/orders/new?a=1 application/cloudevents+json 10 p secret {"id":"1"}"#
+            r#"/orders/new/?a=1 application/cloudevents+json 10 p secret {"id":"1"}"#
         );
     }
+}
+
+/// The first line of the request that an app gets for this route, or why there is none.
+async fn request_line(route: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let channel = channel(&settings(listener.local_addr().unwrap().port()));
+    let delivery = delivery(route);
+    let first_line = async {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = connection.read(&mut request).await.unwrap();
+        request.truncate(length);
+        let line = request.split(|byte| *byte == b'\r').next().unwrap();
+        String::from_utf8(line.to_vec()).unwrap()
+    };
+    tokio::select! {
+        line = first_line => line,
+        verdict = channel.deliver(&delivery) => format!("{verdict:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_route_reaches_the_app_as_go_would_send_it() {
+    for (route, expected) in [
+        ("/b//c/?k=v", "POST /b/c/?k=v HTTP/1.1"),
+        ("b/#top", "POST /b/ HTTP/1.1"),
+        ("/x%2Fy?a=%zz&b=ä c", "POST /x%2Fy?a=%zz&b=ä%20c HTTP/1.1"),
+        ("/x y/ä", "POST /x%20y/%C3%A4 HTTP/1.1"),
+        ("/a/./b/../../x/", "POST /x HTTP/1.1"),
+        ("?", "POST /? HTTP/1.1"),
+        ("", "POST / HTTP/1.1"),
+    ] {
+        assert_eq!(request_line(route).await, expected, "{route}");
+    }
+    let refused = request_line("/a%zz").await;
+    let reason = r#"the route \"/a%zz\" cannot be requested: invalid URL escape \"%zz\""#;
+    assert!(
+        refused.starts_with("Retry(Unanswered(") && refused.contains(reason),
+        "{refused}"
+    );
 }
 
 /// The verdict on an app that answers with these bytes.
