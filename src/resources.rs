@@ -10,6 +10,7 @@ pub mod configuration;
 pub mod difference;
 pub mod fields;
 pub mod folder;
+pub mod last_good;
 pub mod lines;
 pub mod load;
 pub mod manifest;
@@ -27,10 +28,12 @@ mod collect;
 mod kind;
 mod links;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::component::{Component, ProcessError};
+use self::last_good::LastGood;
 use self::note::Note;
 use self::pipeline::Handler;
 use self::resiliency::{Policies, Resiliency};
@@ -95,12 +98,24 @@ pub struct Resources {
     pub notes: Vec<Note>,
     /// What ends the process: all of it, not only the first.
     pub errors: Vec<LoadError>,
+    /// For the next reading, which keeps what is in force of files that are broken then.
+    pub last_good: LastGood,
 }
 
 impl Resources {
     /// Read the folders. Nothing is connected to.
     pub fn load(request: &LoadRequest<'_>) -> Self {
-        collect::all(request)
+        Self::reload(request, &LastGood::default(), &BTreeSet::new())
+    }
+
+    /// Read the folders once more: of a file that is broken, what the reading before has found stays in force. So it does of the files in
+    /// `refused`, which can be read and cannot be used.
+    pub fn reload(
+        request: &LoadRequest<'_>,
+        last_good: &LastGood,
+        refused: &BTreeSet<PathBuf>,
+    ) -> Self {
+        collect::all(request, last_good, refused)
     }
 
     /// The built-in policies and those of all resiliency resources together, later ones over earlier ones.

@@ -9,7 +9,9 @@ mod metrics_server;
 mod reload;
 mod stop;
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use crate::health::Health;
 use crate::publish::Publisher;
 use crate::pubsub::Catalog;
 use crate::resiliency::Targets;
+use crate::resources::last_good::LastGood;
 use crate::resources::note::Note;
 use crate::resources::watch::Watch;
 use crate::resources::{LoadRequest, Resources};
@@ -260,7 +263,7 @@ impl Runtime {
             .await
             .map_err(StartError::fatal)?;
         let watch = reload::watch(&settings, &telemetry);
-        let resources = usable(load(&settings, &environment, true), &telemetry)?;
+        let resources = usable(load(&settings, &environment, None), &telemetry)?;
         let (tasks, stop, health, catalog) = (
             Tasks::new(),
             Stop::new(),
@@ -558,16 +561,25 @@ fn usable(resources: Resources, telemetry: &Telemetry) -> Result<Resources, Star
     Err(StartError(fatal.flat_map(|error| error.0).collect()))
 }
 
-/// Read the resource folders, with the pub/sub that needs no file.
-fn load(settings: &Settings, environment: &Environment, is_start: bool) -> Resources {
-    let mut resources = Resources::load(&LoadRequest {
+/// Read the resource folders, with the pub/sub that needs no file. `again`: what the reading before has found, and the files that cannot be
+/// used as they are.
+fn load(
+    settings: &Settings,
+    environment: &Environment,
+    again: Option<(&LastGood, &BTreeSet<PathBuf>)>,
+) -> Resources {
+    let request = LoadRequest {
         app_id: Some(&settings.app_id),
         folders: &settings.resources,
         denied: &settings.denied_components,
         handlers: &settings.handlers,
-        hot_reload: is_start && settings.hot_reload.is_some(),
+        hot_reload: again.is_none() && settings.hot_reload.is_some(),
         environment,
-    });
+    };
+    let mut resources = match again {
+        Some((last_good, refused)) => Resources::reload(&request, last_good, refused),
+        None => Resources::load(&request),
+    };
     if settings.embedded_pubsub
         && !resources
             .components

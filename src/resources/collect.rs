@@ -1,20 +1,21 @@
 //! All folders together: documents by kind, filters, secret stores before the rest (spec resources-cli.md 4, 5.5, 5.6, 7, 8.1).
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use crate::metadata::nearest;
 use crate::resources::advice;
 use crate::resources::component::{self, Category, Component, ComponentError, log_name};
 use crate::resources::fields::{Dialect, Fields, Findings, Remark};
 use crate::resources::folder::{self, FileContent, FolderFile};
+use crate::resources::last_good::{FileVersion, LastGood};
 use crate::resources::load::{self, Document};
 use crate::resources::manifest::Manifest;
 use crate::resources::note::{Note, PROCESSOR};
 use crate::resources::resiliency::Resiliency;
 use crate::resources::resolve::{Resolved, Resolver};
-use crate::resources::secrets::SecretStore;
-use crate::resources::subscription::{SubscriptionResource, SubscriptionVersion};
+use crate::resources::secrets::{SecretError, SecretStore};
+use crate::resources::subscription::{SubscriptionResource, SubscriptionSpec, SubscriptionVersion};
 use crate::resources::value::Mistake;
 use crate::resources::{LoadError, LoadRequest, Place, Resources};
 use crate::telemetry::log::Level;
@@ -25,17 +26,34 @@ const KINDS: [&str; 3] = ["Component", "Subscription", "Resiliency"];
 const FOREIGN_KINDS: [&str; 3] = ["HTTPEndpoint", "MCPServer", "WorkflowAccessPolicy"];
 
 /// Read all folders of a request.
-pub(super) fn all(request: &LoadRequest<'_>) -> Resources {
+pub(super) fn all(
+    request: &LoadRequest<'_>,
+    last_good: &LastGood,
+    refused: &BTreeSet<PathBuf>,
+) -> Resources {
     let mut collector = Collector {
         request,
+        last_good,
+        refused,
         resources: Resources::default(),
-        manifests: Vec::new(),
+        files: Vec::new(),
     };
     for folder in request.folders {
         collector.folder(folder);
     }
-    collector.components();
+    let mut files = std::mem::take(&mut collector.files);
+    last_good.complete(&mut files, |manifest| {
+        !collector.is_of_other_namespace(manifest) && collector.is_in_scope(&manifest.scopes)
+    });
+    for file in &files {
+        collector.policies_and_subscriptions(file);
+    }
+    // Those of earlier versions come last: they are no duplicates of what the files hold now.
+    let now = files.iter().flat_map(|file| file.components().0);
+    let kept = files.iter().flat_map(|file| file.components().1);
+    let stores = collector.components(now.chain(kept).cloned().collect());
     let mut resources = collector.resources;
+    resources.last_good = LastGood::of(&files, stores);
     let advice = advice::of(&resources);
     resources.notes.extend(advice);
     resources
@@ -43,8 +61,11 @@ pub(super) fn all(request: &LoadRequest<'_>) -> Resources {
 
 struct Collector<'a> {
     request: &'a LoadRequest<'a>,
+    last_good: &'a LastGood,
+    refused: &'a BTreeSet<PathBuf>,
     resources: Resources,
-    manifests: Vec<Manifest>,
+    /// What stands in the files so far; the last one is being read.
+    files: Vec<FileVersion>,
 }
 
 impl Collector<'_> {
@@ -54,8 +75,26 @@ impl Collector<'_> {
             Err(error) => return self.no_folder(path, &error),
         };
         for file in files {
-            self.file(&file);
+            if matches!(file.content, FileContent::Foreign) {
+                self.foreign_file(&file.path);
+                continue;
+            }
+            self.files.push(FileVersion::new(&file.path));
+            if self.refused.contains(&file.path) {
+                self.version().breaks("it cannot be used");
+            } else {
+                self.file(&file);
+            }
         }
+    }
+
+    /// What has been found in the file that is being read.
+    fn version(&mut self) -> &mut FileVersion {
+        if self.files.is_empty() {
+            self.files.push(FileVersion::default());
+        }
+        let last = self.files.len() - 1;
+        &mut self.files[last]
     }
 
     fn no_folder(&mut self, path: &Path, error: &std::io::Error) {
@@ -98,7 +137,7 @@ impl Collector<'_> {
                 }
             }
             FileContent::Unreadable(error) => self.unreadable(&file.path, error),
-            FileContent::Foreign => self.foreign_file(&file.path),
+            FileContent::Foreign => {}
         }
     }
 
@@ -107,6 +146,7 @@ impl Collector<'_> {
         let text = format!(
             "daprd load Component {shown} error when opening file {shown}: open {shown}: {reason}"
         );
+        self.version().breaks(reason);
         let note = Note::mistake(Level::Warn, Place::new(path, 0), text);
         let remedy = "make the file a readable YAML text, or move it out of the folder";
         self.resources.notes.push(note.with_remedy(remedy));
@@ -129,6 +169,8 @@ impl Collector<'_> {
     /// A document, or a part of one, that is not what its kind asks for.
     fn broken(&mut self, path: &Path, kind: &str, mistake: Mistake) {
         let shown = path.display();
+        self.version()
+            .breaks(format!("line {}: {}", mistake.line, mistake.text));
         let text = format!(
             "daprd load {kind} {shown} error when parsing manifests yaml resource in {shown}: line {}: {}",
             mistake.line, mistake.text
@@ -144,6 +186,7 @@ impl Collector<'_> {
         if root.is_null() {
             return;
         }
+        self.version().has_documents = true;
         if let Some(line) = root.not_finite() {
             let text = "infinity and not-a-number are no JSON".to_owned();
             return self.broken(path, "Component", Mistake { line, text });
@@ -173,6 +216,13 @@ impl Collector<'_> {
 
     /// daprd is silent about documents it does not know; `check` is not.
     fn skipped(&mut self, kind: &str, version: &str, place: Place) {
+        if is_almost_a_resource(kind, version) {
+            let reason = format!(
+                "line {}: kind {kind:?} of apiVersion {version:?} is not known",
+                place.line
+            );
+            self.version().breaks(reason);
+        }
         let note = match kind {
             _ if FOREIGN_KINDS.contains(&kind) => return,
             "Component" | "Subscription" => Note::mistake(Level::Debug, place, format!("{kind} of apiVersion {version:?} is ignored"))
@@ -196,9 +246,19 @@ impl Collector<'_> {
         let root = Fields::root(&document.root, Dialect::Resource, &findings);
         let manifest = Manifest::read(&root, place);
         self.bad_name(&manifest.name, "Component", &root);
-        if self.report(&path, "Component", findings) {
-            self.manifests.push(manifest);
+        if !self.report(&path, "Component", findings) {
+            return;
         }
+        if manifest.name.is_empty() || manifest.kind.is_empty() {
+            let line = manifest.place.line;
+            let text = format!("line {line}: a Component without metadata.name or spec.type");
+            self.version().breaks(text);
+            if self.last_good.had_resources(&path) {
+                // The first half of what it is to become.
+                return;
+            }
+        }
+        self.version().components.push(manifest);
     }
 
     fn subscription(&mut self, document: &Document, place: Place, version: SubscriptionVersion) {
@@ -210,7 +270,19 @@ impl Collector<'_> {
         if !self.report(&path, "Subscription", findings) || !self.is_in_scope(&resource.scopes) {
             return;
         }
-        let spec = resource.spec;
+        self.version().subscriptions.push(resource.spec);
+    }
+
+    /// Take up what a file holds of the kinds that are in force at once.
+    fn policies_and_subscriptions(&mut self, file: &FileVersion) {
+        let resiliencies = file.resiliencies.iter().cloned();
+        self.resources.resiliencies.extend(resiliencies);
+        for spec in &file.subscriptions {
+            self.subscribed(spec.clone());
+        }
+    }
+
+    fn subscribed(&mut self, spec: SubscriptionSpec) {
         let text = format!("Found Subscription: {}", spec.name);
         self.resources.notes.push(Note::log(Level::Info, text));
         let subscriptions = &mut self.resources.subscriptions;
@@ -237,6 +309,14 @@ impl Collector<'_> {
         let (mut resource, wrong) = Resiliency::read(&root, place);
         let (mistakes, remarks) = findings.into_parts();
         self.remarks(&path, remarks);
+        let first_wrong = wrong.first();
+        let first_wrong = first_wrong.map(|(line, error)| format!("line {line}: {error}"));
+        let first_mistake = mistakes.first();
+        let first_mistake =
+            first_mistake.map(|mistake| format!("line {}: {}", mistake.line, mistake.text));
+        if let Some(reason) = first_mistake.or(first_wrong) {
+            self.version().breaks(reason);
+        }
         if !mistakes.is_empty() {
             for mistake in mistakes {
                 let text = format!(
@@ -257,6 +337,7 @@ impl Collector<'_> {
         }
         let text = format!("Loading Resiliency configuration: {}", resource.name);
         self.resources.notes.push(Note::log(Level::Info, text));
+        let is_whole = wrong.is_empty();
         for (line, error) in wrong {
             let text = format!(
                 "Could not read resiliency policy {}: {error}",
@@ -272,7 +353,10 @@ impl Collector<'_> {
             let remedy = "give the policy a name of its own, and name it in the target";
             self.resources.notes.push(note.with_remedy(remedy));
         }
-        self.resources.resiliencies.push(resource);
+        // With policies that cannot be read, an earlier version of it is better.
+        if is_whole || !self.last_good.has_resiliency(&path, &resource.name) {
+            self.version().resiliencies.push(resource);
+        }
     }
 
     /// Keep what was found in a document; can it be used?
@@ -321,31 +405,34 @@ impl Collector<'_> {
     }
 
     /// Filter, then secret stores first, then the rest.
-    fn components(&mut self) {
-        let manifests = self.filtered();
+    fn components(
+        &mut self,
+        manifests: Vec<Manifest>,
+    ) -> BTreeMap<String, (Component, SecretStore)> {
+        let manifests = self.filtered(manifests);
         let is_store =
             |manifest: &Manifest| Category::of(&manifest.kind) == Some(Category::SecretStore);
         let (stores, others): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_store);
-        let mut open = BTreeMap::new();
+        let (mut open, mut opened) = (BTreeMap::new(), BTreeMap::new());
         for manifest in stores {
             if let Some(component) = self.resolve(&manifest, &open)
-                && let Some(store) = self.open_store(component)
+                && let Some((component, store)) = self.open_store(component)
             {
-                open.insert(manifest.name, store);
+                open.insert(manifest.name.clone(), store.clone());
+                opened.insert(manifest.name, (component, store));
             }
         }
         for manifest in others {
             self.component_of(&manifest, &open);
         }
+        opened
     }
 
     /// The filters of spec 4.4, in their order: namespace, duplicate, scope; then the deny list (9.4).
-    fn filtered(&mut self) -> Vec<Manifest> {
-        let namespace = self.request.environment.non_empty("NAMESPACE");
+    fn filtered(&mut self, manifests: Vec<Manifest>) -> Vec<Manifest> {
         let mut accepted: Vec<Manifest> = Vec::new();
-        for manifest in std::mem::take(&mut self.manifests) {
-            let of_other = namespace.is_some_and(|namespace| manifest.namespace != namespace);
-            if of_other && !manifest.namespace.is_empty() {
+        for manifest in manifests {
+            if self.is_of_other_namespace(&manifest) {
                 continue;
             }
             if let Some(first) = accepted.iter().find(|first| first.name == manifest.name) {
@@ -357,6 +444,12 @@ impl Collector<'_> {
         }
         accepted.retain(|manifest| self.is_allowed(manifest));
         accepted
+    }
+
+    fn is_of_other_namespace(&self, manifest: &Manifest) -> bool {
+        let namespace = self.request.environment.non_empty("NAMESPACE");
+        let is_other = namespace.is_some_and(|namespace| manifest.namespace != namespace);
+        is_other && !manifest.namespace.is_empty()
     }
 
     fn is_allowed(&mut self, manifest: &Manifest) -> bool {
@@ -441,7 +534,7 @@ impl Collector<'_> {
         }
     }
 
-    fn open_store(&mut self, component: Component) -> Option<SecretStore> {
+    fn open_store(&mut self, component: Component) -> Option<(Component, SecretStore)> {
         if !component::is_first_version(&component.version) {
             let error = ComponentError::unknown_secret_store(&component);
             self.failed(&component, error);
@@ -454,10 +547,13 @@ impl Collector<'_> {
         ) {
             Ok(store) => {
                 self.resources.notes.push(component.loaded());
-                self.resources.components.push(component);
-                Some(store)
+                self.resources.components.push(component.clone());
+                Some((component, store))
             }
             Err(cause) => {
+                if let Some(last) = self.last_good.store(&component.name) {
+                    return Some(self.keep_store(last.clone(), &component, &cause));
+                }
                 let error = ComponentError::init(&component, cause);
                 self.failed(&component, error);
                 None
@@ -465,10 +561,41 @@ impl Collector<'_> {
         }
     }
 
+    /// A store that cannot be read (again) goes on with what it held before.
+    fn keep_store(
+        &mut self,
+        last: (Component, SecretStore),
+        component: &Component,
+        cause: &SecretError,
+    ) -> (Component, SecretStore) {
+        let text = format!(
+            "secret store {} cannot be read again, the secrets that it held before stay in force: {cause}",
+            component.log_name()
+        );
+        let note = Note::mistake(Level::Warn, component.place.clone(), text);
+        self.resources.notes.push(note);
+        self.resources.components.push(last.0.clone());
+        last
+    }
+
     fn failed(&mut self, component: &Component, error: ComponentError) {
         let (notes, fatal) = component.failed(error);
         self.resources.notes.extend(notes);
         self.resources.errors.extend(fatal.map(LoadError::from));
+    }
+}
+
+/// Was this document most likely meant as a resource of ours, or is it the first half of one?
+fn is_almost_a_resource(kind: &str, version: &str) -> bool {
+    match kind {
+        "Resiliency" | "Configuration" => false,
+        "Component" | "Subscription" => true,
+        kind if FOREIGN_KINDS.contains(&kind) => false,
+        "" => !version.is_empty(),
+        kind => {
+            let is_beginning = KINDS.iter().any(|known| known.starts_with(kind));
+            is_beginning || nearest(kind, &KINDS).is_some()
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Hot reload: what changes in the resource folders takes effect while the sidecar runs (spec resources-cli.md 10).
 //!
 //! The folders are read again as a whole and compared with what is loaded. Nothing is taken away because of one look: whoever saves a
-//! file may have emptied, removed or doubled it for a moment.
+//! file may have emptied, removed or doubled it for a moment. While a file is broken, what it held before stays in force (design.md D29).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::pubsub::{Catalog, Pubsub};
 use crate::resiliency::Targets;
 use crate::resources::component::Component;
 use crate::resources::difference::{Difference, Resource};
+use crate::resources::last_good::{KeptFile, LastGood};
 use crate::resources::note::Note;
 use crate::resources::resiliency::{Direction, Resiliency};
 use crate::resources::subscription::SubscriptionSpec;
@@ -62,6 +64,12 @@ pub(super) struct Loaded {
     resiliencies: Vec<Resiliency>,
     /// What was said about it: it is not said again.
     said: HashSet<String>,
+    /// The errors that it had, in spite of which the sidecar goes on.
+    errors: HashSet<String>,
+    /// What the files held when they were whole.
+    last_good: LastGood,
+    /// Components that could not be used in place of what is loaded: they are not tried again until they change.
+    refused: Vec<Component>,
 }
 
 impl Loaded {
@@ -76,7 +84,17 @@ impl Loaded {
             subscriptions: resources.subscriptions,
             resiliencies: resources.resiliencies,
             said: texts(&resources.notes),
+            errors: HashSet::new(),
+            last_good: resources.last_good,
+            refused: Vec::new(),
         }
+    }
+
+    /// Would the end of this process lose events that are nowhere else?
+    fn holds_events(&self) -> bool {
+        self.components
+            .iter()
+            .any(|component| is_embedded(&component.kind))
     }
 }
 
@@ -123,18 +141,22 @@ impl Reload {
 
     /// Read the folders; twice, if the first reading is doubtful.
     async fn look(&self, watch: &Watch) -> Resources {
-        let found = self.read().await;
-        if found.errors.is_empty() && !self.changes(&found).is_loss() {
+        let found = self.read(BTreeSet::new()).await;
+        let is_kept = |file: &KeptFile| self.loaded.last_good.kept().contains(file);
+        let is_broken_anew = !found.last_good.kept().iter().all(is_kept);
+        if found.errors.is_empty() && !is_broken_anew && !self.changes(&found).is_loss() {
             return found;
         }
         watch.quiet(DOUBT).await;
-        self.read().await
+        self.read(BTreeSet::new()).await
     }
 
-    async fn read(&self) -> Resources {
+    /// Read the folders; files in `refused` count as broken.
+    async fn read(&self, refused: BTreeSet<PathBuf>) -> Resources {
         let (settings, environment) = (self.settings.clone(), self.environment.clone());
+        let last_good = self.loaded.last_good.clone();
         // Away from the workers that carry events: a folder may be on a slow disk.
-        let reading = move || load(&settings, &environment, false);
+        let reading = move || load(&settings, &environment, Some((&last_good, &refused)));
         let read = tokio::task::spawn_blocking(reading).await;
         read.unwrap_or_else(|_| self.unchanged())
     }
@@ -145,6 +167,7 @@ impl Reload {
             components: self.loaded.components.clone(),
             subscriptions: self.loaded.subscriptions.clone(),
             resiliencies: self.loaded.resiliencies.clone(),
+            last_good: self.loaded.last_good.clone(),
             ..Resources::default()
         }
     }
@@ -158,15 +181,19 @@ impl Reload {
         }
     }
 
-    async fn apply(&mut self, found: Resources, stop: &Stop) -> Result<(), Unusable> {
-        let changes = self.changes(&found);
+    async fn apply(&mut self, mut found: Resources, stop: &Stop) -> Result<(), Unusable> {
         self.say(&found.notes);
         if !found.errors.is_empty() {
-            for error in &found.errors {
-                self.fatal(&reworded(error));
-            }
-            return Err(Unusable);
+            let Some(rest) = self.without_refused(&found).await else {
+                return Err(Unusable);
+            };
+            found = rest;
+        } else {
+            self.loaded.errors.clear();
         }
+        let changes = self.changes(&found);
+        self.say_kept(&found.last_good);
+        self.loaded.last_good = std::mem::take(&mut found.last_good);
         self.subscriptions(&changes.subscriptions)?;
         if !changes.resiliencies.is_empty() {
             self.resiliencies(&changes.resiliencies, found.resiliencies)
@@ -175,6 +202,47 @@ impl Reload {
         self.components(changes.components, stop).await?;
         self.supervisor.resume().await;
         Ok(())
+    }
+
+    /// With errors the process ends, as daprd's does; not so while it holds events in memory: then the files with the errors count as
+    /// broken, and if that does not help, nothing changes.
+    async fn without_refused(&mut self, found: &Resources) -> Option<Resources> {
+        let texts: Vec<_> = found.errors.iter().map(reworded).collect();
+        if !self.loaded.holds_events() {
+            texts.iter().for_each(|text| self.fatal(text));
+            return None;
+        }
+        for text in &texts {
+            if !self.loaded.errors.contains(text) {
+                self.telemetry.reload_refused(text);
+            }
+        }
+        self.loaded.errors = texts.into_iter().collect();
+        let files = found.errors.iter().map(|error| error.place().file);
+        let rest = self.read(files.collect()).await;
+        Some(if rest.errors.is_empty() {
+            rest
+        } else {
+            self.unchanged()
+        })
+    }
+
+    /// Say which files are broken and what stays in force of them, when that begins and when it ends.
+    fn say_kept(&self, found: &LastGood) {
+        let (before, now) = (self.loaded.last_good.kept(), found.kept());
+        let is_among = |files: &[KeptFile], path: &Path| files.iter().any(|file| file.path == path);
+        for file in now.iter().filter(|file| !is_among(&before, &file.path)) {
+            let resources = file.resources.join(", ");
+            self.telemetry
+                .file_kept(&file.path, &file.reason, &resources);
+        }
+        for file in before.iter().filter(|file| !is_among(&now, &file.path)) {
+            if found.has_file(&file.path) {
+                self.telemetry.file_good_again(&file.path);
+            } else {
+                self.telemetry.file_deleted(&file.path);
+            }
+        }
     }
 
     /// Say what was not said about the reading before.
@@ -205,13 +273,23 @@ impl Reload {
                 self.telemetry.subscription_changed(&spec.name, change);
             }
         }
-        self.loaded.subscriptions = changes.applied();
-        let declared = self.loaded.subscriptions.clone();
-        self.supervisor.declare(declared).map_err(|error| {
-            self.telemetry
-                .subscription_refused(&error.name, &error.error);
-            Unusable
-        })
+        let declared = changes.applied();
+        match self.supervisor.declare(declared.clone()) {
+            Ok(()) => self.loaded.subscriptions = declared,
+            Err(error) if self.loaded.holds_events() => {
+                let text = format!(
+                    "subscription {} cannot be used, the subscriptions stay as they were: {}",
+                    error.name, error.error
+                );
+                self.telemetry.reload_refused(&text);
+            }
+            Err(error) => {
+                self.telemetry
+                    .subscription_refused(&error.name, &error.error);
+                return Err(Unusable);
+            }
+        }
+        Ok(())
     }
 
     /// Give all pub/subs the policies that are there now. Breakers begin anew.
@@ -249,13 +327,24 @@ impl Reload {
                 .component_closing_to_reload(&component.log_name());
             self.forget(component).await;
         }
+        let is_refused = |component: &Component, refused: &[Component]| {
+            refused.iter().any(|known| known.says_the_same(component))
+        };
         for component in &changes.updated {
+            if is_refused(component, &self.loaded.refused) {
+                continue;
+            }
             self.telemetry
                 .component_closing_to_reload(&component.log_name());
             self.add(component, stop).await?;
-            self.telemetry.component_updated(&component.log_name());
+            if !is_refused(component, &self.loaded.refused) {
+                self.telemetry.component_updated(&component.log_name());
+            }
         }
         for component in &changes.created {
+            if is_refused(component, &self.loaded.refused) {
+                continue;
+            }
             self.add(component, stop).await?;
         }
         Ok(())
@@ -306,6 +395,11 @@ impl Reload {
             Ok((pubsub, is_reached)) => (Arc::new(pubsub), is_reached),
             Err(cause) => {
                 let (notes, error) = component.failed(cause);
+                let is_update_in_memory = old.as_ref().is_some_and(|old| is_embedded(&old.kind));
+                if is_update_in_memory || (error.is_some() && self.loaded.holds_events()) {
+                    self.refuse(component, &notes);
+                    return Ok(());
+                }
                 notes.iter().for_each(|note| note.write(&self.telemetry));
                 if let Some(error) = error {
                     self.fatal(&LoadError::from(error));
@@ -325,6 +419,23 @@ impl Reload {
             self.contacts.begin(pubsub);
         }
         Ok(())
+    }
+
+    /// Go on with what is loaded, because the end of the process would lose what it holds in memory.
+    fn refuse(&mut self, component: &Component, notes: &[Note]) {
+        if let Some(note) = notes.first() {
+            note.write(&self.telemetry);
+        }
+        let text = format!(
+            "component {} cannot be used as it stands in {}: what was loaded before stays in force until it is corrected",
+            component.log_name(),
+            component.place
+        );
+        self.telemetry.reload_refused(&text);
+        self.loaded
+            .refused
+            .retain(|known| known.name != component.name);
+        self.loaded.refused.push(component.clone());
     }
 
     async fn close_replaced(&self, old: Option<Arc<Pubsub>>, new: &Pubsub) {

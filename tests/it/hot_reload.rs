@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::StatusCode;
+use nix::sys::signal::Signal;
 
-use crate::support::app::{Answer, App};
+use crate::support::app::{Answer, App, Delivered};
+use crate::support::http;
+use crate::support::port::free_port;
+use crate::support::process::{Process, sidestream};
 use crate::support::redis::RedisServer;
 use crate::support::sidecar::{Sidecar, redis_component};
 use crate::support::{PATIENCE, eventually};
@@ -33,11 +38,12 @@ async fn app() -> App {
 /// The events that the app has got, by their number, whatever the path.
 fn numbers(app: &App) -> BTreeSet<u64> {
     let seen = app.seen();
-    let numbers = seen.iter().map(|delivered| {
-        let event: serde_json::Value = serde_json::from_slice(&delivered.body).unwrap();
-        event["data"].as_u64().unwrap()
-    });
-    numbers.collect()
+    seen.iter().map(number).collect()
+}
+
+fn number(delivered: &Delivered) -> u64 {
+    let event: serde_json::Value = serde_json::from_slice(&delivered.body).unwrap();
+    event["data"].as_u64().unwrap()
 }
 
 fn paths(app: &App) -> BTreeSet<String> {
@@ -204,4 +210,193 @@ async fn a_folder_that_is_a_link_is_followed_when_it_is_swapped() {
     arrives_soon(&sidecar, &app, "/one").await;
     link("two", &current);
     arrives_soon(&sidecar, &app, "/two").await;
+}
+
+/// How a file is changed, and what the log says then.
+async fn change(sidecar: &Process, file: &Path, text: Option<&str>, said: &str) {
+    let before = sidecar.said().matches(said).count();
+    match text {
+        Some(text) => fs::write(file, text).unwrap(),
+        None => fs::remove_file(file).unwrap(),
+    }
+    eventually(&format!("it says {said:?}"), || async {
+        sidecar.said().matches(said).count() > before
+    })
+    .await;
+}
+
+/// A sidecar that logs, with a component in memory and a subscription beside it, and an app that refuses everything at first.
+struct Refusing {
+    sidecar: Process,
+    app: App,
+    accepts: Arc<AtomicBool>,
+    accepted: Arc<Mutex<BTreeSet<u64>>>,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Refusing {
+    async fn start() -> Self {
+        let accepts = Arc::new(AtomicBool::new(false));
+        let accepted = Arc::new(Mutex::new(BTreeSet::new()));
+        let (accepting, kept) = (accepts.clone(), accepted.clone());
+        let app = App::start(NOTHING, move |delivered| {
+            if !accepting.load(Ordering::Relaxed) {
+                return Answer::status(503);
+            }
+            kept.lock().unwrap().insert(number(delivered));
+            Answer::success()
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("pubsub.yaml"), MEMORY).unwrap();
+        fs::write(folder.path().join("s.yaml"), subscription("/one")).unwrap();
+        let port = free_port();
+        let sidecar = Process::start(sidestream([
+            "--app-id=app",
+            "--dapr-listen-addresses=127.0.0.1",
+            "--enable-metrics=false",
+            &format!("--dapr-http-port={port}"),
+            &format!("--dapr-grpc-port={}", free_port()),
+            &format!("--app-port={}", app.port),
+            &format!("--resources-path={}", folder.path().display()),
+        ]));
+        sidecar.says("dapr initialized").await;
+        let refusing = Self {
+            sidecar,
+            app,
+            accepts,
+            accepted,
+            folder,
+            port,
+        };
+        for number in 0..3 {
+            refusing.publish(number).await;
+        }
+        // One is refused, and waits for its redelivery.
+        eventually("it was refused", || async {
+            !refusing.app.seen().is_empty()
+        })
+        .await;
+        refusing
+    }
+
+    async fn publish(&self, number: u64) {
+        let headers = [("Content-Type", "application/json")];
+        let path = "/v1.0/publish/pubsub/orders";
+        let answer = http::call("POST", self.port, path, &headers, &number.to_string()).await;
+        assert_eq!(
+            answer.map(|answer| answer.status),
+            Some(204),
+            "event {number}"
+        );
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// From now on everything is accepted: the events of the beginning and one more have come in the end.
+    async fn nothing_is_lost(&self) {
+        self.accepts.store(true, Ordering::Relaxed);
+        self.publish(3).await;
+        eventually("all events", || async {
+            *self.accepted.lock().unwrap() == (0..4).collect()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_broken_for_a_while_takes_nothing_away() {
+    let refusing = Refusing::start().await;
+    let (file, sidecar) = (refusing.file("pubsub.yaml"), &refusing.sidecar);
+    for broken in ["a: [", "", "# nothing\n"] {
+        change(sidecar, &file, Some(broken), "pubsub.yaml is broken (").await;
+        refusing.publish(0).await;
+        change(sidecar, &file, Some(MEMORY), "pubsub.yaml is good again").await;
+    }
+    let own = refusing.file("s.yaml");
+    change(sidecar, &own, Some("spec: ["), "s.yaml is broken (").await;
+    refusing.nothing_is_lost().await;
+    assert!(
+        !sidecar.said().contains("Closing existing"),
+        "{}",
+        sidecar.said()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_in_memory_that_is_deleted_and_comes_back_has_what_it_held() {
+    let refusing = Refusing::start().await;
+    let (file, sidecar) = (refusing.file("pubsub.yaml"), &refusing.sidecar);
+    change(
+        sidecar,
+        &file,
+        None,
+        "Closing existing Component to reload: pubsub",
+    )
+    .await;
+    let changed = MEMORY.replace("value: one", "value: two");
+    change(
+        sidecar,
+        &refusing.file("other.yaml"),
+        Some(&changed),
+        "Component loaded: pubsub",
+    )
+    .await;
+    refusing.nothing_is_lost().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_by_sighup_keeps_what_is_in_memory() {
+    let refusing = Refusing::start().await;
+    refusing.sidecar.signal(Signal::SIGHUP);
+    eventually("it has restarted", || async {
+        refusing.sidecar.said().matches("dapr initialized").count() == 2
+    })
+    .await;
+    refusing.nothing_is_lost().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_do_not_end_a_sidecar_that_holds_events_in_memory() {
+    let refusing = Refusing::start().await;
+    let (file, sidecar) = (refusing.file("pubsub.yaml"), &refusing.sidecar);
+    let (typo, category) = (
+        MEMORY.replace("in-memory", "in-memroy"),
+        MEMORY.replace("pubsub.in", "pubsbu.in"),
+    );
+    let wrong = MEMORY.replace("name: note, value: one", "name: ack, value: perhaps");
+    for (text, said) in [
+        (
+            typo.as_str(),
+            "couldn't find message bus pubsub.in-memroy/v1",
+        ),
+        (&category, "incorrect type pubsbu.in-memory"),
+        (&wrong, "perhaps"),
+    ] {
+        change(sidecar, &file, Some(text), said).await;
+    }
+    fs::write(&file, MEMORY).unwrap();
+    change(
+        sidecar,
+        &refusing.file("copy.yaml"),
+        Some(MEMORY),
+        "duplicate definition of Component name pubsub",
+    )
+    .await;
+    fs::remove_file(refusing.file("copy.yaml")).unwrap();
+    let rule = subscription("/one").replace(
+        "{default: /one}",
+        "{rules: [{match: 'event ==', path: /one}]}",
+    );
+    change(
+        sidecar,
+        &refusing.file("s.yaml"),
+        Some(&rule),
+        "subscription s cannot be used",
+    )
+    .await;
+    refusing.nothing_is_lost().await;
 }

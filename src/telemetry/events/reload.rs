@@ -1,7 +1,7 @@
 //! Hot reload: the lines that people grep for (spec resources-cli.md 10).
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Level;
@@ -106,6 +106,43 @@ impl Telemetry {
         self.hot_reload(
             Level::Info,
             format_args!("Received Resiliency {word} event: {name} - applied without a restart"),
+        );
+    }
+
+    /// A file is broken; what it held before stays in force (design.md D29).
+    pub fn file_kept(&self, file: &Path, reason: &str, resources: &str) {
+        let file = file.display();
+        self.hot_reload(
+            Level::Warn,
+            format_args!("resource file {file} is broken ({reason}): the last good version of its resources stays in force until it is corrected or deleted: {resources}"),
+        );
+    }
+
+    /// It can be read again.
+    pub fn file_good_again(&self, file: &Path) {
+        let file = file.display();
+        self.hot_reload(
+            Level::Info,
+            format_args!("resource file {file} is good again: what it holds now is in force"),
+        );
+    }
+
+    /// It was broken, and is gone.
+    pub fn file_deleted(&self, file: &Path) {
+        let file = file.display();
+        self.hot_reload(
+            Level::Info,
+            format_args!("resource file {file} was broken and is gone: so are its resources"),
+        );
+    }
+
+    /// What stands in the files cannot be used. The sidecar goes on, because its end would lose what it holds in memory.
+    pub fn reload_refused(&self, error: &str) {
+        self.hot_reload(
+            Level::Error,
+            format_args!(
+                "not reloaded, and the sidecar goes on because it holds events in memory: {error}"
+            ),
         );
     }
 
