@@ -152,6 +152,26 @@ pub fn valid_text(bytes: &[u8]) -> Cow<'_, str> {
     text.into()
 }
 
+/// JSON that is not UTF-8, as every JSON text must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "JSON must be UTF-8, and the byte at offset {offset} is not; encode the body as UTF-8, or send other bytes as application/octet-stream"
+)]
+pub struct NotUtf8 {
+    /// Where the first byte stands that does not belong to UTF-8.
+    pub offset: usize,
+}
+
+/// The text of a body that must be UTF-8.
+///
+/// # Errors
+/// If it is not.
+pub fn utf8(body: &[u8]) -> Result<&str, NotUtf8> {
+    std::str::from_utf8(body).map_err(|error| NotUtf8 {
+        offset: error.valid_up_to(),
+    })
+}
+
 /// Bytes without the blanks of JSON around them.
 pub fn trimmed(bytes: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');

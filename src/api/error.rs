@@ -5,6 +5,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::envelope::WrapError;
 use crate::json::push_text;
 use crate::message::Metadata;
 use crate::publish::PublishError;
@@ -23,6 +24,12 @@ pub enum ApiError {
     },
     /// The payload should be an event and is none.
     CloudEvent {
+        pubsub: String,
+        app_id: String,
+        error: String,
+    },
+    /// The payload is JSON by its content type and not UTF-8.
+    NotUtf8 {
         pubsub: String,
         app_id: String,
         error: String,
@@ -192,6 +199,11 @@ impl ApiError {
                 metadata: metadata(),
                 error: error.to_string(),
             },
+            PublishError::Event(WrapError::NotUtf8(error)) => Self::NotUtf8 {
+                pubsub,
+                app_id,
+                error: error.to_string(),
+            },
             PublishError::Event(error) => Self::CloudEvent {
                 pubsub,
                 app_id,
@@ -257,6 +269,23 @@ impl ApiError {
                     "ERR_PUBSUB_CLOUD_EVENTS_SER",
                 ),
                 "cannot create cloudevent".to_owned(),
+                (
+                    Some(pubsub),
+                    "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
+                    pairs([("appID", app_id), ("error", error)]),
+                ),
+            ),
+            Self::NotUtf8 {
+                pubsub,
+                app_id,
+                error,
+            } => rich(
+                (
+                    Http::BAD_REQUEST,
+                    Grpc::InvalidArgument,
+                    "ERR_PUBSUB_CLOUD_EVENTS_SER",
+                ),
+                format!("cannot create cloudevent: {error}"),
                 (
                     Some(pubsub),
                     "DAPR_PUBSUB_CLOUD_EVENT_CREATION",

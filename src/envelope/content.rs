@@ -30,6 +30,9 @@ impl Content {
             || (is("application/x-protobuf") && protobuf::is_event(body))
         {
             Self::Binary
+        } else if std::str::from_utf8(body).is_err() {
+            // As text it would lose bytes, whatever its type says (design.md D28).
+            Self::Binary
         } else {
             Self::Text
         }
@@ -72,7 +75,8 @@ mod tests {
             "application/x-protobuf",
             "image/png",
         ] {
-            check(content_type, Content::Text);
+            assert_eq!(Content::of(content_type, b"a"), Content::Text);
+            check(content_type, Content::Binary);
         }
     }
 

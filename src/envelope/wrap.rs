@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::envelope::content::Content;
 use crate::envelope::lifetime::{self, find};
 use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, Moment, SPEC_VERSION};
-use crate::json::{self, push_text};
+use crate::json::{self, NotUtf8, push_text};
 use crate::message::Metadata;
 
 /// Room for the attributes of an event beside its data and topic.
@@ -47,20 +47,26 @@ pub struct Trace<'a> {
     pub state: &'a str,
 }
 
-/// A payload that says it is an event, and is none.
+/// A payload that is not what its content type says.
 #[derive(Debug, thiserror::Error)]
 pub enum WrapError {
     /// It is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotAnObject(#[from] serde_json::Error),
+    /// It is JSON by its content type, and its bytes are no text: what is no UTF-8 would be lost (design.md D28).
+    #[error(transparent)]
+    NotUtf8(#[from] NotUtf8),
 }
 
 /// The event of a publish.
 ///
 /// # Errors
-/// If the content type says that the payload is an event, and it is not one JSON object.
+/// If the content type says that the payload is an event, and it is not one JSON object; if it says JSON, and the bytes are not UTF-8.
 pub fn wrap(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapError> {
     let content = Content::of(publication.content_type, body);
+    if matches!(content, Content::Event | Content::Json) {
+        json::utf8(body)?;
+    }
     if content == Content::Event {
         return complete(body, publication);
     }
@@ -178,8 +184,8 @@ impl<'a> Overrides<'a> {
 
 /// A structured event with what it lacks (A6). Values of the publisher are copied as they are.
 fn complete(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapError> {
-    let text = json::valid_text(json::trimmed(body));
-    let mut event = json::members(&text)?
+    let text = json::utf8(json::trimmed(body))?;
+    let mut event = json::members(text)?
         .into_iter()
         .map(|(name, value)| (name, Value::Raw(value)))
         .collect::<BTreeMap<_, _>>();

@@ -95,7 +95,22 @@ fn payloads_of_every_kind_are_wrapped() {
         r#""data":"{}""#,
         "application/json ;x",
     );
-    check(b"\xff", "image/png", r#""data":"\ufffd""#, "image/png");
+    // D28: daprd puts U+FFFD in the place of these bytes.
+    for kind in [
+        "image/png",
+        "application/x-protobuf",
+        "text/plain; charset=iso-8859-1",
+        "application/xml",
+        "application/vnd.api+json",
+        "application/cloudevents-batch+json",
+        "application/json ;x",
+        "nonsense",
+    ] {
+        check(b"caf\xe9", kind, r#""data_base64":"Y2Fm6Q==""#, kind);
+    }
+    check(b"\xff", "", r#""data_base64":"/w==""#, "text/plain");
+    let half = "text/plain; charset=utf-16";
+    check(b"\xc3", half, r#""data_base64":"ww==""#, half);
     let number = br#"{"n":12345678901234567890.10}"#;
     check(
         number,
@@ -103,6 +118,24 @@ fn payloads_of_every_kind_are_wrapped() {
         r#""data":{"n":12345678901234567890.10}"#,
         JSON,
     );
+}
+
+/// D28: daprd puts U+FFFD in the place of these bytes.
+#[test]
+fn json_that_is_not_utf8_is_refused() {
+    let none = metadata(&[]);
+    for content_type in [JSON, "Application/JSON; charset=iso-8859-1", EVENT] {
+        for (body, offset) in [
+            (&b"{\"id\":\"1\",\"data\":\"\xe9\"}"[..], 18),
+            (b"\xff\xfe{\0}\0", 0),
+            (b"{}\xff", 2),
+            (b"not JSON \xc3", 9),
+        ] {
+            let error = wrap(body, &publication(content_type, &none, "")).unwrap_err();
+            let expected = format!("JSON must be UTF-8, and the byte at offset {offset} is not; ");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+    }
 }
 
 /// D7: daprd cuts everything behind the first value.

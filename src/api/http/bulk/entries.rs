@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::api::error::parser_words;
-use crate::json::{members, text_of, valid_text};
+use crate::json::{members, text_of, utf8};
 use crate::message::Metadata;
 use crate::publish::bulk::{Entries, Entry, EntryIdError};
 
@@ -51,15 +51,12 @@ pub(super) fn parse(body: &Bytes) -> Result<Entries, EntriesError> {
     if body.is_empty() {
         return Err(EntriesError::Empty);
     }
-    let text = match valid_text(body) {
-        Cow::Borrowed(_) => body.clone(),
-        Cow::Owned(text) => text.into(),
-    };
-    let written: Option<Vec<Written<'_>>> = serde_json::from_slice(&text)
+    let text = utf8(body).map_err(|error| EntriesError::Unreadable(error.to_string()))?;
+    let written: Option<Vec<Written<'_>>> = serde_json::from_str(text)
         .map_err(|error| EntriesError::Unreadable(parser_words(&error)))?;
     let mut entries = Entries::default();
     for entry in written.unwrap_or_default() {
-        let event = payload(&text, &entry)?;
+        let event = payload(body, &entry)?;
         entries.push(Entry {
             id: entry.id.into_owned(),
             event,
@@ -210,6 +207,12 @@ mod tests {
             check(nothing, Ok("Entries { all: [], ids: {} }"));
         }
         check("", Err("EOF"));
+        let latin = b"[{\"entryId\":\"1\",\"event\":\"caf\xe9\",\"contentType\":\"text/plain\"}]";
+        let error = parse(&Bytes::from_static(latin)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("JSON must be UTF-8, and the byte at offset 28 is not"),
+            "{error}"
+        );
         for (body, error) in [
             ("{}", "invalid type: map, expected a sequence"),
             ("nonsense", "expected"),
