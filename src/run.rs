@@ -225,8 +225,12 @@ async fn wind_up(
 ) -> u8 {
     let of_sidecar = match &first {
         First::Sidecar(end) => end.clone(),
-        First::Signal | First::App(_) => {
+        First::Signal => {
             console.info("terminated signal received: shutting down");
+            sidecar.stop().await
+        }
+        First::App(_) => {
+            console.info("the app has ended: shutting down");
             sidecar.stop().await
         }
     };

@@ -167,7 +167,8 @@ fn run_command() -> Command {
             "sidestream run [FLAGS] [-- COMMAND [ARGUMENTS]...]\n       sidestream run -f dapr.yaml [FLAGS]",
         )
         .after_help(
-            "Examples: sidestream run --app-id orders --app-port 8001 -- python3 app.py\n          sidestream run -f examples",
+            "Examples: sidestream run --app-id orders --app-port 8001 -- python3 app.py\n          sidestream run -f examples\n\n\
+             It listens on 127.0.0.1 only, unless --dapr-listen-addresses, --dapr-public-listen-address or --metrics-listen-address say otherwise.",
         );
     // What stands above `RunExtra` is for readers of the code, not of the help.
     let about = command.get_about().cloned().unwrap_or_default();

@@ -30,6 +30,8 @@ pub(super) async fn run(
         Err(error) => return console.give_up(&error),
     };
     announce(args, &stack, console);
+    let apps = stack.members.iter().filter(|it| !it.command.is_empty());
+    join_all(apps.map(|member| super::warn_of_another_app(console, &member.launch.flags))).await;
     let mut running = Vec::new();
     let failure = tokio::select! {
         failure = start_all(&stack, console, &mut running) => failure.err(),

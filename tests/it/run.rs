@@ -34,6 +34,7 @@ async fn the_app_gets_its_environment_and_its_exit_code_is_passed_on() {
         said.contains("The App process exited with error code: 7"),
         "{said}"
     );
+    assert!(said.contains("the app has ended: shutting down"), "{said}");
     assert!(said.contains("Exited Dapr successfully"), "{said}");
     assert!(
         said.contains("Events do not survive this process"),
@@ -121,7 +122,19 @@ async fn up_and_running_is_said_only_once_it_is_true() {
     silent.signal(Signal::SIGTERM);
     silent.ended().await;
 
-    // So is a broker.
+    // What listens there before the app starts is not the app.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_port = other.local_addr().unwrap().port().to_string();
+    let mut second = run(&["-a", "orders", "-p", &other_port], "exec sleep 600");
+    second
+        .says(&format!(
+            "another program listens on 127.0.0.1:{other_port} already. "
+        ))
+        .await;
+    second.signal(Signal::SIGTERM);
+    second.ended().await;
+
+    // A broker is waited for, too.
     let closed = free_port();
     let folder = tempfile::tempdir().unwrap();
     let component = format!(
