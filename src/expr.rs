@@ -24,7 +24,7 @@ const LONGEST: usize = 16 * 1024;
 /// Deepest tree that is evaluated. cel-go stops at 250; a rule of a person has less than 20.
 const DEEPEST: usize = 120;
 
-/// What takes the place of `has()`: unlike that of the crate, it is false for what is no map.
+/// What takes the place of `has()`: unlike that of the crate, it is false for a number or a text, and an error for a list, as in cel-go.
 const PRESENT: &str = "@present";
 
 /// The standard library. A constant: compiling its tables for each rule would cost memory and time.
@@ -168,6 +168,15 @@ fn is_present<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, 
     let [operand, field] = arguments.as_slice() else {
         return Err(ExecutionError::invalid_argument_count(2, arguments.len()));
     };
+    if operand
+        .downcast_ref::<cel::common::types::CelList<'_>>()
+        .is_some()
+    {
+        return Err(ExecutionError::function_error(
+            "has",
+            "unsupported index type 'string' in list",
+        ));
+    }
     let present = operand
         .downcast_ref::<cel::common::types::CelMap<'_>>()
         .is_some()
@@ -430,7 +439,6 @@ mod tests {
                 "'y' in event.data.list",
                 "has(event.data.s.x)",
                 "has(event.data.n.x)",
-                "has(event.data.list.x)",
                 "has(event.data.none.x)",
                 "false",
             ],
@@ -445,6 +453,8 @@ mod tests {
                 "event.data.list[3] == 'x'",
                 "event.data['in'].x.y == 1",
                 "has(event.nothing.x)",
+                "has(event.data.list.x)",
+                "has(event.data.list.x) && true",
                 "event.nothing == 1 ? true : true",
                 "data.n == 1",
                 "id == 'e1'",
@@ -456,6 +466,7 @@ mod tests {
                 "event.data.n + 1 == 2",
                 "event.data.neg % 2 == -1",
                 "event.data.s < 1",
+                "event.data.s < null",
                 "event.data.list.all(x, x > 0)",
                 "int(event.data.s) == 0",
                 "timestamp(event.data.s) == timestamp(event.data.when)",

@@ -344,7 +344,12 @@ fn type_of_operator(name: &str, arguments: &[Type]) -> Option<Result<Type, Misfi
         ) => {
             let ordered = |side: &Type| !matches!(side, Null | List | Map | Meta);
             let alike = left.fits(*right) || both_numbers(*left, *right);
-            when(alike && ordered(left) && ordered(right), Bool)
+            // What comes from the event may be compared with null: that fails with the event, as in cel-go.
+            let is_null_beside_any = matches!((*left, *right), (Dyn, Null) | (Null, Dyn));
+            when(
+                is_null_beside_any || (alike && ordered(left) && ordered(right)),
+                Bool,
+            )
         }
         (operators::INDEX, [operand, index]) => when(
             operand.fits(Map) || (*operand == List && (index.fits(Int) || index.is_number())),
