@@ -1,10 +1,16 @@
 //! Is the sidecar ready? Parts report; the health endpoints and the stop read.
 //!
 //! Two answers (spec http-api.md 8): outbound is ready once the APIs listen and the brokers can be reached, all is ready once the app is
-//! there and its subscriptions run too.
+//! there and its subscriptions run too. A subscription that fails for longer than [`PATIENCE`] makes that untrue until it works again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a subscription may fail before the sidecar is not ready because of it (design.md D30).
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The readiness of one sidecar. Clones are handles to the same state.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +22,60 @@ struct State {
     ready: bool,
     /// What is being waited for: name of the part -> reason.
     waiting: BTreeMap<String, String>,
+    /// Subscriptions by number.
+    subscriptions: BTreeMap<u64, Subscription>,
+    last_number: u64,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    pubsub: String,
+    topic: String,
+    /// Since when it fails, and why it does now.
+    failing: Option<(Instant, String)>,
+}
+
+/// What one subscription reports. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Report {
+    health: Health,
+    number: u64,
+}
+
+impl Report {
+    /// It can neither start nor be read, and why.
+    pub fn fails(&self, reason: &str) {
+        self.health.change(|state| {
+            if let Some(subscription) = state.subscriptions.get_mut(&self.number) {
+                let since = subscription.failing.take().map(|(since, _)| since);
+                let since = since.unwrap_or_else(Instant::now);
+                subscription.failing = Some((since, reason.to_owned()));
+            }
+        });
+    }
+
+    /// It runs.
+    pub fn works(&self) {
+        self.health.change(|state| {
+            if let Some(subscription) = state.subscriptions.get_mut(&self.number) {
+                subscription.failing = None;
+            }
+        });
+    }
+
+    /// Whether it is read.
+    pub fn reads(&self, reading: Result<(), &str>) {
+        match reading {
+            Ok(()) => self.works(),
+            Err(reason) => self.fails(reason),
+        }
+    }
+
+    /// It has ended. What is reported afterwards does not count.
+    pub fn over(&self) {
+        self.health
+            .change(|state| drop(state.subscriptions.remove(&self.number)));
+    }
 }
 
 impl Health {
@@ -44,21 +104,40 @@ impl Health {
         self.change(|state| drop(state.waiting.remove(part)));
     }
 
+    /// A subscription begins, and reports how it is until [`Report::over`].
+    pub fn subscription(&self, pubsub: &str, topic: &str) -> Report {
+        let mut number = 0;
+        self.change(|state| {
+            state.last_number += 1;
+            number = state.last_number;
+            let subscription = Subscription {
+                pubsub: pubsub.to_owned(),
+                topic: topic.to_owned(),
+                failing: None,
+            };
+            state.subscriptions.insert(number, subscription);
+        });
+        Report {
+            health: self.clone(),
+            number,
+        }
+    }
+
     /// Is all ready? If not: what is missing, as `part` or `part: reason`.
     pub fn check(&self) -> Result<(), Vec<String>> {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if state.ready && state.waiting.is_empty() {
+        let waiting = state.waiting.iter();
+        let mut missing: Vec<_> = waiting
+            .map(|(part, reason)| format!("{part}: {reason}"))
+            .collect();
+        missing.extend(state.failing());
+        if state.ready && missing.is_empty() {
             return Ok(());
         }
-        let waiting = state
-            .waiting
-            .iter()
-            .map(|(part, reason)| format!("{part}: {reason}"));
-        Err(if state.waiting.is_empty() {
-            vec!["runtime".to_owned()]
-        } else {
-            waiting.collect()
-        })
+        if missing.is_empty() {
+            missing.push("runtime".to_owned());
+        }
+        Err(missing)
     }
 
     /// Can one publish?
@@ -69,5 +148,81 @@ impl Health {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl State {
+    /// The subscriptions that have failed for too long: one text for all of a component that have the same reason. Those of a component
+    /// that is being waited for say nothing new.
+    fn failing(&self) -> impl Iterator<Item = String> {
+        let mut topics = BTreeMap::<(&str, &str), Vec<&str>>::new();
+        for subscription in self.subscriptions.values() {
+            if let Some((since, reason)) = &subscription.failing
+                && since.elapsed() > PATIENCE
+                && !self.waiting.contains_key(&subscription.pubsub)
+            {
+                let key = (subscription.pubsub.as_str(), reason.as_str());
+                topics.entry(key).or_default().push(&subscription.topic);
+            }
+        }
+        topics.into_iter().map(|((pubsub, reason), topics)| {
+            format!(
+                "{pubsub}: no events of topic {}: {reason}",
+                topics.join(", ")
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(health: &Health) -> Vec<String> {
+        health.check().err().unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscription_that_fails_for_long_shows_until_it_works_or_ends() {
+        let health = Health::default();
+        health.outbound_ready();
+        health.ready();
+        let [orders, bills, other] =
+            ["orders", "bills", "other"].map(|topic| health.subscription("pubsub", topic));
+        orders.fails("NOPERM");
+        tokio::time::advance(PATIENCE).await;
+        assert!(missing(&health).is_empty(), "not yet");
+        // What it says again, or otherwise, is still the same failure.
+        orders.fails("WRONGTYPE");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(
+            missing(&health),
+            ["pubsub: no events of topic orders: WRONGTYPE"]
+        );
+        assert!(health.is_outbound_ready(), "one can publish all the same");
+        bills.fails("WRONGTYPE");
+        other.fails("NOPERM");
+        tokio::time::advance(2 * PATIENCE).await;
+        let both = "pubsub: no events of topic orders, bills: WRONGTYPE";
+        assert_eq!(
+            missing(&health),
+            ["pubsub: no events of topic other: NOPERM", both]
+        );
+        health.waits_for("pubsub", "connection refused");
+        assert_eq!(missing(&health), ["pubsub: connection refused"]);
+        health.has("pubsub");
+        other.works();
+        assert_eq!(missing(&health), [both]);
+        orders.over();
+        orders.fails("too late");
+        bills.works();
+        assert!(missing(&health).is_empty());
+        bills.fails("again");
+        assert!(missing(&health).is_empty(), "its time begins anew");
+        tokio::time::advance(2 * PATIENCE).await;
+        assert_eq!(
+            missing(&health),
+            ["pubsub: no events of topic bills: again"]
+        );
     }
 }

@@ -292,6 +292,7 @@ impl Runtime {
             disabled: settings.disabled_init_endpoints,
             tasks: tasks.clone(),
             stop: stop.child(),
+            health: health.clone(),
             telemetry: telemetry.clone(),
         })
         .map_err(|error| {

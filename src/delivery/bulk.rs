@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::broker::Sink;
 use crate::delivery::consumer::Consumer;
+use crate::health::Report;
 use crate::message::{Incoming, Settlement};
 use crate::resources::subscription::BulkSpec;
 use crate::shutdown::Stop;
@@ -48,6 +49,7 @@ struct Gathering {
     inbox: mpsc::UnboundedSender<Waiting>,
     count: usize,
     stop: Stop,
+    report: Report,
 }
 
 /// A sink for bulk delivery, and the loop that delivers what it gathers. The loop never ends by itself: it is to be dropped when the
@@ -63,6 +65,7 @@ pub(super) fn open(
         inbox,
         count: limits.count,
         stop: consumer.stop.clone(),
+        report: consumer.report.clone(),
     };
     (Arc::new(gathering), run(consumer, waiting, limits))
 }
@@ -80,6 +83,10 @@ impl Sink for Gathering {
 
     fn places(&self) -> Option<usize> {
         Some(self.count)
+    }
+
+    fn reading(&self, reading: Result<(), &str>) {
+        self.report.reads(reading);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::delivery::dead_letter::{Cause, Letter};
 use crate::delivery::subscriptions::Subscription;
 use crate::envelope::{self, Event, EventError};
 use crate::expr::{EvaluationError, Subject};
+use crate::health::Report;
 use crate::message::{Incoming, Settlement};
 use crate::pubsub::Pubsub;
 use crate::resiliency::{Failure, Interruption, Policy};
@@ -46,6 +47,8 @@ pub(super) struct Consumer {
     /// What deliveries go through; `None` is one attempt without limit.
     pub(super) policy: Option<Policy>,
     pub(super) stop: Stop,
+    /// Where it says whether it is read.
+    pub(super) report: Report,
     pub(super) telemetry: Telemetry,
 }
 
@@ -96,6 +99,10 @@ impl Sink for Consumer {
                 settlement
             }
         }
+    }
+
+    fn reading(&self, reading: Result<(), &str>) {
+        self.report.reads(reading);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One subscription at its broker: begun, tried again until it works, ended (spec delivery.md B6 and B18).
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -11,6 +12,7 @@ use crate::broker::{BrokerErrorKind, Sink};
 use crate::delivery::bulk;
 use crate::delivery::consumer::Consumer;
 use crate::delivery::subscriptions::Subscription;
+use crate::health::Report;
 use crate::pubsub::{Pubsub, SubscribeError};
 use crate::shutdown::{Stop, Tasks};
 
@@ -23,6 +25,48 @@ pub(super) struct Running {
     stop: Stop,
     /// `None` if it cannot run: no such component, or not allowed.
     task: Option<JoinHandle<()>>,
+    /// `None` if there is no such component: that is no failure.
+    report: Option<Report>,
+}
+
+/// The topics of each component whose subscriptions cannot begin because its broker is away: the log says that once for all of them.
+#[derive(Default)]
+pub(super) struct Outages(Mutex<BTreeMap<String, BTreeSet<String>>>);
+
+impl Outages {
+    /// A subscription cannot begin. Is it the first of its component?
+    fn add(&self, pubsub: &str, topic: &str) -> bool {
+        let mut outages = self.all();
+        let is_first = !outages.contains_key(pubsub);
+        let topics = outages.entry(pubsub.to_owned()).or_default();
+        topics.insert(topic.to_owned());
+        is_first
+    }
+
+    /// A subscription does not wait for its broker any more. Was it the last of its component?
+    fn remove(&self, pubsub: &str, topic: &str) -> bool {
+        let mut outages = self.all();
+        let Some(topics) = outages.get_mut(pubsub) else {
+            return false;
+        };
+        if !topics.remove(topic) || !topics.is_empty() {
+            return false;
+        }
+        outages.remove(pubsub);
+        true
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The attempts of one subscription to begin.
+struct Attempts {
+    consumer: Arc<Consumer>,
+    outages: Arc<Outages>,
+    /// What was told of it alone.
+    told: Option<String>,
 }
 
 /// What came of one attempt to subscribe.
@@ -41,17 +85,25 @@ impl Running {
             subscription,
             stop,
             task: None,
+            report: None,
         }
     }
 
     /// Begin a subscription. Returns after the first attempt; if that failed, a task goes on trying.
-    pub(super) async fn start(consumer: Consumer, tasks: &Tasks) -> Self {
+    pub(super) async fn start(consumer: Consumer, outages: &Arc<Outages>, tasks: &Tasks) -> Self {
         let (subscription, stop) = (consumer.subscription.clone(), consumer.stop.clone());
-        let task = establish(Arc::new(consumer), &stop, tasks).await;
+        let report = Some(consumer.report.clone());
+        let attempts = Attempts {
+            consumer: Arc::new(consumer),
+            outages: outages.clone(),
+            told: None,
+        };
+        let task = establish(attempts, &stop, tasks).await;
         Self {
             subscription,
             stop,
             task,
+            report,
         }
     }
 
@@ -59,34 +111,35 @@ impl Running {
     pub(super) async fn end_all(running: Vec<Self>) {
         for ending in &running {
             ending.stop.order();
+            if let Some(report) = &ending.report {
+                report.over();
+            }
         }
         // A task that panicked has ended too.
         let _ = join_all(running.into_iter().filter_map(|ending| ending.task)).await;
     }
 }
 
-async fn establish(consumer: Arc<Consumer>, stop: &Stop, tasks: &Tasks) -> Option<JoinHandle<()>> {
-    match stop.or(attempt(&consumer, stop, true)).await? {
+async fn establish(mut attempts: Attempts, stop: &Stop, tasks: &Tasks) -> Option<JoinHandle<()>> {
+    let first = stop.or(attempts.attempt(stop)).await;
+    match first? {
         Attempt::Runs(work) => Some(tasks.spawn("subscription", work)),
         Attempt::Hopeless => None,
         Attempt::Failed => {
             let stop = stop.clone();
-            let trying = async move { retry(&consumer, &stop).await };
+            let trying = async move { retry(attempts, &stop).await };
             Some(tasks.spawn("subscription", trying))
         }
     }
 }
 
 /// Try until it works, then run it (B6).
-async fn retry(consumer: &Arc<Consumer>, stop: &Stop) {
+async fn retry(mut attempts: Attempts, stop: &Stop) {
     let mut failures = 1;
     while stop.sleep(PAUSES.after(failures)).await {
-        match stop.or(attempt(consumer, stop, false)).await {
+        match stop.or(attempts.attempt(stop)).await {
             Some(Attempt::Runs(work)) => {
-                let spec = &consumer.subscription.spec;
-                consumer
-                    .telemetry
-                    .subscription_started_late(&spec.pubsub, &spec.topic);
+                attempts.begun();
                 return work.await;
             }
             Some(Attempt::Failed) => failures += 1,
@@ -103,42 +156,88 @@ fn is_hopeless(error: &SubscribeError) -> bool {
     }
 }
 
-async fn attempt(consumer: &Arc<Consumer>, stop: &Stop, is_first: bool) -> Attempt {
-    let spec = &consumer.subscription.spec;
-    let pubsub: &Pubsub = &consumer.pubsub;
-    let telemetry = &consumer.telemetry;
-    if spec.topic.is_empty() {
-        telemetry.subscription_without_topic(&spec.pubsub);
-        return Attempt::Hopeless;
+impl Attempts {
+    async fn attempt(&mut self, stop: &Stop) -> Attempt {
+        let consumer = &self.consumer.clone();
+        let spec = &consumer.subscription.spec;
+        let pubsub: &Pubsub = &consumer.pubsub;
+        let telemetry = &consumer.telemetry;
+        if spec.topic.is_empty() {
+            telemetry.subscription_without_topic(&spec.pubsub);
+            return Attempt::Hopeless;
+        }
+        let (sink, bulk): (Arc<dyn Sink>, _) = match spec.bulk.filter(|bulk| bulk.enabled) {
+            None => (consumer.clone(), None),
+            Some(limits) => {
+                let (sink, delivering) = bulk::open(consumer.clone(), limits);
+                (sink, Some(delivering))
+            }
+        };
+        let begun = pubsub.subscribe(&spec.topic, spec.metadata.clone(), sink, stop.clone());
+        let work = match begun.await {
+            Ok(work) => work,
+            Err(error) => return self.failed(&error),
+        };
+        consumer.report.works();
+        match bulk {
+            None => Attempt::Runs(work),
+            Some(delivering) => Attempt::Runs(Box::pin(async move {
+                // The broker's work ends when the sink has settled everything.
+                tokio::select! {
+                    () = work => {}
+                    () = delivering => {}
+                }
+            })),
+        }
     }
-    let (sink, bulk): (Arc<dyn Sink>, _) = match spec.bulk.filter(|bulk| bulk.enabled) {
-        None => (consumer.clone(), None),
-        Some(limits) => {
-            let (sink, delivering) = bulk::open(consumer.clone(), limits);
-            (sink, Some(delivering))
-        }
-    };
-    let begun = pubsub.subscribe(&spec.topic, spec.metadata.clone(), sink, stop.clone());
-    match (begun.await, bulk) {
-        (Ok(work), None) => Attempt::Runs(work),
-        (Ok(work), Some(delivering)) => Attempt::Runs(Box::pin(async move {
-            // The broker's work ends when the sink has settled everything.
-            tokio::select! {
-                () = work => {}
-                () = delivering => {}
+
+    fn failed(&mut self, error: &SubscribeError) -> Attempt {
+        let consumer = &self.consumer;
+        let (spec, telemetry) = (&consumer.subscription.spec, &consumer.telemetry);
+        let text = error.to_string();
+        let is_away = match error {
+            // The scopes are as somebody wants them.
+            SubscribeError::Forbidden { .. } => false,
+            SubscribeError::Broker(error) => {
+                consumer.report.fails(&text);
+                error.is_transient()
             }
-        })),
-        (Err(error), _) if is_hopeless(&error) => {
-            telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
+        };
+        if is_away {
+            if self.outages.add(&spec.pubsub, &spec.topic) {
+                telemetry.subscriptions_wait(&spec.pubsub, error);
+            }
+            return Attempt::Failed;
+        }
+        self.outages.remove(&spec.pubsub, &spec.topic);
+        if self.told.as_ref() != Some(&text) {
+            self.told = Some(text);
+            telemetry.subscription_failed(&spec.pubsub, &spec.topic, error);
+        }
+        if is_hopeless(error) {
             Attempt::Hopeless
-        }
-        (Err(error), _) => {
-            if is_first {
-                telemetry.subscription_failed(&spec.pubsub, &spec.topic, &error);
-            } else {
-                telemetry.subscription_failed_again(&spec.pubsub, &spec.topic, &error);
-            }
+        } else {
             Attempt::Failed
         }
+    }
+
+    /// It runs, not at the first attempt.
+    fn begun(&mut self) {
+        let spec = &self.consumer.subscription.spec;
+        let telemetry = &self.consumer.telemetry;
+        if self.outages.remove(&spec.pubsub, &spec.topic) {
+            telemetry.subscriptions_begun(&spec.pubsub);
+        }
+        if self.told.take().is_some() {
+            telemetry.subscription_started_late(&spec.pubsub, &spec.topic);
+        }
+    }
+}
+
+impl Drop for Attempts {
+    /// Whoever has ended does not wait any more.
+    fn drop(&mut self) {
+        let spec = &self.consumer.subscription.spec;
+        self.outages.remove(&spec.pubsub, &spec.topic);
     }
 }

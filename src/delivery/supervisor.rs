@@ -19,9 +19,10 @@ use crate::app::Channel;
 use crate::app::health::{AppHealth, Probes};
 use crate::config::{AppHealthSettings, InitEndpoints};
 use crate::delivery::consumer::Consumer;
-use crate::delivery::running::Running;
+use crate::delivery::running::{Outages, Running};
 pub use crate::delivery::subscriptions::{Origin, RuleError};
 use crate::delivery::subscriptions::{Subscription, described, merge};
+use crate::health::Health;
 use crate::pubsub::Catalog;
 use crate::resiliency::Targets;
 use crate::resources::advice;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Ends everything: subscriptions, and the probes of the app, which go on after [`Supervisor::stop`].
     pub stop: Stop,
+    /// Where subscriptions report whether they run.
+    pub health: Health,
     /// Log and metrics.
     pub telemetry: Telemetry,
 }
@@ -72,6 +75,8 @@ struct Inner {
     /// Ends all subscriptions.
     stop: Stop,
     app_is_gone: Arc<Notify>,
+    /// Components whose subscriptions cannot begin.
+    outages: Arc<Outages>,
     /// Empty without health checks: then the app counts as healthy.
     health: OnceLock<AppHealth>,
 }
@@ -114,6 +119,7 @@ impl Supervisor {
             running: Mutex::default(),
             stop: parts.stop.child(),
             app_is_gone: Arc::default(),
+            outages: Arc::default(),
             health: OnceLock::new(),
             parts,
         })))
@@ -284,6 +290,8 @@ impl Inner {
         let policy = self
             .targets()
             .policy(&pubsub.name, Direction::Inbound, stop.clone());
+        let spec = &wanted.spec;
+        let report = self.parts.health.subscription(&spec.pubsub, &spec.topic);
         let consumer = Consumer {
             subscription,
             pubsub,
@@ -293,9 +301,10 @@ impl Inner {
             health: self.health.get().cloned(),
             policy,
             stop,
+            report,
             telemetry: self.parts.telemetry.clone(),
         };
-        Running::start(consumer, &self.parts.tasks).await
+        Running::start(consumer, &self.outages, &self.parts.tasks).await
     }
 }
 

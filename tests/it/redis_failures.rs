@@ -7,6 +7,7 @@ mod cut;
 mod deleted;
 mod entries;
 mod full;
+mod refused;
 mod replica;
 mod silent;
 mod slow;
@@ -76,8 +77,23 @@ impl Whole {
         settings: &[(&str, &str)],
         policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let subscriptions = r#"[{"pubsubname":"pubsub","topic":"orders","route":"/orders"}]"#;
-        let app = App::start(subscriptions, policy).await;
+        let whole = Self::begin(redis_port, settings, &["orders"], policy).await;
+        http::ready(whole.http_port).await;
+        whole
+    }
+
+    /// The same with these topics, each with a route of its name, and not ready yet.
+    async fn begin(
+        redis_port: u16,
+        settings: &[(&str, &str)],
+        topics: &[&str],
+        policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let subscription = |topic: &&str| {
+            format!(r#"{{"pubsubname":"pubsub","topic":"{topic}","route":"/{topic}"}}"#)
+        };
+        let subscriptions: Vec<_> = topics.iter().map(subscription).collect();
+        let app = App::start(&format!("[{}]", subscriptions.join(",")), policy).await;
         let folder = tempfile::tempdir().unwrap();
         let mut component = crate::support::sidecar::redis_component(redis_port);
         for (name, value) in settings {
@@ -102,7 +118,6 @@ impl Whole {
         ]);
         command.arg("--resources-path").arg(folder.path());
         let sidecar = Process::start(command);
-        http::ready(http_port).await;
         Self {
             app,
             sidecar,
@@ -125,8 +140,12 @@ impl Whole {
     }
 
     async fn is_healthy(&self) -> bool {
+        self.health().await.status == 204
+    }
+
+    async fn health(&self) -> http::Answer {
         let answer = http::call("GET", self.http_port, "/v1.0/healthz", &[], "").await;
-        answer.is_some_and(|answer| answer.status == 204)
+        answer.unwrap()
     }
 
     /// How many lines of the log contain this.

@@ -144,6 +144,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     let parts = Parts {
         catalog: catalog.clone(),
         declared: Vec::new(),
+        health: health.clone(),
         targets: Targets::new(&[], telemetry.clone()).0,
         tracing: Tracing::PassOn,
         disabled: InitEndpoints::default(),

@@ -5,6 +5,7 @@ use crate::app::health::AppHealth;
 use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::subscriptions::Subscription;
 use crate::delivery::supervisor::Origin;
+use crate::health::Health;
 use crate::resources::resiliency::Direction;
 use crate::resources::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
@@ -63,6 +64,7 @@ fn stage_with(
         health,
         policy: targets(policies).policy("pubsub", Direction::Inbound, stop.clone()),
         stop,
+        report: Health::default().subscription("pubsub", "t"),
         telemetry: telemetry(),
     });
     let spec = BulkSpec {

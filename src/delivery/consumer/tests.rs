@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use super::*;
 use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::supervisor::Origin;
+use crate::health::Health;
 use crate::resources::resiliency::Direction;
 use crate::resources::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
@@ -28,6 +29,7 @@ async fn stage(spec: SubscriptionSpec, answers: &[(&'static str, u16, &str)]) ->
         health: None,
         policy: None,
         stop: Stop::new(),
+        report: Health::default().subscription("pubsub", "t"),
         telemetry: telemetry(),
     };
     Stage {

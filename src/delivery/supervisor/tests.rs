@@ -30,6 +30,7 @@ fn supervisor(shelf: &Arc<Shelf>, declared: Vec<SubscriptionSpec>) -> Supervisor
         disabled: InitEndpoints::default(),
         tasks: Tasks::new(),
         stop: Stop::new(),
+        health: Health::default(),
         telemetry: telemetry(),
     })
     .unwrap()
@@ -160,6 +161,7 @@ async fn nobody_is_asked_without_need() {
             },
             tasks: Tasks::new(),
             stop: Stop::new(),
+            health: Health::default(),
             telemetry: telemetry(),
         };
         let supervisor = Supervisor::new(parts).unwrap();
@@ -329,6 +331,7 @@ async fn the_app_is_asked_when_the_first_component_comes() {
         disabled: InitEndpoints::default(),
         tasks: Tasks::new(),
         stop: Stop::new(),
+        health: Health::default(),
         telemetry: telemetry(),
     })
     .unwrap();

@@ -188,15 +188,27 @@ impl Telemetry {
         );
     }
 
-    /// A subscription did not start again.
-    pub fn subscription_failed_again(&self, pubsub: &str, topic: &str, error: &dyn Display) {
+    /// The subscriptions of a component cannot begin, because its broker is away; said for the first of them.
+    pub fn subscriptions_wait(&self, pubsub: &str, error: &dyn Display) {
         self.0.log.write(
             Level::Error,
             SUBSCRIPTION,
             format_args!(
-                "Retry failed for subscription pubsub {pubsub}, topic {topic}: {error}. Will retry."
+                "Failed to start the subscriptions of pubsub {pubsub}, trying again until it works: {error}"
             ),
-            &[("pubsub", &pubsub), ("topic", &topic)],
+            &[("pubsub", &pubsub)],
+        );
+    }
+
+    /// All subscriptions of a component that was away have begun.
+    pub fn subscriptions_begun(&self, pubsub: &str) {
+        self.0.log.write(
+            Level::Info,
+            SUBSCRIPTION,
+            format_args!(
+                "Successfully started all subscriptions of pubsub {pubsub} after retry: reading again"
+            ),
+            &[("pubsub", &pubsub)],
         );
     }
 
@@ -206,7 +218,7 @@ impl Telemetry {
             Level::Info,
             SUBSCRIPTION,
             format_args!(
-                "Successfully started subscription after retry for pubsub {pubsub}, topic {topic}"
+                "Successfully started subscription after retry for pubsub {pubsub}, topic {topic}: reading again"
             ),
             &[("pubsub", &pubsub), ("topic", &topic)],
         );
