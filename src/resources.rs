@@ -8,6 +8,7 @@ pub mod advice;
 pub mod component;
 pub mod configuration;
 pub mod difference;
+pub mod encoding;
 pub mod fields;
 pub mod folder;
 pub mod last_good;

@@ -131,7 +131,7 @@ impl Collector<'_> {
                                 let note = Note::log(Level::Error, text);
                                 self.resources.notes.push(note);
                             }
-                            self.broken(&file.path, "Component", mistake);
+                            self.broken(&file.path, "", mistake);
                         }
                     }
                 }
@@ -143,9 +143,7 @@ impl Collector<'_> {
 
     fn unreadable(&mut self, path: &Path, error: &std::io::Error) {
         let (shown, reason) = (path.display(), folder::reason(error));
-        let text = format!(
-            "daprd load Component {shown} error when opening file {shown}: open {shown}: {reason}"
-        );
+        let text = format!("resource file {shown} cannot be read: {reason}");
         self.version().breaks(reason);
         let note = Note::mistake(Level::Warn, Place::new(path, 0), text);
         let remedy = "make the file a readable YAML text, or move it out of the folder";
@@ -171,8 +169,13 @@ impl Collector<'_> {
         let shown = path.display();
         self.version()
             .breaks(format!("line {}: {}", mistake.line, mistake.text));
+        // Which kind a document is that cannot be read, nobody knows.
+        let load = match kind {
+            "" => format!("resource file {shown}:"),
+            kind => format!("daprd load {kind} {shown}"),
+        };
         let text = format!(
-            "daprd load {kind} {shown} error when parsing manifests yaml resource in {shown}: line {}: {}",
+            "{load} error when parsing manifests yaml resource in {shown}: line {}: {}",
             mistake.line, mistake.text
         );
         let note = Note::mistake(Level::Warn, Place::new(path, mistake.line), text);
@@ -189,13 +192,13 @@ impl Collector<'_> {
         self.version().has_documents = true;
         if let Some(line) = root.not_finite() {
             let text = "infinity and not-a-number are no JSON".to_owned();
-            return self.broken(path, "Component", Mistake { line, text });
+            return self.broken(path, "", Mistake { line, text });
         }
         let head = Findings::default();
         let fields = Fields::root(root, Dialect::Resource, &head);
         let (version, kind) = (fields.text("apiVersion"), fields.text("kind"));
         if let Some(mistake) = head.into_parts().0.into_iter().next() {
-            return self.broken(path, "Component", mistake);
+            return self.broken(path, "", mistake);
         }
         let place = Place::new(path, root.line);
         if KINDS.contains(&kind.as_str()) {
@@ -724,7 +727,7 @@ mod tests {
         let loaded = load(&[("1.yaml", &text), ("2.yml", &memory("d", ""))]);
         assert_eq!(loaded.names(), ["a", "c", "d"]);
         assert_eq!(loaded.mistakes(), [6]);
-        assert!(loaded.warnings()[0].starts_with("daprd load Component DIR/1.yaml error when parsing manifests yaml resource in DIR/1.yaml: line 6: "));
+        assert!(loaded.warnings()[0].starts_with("resource file DIR/1.yaml: error when parsing manifests yaml resource in DIR/1.yaml: line 6: "));
     }
 
     #[test]
@@ -832,9 +835,9 @@ mod tests {
             loaded.errors(),
             [
                 "failed to load components: duplicate definition of Component name a (pubsub.in-memory/v1) with existing a (pubsub.in-memory/v1)",
-                "failed to load components: process component c error: [INIT_COMPONENT_FAILURE]: initialization error occurred for c (secretstores.local.file/v1): [INIT_COMPONENT_FAILURE]: initialization error occurred for c (secretstores.local.file/v1): missing local secrets file in metadata",
-                "failed to load components: process component d error: [INIT_COMPONENT_FAILURE]: initialization error occurred for d (secretstores.local.env/v2): [CREATE_COMPONENT_FAILURE]: initialization error occurred for d (secretstores.local.env/v2): couldn't find secret store secretstores.local.env/v2",
-                "failed to load components: process component b error: incorrect type foo.in-memory",
+                "failed to load components: process component c error: [INIT_COMPONENT_FAILURE]: initialization error occurred for c (secretstores.local.file/v1): missing local secrets file in metadata",
+                "failed to load components: process component d error: [CREATE_COMPONENT_FAILURE]: initialization error occurred for d (secretstores.local.env/v2): couldn't find secret store secretstores.local.env/v2: only version v1 is there",
+                "failed to load components: process component b error: incorrect type foo.in-memory: this build has pubsub.redis and pubsub.in-memory",
             ]
         );
     }
@@ -858,7 +861,7 @@ mod tests {
             loaded.warnings(),
             [
                 "component statestore (state.redis/v1) is not supported by this sidecar, ignored",
-                "Ignoring error processing component: process component x error: incorrect type foo.bar",
+                "Ignoring error processing component: process component x error: incorrect type foo.bar: this build has pubsub.redis and pubsub.in-memory",
             ]
         );
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::metadata::Properties;
+use crate::metadata::{Properties, nearest};
 use crate::resources::Place;
 use crate::resources::lines::KeyLines;
 use crate::resources::note::{Note, PROCESSOR};
@@ -67,24 +67,13 @@ impl Component {
             place: self.place.clone(),
             cause,
         };
-        let mut notes = Vec::new();
-        if !matches!(error.cause, ComponentError::Category(_)) {
-            let text = format!(
-                "Failed to init component {}: {}",
-                error.log_name, error.cause
-            );
-            notes.push(Note::log(Level::Error, text).from(PROCESSOR));
-            notes.push(Note::log(Level::Error, error.wrapped()).from(PROCESSOR));
+        if !self.ignore_errors {
+            // It is told once, as what ended the process.
+            return (Vec::new(), Some(error));
         }
-        if self.ignore_errors {
-            let text = format!("Ignoring error processing component: {error}");
-            let note = Note::mistake(Level::Error, self.place.clone(), text).from(PROCESSOR);
-            notes.push(note.with_remedy(error.cause.remedy()));
-            return (notes, None);
-        }
-        let text = format!("Error processing component, daprd will exit gracefully: {error}");
-        notes.push(Note::log(Level::Warn, text).from(PROCESSOR));
-        (notes, Some(error))
+        let text = format!("Ignoring error processing component: {error}");
+        let note = Note::mistake(Level::Error, self.place.clone(), text).from(PROCESSOR);
+        (vec![note.with_remedy(error.cause.remedy())], None)
     }
 }
 
@@ -139,6 +128,31 @@ impl Category {
     }
 }
 
+/// The types that this build has.
+const PUBSUBS: [&str; 2] = ["pubsub.redis", "pubsub.in-memory"];
+const SECRET_STORES: [&str; 2] = ["secretstores.local.file", "secretstores.local.env"];
+
+fn is_known(kind: &str) -> bool {
+    let mut known = PUBSUBS.iter().chain(&SECRET_STORES);
+    known.any(|known| Category::of(kind).is_some() && kind.eq_ignore_ascii_case(known))
+}
+
+/// What there is in place of a type that is not known, and which of it was most likely meant.
+fn hint(kind: &str) -> String {
+    if is_known(kind) {
+        return ": only version v1 is there".to_owned();
+    }
+    let known: Vec<&str> = PUBSUBS.iter().chain(&SECRET_STORES).copied().collect();
+    let meant = nearest(kind, &known);
+    let meant = meant.map_or(String::new(), |meant| format!(", did you mean {meant}?"));
+    let stores = if kind.starts_with("secret") {
+        ", and the secret stores secretstores.local.file and secretstores.local.env"
+    } else {
+        ""
+    };
+    format!(": this build has pubsub.redis and pubsub.in-memory{stores}{meant}")
+}
+
 /// Is this the version that every type here has? Empty, `v0` and `v1` are the same (spec 5.1).
 pub fn is_first_version(version: &str) -> bool {
     matches!(version.to_ascii_lowercase().as_str(), "" | "v0" | "v1")
@@ -148,11 +162,12 @@ pub fn is_first_version(version: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComponentError {
     /// Its type has no known category.
-    #[error("incorrect type {0}")]
+    #[error("incorrect type {0}{hint}", hint = hint(.0))]
     Category(String),
     /// Its type or version is not known.
     #[error(
-        "[CREATE_COMPONENT_FAILURE]: initialization error occurred for {log_name}: couldn't find {what} {kind}/{version}"
+        "[CREATE_COMPONENT_FAILURE]: initialization error occurred for {log_name}: couldn't find {what} {kind}/{version}{}",
+        hint(kind)
     )]
     Unknown {
         /// `name (type/version)`.
@@ -196,12 +211,11 @@ impl ComponentError {
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Category(_) => {
-                "use a type such as pubsub.redis, pubsub.in-memory or secretstores.local.file"
+            Self::Category(_) => "correct spec.type",
+            Self::Unknown { kind, .. } if is_known(kind) => {
+                "correct spec.version: only v1 is there"
             }
-            Self::Unknown { .. } => {
-                "correct spec.type or spec.version; supported: pubsub.redis, pubsub.in-memory, version v1"
-            }
+            Self::Unknown { .. } => "correct spec.type",
             Self::Init { .. } => "correct spec.metadata of the component",
         }
     }
@@ -229,27 +243,10 @@ pub struct ProcessError {
     pub cause: ComponentError,
 }
 
-impl ProcessError {
-    /// The cause in the wrapping that daprd puts around it once more.
-    fn wrapped(&self) -> String {
-        match &self.cause {
-            ComponentError::Category(_) => self.cause.to_string(),
-            cause => format!(
-                "[INIT_COMPONENT_FAILURE]: initialization error occurred for {}: {cause}",
-                self.log_name
-            ),
-        }
-    }
-}
-
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "process component {} error: {}",
-            self.name,
-            self.wrapped()
-        )
+        // daprd says the cause in its wrapping two or three times; once is enough.
+        write!(f, "process component {} error: {}", self.name, self.cause)
     }
 }
 
@@ -282,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_worded_as_in_daprd_and_can_be_ignored() {
+    fn a_failure_is_told_once_and_can_be_ignored() {
         let mut component = Component {
             name: "a".to_owned(),
             kind: "pubsub.foo".to_owned(),
@@ -297,27 +294,50 @@ mod tests {
         };
         let cause = ComponentError::unknown_pubsub(&component);
         let (notes, error) = component.failed(cause.clone());
-        let create = "[CREATE_COMPONENT_FAILURE]: initialization error occurred for a (pubsub.foo/v1): couldn't find message bus pubsub.foo/v1";
-        let init = format!(
-            "[INIT_COMPONENT_FAILURE]: initialization error occurred for a (pubsub.foo/v1): {create}"
-        );
-        let process = format!("process component a error: {init}");
+        let create = "[CREATE_COMPONENT_FAILURE]: initialization error occurred for a (pubsub.foo/v1): couldn't find message bus pubsub.foo/v1: this build has pubsub.redis and pubsub.in-memory";
+        let process = format!("process component a error: {create}");
+        assert_eq!(notes, []);
         assert_eq!(error.unwrap().to_string(), process);
-        let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
-        assert_eq!(
-            texts,
-            [
-                format!("Failed to init component a (pubsub.foo/v1): {create}"),
-                init,
-                format!("Error processing component, daprd will exit gracefully: {process}"),
-            ]
-        );
         component.ignore_errors = true;
         let (notes, error) = component.failed(cause);
         assert_eq!(error, None);
+        let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
         assert_eq!(
-            notes[2].text,
-            format!("Ignoring error processing component: {process}")
+            texts,
+            [format!("Ignoring error processing component: {process}")]
         );
+    }
+
+    #[test]
+    fn a_type_that_is_not_known_is_answered_with_those_that_are() {
+        for (kind, expected) in [
+            (
+                "pubsub.kafka",
+                ": this build has pubsub.redis and pubsub.in-memory",
+            ),
+            (
+                "pubsub.reddis",
+                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?",
+            ),
+            (
+                "pubsub.inmemory",
+                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.in-memory?",
+            ),
+            (
+                "pubsb.redis",
+                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?",
+            ),
+            (
+                "secretstore.local.file",
+                ": this build has pubsub.redis and pubsub.in-memory, and the secret stores secretstores.local.file and secretstores.local.env, did you mean secretstores.local.file?",
+            ),
+            (
+                "PubSub.redis",
+                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?",
+            ),
+            ("pubsub.Redis", ": only version v1 is there"),
+        ] {
+            assert_eq!(hint(kind), expected, "{kind}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::resources::kind::head_read;
 use crate::resources::note::Note;
 use crate::resources::pipeline::Handler;
 use crate::resources::value::{Mistake, Scalar};
-use crate::resources::{Place, folder, load, pipeline};
+use crate::resources::{Place, encoding, folder, load, pipeline};
 
 /// What the files say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -439,7 +439,7 @@ fn text_of(file: &Path) -> Result<String, ConfigurationError> {
         }
         Ok(_) => {}
     }
-    std::fs::read_to_string(file).map_err(|error| ConfigurationError::Unreadable {
+    encoding::read(file).map_err(|error| ConfigurationError::Unreadable {
         path,
         reason: folder::reason(&error),
     })

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::resources::encoding;
+
 /// One entry of a folder.
 #[derive(Debug)]
 pub struct FolderFile {
@@ -68,7 +70,7 @@ fn content(path: &Path) -> FileContent {
     if !is_yaml {
         return FileContent::Foreign;
     }
-    match fs::read_to_string(path) {
+    match encoding::read(path) {
         Ok(text) => FileContent::Yaml(text),
         Err(error) => FileContent::Unreadable(error),
     }

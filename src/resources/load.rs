@@ -41,6 +41,12 @@ pub fn split(text: &str) -> Vec<(usize, String)> {
 /// # Errors
 /// The text is not YAML; the mistake carries the line of the file.
 pub fn document(text: &str, first_line: usize) -> Result<Option<Document>, Mistake> {
+    if let Some(at) = text.find('\0') {
+        return Err(Mistake {
+            line: first_line + text[..at].matches('\n').count(),
+            text: "a NUL byte, which no text holds: save the file as UTF-8".to_owned(),
+        });
+    }
     let mut builder = Builder {
         first_line,
         ..Builder::default()
@@ -283,6 +289,7 @@ mod tests {
         check("a: &x [*x]", "line 1");
         check("a: *nope", "line 1");
         check("a: 1\n...\nb: [", "{a:1}");
+        check("a: 1\nb: x\0y\n", "line 2");
     }
 
     #[test]

@@ -46,7 +46,9 @@ impl Resolver<'_> {
                     Some(self.value_of_variable(manifest, item, notes))
                 }
                 Some((secret, key)) => match self.stores.get(&manifest.secret_store) {
-                    Some(store) => self.value_of_secret(store, secret, key, manifest, notes),
+                    Some(store) => {
+                        self.value_of_secret(store, (secret, key), item, manifest, notes)
+                    }
                     None => {
                         notes.push(store_not_loaded(manifest));
                         if !manifest.secret_store.is_empty() {
@@ -97,7 +99,18 @@ impl Resolver<'_> {
             );
             return String::new();
         }
-        unquoted(self.environment.get(&item.env).unwrap_or_default())
+        let value = self.environment.get(&item.env);
+        if value.is_none_or(str::is_empty) {
+            let state = if value.is_none() { "not set" } else { "empty" };
+            let text = format!(
+                "Component {}: the environment variable {} of setting {} is {state}, so the setting is empty",
+                manifest.name, item.env, item.name
+            );
+            let remedy = format!("set {} where the sidecar starts", item.env);
+            let note = Note::hint(Level::Warn, manifest.place.clone(), text);
+            notes.push(note.with_remedy(remedy));
+        }
+        unquoted(value.unwrap_or_default())
     }
 
     fn may_read(&self, name: &str) -> bool {
@@ -111,22 +124,44 @@ impl Resolver<'_> {
     fn value_of_secret(
         &self,
         store: &SecretStore,
-        secret: &str,
-        key: &str,
+        (secret, key): (&str, &str),
+        item: &Item,
         manifest: &Manifest,
         notes: &mut Vec<Note>,
     ) -> Option<String> {
         let key = if key.is_empty() { secret } else { key };
-        match store.get(secret, self.environment) {
-            Ok(keys) => keys
-                .get(key)
-                .filter(|value| !value.is_empty())
-                .map(|value| unquoted(value)),
+        let problem = match store.get(secret, self.environment) {
+            Ok(keys) => match keys.get(key) {
+                Some(value) if !value.is_empty() => return Some(unquoted(value)),
+                Some(_) if store.is_environment() => {
+                    format!("the variable of secret {secret} is not set or empty")
+                }
+                Some(_) => format!("secret {secret}, key {key} is empty"),
+                None => format!("secret {secret} has no key {key}"),
+            },
             Err(error) => {
-                notes.push(secret_note(&error, manifest));
-                None
+                notes.push(secret_note(&error, item, manifest));
+                return None;
             }
-        }
+        };
+        let instead = match &item.value {
+            Some(value) if !value.is_empty() => "its value counts instead",
+            _ => "so the setting is empty",
+        };
+        let text = format!(
+            "Component {}: {problem} in the secret store {}, setting {}: {instead}",
+            manifest.name, manifest.secret_store, item.name
+        );
+        let place = manifest.place.clone();
+        // The environment of whoever checks is seldom that of the sidecar.
+        let note = if store.is_environment() {
+            Note::hint(Level::Warn, place, text)
+        } else {
+            Note::mistake(Level::Warn, place, text)
+        };
+        let remedy = format!("add it to the store {}", manifest.secret_store);
+        notes.push(note.with_remedy(remedy));
+        None
     }
 
     /// Replace the templates, in daprd's order.
@@ -168,7 +203,7 @@ fn store_not_loaded(manifest: &Manifest) -> Note {
     note.with_remedy(remedy).from(PROCESSOR)
 }
 
-fn secret_note(error: &SecretError, manifest: &Manifest) -> Note {
+fn secret_note(error: &SecretError, item: &Item, manifest: &Manifest) -> Note {
     let place = manifest.place.clone();
     match error {
         SecretError::Forbidden(_) => Note::mistake(Level::Warn, place, error.to_string())
@@ -176,7 +211,10 @@ fn secret_note(error: &SecretError, manifest: &Manifest) -> Note {
         error => Note::mistake(
             Level::Error,
             place,
-            format!("Error getting secret: {error}"),
+            format!(
+                "Error getting secret: {error} (component {}, setting {})",
+                manifest.name, item.name
+            ),
         )
         .with_remedy(format!(
             "add the secret to the store {}",
@@ -349,7 +387,7 @@ mod tests {
     fn environment_variables_that_may_be_read() {
         for (keys, name, value, warned) in [
             (None, "GROUP_X", "x", false),
-            (None, "UNSET", "", false),
+            (None, "UNSET", "", true),
             (None, "DAPR_API_TOKEN", "", true),
             (None, "app_api_token", "", true),
             (Some("A B"), "GROUP_X", "", true),
@@ -389,12 +427,12 @@ mod tests {
             (
                 with_value("nope"),
                 "plain",
-                Some("Error getting secret: secret nope not found"),
+                Some("Error getting secret: secret nope not found (component c, setting p)"),
             ),
             (
                 from_secret("p", "nope"),
                 "",
-                Some("Error getting secret: secret nope not found"),
+                Some("Error getting secret: secret nope not found (component c, setting p)"),
             ),
         ] {
             let mut case = Case::new(&[item]);

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
 use crate::environment::Environment;
 use crate::metadata::Properties;
-use crate::resources::folder;
+use crate::resources::{encoding, folder};
 
 /// A secret: one or more keys with their values.
 pub type Secret = BTreeMap<String, String>;
@@ -40,6 +39,16 @@ pub enum SecretError {
         file: String,
         /// Of the operating system.
         reason: String,
+    },
+    /// A relative file is not there.
+    #[error("open {file}: {reason} (a relative path begins at the current folder, {})", folder.display())]
+    NotInFolder {
+        /// The path as given.
+        file: String,
+        /// Of the operating system.
+        reason: String,
+        /// Where the path begins.
+        folder: PathBuf,
     },
     /// The file is not a JSON object.
     #[error("{file}: {reason}")]
@@ -76,7 +85,8 @@ impl SecretStore {
             .get("secretsFile")
             .filter(|file| !file.is_empty());
         let file = file.ok_or(SecretError::NoFile)?;
-        let root = read(file, &environment.path(file))?;
+        let root =
+            read(file, &environment.path(file)).map_err(|error| error.in_folder(environment))?;
         let separator = properties
             .get("nestedSeparator")
             .filter(|text| !text.is_empty());
@@ -87,6 +97,11 @@ impl SecretStore {
         } else {
             single(root, separator)
         }))
+    }
+
+    /// Is it the environment? There every secret exists, as an empty one if need be.
+    pub fn is_environment(&self) -> bool {
+        matches!(self, Self::Environment { .. })
     }
 
     /// The secret of a name.
@@ -107,6 +122,24 @@ impl SecretStore {
                 .get(name)
                 .cloned()
                 .ok_or_else(|| SecretError::NotFound(name.to_owned())),
+        }
+    }
+}
+
+impl SecretError {
+    /// The same with the folder where a relative path begins.
+    fn in_folder(self, environment: &Environment) -> Self {
+        match self {
+            Self::Unreadable { file, reason } if Path::new(&file).is_relative() => {
+                let folder = environment.path("");
+                Self::NotInFolder {
+                    // What does not exist cannot be asked for its full name.
+                    folder: std::path::absolute(&folder).unwrap_or(folder),
+                    file,
+                    reason,
+                }
+            }
+            error => error,
         }
     }
 }
@@ -134,7 +167,7 @@ enum Json {
 }
 
 fn read(file: &str, path: &Path) -> Result<Vec<(String, Json)>, SecretError> {
-    let text = fs::read_to_string(path).map_err(|error| SecretError::Unreadable {
+    let text = encoding::read(path).map_err(|error| SecretError::Unreadable {
         file: file.to_owned(),
         reason: folder::reason(&error),
     })?;
@@ -142,6 +175,9 @@ fn read(file: &str, path: &Path) -> Result<Vec<(String, Json)>, SecretError> {
         file: file.to_owned(),
         reason,
     };
+    if text.trim().is_empty() {
+        return Err(not_json("the file is empty".to_owned()));
+    }
     match serde_json::from_str(&text).map_err(|error| not_json(error.to_string()))? {
         Json::Map(entries) => Ok(entries),
         _ => Err(not_json("not a JSON object".to_owned())),
@@ -255,6 +291,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn file_store(json: &str, more: &[(&str, &str)]) -> Result<SecretStore, SecretError> {

@@ -16,6 +16,7 @@ use crate::cli::subcommands::RunExtra;
 use crate::cli::{Flags, RunArgs};
 use crate::config::{LogSettings, Settings};
 use crate::environment::Environment;
+use crate::resources::encoding;
 use crate::resources::folder::reason;
 use crate::resources::run_file::{self, AppEntry, LogDestination, Problem, RunFile, Shared};
 use crate::resources::{LoadRequest, Place, Resources};
@@ -118,9 +119,12 @@ fn all(shown: &Path, mut problems: Vec<Problem>, remarks: Vec<Problem>) -> Strin
 /// The name to show, and the text (spec 3.1, `--run-file`).
 fn text_of(asked: &Path) -> Result<(PathBuf, String), String> {
     if asked == Path::new("-") {
-        let mut text = String::new();
-        let read = std::io::stdin().read_to_string(&mut text);
-        read.map_err(|error| format!("cannot read a run file from stdin: {}", reason(&error)))?;
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().read_to_end(&mut bytes);
+        let not_read =
+            |error: &dyn std::fmt::Display| format!("cannot read a run file from stdin: {error}");
+        read.map_err(|error| not_read(&reason(&error)))?;
+        let text = encoding::text(bytes).map_err(|error| not_read(&error))?;
         return Ok((PathBuf::from("<stdin>"), text));
     }
     let file = if asked.is_dir() {
@@ -148,7 +152,7 @@ fn text_of(asked: &Path) -> Result<(PathBuf, String), String> {
             file.display().to_string()
         ));
     }
-    let text = std::fs::read_to_string(&file).map_err(|error| {
+    let text = encoding::read(&file).map_err(|error| {
         format!(
             "error in getting the file info for {}: {}",
             file.display(),

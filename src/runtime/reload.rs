@@ -397,7 +397,8 @@ impl Reload {
                 let (notes, error) = component.failed(cause);
                 let is_update_in_memory = old.as_ref().is_some_and(|old| is_embedded(&old.kind));
                 if is_update_in_memory || (error.is_some() && self.loaded.holds_events()) {
-                    self.refuse(component, &notes);
+                    let error = error.map(|error| error.to_string());
+                    self.refuse(component, error.as_deref(), &notes);
                     return Ok(());
                 }
                 notes.iter().for_each(|note| note.write(&self.telemetry));
@@ -422,14 +423,13 @@ impl Reload {
     }
 
     /// Go on with what is loaded, because the end of the process would lose what it holds in memory.
-    fn refuse(&mut self, component: &Component, notes: &[Note]) {
-        if let Some(note) = notes.first() {
-            note.write(&self.telemetry);
-        }
+    fn refuse(&mut self, component: &Component, error: Option<&str>, notes: &[Note]) {
+        notes.iter().for_each(|note| note.write(&self.telemetry));
         let text = format!(
-            "component {} cannot be used as it stands in {}: what was loaded before stays in force until it is corrected",
+            "component {} cannot be used as it stands in {}, what was loaded before stays in force until it is corrected{}",
             component.log_name(),
-            component.place
+            component.place,
+            error.map_or(String::new(), |error| format!(": {error}")),
         );
         self.telemetry.reload_refused(&text);
         self.loaded
