@@ -73,6 +73,19 @@ impl Subject {
     }
 }
 
+impl EvaluationError {
+    /// The same with more about it, for the log.
+    #[must_use]
+    pub fn explained(self, more: &str) -> Self {
+        Self(format!("{}{more}", self.0))
+    }
+
+    /// Does the expression ask for a field that the event does not have?
+    pub fn is_missing_key(&self) -> bool {
+        self.0.starts_with("no such key: ")
+    }
+}
+
 impl Expression {
     /// Compile the text of a rule.
     ///

@@ -79,7 +79,7 @@ impl Rules {
     ) -> Result<Option<&Arc<str>>, E> {
         let mut read = Some(event);
         let mut subject = None;
-        for rule in &self.0 {
+        for (index, rule) in self.0.iter().enumerate() {
             let Some(condition) = &rule.condition else {
                 return Ok(Some(&rule.path));
             };
@@ -87,13 +87,28 @@ impl Rules {
                 subject = Some(read()?);
             }
             if let Some(subject) = &subject
-                && condition.matches(subject)?
+                && condition
+                    .matches(subject)
+                    .map_err(|error| explained(error, index + 1, condition))?
             {
                 return Ok(Some(&rule.path));
             }
         }
         Ok(None)
     }
+}
+
+/// Which rule has no answer, what that means for the event, and what helps.
+fn explained(error: EvaluationError, number: usize, condition: &Expression) -> EvaluationError {
+    let remedy = if error.is_missing_key() {
+        "; a field that may be missing is asked for with has(...) first, for example has(event.data.x) && event.data.x == 1"
+    } else {
+        ""
+    };
+    let text = condition.text();
+    error.explained(&format!(
+        " (rule {number}, match `{text}`; later rules and the default are not tried{remedy})"
+    ))
 }
 
 #[cfg(test)]
@@ -142,7 +157,7 @@ mod tests {
         check(
             &[("event.data.missing == 1", "/a"), ("true", "/b")],
             1,
-            "no such key: missing",
+            "no such key: missing (rule 1, match `event.data.missing == 1`; later rules and the default are not tried; a field that may be missing is asked for with has(...) first, for example has(event.data.x) && event.data.x == 1)",
         );
         check(
             &[
