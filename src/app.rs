@@ -155,8 +155,8 @@ pub enum DiscoveryError {
     #[error("{0}")]
     Unreachable(String),
     /// An answer with a status that is neither 200 nor 404.
-    #[error("app returned http status code {0} from subscription endpoint")]
-    Status(u16),
+    #[error("app returned http status code {0} from subscription endpoint{1}")]
+    Status(u16, String),
     /// An answer that is no list of subscriptions.
     #[error("error getting topics from app: {0}")]
     Malformed(String),

@@ -10,6 +10,7 @@ mod coding;
 mod connect;
 mod headers;
 mod path;
+mod protocol;
 mod traffic;
 
 use std::collections::{HashMap, HashSet};
@@ -28,9 +29,11 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use self::answer::Answer;
 use self::connect::Connector;
+use self::protocol::Spoken;
 use self::traffic::Traffic;
 use crate::app::{
     BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery,
@@ -52,6 +55,9 @@ const PROBE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS_PER_LINE: u32 = 100;
 
+/// Between two log lines that say that `--app-protocol` does not fit, and between two tries whether it does.
+const PROTOCOL_REMINDER: Duration = Duration::from_secs(30);
+
 /// So much more than `--read-buffer-size` an answer's head may take, as in daprd.
 const HEAD_SLACK: usize = 4096;
 
@@ -60,6 +66,9 @@ const LEAST_BUFFER: usize = 8192;
 
 /// So many routes are kept as URIs, and so many names of bad headers are remembered.
 const REMEMBERED: usize = 4096;
+
+/// So much of the body of an answer to discovery is shown.
+const SHOWN: usize = 64;
 
 const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
 
@@ -84,6 +93,10 @@ pub struct HttpChannel {
     left_out: Mutex<HashSet<String>>,
     /// Routes whose answers were no answers to an event.
     unread: Mutex<HashSet<Arc<str>>>,
+    /// When the log was told last that the app speaks another protocol.
+    misfit_told: Mutex<Option<Instant>>,
+    /// When it was tried last whether it does.
+    others_tried: Mutex<Option<Instant>>,
     telemetry: Telemetry,
 }
 
@@ -109,6 +122,8 @@ impl HttpChannel {
             routes: RwLock::default(),
             left_out: Mutex::default(),
             unread: Mutex::default(),
+            misfit_told: Mutex::default(),
+            others_tried: Mutex::default(),
             telemetry,
         }
     }
@@ -123,7 +138,19 @@ impl HttpChannel {
             Some(places) => places.acquire().await.ok(),
             None => None,
         };
-        Answer::read(self.send(make).await?).await
+        let answer = Answer::read(self.send(make).await?).await?;
+        match protocol::of_answer(&answer) {
+            None => Ok(answer),
+            Some(spoken) => {
+                let advice = self.tell_misfit(spoken);
+                // A server of gRPC answers 200 to requests that it knows nothing of.
+                if answer.is_success() {
+                    Err(Reason::Unanswered(advice))
+                } else {
+                    Ok(answer)
+                }
+            }
+        }
     }
 
     /// Send a request. If it is lost with a connection that the app had closed, it is made and sent once more, on a new connection; what
@@ -138,7 +165,10 @@ impl HttpChannel {
         {
             sent = self.unpooled.request(make()?).await;
         }
-        let answer = sent.map_err(|error| failed(&error))?;
+        let answer = match sent {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.failed(&error).await),
+        };
         if let Some(traffic) = answer.extensions().get::<Traffic>() {
             traffic.has_answered();
         }
@@ -266,18 +296,91 @@ impl HttpChannel {
         }
     }
 
+    /// Why there is no answer, with a guess at what the app speaks if it is not what was expected.
+    async fn failed(&self, error: &ClientError) -> Reason {
+        let mut text = chain(error);
+        if let Some(spoken) = self.spoken(error).await {
+            text = format!("{text}; {}", self.tell_misfit(spoken));
+        }
+        if error.is_connect() {
+            Reason::Unreachable(text)
+        } else {
+            Reason::Unanswered(text)
+        }
+    }
+
+    async fn spoken(&self, error: &ClientError) -> Option<Spoken> {
+        if error.is_connect() {
+            return protocol::of_connecting(error);
+        }
+        let traffic = Traffic::of(error)?;
+        if !traffic.first().is_empty() || self.protocol == AppProtocol::Https {
+            return protocol::of_first_bytes(self.protocol, traffic.first());
+        }
+        // Not for each of many requests that fail.
+        if !is_due(&self.others_tried) {
+            return None;
+        }
+        let port = u16::try_from(self.port).ok()?;
+        protocol::try_others(self.protocol, self.host(), port, PROBE).await
+    }
+
+    /// Say that the app speaks another protocol, again and again while it does. Returns what was said.
+    fn tell_misfit(&self, spoken: Spoken) -> String {
+        let advice = spoken.advice(self.protocol);
+        if is_due(&self.misfit_told) {
+            self.telemetry.app_protocol_misfit(self.port, &advice);
+        }
+        advice
+    }
+
+    /// What an answer looks like that is none to the question for subscriptions.
+    fn seen(&self, answer: &Answer) -> String {
+        let content_type = match answer.content_type() {
+            none if none.is_empty() => "no Content-Type".to_owned(),
+            name => format!("Content-Type {name:?}"),
+        };
+        let shown = &answer.body[..answer.body.len().min(SHOWN)];
+        let body = match String::from_utf8_lossy(shown) {
+            none if none.trim().is_empty() => "an empty body".to_owned(),
+            text => format!("a body that begins {text:?}"),
+        };
+        let is_doubtful = answer.body.trim_ascii().is_empty() || verdict::is_html(&answer.body);
+        let question = if is_doubtful {
+            format!("; is another program on port {}?", self.port)
+        } else {
+            String::new()
+        };
+        format!(
+            " (GET /dapr/subscribe was answered with status {}, {content_type} and {body}{question})",
+            answer.code
+        )
+    }
+
+    /// The app's address without brackets.
+    fn host(&self) -> &str {
+        self.address.trim_start_matches('[').trim_end_matches(']')
+    }
+
     async fn accepts_connections(&self) -> bool {
         let Ok(port) = u16::try_from(self.port) else {
             return false;
         };
-        let host = self.address.trim_start_matches('[').trim_end_matches(']');
-        let connecting = TcpStream::connect((host, port));
+        let connecting = TcpStream::connect((self.host(), port));
         let Ok(Ok(stream)) = tokio::time::timeout(PROBE, connecting).await else {
             return false;
         };
-        match self.connector.tls() {
-            Some(tls) => tls.begin_within(PROBE, stream).await.is_ok(),
-            None => true,
+        let Some(tls) = self.connector.tls() else {
+            return true;
+        };
+        match tls.begin_within(PROBE, stream).await {
+            Ok(_) => true,
+            Err(error) => {
+                if let Some(spoken) = protocol::of_handshake(&error) {
+                    self.tell_misfit(spoken);
+                }
+                false
+            }
         }
     }
 }
@@ -322,9 +425,17 @@ impl Channel for HttpChannel {
         match answer.code {
             200 if answer.is_cut => Err(DiscoveryError::Malformed(answer::too_long())),
             200 => {
-                let found = discovery::read(&answer.body)?;
+                let found = discovery::read(&answer.body).map_err(|error| match error {
+                    DiscoveryError::Malformed(text) => {
+                        DiscoveryError::Malformed(text + &self.seen(&answer))
+                    }
+                    other => other,
+                })?;
                 for topic in &found.routeless {
                     self.telemetry.subscription_without_route(topic);
+                }
+                if answer.body.trim_ascii().is_empty() {
+                    self.telemetry.discovery_answer_empty(&self.seen(&answer));
                 }
                 if found.subscriptions.is_empty() {
                     self.telemetry.app_subscribes_to_nothing();
@@ -335,7 +446,7 @@ impl Channel for HttpChannel {
                 self.telemetry.app_subscribes_to_nothing();
                 Ok(Vec::new())
             }
-            code => Err(DiscoveryError::Status(code)),
+            code => Err(DiscoveryError::Status(code, self.seen(&answer))),
         }
     }
 
@@ -383,6 +494,16 @@ impl Channel for HttpChannel {
     }
 }
 
+/// Was the last time long enough ago? Then this is the last time.
+fn is_due(last: &Mutex<Option<Instant>>) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = last.is_none_or(|last| last.elapsed() >= PROTOCOL_REMINDER);
+    if is_due {
+        *last = Some(Instant::now());
+    }
+    is_due
+}
+
 fn too_long() -> Reason {
     Reason::Unanswered(answer::too_long())
 }
@@ -423,14 +544,6 @@ fn bracketed(address: &str) -> String {
         format!("[{address}]")
     } else {
         address.to_owned()
-    }
-}
-
-fn failed(error: &ClientError) -> Reason {
-    if error.is_connect() {
-        Reason::Unreachable(chain(error))
-    } else {
-        Reason::Unanswered(chain(error))
     }
 }
 

@@ -77,7 +77,7 @@ fn no_json(body: &[u8]) -> &'static str {
 }
 
 /// Does a body begin as HTML or XML does?
-pub(super) fn is_html(body: &[u8]) -> bool {
+pub fn is_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 

@@ -1,6 +1,7 @@
 //! An answer of the app, read to its end and unpacked.
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -53,6 +54,14 @@ impl Answer {
     /// Could a status stand in the part of the body that was not read?
     pub(super) fn might_say_more(&self) -> bool {
         self.is_cut && self.is_success() && self.body.trim_ascii_start().starts_with(b"{")
+    }
+
+    /// The header that says what the body is; empty if there is none.
+    pub(super) fn content_type(&self) -> String {
+        self.headers
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .unwrap_or_default()
     }
 
     /// The content of a packed body; `None` if it is not packed.

@@ -5,11 +5,14 @@
 //! we.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::Extensions;
 use hyper_util::client::legacy::Error as ClientError;
+
+/// So many bytes of the first answer are kept: the head of an HTTP/2 frame.
+const FIRST: usize = 9;
 
 /// The account of one connection. Clones are of the same connection.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +21,7 @@ pub(super) struct Traffic(Arc<Account>);
 /// The connection's task writes here. A request that has failed reads it, after it was told so by that task.
 #[derive(Debug, Default)]
 struct Account {
+    first: OnceLock<Vec<u8>>,
     received: AtomicU64,
     /// `received` when the latest request began.
     received_before: AtomicU64,
@@ -35,7 +39,10 @@ impl Traffic {
     /// These bytes were read.
     pub(super) fn has_come(&self, bytes: &[u8]) {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.0.received.fetch_add(count, Ordering::Relaxed);
+        if self.0.received.fetch_add(count, Ordering::Relaxed) == 0 && count > 0 {
+            // It is set but once, as only the first bytes come after none.
+            let _ = self.0.first.set(bytes[..bytes.len().min(FIRST)].to_vec());
+        }
     }
 
     /// Bytes are being written: of HTTP/1 those of a new request, if something was read since the last were written.
@@ -47,6 +54,11 @@ impl Traffic {
     /// An answer has come over this connection.
     pub(super) fn has_answered(&self) {
         self.0.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The first bytes that came, and none if nothing has come yet.
+    pub(super) fn first(&self) -> &[u8] {
+        self.0.first.get().map_or(&[], Vec::as_slice)
     }
 
     /// Was the connection used before, and did nothing come over it for the latest request? For HTTP/1, where one request follows the
@@ -113,5 +125,15 @@ mod tests {
             }
             assert_eq!(traffic.is_silent_after_reuse(), expected, "{bytes}");
         }
+    }
+
+    #[test]
+    fn the_first_bytes_are_kept() {
+        let traffic = Traffic::default();
+        assert_eq!(traffic.first(), b"");
+        traffic.has_come(b"");
+        traffic.has_come(b"HTTP/1.1 200 OK");
+        traffic.has_come(b"more");
+        assert_eq!(traffic.first(), b"HTTP/1.1 ");
     }
 }

@@ -14,7 +14,7 @@ use crate::delivery::subscriptions::Subscription;
 
 /// Pauses between two questions while the start waits for the answer, and later.
 const FIRST_PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(1));
-const PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(60));
+const PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(15));
 
 /// As often an app that is not reached is asked before the start goes on without it (B2).
 const FIRST_QUESTIONS: u32 = 4;
@@ -171,7 +171,7 @@ impl Inner {
     fn tell(&self, error: &AskError) {
         let telemetry = &self.parts.telemetry;
         match error {
-            AskError::Discovery(error @ DiscoveryError::Status(_)) => {
+            AskError::Discovery(error @ DiscoveryError::Status(..)) => {
                 telemetry.discovery_failed(error)
             }
             AskError::Discovery(error @ DiscoveryError::Malformed(_)) => {

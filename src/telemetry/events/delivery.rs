@@ -68,6 +68,16 @@ impl Telemetry {
         );
     }
 
+    /// The app speaks another protocol than `--app-protocol` says. Told again while it lasts.
+    pub fn app_protocol_misfit(&self, port: i32, advice: &str) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("the app on port {port} cannot be understood: {advice}"),
+            &[],
+        );
+    }
+
     /// The probes of the app begin.
     pub fn app_probes_started(&self) {
         self.0.log.write(
@@ -114,6 +124,16 @@ impl Telemetry {
     /// The app is not asked.
     pub fn discovery_skipped(&self) {
         self.0.log.write(Level::Warn, RUNTIME, format_args!("Skipping programmatic subscription loading (see 'disable-init-endpoints' flag/annotation)"), &[]);
+    }
+
+    /// The app answered the question for its subscriptions with nothing, which counts as none.
+    pub fn discovery_answer_empty(&self, seen: &str) {
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("the app's answer has no list of subscriptions and counts as none{seen}"),
+            &[],
+        );
     }
 
     /// The app's answer is of no use; it will be asked again.

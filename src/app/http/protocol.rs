@@ -1,0 +1,180 @@
+//! A guess at what the app speaks, if that is not what `--app-protocol` says. Made of the first bytes that come from it, or of how TLS
+//! with it fails.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use rustls::{Error as TlsError, InvalidMessage};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::answer::Answer;
+use super::connect::{HandshakeError, Tls};
+use crate::config::AppProtocol;
+
+/// A request that every server of HTTP/1 answers, whatever with, and that asks for nothing.
+const OPTIONS: &[u8] = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// What servers say in their status 400 to a request without TLS: those of Go, nginx and Apache.
+const TLS_WANTED: [&str; 3] = [
+    "HTTP request to an HTTPS server",
+    "plain HTTP request was sent to HTTPS port",
+    "plain HTTP to an SSL-enabled server port",
+];
+
+/// What an app seems to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// TLS, where none was expected.
+    Tls,
+    /// Most likely HTTP without TLS, where TLS was expected.
+    NoTls,
+    /// HTTP/1, where HTTP/2 was expected.
+    Http1,
+    /// HTTP/2 and not HTTP/1.
+    Http2,
+    /// gRPC.
+    Grpc,
+}
+
+impl Spoken {
+    /// The guess with its remedy, as half a sentence.
+    pub(super) fn advice(self, protocol: AppProtocol) -> String {
+        let (seems, remedy) = match self {
+            Self::Tls => ("seems to speak TLS", "start with --app-protocol https"),
+            Self::NoTls => (
+                "does not answer as TLS does and most likely speaks HTTP without it",
+                "start with --app-protocol http",
+            ),
+            Self::Http1 => (
+                "seems to speak HTTP/1.1 and not HTTP/2",
+                "start with --app-protocol http",
+            ),
+            Self::Http2 => (
+                "seems to speak HTTP/2 only",
+                "start with --app-protocol h2c; an app of gRPC is not supported yet",
+            ),
+            Self::Grpc => (
+                "seems to speak gRPC",
+                "that is not supported yet; let it serve HTTP",
+            ),
+        };
+        format!(
+            "the app {seems}, and --app-protocol is {}: {remedy}",
+            protocol.name()
+        )
+    }
+}
+
+/// The guess from the first bytes of a connection without TLS.
+pub(super) fn of_first_bytes(protocol: AppProtocol, first: &[u8]) -> Option<Spoken> {
+    match first {
+        // A record of TLS or SSL 3: mostly an alert.
+        [0x14..=0x17, 3, 0..=4, ..] => Some(Spoken::Tls),
+        [b'H', b'T', b'T', b'P', b'/', ..] if protocol == AppProtocol::H2c => Some(Spoken::Http1),
+        // A frame of HTTP/2 for the whole connection: SETTINGS or GOAWAY.
+        [0, _, _, 4 | 7, _, 0, 0, 0, 0, ..] if protocol == AppProtocol::Http => Some(Spoken::Http2),
+        _ => None,
+    }
+}
+
+/// The guess from an answer that could be read.
+pub(super) fn of_answer(answer: &Answer) -> Option<Spoken> {
+    let is_grpc = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    if answer.headers.get(CONTENT_TYPE).is_some_and(is_grpc)
+        || answer.headers.contains_key("grpc-status")
+    {
+        return Some(Spoken::Grpc);
+    }
+    if answer.code != 400 {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    let wants_tls = TLS_WANTED.iter().any(|words| text.contains(words));
+    wants_tls.then_some(Spoken::Tls)
+}
+
+/// The guess from TLS that did not come about.
+pub(super) fn of_handshake(error: &HandshakeError) -> Option<Spoken> {
+    let error = &error.0;
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<TlsError>());
+    match tls {
+        Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => Some(Spoken::NoTls),
+        Some(_) => None,
+        // It hangs up on what makes no sense to it, or waits for the end of the line.
+        None => matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::TimedOut
+        )
+        .then_some(Spoken::NoTls),
+    }
+}
+
+/// The same of an error that has one among its sources.
+pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<Spoken> {
+    let mut source = Some(error);
+    while let Some(inner) = source {
+        if let Some(handshake) = inner.downcast_ref() {
+            return of_handshake(handshake);
+        }
+        source = inner.source();
+    }
+    None
+}
+
+/// Of an app that closes connections without a byte: try what it might speak.
+pub(super) async fn try_others(
+    protocol: AppProtocol,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Option<Spoken> {
+    let stream = TcpStream::connect((host, port)).await.ok()?;
+    if Tls::to(host).begin_within(limit, stream).await.is_ok() {
+        return Some(Spoken::Tls);
+    }
+    if protocol != AppProtocol::H2c {
+        return None;
+    }
+    let ask = async {
+        let mut stream = TcpStream::connect((host, port)).await?;
+        stream.write_all(OPTIONS).await?;
+        let mut first = [0; 5];
+        stream.read_exact(&mut first).await?;
+        io::Result::Ok(first)
+    };
+    let first = tokio::time::timeout(limit, ask).await.ok()?.ok()?;
+    of_first_bytes(protocol, &first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_tell_what_is_spoken() {
+        use AppProtocol::{H2c, Http};
+        for (protocol, first, expected) in [
+            (Http, &b"\x15\x03\x01\0\x02"[..], Some(Spoken::Tls)),
+            (H2c, b"\x15\x03\x03\0\x02\x02\x46", Some(Spoken::Tls)),
+            (Http, b"\x16\x03\x03", Some(Spoken::Tls)),
+            (Http, b"\0\0\x12\x04\0\0\0\0\0", Some(Spoken::Http2)),
+            (Http, b"\0\0\x08\x07\0\0\0\0\0", Some(Spoken::Http2)),
+            (H2c, b"\0\0\x12\x04\0\0\0\0\0", None),
+            (H2c, b"HTTP/1.1 ", Some(Spoken::Http1)),
+            (Http, b"HTTP/1.1 ", None),
+            (Http, b"\x15", None),
+            (Http, b"+OK", None),
+            (Http, b"", None),
+        ] {
+            assert_eq!(of_first_bytes(protocol, first), expected, "{first:?}");
+        }
+    }
+}
