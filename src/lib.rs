@@ -43,7 +43,7 @@
 //! | 4 assembly | `pubsub` | |
 //! | 5 paths | `publish`, `delivery` | |
 //! | 6 edges | `api` | |
-//! | 7 wiring | `wait`, `check`, `runtime`, `demo`, `run` | `runtime` -> `check`, `demo` -> `runtime`, `run` -> `runtime` |
+//! | 7 wiring | `wait`, `check`, `runtime`, `demo`, `run` | `demo` -> `runtime`, `run` -> `runtime` |
 //! <!-- end of layers -->
 //!
 //! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api`, the

@@ -7,7 +7,7 @@ use sidestream::api::API_VERSION;
 use sidestream::broker::memory::hub::Hub;
 use sidestream::cli::{self, Command, Flags};
 use sidestream::environment::Environment;
-use sidestream::runtime::{self, Outcome, Plan, Runtime};
+use sidestream::runtime::{Outcome, Plan, Runtime};
 use sidestream::shutdown::Stop;
 use sidestream::shutdown::signals::{HANG_UP, Signals};
 use sidestream::telemetry::Telemetry;
@@ -71,7 +71,7 @@ async fn obey(command: Command) -> u8 {
             check::run(
                 &args,
                 &environment,
-                &runtime::judges(),
+                &mut std::io::stdin(),
                 &mut std::io::stdout(),
             )
             .map_err(Into::into),

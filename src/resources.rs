@@ -34,6 +34,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::component::{Component, ProcessError};
+use self::folder::FolderFile;
 use self::last_good::LastGood;
 use self::note::Note;
 use self::pipeline::Handler;
@@ -76,6 +77,8 @@ pub struct LoadRequest<'a> {
     pub app_id: Option<&'a str>,
     /// `--resources-path`, in order.
     pub folders: &'a [PathBuf],
+    /// Files that are read beside the folders.
+    pub files: &'a [FolderFile],
     /// `components.deny` of the Configuration.
     pub denied: &'a [String],
     /// The pipelines of the Configuration.
@@ -95,6 +98,8 @@ pub struct Resources {
     pub subscriptions: Vec<SubscriptionSpec>,
     /// Resiliency resources as they are.
     pub resiliencies: Vec<Resiliency>,
+    /// Names of all components in the files, whether they are for this app and can be used or not.
+    pub component_names: Vec<String>,
     /// What is said about all this, for the log and for `check`, in order.
     pub notes: Vec<Note>,
     /// What ends the process: all of it, not only the first.
@@ -117,6 +122,12 @@ impl Resources {
         refused: &BTreeSet<PathBuf>,
     ) -> Self {
         collect::all(request, last_good, refused)
+    }
+
+    /// Add what can only be said when all resources are known, those that need no file included.
+    pub fn add_advice(&mut self) {
+        let advice = advice::of(self);
+        self.notes.extend(advice);
     }
 
     /// The built-in policies and those of all resiliency resources together, later ones over earlier ones.
@@ -190,6 +201,21 @@ impl LoadError {
             }
             Self::Duplicate { place, .. } | Self::Middleware { place, .. } => place.clone(),
             Self::Component(error) => error.place.clone(),
+        }
+    }
+
+    /// The text for somebody who is told the place: without the wrapping that daprd puts around it.
+    pub fn plain(&self) -> String {
+        match self {
+            Self::NotListed { reason, .. } | Self::NotWatched { reason, .. } => {
+                format!("cannot be read: {reason}")
+            }
+            Self::Component(error) => error.plain(),
+            Self::Duplicate { .. } | Self::Middleware { .. } => {
+                let text = self.to_string();
+                text.trim_start_matches("failed to load components: ")
+                    .to_owned()
+            }
         }
     }
 

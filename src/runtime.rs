@@ -18,7 +18,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use self::assemble::judges;
 use self::contact::Contacts;
 use self::reload::{Loaded, Reload, Shown};
 pub use self::stop::Outcome;
@@ -572,6 +571,7 @@ fn load(
     let request = LoadRequest {
         app_id: Some(&settings.app_id),
         folders: &settings.resources,
+        files: &[],
         denied: &settings.denied_components,
         handlers: &settings.handlers,
         hot_reload: again.is_none() && settings.hot_reload.is_some(),
@@ -591,5 +591,6 @@ fn load(
             .components
             .push(assemble::embedded(&settings.app_id));
     }
+    resources.add_advice();
     resources
 }

@@ -47,18 +47,31 @@ fn rate(text: &str) -> Result<f64, String> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
 #[command(
     name = "sidestream check",
-    after_help = "Example: sidestream check --resources-path ./components --app-id orders\n\nThe exit code is 1 if there is a mistake."
+    group(clap::ArgGroup::new("input").args(["paths", "resources_path", "run_file"]).required(true).multiple(true)),
+    after_help = "Examples: sidestream check ./components\n          sidestream check --app-id orders components/pubsub.yaml\n          sidestream check -f dapr.yaml --strict\n          helm template . | sidestream check --json -\n\nThe exit code is 1 if there is a mistake, with --strict also if anything is worth knowing."
 )]
 pub struct CheckArgs {
+    /// Folders of resource files, single files (resources, Configuration or a run file), or `-` for standard input.
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
     /// Folder of resource files; may be given several times.
-    #[arg(long, value_name = "DIR", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "DIR", value_delimiter = ',')]
     pub resources_path: Vec<PathBuf>,
+    /// Check what each app of this run file loads; `-` reads standard input, a folder stands for the dapr.yaml in it.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub run_file: Option<PathBuf>,
     /// Configuration file; may be given several times, each over the ones before.
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub config: Vec<PathBuf>,
     /// Look with the eyes of this app: scopes are applied. Without it every app's resources are read.
     #[arg(long, value_name = "ID")]
     pub app_id: Option<String>,
+    /// Write the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// End with 1 also for what is only worth knowing.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// What `run` was asked to do.
@@ -265,7 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn check_needs_a_folder() {
+    fn check_needs_something_to_read() {
+        for line in [
+            "a",
+            "-",
+            "a b/c.yaml --strict --json",
+            "-f dapr.yaml",
+            "--resources-path a",
+        ] {
+            assert!(check(&words_of(line)).is_ok(), "{line}");
+        }
         let parsed = check(&words_of(
             "--resources-path a,b --resources-path c --app-id x",
         ))

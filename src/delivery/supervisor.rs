@@ -266,6 +266,9 @@ impl Inner {
             }
             if subscription.origin == Origin::Programmatic {
                 topics.entry(&spec.pubsub).or_default().push(&spec.topic);
+                if let Some(note) = advice::dead_letters_to_itself(spec) {
+                    note.write(telemetry);
+                }
             }
             // About what is declared it was said when the files were read.
             if subscription.origin == Origin::Programmatic
@@ -276,6 +279,12 @@ impl Inner {
         }
         for (pubsub, topics) in topics {
             telemetry.app_subscribed(pubsub, &topics);
+            if self.parts.catalog.get(pubsub).is_none() {
+                let loaded = self.parts.catalog.all();
+                let loaded: Vec<&str> = loaded.iter().map(|it| it.name.as_str()).collect();
+                let text = advice::pubsub_not_loaded(pubsub, &topics, &loaded);
+                telemetry.pubsub_not_loaded(&text);
+            }
         }
         if !lettered.is_empty() {
             telemetry.first_failure_dead_letters(&lettered);

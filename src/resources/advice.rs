@@ -1,12 +1,16 @@
 //! What is well formed and yet not what its author wants: seen only when all resources are known.
 //!
-//! `collect` adds it to the notes of a load; for the app's own subscriptions, `delivery` may ask [`retry_before_dead_letter`].
+//! [`Resources::add_advice`] adds it to the notes of a load; about the app's own subscriptions `delivery` asks here.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use crate::metadata::nearest;
+use crate::resources::Resources;
+use crate::resources::fields::Remark;
 use crate::resources::note::Note;
 use crate::resources::resiliency::{Direction, Policies, PolicyNames, Resiliency};
 use crate::resources::subscription::SubscriptionSpec;
-use crate::resources::{Place, Resources};
 use crate::telemetry::log::Level;
 
 /// All advice about a set of resources.
@@ -15,14 +19,45 @@ pub fn of(resources: &Resources) -> Vec<Note> {
     let mut notes = Vec::new();
     for resource in &resources.resiliencies {
         undefined_policies(resource, &policies, &mut notes);
+        unknown_targets(resource, resources, &mut notes);
+        notes.extend(only_service_invocation(resource));
     }
+    unused_policies(resources, &mut notes);
     for (index, spec) in resources.subscriptions.iter().enumerate() {
         notes.extend(same_topic(spec, &resources.subscriptions[..index]));
         notes.extend(unknown_pubsub(spec, resources));
         notes.extend(no_route(spec));
-        notes.extend(retry_before_dead_letter(spec, &policies));
+        useless_rules(spec, &mut notes);
+        notes.extend(dead_letters_to_itself(spec));
+        notes.extend(dead_letters_in_a_circle(index, &resources.subscriptions));
+        if spec.dead_letter_topic != spec.topic {
+            notes.extend(retry_before_dead_letter(spec, &policies));
+        }
     }
     notes
+}
+
+/// The topics of an app's own subscriptions to a pub/sub that is not loaded: what the log says about them.
+pub fn pubsub_not_loaded(pubsub: &str, topics: &[&str], loaded: &[&str]) -> String {
+    let mut text = format!(
+        "the app subscribes to {} of the pub/sub {pubsub}, which is not loaded: nothing is delivered from it",
+        topics.join(", ")
+    );
+    // Writing to a String cannot fail.
+    let _ = write!(text, "; {}", loaded_or_meant(pubsub, loaded));
+    text
+}
+
+/// What to do about a name that is none of those that are loaded.
+fn loaded_or_meant(name: &str, loaded: &[&str]) -> String {
+    match (nearest(name, loaded), loaded) {
+        (Some(meant), _) => format!("did you mean {meant}?"),
+        (None, []) => "no pub/sub is loaded, add a component of this name".to_owned(),
+        (None, loaded) => format!(
+            "add a component of this name, or use one that is loaded: {}",
+            loaded.join(", ")
+        ),
+    }
 }
 
 /// A dead-letter topic without a retry policy: the first failure moves the event (design.md D25).
@@ -37,7 +72,7 @@ pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) ->
         "topic {} on pubsub {} has the dead-letter topic {} and no retry policy: the first failure of an event moves it there",
         spec.topic, spec.pubsub, spec.dead_letter_topic
     );
-    let note = Note::hint(Level::Warn, place_of(spec), text);
+    let note = Note::hint(Level::Warn, spec.place_of("spec.deadLetterTopic"), text);
     Some(note.with_remedy(retry_policy(&spec.pubsub)))
 }
 
@@ -71,20 +106,28 @@ fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Ve
                 if name.is_empty() || known.contains(&name) {
                     continue;
                 }
+                let key = format!(
+                    "spec.targets.components.{component}.{way}.{}",
+                    field_of(what)
+                );
                 let text = format!(
                     "{way} target of component {component} in resiliency {} names the {what} {name}, which no resource defines: it has none",
                     resource.name
                 );
-                let remedy = nearest(name, &known).map_or_else(
-                    || {
-                        format!(
-                            "define it under spec.policies, or name one of: {}",
-                            known.join(", ")
-                        )
-                    },
-                    |meant| format!("did you mean {meant}?"),
-                );
-                let note = Note::mistake(Level::Error, resource.place.clone(), text);
+                let own: Vec<&str> = known
+                    .iter()
+                    .copied()
+                    .filter(|name| !Policies::built_in().retries.contains_key(*name))
+                    .collect();
+                let remedy = match (nearest(name, &known), own.as_slice()) {
+                    (Some(meant), _) => format!("did you mean {meant}?"),
+                    (None, []) => "define it under spec.policies".to_owned(),
+                    (None, own) => format!(
+                        "define it under spec.policies, or name one of: {}",
+                        own.join(", ")
+                    ),
+                };
+                let note = Note::mistake(Level::Error, resource.place_of(&key), text);
                 notes.push(note.with_remedy(remedy));
             }
         }
@@ -106,6 +149,111 @@ fn lookups<'a>(
     ]
 }
 
+/// The field of a target that names a policy.
+fn field_of(what: &str) -> &'static str {
+    match what {
+        "timeout" => "timeout",
+        "retry policy" => "retry",
+        _ => "circuitBreaker",
+    }
+}
+
+/// Targets that are no component: their policies are never used.
+fn unknown_targets(resource: &Resiliency, resources: &Resources, notes: &mut Vec<Note>) {
+    let loaded = resources.components.iter().map(|it| it.name.as_str());
+    let mut known: Vec<&str> = loaded.collect();
+    known.extend(resources.component_names.iter().map(String::as_str));
+    for component in resource.policies.components.keys() {
+        if known.contains(&component.as_str()) {
+            continue;
+        }
+        let place = resource.place_of(&format!("spec.targets.components.{component}"));
+        let text = format!(
+            "no component {component}: the policies of this target in resiliency {} are not used",
+            resource.name
+        );
+        let remark = if known.is_empty() {
+            Remark::hint(place.line, text).with_help("no component is loaded")
+        } else {
+            let help = match nearest(component, &known) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("the components are: {}", known.join(", ")),
+            };
+            Remark::mistake(place.line, text).with_help(help)
+        };
+        notes.push(remark.at(&place.file));
+    }
+}
+
+fn only_service_invocation(resource: &Resiliency) -> Option<Note> {
+    if resource.foreign.is_empty() || resource.has_targets() {
+        return None;
+    }
+    let key = if resource.lines.has("spec.targets.apps") {
+        "apps"
+    } else {
+        "actors"
+    };
+    let place = resource.place_of(&format!("spec.targets.{key}"));
+    let about = if key == "apps" {
+        "service invocation"
+    } else {
+        "actors"
+    };
+    let text =
+        format!("targets.{key} is about {about}: it has no effect on deliveries and publishing");
+    let help = "for those write targets.components.<name of the pub/sub> with inbound (deliveries) or outbound (publishing)";
+    Some(
+        Remark::hint(place.line, text)
+            .with_help(help)
+            .at(&place.file),
+    )
+}
+
+/// Policies that no target names, and whose names do not make them defaults.
+fn unused_policies(resources: &Resources, notes: &mut Vec<Note>) {
+    let (mut used, mut is_sure) = (BTreeSet::new(), true);
+    for resource in &resources.resiliencies {
+        let targets = resource.policies.components.values();
+        let sides = targets.flat_map(|target| [&target.inbound, &target.outbound]);
+        for names in sides.chain(&resource.foreign) {
+            used.insert(("timeouts", names.timeout.as_str()));
+            used.insert(("retries", names.retry.as_str()));
+            used.insert(("circuitBreakers", names.breaker.as_str()));
+        }
+        // The targets of a resource with a mistake are not known.
+        is_sure &= resource.has_targets() != resource.policies.components.is_empty();
+    }
+    if !is_sure {
+        return;
+    }
+    for resource in &resources.resiliencies {
+        let Policies {
+            timeouts,
+            retries,
+            breakers,
+            ..
+        } = &resource.policies;
+        let timeouts = timeouts.keys().map(|name| ("timeouts", "timeout", name));
+        let retries = retries.keys().map(|name| ("retries", "retry policy", name));
+        let breakers = breakers.keys();
+        let breakers = breakers.map(|name| ("circuitBreakers", "circuit breaker", name));
+        for (key, what, name) in timeouts.chain(retries).chain(breakers) {
+            if used.contains(&(key, name.as_str())) || Policies::is_default_name(name) {
+                continue;
+            }
+            let place = resource.place_of(&format!("spec.policies.{key}.{name}"));
+            let text = format!("the {what} {name} is used by no target");
+            let help = "name it under spec.targets.components.<name of the pub/sub>.inbound or outbound, or remove it";
+            notes.push(
+                Remark::hint(place.line, text)
+                    .with_help(help)
+                    .at(&place.file),
+            );
+        }
+    }
+}
+
 fn same_topic(spec: &SubscriptionSpec, earlier: &[SubscriptionSpec]) -> Option<Note> {
     let is_same =
         |known: &&SubscriptionSpec| known.pubsub == spec.pubsub && known.topic == spec.topic;
@@ -114,11 +262,16 @@ fn same_topic(spec: &SubscriptionSpec, earlier: &[SubscriptionSpec]) -> Option<N
         "topic {} on pubsub {} is subscribed to twice, this one is not used",
         spec.topic, spec.pubsub
     );
-    let remedy = format!(
+    let help = format!(
         "remove it; the one that is used stands at {}",
-        place_of(first)
+        first.place_of("spec.topic")
     );
-    Some(Note::mistake(Level::Debug, place_of(spec), text).with_remedy(remedy))
+    let place = spec.place_of("spec.topic");
+    Some(
+        Remark::mistake(place.line, text)
+            .with_help(help)
+            .at(&place.file),
+    )
 }
 
 fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Note> {
@@ -130,20 +283,28 @@ fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Note
     if spec.pubsub.is_empty() || known.contains(&spec.pubsub.as_str()) {
         return None;
     }
-    let text = format!(
-        "subscription to topic {} waits for a pubsub {}, which does not exist",
-        spec.topic, spec.pubsub
-    );
-    let remedy = nearest(&spec.pubsub, &known).map_or_else(
-        || {
-            format!(
-                "add a component of this name, or use one of: {}",
-                known.join(", ")
-            )
-        },
-        |meant| format!("did you mean {meant}?"),
-    );
-    Some(Note::mistake(Level::Debug, place_of(spec), text).with_remedy(remedy))
+    let place = spec.place_of("spec.pubsubname");
+    let remark = if resources.component_names.contains(&spec.pubsub) {
+        let text = format!(
+            "subscription to topic {} waits for a pubsub {}, which is not loaded for this app",
+            spec.topic, spec.pubsub
+        );
+        Remark::hint(place.line, text)
+            .with_help("see the scopes, the type and the mistakes of that component")
+    } else {
+        let text = format!(
+            "subscription to topic {} waits for a pubsub {}, which does not exist",
+            spec.topic, spec.pubsub
+        );
+        let is_alone = resources.component_names.is_empty() && known.is_empty();
+        let remark = if is_alone {
+            Remark::hint
+        } else {
+            Remark::mistake
+        };
+        remark(place.line, text).with_help(loaded_or_meant(&spec.pubsub, &known))
+    };
+    Some(remark.at(&place.file))
 }
 
 fn no_route(spec: &SubscriptionSpec) -> Option<Note> {
@@ -154,10 +315,135 @@ fn no_route(spec: &SubscriptionSpec) -> Option<Note> {
         "subscription to topic {} on pubsub {} has no route: no event gets to the app",
         spec.topic, spec.pubsub
     );
-    let note = Note::mistake(Level::Debug, place_of(spec), text);
-    Some(note.with_remedy("add spec.routes.default (in dapr.io/v1alpha1: spec.route)"))
+    let place = spec.place_of("spec.routes");
+    let help = "add spec.routes.default (in dapr.io/v1alpha1: spec.route)";
+    Some(
+        Remark::mistake(place.line, text)
+            .with_help(help)
+            .at(&place.file),
+    )
 }
 
-fn place_of(spec: &SubscriptionSpec) -> Place {
-    spec.place.clone().unwrap_or_default()
+/// Rules without path, and rules that stand behind one that always matches first.
+fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Note>) {
+    let mut earlier: Vec<&str> = Vec::new();
+    for (index, rule) in spec.rules.iter().enumerate() {
+        let path = format!("spec.routes.rules[{index}]");
+        let mut key = if spec.lines.has(&path) {
+            path
+        } else {
+            "spec.routes.default".to_owned()
+        };
+        let remark = if rule.path.is_empty() {
+            key.push_str(".match");
+            let text = format!(
+                "rule {} has no path: what it matches is not delivered",
+                index + 1
+            );
+            Some(Remark::mistake(0, text).with_help("add path, for example path: /orders"))
+        } else if earlier.contains(&"") {
+            let text = format!(
+                "the route to {} is never used: a rule before it has no match, so that every event fits it",
+                rule.path
+            );
+            Some(Remark::hint(0, text).with_help("move the rule without match to the end"))
+        } else if earlier.contains(&rule.match_.as_str()) {
+            let text = format!(
+                "the route to {} is never used: a rule before it has the same match",
+                rule.path
+            );
+            Some(Remark::hint(0, text).with_help("remove one of the two"))
+        } else {
+            None
+        };
+        earlier.push(&rule.match_);
+        if let Some(remark) = remark {
+            let place = spec.place_of(&key);
+            let remark = Remark {
+                line: place.line,
+                ..remark
+            };
+            notes.push(remark.at(&place.file));
+        }
+    }
+}
+
+/// A dead-letter topic that is the topic itself.
+pub fn dead_letters_to_itself(spec: &SubscriptionSpec) -> Option<Note> {
+    if spec.dead_letter_topic.is_empty() || spec.dead_letter_topic != spec.topic {
+        return None;
+    }
+    let text = format!(
+        "the dead-letter topic of topic {0} on pubsub {1} is {0} itself, a loop: an event that fails comes again at once, for ever",
+        spec.topic, spec.pubsub
+    );
+    let help = format!(
+        "give it a topic of its own, for example {}-dead",
+        spec.topic
+    );
+    let place = spec.place_of("spec.deadLetterTopic");
+    let note = match &spec.place {
+        Some(_) => Remark::mistake(place.line, text)
+            .with_help(help)
+            .at(&place.file),
+        None => Note::mistake(Level::Warn, place, format!("{text}; {help}")),
+    };
+    Some(note)
+}
+
+/// Dead letters that come back over other subscriptions. Said at the first subscription of the circle.
+fn dead_letters_in_a_circle(start: usize, all: &[SubscriptionSpec]) -> Option<Note> {
+    let first = &all[start];
+    let mut topics = vec![first.topic.as_str()];
+    let mut current = first;
+    while !current.dead_letter_topic.is_empty() && current.dead_letter_topic != current.topic {
+        let next = current.dead_letter_topic.as_str();
+        if topics.contains(&next) {
+            break;
+        }
+        topics.push(next);
+        let of_topic = |spec: &SubscriptionSpec| spec.pubsub == first.pubsub && spec.topic == next;
+        let index = all.iter().position(of_topic)?;
+        if index < start {
+            return None;
+        }
+        current = &all[index];
+    }
+    if topics.len() < 2 || current.dead_letter_topic != first.topic {
+        return None;
+    }
+    topics.push(&first.topic);
+    let text = format!(
+        "dead letters on pubsub {} go in a circle, {}: an event that fails everywhere is never done with",
+        first.pubsub,
+        topics.join(" -> ")
+    );
+    let place = first.place_of("spec.deadLetterTopic");
+    let help = "let the last dead-letter topic have no dead-letter topic of its own";
+    Some(
+        Remark::hint(place.line, text)
+            .with_help(help)
+            .at(&place.file),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pubsub_that_is_not_loaded_is_named_with_what_is() {
+        let start = "the app subscribes to a, b of the pub/sub pubsb, which is not loaded: nothing is delivered from it; ";
+        for (loaded, rest) in [
+            (vec!["other", "pubsub"], "did you mean pubsub?"),
+            (
+                vec!["kitchen", "other"],
+                "add a component of this name, or use one that is loaded: kitchen, other",
+            ),
+            (vec![], "no pub/sub is loaded, add a component of this name"),
+        ] {
+            let text = pubsub_not_loaded("pubsb", &["a", "b"], &loaded);
+            assert_eq!(text, format!("{start}{rest}"));
+        }
+    }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::metadata::nearest;
-use crate::resources::advice;
 use crate::resources::component::{self, Category, Component, ComponentError, log_name};
 use crate::resources::fields::{Dialect, Fields, Findings, Remark};
 use crate::resources::folder::{self, FileContent, FolderFile};
@@ -41,6 +40,9 @@ pub(super) fn all(
     for folder in request.folders {
         collector.folder(folder);
     }
+    for file in request.files {
+        collector.file(file);
+    }
     let mut files = std::mem::take(&mut collector.files);
     last_good.complete(&mut files, |manifest| {
         !collector.is_of_other_namespace(manifest) && collector.is_in_scope(&manifest.scopes)
@@ -51,11 +53,12 @@ pub(super) fn all(
     // Those of earlier versions come last: they are no duplicates of what the files hold now.
     let now = files.iter().flat_map(|file| file.components().0);
     let kept = files.iter().flat_map(|file| file.components().1);
-    let stores = collector.components(now.chain(kept).cloned().collect());
+    let manifests: Vec<_> = now.chain(kept).cloned().collect();
+    let names = manifests.iter().map(|manifest| manifest.name.clone());
+    collector.resources.component_names = names.collect();
+    let stores = collector.components(manifests);
     let mut resources = collector.resources;
     resources.last_good = LastGood::of(&files, stores);
-    let advice = advice::of(&resources);
-    resources.notes.extend(advice);
     resources
 }
 
@@ -647,6 +650,7 @@ mod tests {
         let resources = Resources::load(&LoadRequest {
             app_id: Some("app"),
             folders: &[folder.path().to_owned()],
+            files: &[],
             denied: &denied,
             handlers: &[Handler {
                 pipeline: "httpPipeline",
@@ -998,6 +1002,7 @@ mod tests {
         let request = |hot_reload| LoadRequest {
             app_id: None,
             folders: &folders,
+            files: &[],
             denied: &[],
             handlers: &[],
             hot_reload,

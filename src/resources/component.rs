@@ -73,6 +73,7 @@ impl Component {
         }
         let text = format!("Ignoring error processing component: {error}");
         let note = Note::mistake(Level::Error, self.place.clone(), text).from(PROCESSOR);
+        let note = note.plainly(format!("{} (ignored by ignoreErrors)", error.plain()));
         (vec![note.with_remedy(error.cause.remedy())], None)
     }
 }
@@ -241,6 +242,25 @@ pub struct ProcessError {
     pub place: Place,
     /// Why.
     pub cause: ComponentError,
+}
+
+impl ProcessError {
+    /// Component and cause without the wrapping that daprd puts around them.
+    pub fn plain(&self) -> String {
+        let cause = match &self.cause {
+            ComponentError::Init { cause, .. } => cause.clone(),
+            ComponentError::Unknown {
+                what,
+                kind,
+                version,
+                ..
+            } => {
+                format!("couldn't find {what} {kind}/{version}{}", hint(kind))
+            }
+            cause @ ComponentError::Category(_) => cause.to_string(),
+        };
+        format!("component {}: {cause}", self.log_name)
+    }
 }
 
 impl fmt::Display for ProcessError {

@@ -177,6 +177,7 @@ mod tests {
         let mut resources = Resources::load(&LoadRequest {
             app_id: Some("app"),
             folders: &[folder.path().to_owned()],
+            files: &[],
             denied: &[],
             handlers: &[],
             hot_reload: false,

@@ -60,14 +60,18 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-fn content(path: &Path) -> FileContent {
+/// Is it a file of resources by its name?
+pub fn is_yaml(path: &Path) -> bool {
     // Not `Path::extension`: a file that is called `.yaml` is read too.
     let name = path.file_name().map(|name| name.to_string_lossy());
     let extension = name.as_deref().and_then(|name| name.rsplit_once('.'));
     let extension = extension.map(|(_, extension)| extension);
-    let is_yaml = extension
-        .is_some_and(|name| name.eq_ignore_ascii_case("yaml") || name.eq_ignore_ascii_case("yml"));
-    if !is_yaml {
+    extension
+        .is_some_and(|name| name.eq_ignore_ascii_case("yaml") || name.eq_ignore_ascii_case("yml"))
+}
+
+fn content(path: &Path) -> FileContent {
+    if !is_yaml(path) {
         return FileContent::Foreign;
     }
     match encoding::read(path) {

@@ -211,6 +211,7 @@ mod tests {
         let request = LoadRequest {
             app_id: Some("app"),
             folders: &[folder.to_owned()],
+            files: &[],
             denied: &[],
             handlers: &[],
             hot_reload: false,

@@ -40,6 +40,11 @@ impl KeyLines {
         }
     }
 
+    /// Is the path written?
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(&path.to_lowercase())
+    }
+
     /// Let a path name the line that another path has.
     pub fn alias(&mut self, path: &str, other: &str) {
         if let Some(line) = self.line(other) {

@@ -102,6 +102,7 @@ fn loaded(folder: &tempfile::TempDir) -> Resources {
     Resources::load(&LoadRequest {
         app_id: Some("app"),
         folders: &[folder.path().to_owned()],
+        files: &[],
         denied: &[],
         hot_reload: true,
         handlers: &[],

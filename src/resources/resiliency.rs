@@ -115,6 +115,19 @@ pub enum Direction {
 }
 
 impl Resiliency {
+    /// Where a key of it stands, for example `spec.targets`.
+    pub fn place_of(&self, key: &str) -> Place {
+        Place {
+            line: self.lines.line(key).unwrap_or(self.place.line),
+            ..self.place.clone()
+        }
+    }
+
+    /// Are there targets that are components? A wrong policy takes them away, but they are written.
+    pub fn has_targets(&self) -> bool {
+        self.lines.has("spec.targets.components")
+    }
+
     /// Read one. Wrong types are mistakes in the findings of `root`; wrong meanings come beside it, as daprd words them, each with
     /// its line, and leave the resource without its targets (spec 8.1).
     pub fn read(root: &Fields<'_>, place: Place) -> (Self, Vec<WrongPolicy>) {

@@ -474,6 +474,7 @@ impl Settler<'_> {
         let resources = Resources::load(&LoadRequest {
             app_id: Some(&settings.app_id),
             folders: &settings.resources,
+            files: &[],
             denied: &settings.denied_components,
             handlers: &settings.handlers,
             hot_reload: settings.hot_reload.is_some(),

@@ -7,24 +7,19 @@ use super::StartError;
 use crate::api::LoadedComponent;
 use crate::broker::memory::hub::Hub;
 use crate::broker::registry::{self, BuildError};
-use crate::check::Judges;
 use crate::config::Settings;
-use crate::delivery::RULE_VARIABLES;
 use crate::environment::Environment;
-use crate::expr;
 use crate::health::Health;
 use crate::metadata::Properties;
 use crate::metadata::templates::Templates;
 use crate::pubsub::{Catalog, Identity, Pubsub};
-use crate::resiliency::{TRIP_VARIABLES, Targets};
+use crate::resiliency::Targets;
 use crate::resources::component::{Component, ComponentError};
 use crate::resources::lines::KeyLines;
 use crate::resources::resiliency::Direction;
 use crate::resources::{LoadError, Place, Resources};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
-use crate::telemetry::log::{Level, Log};
-use crate::telemetry::metrics::Metrics;
 
 /// The name of the pub/sub that `demo` and `run` have without any file.
 pub(super) const EMBEDDED: &str = "pubsub";
@@ -191,73 +186,5 @@ pub(super) fn embedded(app_id: &str) -> Component {
         namespace_scoped: false,
         place: Place::default(),
         lines: KeyLines::default(),
-    }
-}
-
-/// Compile an expression that may ask about these variables. The error is for somebody who checks the files.
-fn judge_expression(text: &str, known: &[&str]) -> Result<(), String> {
-    let unknown = expr::unknown_variables(text.trim(), known).map_err(|error| error.to_string())?;
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let said: Vec<_> = unknown.iter().map(ToString::to_string).collect();
-    Err(said.join("; "))
-}
-
-/// What `check` asks those above it: whether an expression compiles, and whether a broker can be made of a component.
-pub fn judges() -> Judges<'static> {
-    Judges {
-        rule: &|text| judge_expression(text, RULE_VARIABLES),
-        trip: &|text| judge_expression(text, TRIP_VARIABLES),
-        pubsub: &|component| {
-            let parts = registry::Parts {
-                name: &component.name,
-                kind: &component.kind,
-                version: &component.version,
-                properties: &component.properties,
-                file: &component.place.file,
-                app_id: "<app-id>",
-                templates: Templates::default(),
-                hub: None,
-                tasks: Tasks::new(),
-                telemetry: Telemetry::new(
-                    Log::new(Level::Fatal, std::io::sink()),
-                    Metrics::default(),
-                ),
-            };
-            let (broker, mut findings) = registry::build(parts);
-            findings.extend(broker.err().map(|error| error.to_string()));
-            findings
-        },
-        subscription: &|component, spec| {
-            registry::mistakes_of_subscription(&component.kind, &spec.metadata)
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expressions_are_judged_by_what_they_can_ask_about() {
-        let judges = judges();
-        let said = |judged: Result<(), String>| judged.err().unwrap_or_default();
-        for (text, expected) in [
-            ("event.type == 'a'", ""),
-            (" \n", "ERROR: <input>"),
-            ("event.type ==", "ERROR: <input>"),
-            ("evnt.type == 'a'", "evnt is not known, only event is"),
-            ("requests > 5", "requests is not known, only event is"),
-        ] {
-            let said = said((judges.rule)(text));
-            assert!(said.starts_with(expected), "{text}: {said}");
-            assert_eq!(said.is_empty(), expected.is_empty(), "{text}: {said}");
-        }
-        assert_eq!((judges.trip)("consecutiveFailures > 5"), Ok(()));
-        for text in ["consecutiveFailure > 5", "event.type == 'a'"] {
-            let said = said((judges.trip)(text));
-            assert!(said.contains("is not known, only requests, "), "{said}");
-        }
     }
 }

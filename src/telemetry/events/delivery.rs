@@ -48,6 +48,13 @@ impl Telemetry {
         );
     }
 
+    /// The app subscribes to a pub/sub that is not there.
+    pub fn pubsub_not_loaded(&self, text: &str) {
+        self.0
+            .log
+            .write(Level::Warn, SUBSCRIPTION, format_args!("{text}"), &[]);
+    }
+
     /// `--app-max-concurrency` applies.
     pub fn app_concurrency_limited(&self, limit: usize) {
         self.0.log.write(

@@ -1,0 +1,44 @@
+//! The expressions of rules and circuit breakers: whether they compile, and whether they ask for variables that exist.
+
+use super::Finding;
+use crate::delivery::RULE_VARIABLES;
+use crate::expr;
+use crate::resiliency::TRIP_VARIABLES;
+use crate::resources::{Place, Resources};
+
+pub(super) fn look(resources: &Resources, findings: &mut Vec<Finding>) {
+    for spec in &resources.subscriptions {
+        for (index, rule) in spec.rules.iter().enumerate() {
+            if rule.match_.trim().is_empty() {
+                continue;
+            }
+            let place = spec.place_of(&format!("spec.routes.rules[{index}].match"));
+            for error in wrong(&rule.match_, RULE_VARIABLES) {
+                let message = format!("rule for {}: match {:?}: {error}", rule.path, rule.match_);
+                let help = "write a CEL expression over event, for example event.type == \"order\"";
+                findings.push(Finding::mistake(place.clone(), message, help));
+            }
+        }
+    }
+    for resource in &resources.resiliencies {
+        for (name, breaker) in &resource.policies.breakers {
+            let Some((trip, line)) = &breaker.trip else {
+                continue;
+            };
+            let place = Place::new(&resource.place.file, *line);
+            for error in wrong(trip, TRIP_VARIABLES) {
+                let message = format!("circuit breaker {name}: trip {trip:?}: {error}");
+                let help = "write a CEL expression, for example consecutiveFailures > 5";
+                findings.push(Finding::mistake(place.clone(), message, help));
+            }
+        }
+    }
+}
+
+/// What is wrong with an expression that may ask for these variables.
+fn wrong(text: &str, known: &[&str]) -> Vec<String> {
+    match expr::unknown_variables(text.trim(), known) {
+        Ok(unknown) => unknown.iter().map(ToString::to_string).collect(),
+        Err(error) => vec![error.to_string()],
+    }
+}

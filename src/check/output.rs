@@ -1,0 +1,280 @@
+//! The report, for people and as JSON.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Finding, Report, Seen, Severity};
+use crate::duration::GoDuration;
+use crate::resources::configuration::Configuration;
+use crate::resources::resiliency::{Breaker, Pause, Policies, PolicyNames, Retry};
+use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::{Place, Resources};
+
+/// What was loaded, what is worth knowing, mistakes, and how many.
+pub(super) fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let is_one = report.seen.len() == 1;
+    if report.seen.is_empty() {
+        writeln!(out, "Nothing was read.\n")?;
+    }
+    for seen in &report.seen {
+        if let (false, Some(app_id)) = (is_one, &seen.app_id) {
+            writeln!(out, "App {app_id}\n")?;
+        }
+        write_components(&seen.resources, out)?;
+        write_subscriptions(&seen.resources, out)?;
+        write_policies(&seen.resources, out)?;
+        write_configuration(&seen.configuration, out)?;
+    }
+    let hints = of_severity(report, Severity::WorthKnowing);
+    let mistakes = of_severity(report, Severity::Mistake);
+    write_findings("Worth knowing", &hints, out)?;
+    write_findings("Mistakes", &mistakes, out)?;
+    match mistakes.len() {
+        0 => writeln!(out, "No mistakes found."),
+        1 => writeln!(out, "1 mistake found."),
+        count => writeln!(out, "{count} mistakes found."),
+    }
+}
+
+/// One object: `findings` and `loaded`. Names and meanings stay as they are; others may be added.
+pub(super) fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let findings: Vec<Value> = report.findings.iter().map(finding).collect();
+    let loaded: Vec<Value> = report.seen.iter().map(seen).collect();
+    let value = json!({
+        "mistakes": of_severity(report, Severity::Mistake).len(),
+        "worthKnowing": of_severity(report, Severity::WorthKnowing).len(),
+        "findings": findings,
+        "loaded": loaded,
+    });
+    writeln!(out, "{value:#}")
+}
+
+fn finding(finding: &Finding) -> Value {
+    let severity = match finding.severity {
+        Severity::Mistake => "mistake",
+        Severity::WorthKnowing => "worth knowing",
+    };
+    let (file, line) = place(finding.place.as_ref());
+    json!({
+        "severity": severity,
+        "file": file,
+        "line": line,
+        "message": finding.message,
+        "help": finding.help,
+    })
+}
+
+/// File and line; null where they are not known.
+fn place(place: Option<&Place>) -> (Value, Value) {
+    let file = place.map(|place| place.file.display().to_string());
+    let line = place.map(|place| place.line).filter(|line| *line > 0);
+    (json!(file), json!(line))
+}
+
+fn seen(seen: &Seen) -> Value {
+    let resources = &seen.resources;
+    let components = resources.components.iter().map(|component| {
+        let (file, line) = place(Some(&component.place));
+        json!({
+            "name": component.name,
+            "type": component.kind,
+            "version": component.version,
+            "file": file,
+            "line": line,
+        })
+    });
+    let subscriptions = resources.subscriptions.iter().map(|spec| {
+        let (file, line) = place(spec.place.as_ref());
+        let rules = spec.rules.iter();
+        let rules = rules.map(|rule| json!({"match": rule.match_, "path": rule.path}));
+        json!({
+            "name": spec.name,
+            "pubsub": spec.pubsub,
+            "topic": spec.topic,
+            "rules": rules.collect::<Vec<_>>(),
+            "deadLetterTopic": spec.dead_letter_topic,
+            "file": file,
+            "line": line,
+        })
+    });
+    let resiliencies = resources.resiliencies.iter().map(|resource| {
+        let (file, line) = place(Some(&resource.place));
+        json!({"name": resource.name, "file": file, "line": line})
+    });
+    json!({
+        "appId": seen.app_id,
+        "components": components.collect::<Vec<_>>(),
+        "subscriptions": subscriptions.collect::<Vec<_>>(),
+        "resiliencies": resiliencies.collect::<Vec<_>>(),
+    })
+}
+
+fn of_severity(report: &Report, severity: Severity) -> Vec<&Finding> {
+    let findings = report.findings.iter();
+    findings
+        .filter(|finding| finding.severity == severity)
+        .collect()
+}
+
+fn write_components(resources: &Resources, out: &mut dyn Write) -> io::Result<()> {
+    if resources.components.is_empty() {
+        return writeln!(out, "No components.\n");
+    }
+    writeln!(out, "Components")?;
+    for component in &resources.components {
+        writeln!(out, "  {}  {}", component.log_name(), component.place)?;
+    }
+    writeln!(out)
+}
+
+fn write_subscriptions(resources: &Resources, out: &mut dyn Write) -> io::Result<()> {
+    if resources.subscriptions.is_empty() {
+        return writeln!(
+            out,
+            "No declared subscriptions; an app may bring its own.\n"
+        );
+    }
+    writeln!(out, "Subscriptions")?;
+    for spec in &resources.subscriptions {
+        write_subscription(spec, out)?;
+    }
+    writeln!(out)
+}
+
+fn write_configuration(configuration: &Configuration, out: &mut dyn Write) -> io::Result<()> {
+    if *configuration == Configuration::default() {
+        return Ok(());
+    }
+    writeln!(out, "Configuration")?;
+    writeln!(
+        out,
+        "  features: {}",
+        configuration.enabled_features().join(", ")
+    )?;
+    if let Some(rate) = &configuration.tracing.sampling_rate {
+        writeln!(out, "  tracing.samplingRate: {rate}")?;
+    }
+    if !configuration.denied_components.is_empty() {
+        writeln!(
+            out,
+            "  components.deny: {}",
+            configuration.denied_components.join(", ")
+        )?;
+    }
+    writeln!(out)
+}
+
+fn write_subscription(spec: &SubscriptionSpec, out: &mut dyn Write) -> io::Result<()> {
+    let place = spec
+        .place
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    writeln!(
+        out,
+        "  topic {} on pubsub {}  {place}",
+        spec.topic, spec.pubsub
+    )?;
+    for rule in &spec.rules {
+        match rule.match_.as_str() {
+            "" => writeln!(out, "    otherwise -> {}", rule.path)?,
+            rule_text if rule.path.is_empty() => {
+                writeln!(out, "    {rule_text} -> no path: not delivered")?;
+            }
+            rule_text => writeln!(out, "    {rule_text} -> {}", rule.path)?,
+        }
+    }
+    if !spec.dead_letter_topic.is_empty() {
+        writeln!(out, "    dead letters -> topic {}", spec.dead_letter_topic)?;
+    }
+    Ok(())
+}
+
+fn write_policies(resources: &Resources, out: &mut dyn Write) -> io::Result<()> {
+    if resources.resiliencies.is_empty() {
+        return Ok(());
+    }
+    let policies = resources.policies();
+    writeln!(out, "Resiliency")?;
+    for (name, timeout) in &policies.timeouts {
+        let text = timeout.map_or_else(|| "none".to_owned(), go);
+        writeln!(out, "  timeout {name}: {text}")?;
+    }
+    let written = |(name, retry): &(&String, &Retry)| !Policies::is_built_in(name, retry);
+    for (name, retry) in policies.retries.iter().filter(written) {
+        writeln!(out, "  retry {name}: {}", retry_text(retry))?;
+    }
+    for (name, breaker) in &policies.breakers {
+        writeln!(out, "  circuit breaker {name}: {}", breaker_text(breaker))?;
+    }
+    write_targets(&policies, out)?;
+    writeln!(out)
+}
+
+fn write_targets(policies: &Policies, out: &mut dyn Write) -> io::Result<()> {
+    for (component, target) in &policies.components {
+        for (way, names) in [
+            ("deliveries", &target.inbound),
+            ("publishing", &target.outbound),
+        ] {
+            let text = names_text(names);
+            if !text.is_empty() {
+                writeln!(out, "  component {component}, {way}: {text}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn names_text(names: &PolicyNames) -> String {
+    let all = [
+        ("timeout", &names.timeout),
+        ("retry", &names.retry),
+        ("circuit breaker", &names.breaker),
+    ];
+    let given = all.iter().filter(|(_, name)| !name.is_empty());
+    let texts: Vec<String> = given.map(|(what, name)| format!("{what} {name}")).collect();
+    texts.join(", ")
+}
+
+fn retry_text(retry: &Retry) -> String {
+    let pause = match retry.pause {
+        Pause::Constant(pause) => format!("every {}", go(pause)),
+        Pause::Exponential(most) => format!("from 500ms growing to {}, 15m0s in all", go(most)),
+    };
+    match retry.most {
+        None => format!("{pause}, without limit"),
+        Some(most) => format!("{pause}, {most} times after the first"),
+    }
+}
+
+fn breaker_text(breaker: &Breaker) -> String {
+    let trip = breaker
+        .trip
+        .as_ref()
+        .map_or("consecutiveFailures > 5", |(trip, _)| trip.as_str());
+    format!("opens when {trip}, for {}", go(breaker.timeout))
+}
+
+fn go(length: Duration) -> String {
+    GoDuration::from(length).to_string()
+}
+
+fn write_findings(title: &str, findings: &[&Finding], out: &mut dyn Write) -> io::Result<()> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{title}")?;
+    for finding in findings {
+        match &finding.place {
+            Some(place) => writeln!(out, "  {place}: {}", finding.message)?,
+            None => writeln!(out, "  {}", finding.message)?,
+        }
+        for line in finding.help.iter().flat_map(|help| help.lines()) {
+            writeln!(out, "      {line}")?;
+        }
+    }
+    writeln!(out)
+}

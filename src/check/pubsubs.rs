@@ -1,0 +1,236 @@
+//! What only the brokers and the scopes can tell about components and their subscriptions. Nothing is connected to.
+
+use std::collections::BTreeSet;
+
+use super::{Finding, Severity};
+use crate::broker::registry::{self, BuildError};
+use crate::metadata::nearest;
+use crate::metadata::templates::Templates;
+use crate::resources::component::Component;
+use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::{Place, Resources};
+use crate::scopes::Scopes;
+use crate::shutdown::Tasks;
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::{Level, Log};
+use crate::telemetry::metrics::Metrics;
+
+/// Stands for an app id where none was given.
+const ANY_APP: &str = "<app-id>";
+
+pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut Vec<Finding>) {
+    let pubsubs = || resources.components.iter().filter(|it| it.is_pubsub());
+    for component in pubsubs() {
+        broker(component, app_id.unwrap_or(ANY_APP), findings);
+    }
+    for spec in &resources.subscriptions {
+        let Some(component) = pubsubs().find(|component| component.name == spec.pubsub) else {
+            continue;
+        };
+        subscription(component, spec, findings);
+        topics(component, spec, app_id, findings);
+    }
+}
+
+/// Make the broker without connecting it: what is wrong with its type and settings.
+fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
+    let (broker, warnings) = registry::build(registry::Parts {
+        name: &component.name,
+        kind: &component.kind,
+        version: &component.version,
+        properties: &component.properties,
+        file: &component.place.file,
+        app_id,
+        templates: Templates::default(),
+        hub: None,
+        tasks: Tasks::new(),
+        telemetry: Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()),
+    });
+    for warning in warnings {
+        // A setting that no broker of this type knows and that is no misspelling has no effect, and that is all.
+        let severity = if warning.ends_with("is not known and has no effect") {
+            Severity::WorthKnowing
+        } else {
+            Severity::Mistake
+        };
+        let message = format!("component {}: {warning}", component.log_name());
+        findings.push(Finding {
+            severity,
+            ..Finding::mistake(place_in(component, &warning), message, "")
+        });
+    }
+    match broker {
+        Ok(_) => {}
+        Err(BuildError::Unknown { kind, version }) => {
+            findings.push(no_broker(component, &kind, &version));
+        }
+        Err(BuildError::Settings(error)) => {
+            for (text, help) in plain(&error.to_string()) {
+                let message = format!("component {}: {text}", component.log_name());
+                findings.push(Finding::mistake(place_in(component, &text), message, help));
+            }
+        }
+    }
+}
+
+fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
+    let built_in = registry::KINDS.join(" and ");
+    if registry::KINDS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(kind))
+    {
+        let message = format!(
+            "component {}: {kind} has no version {version}",
+            component.name
+        );
+        return Finding::mistake(
+            component.place_of("spec.version"),
+            message,
+            "write version: v1",
+        );
+    }
+    let message = format!(
+        "component {}: there is no broker for {kind}",
+        component.log_name()
+    );
+    let help = match nearest(kind, registry::KINDS) {
+        Some(meant) => format!("this build has {built_in}; did you mean {meant}?"),
+        None => format!("this build has {built_in}"),
+    };
+    Finding::mistake(component.place_of("spec.type"), message, help)
+}
+
+/// The texts of Go's decoder, one for each setting, with what to write.
+fn plain(error: &str) -> Vec<(String, String)> {
+    const SETTINGS: &str = "correct this setting under spec.metadata";
+    let error = error
+        .strip_prefix("redis client configuration error: ")
+        .unwrap_or(error);
+    let Some((_, rest)) = error.split_once("error(s) decoding:") else {
+        return vec![(error.to_owned(), SETTINGS.to_owned())];
+    };
+    let lines = rest
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("* "));
+    lines
+        .map(|line| {
+            let parts = line
+                .strip_prefix("error decoding '")
+                .and_then(|rest| rest.split_once("': "));
+            let (text, reason) = match parts {
+                Some((name, reason)) => (format!("{name}: {reason}"), reason),
+                None => (line.to_owned(), line),
+            };
+            let help = match reason.to_lowercase() {
+                reason if reason.starts_with("invalid bool") => "write true or false",
+                reason if reason.starts_with("invalid duration") => {
+                    "write a duration such as 30s, or a whole number of milliseconds"
+                }
+                reason if reason.starts_with("invalid uint") => "write a whole number, 0 or more",
+                reason if reason.starts_with("invalid int") => "write a whole number",
+                _ => SETTINGS,
+            };
+            (text, help.to_owned())
+        })
+        .collect()
+}
+
+/// The line of the first setting that a text names.
+fn place_in(component: &Component, text: &str) -> Place {
+    let is_named = |name: &str| {
+        text.match_indices(name).any(|(at, _)| {
+            let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+            !is_letter(text[..at].chars().next_back())
+                && !is_letter(text[at + name.len()..].chars().next())
+        })
+    };
+    let named = component
+        .written
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !name.is_empty() && is_named(name))
+        .min_by_key(|name| text.find(*name));
+    match named {
+        Some(name) => component.place_of(&format!("spec.metadata.{name}")),
+        // daprd's words for a wrong address do not name the setting.
+        None if text.contains("redis host") || text.contains("dial tcp") => {
+            component.place_of("spec.metadata.redisHost")
+        }
+        None => component.place.clone(),
+    }
+}
+
+/// The metadata of a subscription, as the broker of its pub/sub reads it.
+fn subscription(component: &Component, spec: &SubscriptionSpec, findings: &mut Vec<Finding>) {
+    for text in registry::mistakes_of_subscription(&component.kind, &spec.metadata) {
+        let names = spec.metadata.keys();
+        let named = names
+            .filter(|name| text.contains(name.as_str()))
+            .min_by_key(|name| text.find(name.as_str()));
+        let key = named.map_or_else(
+            || "spec.metadata".to_owned(),
+            |name| format!("spec.metadata.{name}"),
+        );
+        let message = format!("subscription to {}: {text}", spec.topic);
+        findings.push(Finding::mistake(
+            spec.place_of(&key),
+            message,
+            "correct spec.metadata",
+        ));
+    }
+}
+
+/// Topics that the scopes of the component forbid.
+fn topics(
+    component: &Component,
+    spec: &SubscriptionSpec,
+    app_id: Option<&str>,
+    findings: &mut Vec<Finding>,
+) {
+    let apps = apps(component, app_id);
+    let all = || {
+        apps.iter()
+            .map(|app| Scopes::of(&component.properties, app))
+    };
+    let help = format!(
+        "correct allowedTopics, protectedTopics, publishingScopes or subscriptionScopes of the component ({})",
+        component.place
+    );
+    let who = app_id.map_or_else(|| "any app".to_owned(), |app| format!("the app {app}"));
+    let topic = &spec.topic;
+    if !topic.is_empty() && !all().any(|scopes| scopes.may_subscribe(topic)) {
+        let message = format!(
+            "the scopes of component {} forbid {who} to subscribe to topic {topic}: nothing is delivered",
+            component.name
+        );
+        let place = spec.place_of("spec.topic");
+        findings.push(Finding::mistake(place, message, help.clone()));
+    }
+    let letters = &spec.dead_letter_topic;
+    if !letters.is_empty() && !all().any(|scopes| scopes.may_publish(letters)) {
+        let message = format!(
+            "the scopes of component {} forbid {who} to publish to the dead-letter topic {letters}: an event that fails can never be moved there",
+            component.name
+        );
+        let place = spec.place_of("spec.deadLetterTopic");
+        findings.push(Finding::mistake(place, message, help));
+    }
+}
+
+/// The app that is asked for; without one, every app that the scopes name, and one that they do not name.
+fn apps(component: &Component, app_id: Option<&str>) -> BTreeSet<String> {
+    if let Some(app_id) = app_id {
+        return BTreeSet::from([app_id.to_owned()]);
+    }
+    let lists = ["publishingScopes", "subscriptionScopes"];
+    let texts = lists
+        .iter()
+        .filter_map(|name| component.properties.get(name));
+    let named = texts.flat_map(|text| {
+        text.split(';')
+            .filter_map(|scope| scope.split('=').next())
+            .map(|app| app.replace(' ', ""))
+            .collect::<Vec<_>>()
+    });
+    named.chain([ANY_APP.to_owned()]).collect()
+}
