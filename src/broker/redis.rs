@@ -29,6 +29,8 @@ mod signs;
 mod start;
 mod takeover;
 mod terms;
+mod tls;
+mod wire;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

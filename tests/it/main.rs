@@ -27,6 +27,7 @@ mod redis_one_address;
 mod redis_redelivery;
 mod redis_retention;
 mod redis_sentinel;
+mod redis_tls;
 mod redis_wire;
 mod run;
 mod run_file;

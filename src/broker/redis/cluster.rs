@@ -113,7 +113,15 @@ impl Cluster {
                     }
                     return Ok(answers);
                 }
-                Err(error) => failed = Some(error),
+                // Of several failures the one that may heal is told: only if no server can be used the settings are wrong.
+                Err(error) => {
+                    if failed
+                        .as_ref()
+                        .is_none_or(|before| !connect::may_heal(before))
+                    {
+                        failed = Some(error);
+                    }
+                }
             }
         }
         Err(failed.unwrap_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into()))

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use deadpool_redis::Connection;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
     self, ErrorKind, Pipeline, PushInfo, RedisError, ServerErrorKind, Value,
@@ -18,6 +17,9 @@ use tokio::time::Instant;
 
 use super::sentinel::Sentinels;
 use super::server::Server;
+use super::settings::Tls;
+use super::tls::{self, Refused};
+use super::wire::Wire;
 
 /// What makes connections for one lane or reader: to the server of the settings, or to the master that sentinels name.
 pub(super) enum Connector {
@@ -32,7 +34,7 @@ impl Connector {
     ///
     /// # Errors
     /// If the server cannot be reached or refuses the credentials.
-    pub(super) async fn dedicated(&self) -> Result<Connection, RedisError> {
+    pub(super) async fn dedicated(&self) -> Result<Wire, RedisError> {
         match self {
             // Dialling is rare, and in the future of every command: not boxed, it would make each of them 7 KiB.
             Self::Direct(server) => Box::pin(server.open()).await,
@@ -47,7 +49,7 @@ impl Connector {
     pub(super) async fn listening(
         &self,
         heard: UnboundedSender<PushInfo>,
-    ) -> Result<MultiplexedConnection, RedisError> {
+    ) -> Result<Wire, RedisError> {
         match self {
             Self::Direct(server) => server.open_listening(heard).await,
             Self::Master(_) => Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into()),
@@ -95,7 +97,7 @@ pub(super) struct Lane {
 /// A connection with a number, so that of many who see it break only the first takes it away.
 #[derive(Clone)]
 struct Shared {
-    connection: MultiplexedConnection,
+    connection: Wire,
     number: u64,
 }
 
@@ -189,7 +191,7 @@ impl Lane {
             .as_ref()
             .err()
             .map(|error| (Instant::now() + begun.elapsed().min(SILENCE), error.clone()));
-        let mut connection = Connection::take(dialled?);
+        let mut connection = dialled?;
         if let Some(limit) = self.limit {
             connection.set_response_timeout(limit);
         }
@@ -241,6 +243,30 @@ pub(super) fn is_broken(error: &RedisError) -> bool {
     ) || error.is_unrecoverable_error()
 }
 
+/// Does the error show settings that do not fit the server (TLS, certificates)? It will be the same in a moment.
+pub(super) fn refusal(error: &RedisError) -> Option<&Refused> {
+    io_error(error)?.get_ref()?.downcast_ref()
+}
+
+/// The same error, in words if it is one of TLS that says something of the settings.
+pub(super) fn with_refusal(error: RedisError, tls: &Tls) -> RedisError {
+    match io_error(&error).and_then(|error| tls::refusal(error, tls)) {
+        Some(refused) => std::io::Error::from(refused).into(),
+        None => error,
+    }
+}
+
+fn io_error(error: &RedisError) -> Option<&std::io::Error> {
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<Shared>()?.downcast_ref()
+}
+
+/// May the same work in a moment, without a change of the settings?
+pub(super) fn may_heal(error: &RedisError) -> bool {
+    is_for_now(error) && refusal(error).is_none()
+}
+
 /// Is the server a replica that takes no writes?
 pub(super) fn is_demoted(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
@@ -284,6 +310,9 @@ pub(super) fn error_text(error: &RedisError, host: &str) -> String {
     } else {
         host
     };
+    if let Some(refused) = refusal(error) {
+        return refused.to_string();
+    }
     if error.is_connection_refusal() {
         return format!("dial tcp {host}: connect: connection refused");
     }

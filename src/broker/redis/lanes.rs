@@ -252,7 +252,7 @@ fn refusal_for_now(answer: &Value) -> Option<RedisError> {
 }
 
 fn kind_of_greeting(error: &RedisError) -> BrokerErrorKind {
-    if connect::is_for_now(error) {
+    if connect::may_heal(error) {
         BrokerErrorKind::Unavailable
     } else {
         BrokerErrorKind::Misconfigured

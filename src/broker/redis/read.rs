@@ -12,13 +12,12 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::Connection;
-use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Cmd, RedisError, Value, cmd, pipe};
 
 use super::board::ReadPlan;
 use super::connect::{self, Connector, SILENCE};
 use super::lanes::Servers;
+use super::wire::Wire;
 use super::{Shared, entry, takeover, work};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
@@ -114,7 +113,7 @@ struct Reader {
 
 struct Open {
     /// Taken out of the pool: as many groups may read as like to.
-    connection: MultiplexedConnection,
+    connection: Wire,
     /// See [`Connector::masters`].
     masters: u64,
     client_id: i64,
@@ -183,7 +182,7 @@ impl Reader {
     async fn open(&mut self) -> Result<&mut Open, RedisError> {
         if self.connection.is_none() {
             let masters = self.connector.masters();
-            let mut connection = Connection::take(self.connector.dedicated().await?);
+            let mut connection = self.connector.dedicated().await?;
             let mut question = pipe();
             question.cmd("CLIENT").arg("ID");
             let answers = connect::answers(&mut connection, &question).await?;

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::Connection;
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind, Value, pipe};
 use tokio::sync::watch;
 
@@ -13,6 +12,7 @@ use super::connect;
 use super::entry;
 use super::server::{self, Server, misconfigured};
 use super::settings::Settings;
+use super::wire::Wire;
 use crate::broker::BrokerError;
 
 /// The longest wait for one sentinel: there are others.
@@ -59,7 +59,7 @@ impl Sentinels {
     ///
     /// # Errors
     /// If no sentinel names one that can be reached and says that it is one.
-    pub(super) async fn open(&self) -> Result<Connection, RedisError> {
+    pub(super) async fn open(&self) -> Result<Wire, RedisError> {
         let mut failed = None;
         for sentinel in self.sentinels() {
             match self.open_by(&sentinel).await {
@@ -112,7 +112,7 @@ impl Sentinels {
         }
     }
 
-    async fn open_by(&self, sentinel: &Address) -> Result<Connection, RedisError> {
+    async fn open_by(&self, sentinel: &Address) -> Result<Wire, RedisError> {
         let master = self.master_by(sentinel).await?;
         let mut connection = master.open().await?;
         let mut question = pipe();
@@ -123,7 +123,7 @@ impl Sentinels {
             .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
         match answers.into_iter().next() {
             Some(Value::Array(role)) if !is_master(&role) => {
-                drop(Connection::take(connection));
+                drop(connection);
                 Err((
                     ErrorKind::Server(ServerErrorKind::ReadOnly),
                     "READONLY the sentinels still name a server that is a replica by now",
@@ -205,7 +205,7 @@ impl Sentinels {
 /// Of two failures the one that time may heal is told: only if all sentinels say that the settings are wrong, they are.
 fn the_worse(before: Option<RedisError>, now: RedisError) -> RedisError {
     match before {
-        Some(before) if connect::is_for_now(&before) => before,
+        Some(before) if connect::may_heal(&before) => before,
         _ => now,
     }
 }

@@ -2,28 +2,29 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    self, AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, TlsCertificates, Value,
+    self, AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value,
 };
-use deadpool_redis::{Connection, Manager, Pool, PoolError};
+use futures_util::future::select_ok;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::address::Address;
-use super::settings::Settings;
+use super::connect;
+use super::settings::{Settings, Tls};
+use super::tls;
+use super::wire::Wire;
 use crate::broker::{BrokerError, BrokerErrorKind};
-
-/// Lanes, the reader, and one to spare for the moment in which a broken one is replaced.
-const POOL_SIZE: usize = 4;
 
 /// What makes connections to one server, with the credentials and the database of the settings.
 pub(super) struct Server {
     pub(super) address: Address,
-    pool: Pool,
     settings: Arc<Settings>,
+    closed: AtomicBool,
 }
 
 impl Server {
@@ -32,19 +33,13 @@ impl Server {
     /// # Errors
     /// If the certificates cannot be used.
     pub(super) fn new(settings: &Arc<Settings>, address: Address) -> Result<Self, BrokerError> {
-        let info = client(settings, &address, login(settings))?
-            .get_connection_info()
-            .clone();
-        let manager = Manager::new_with_config(info, dialling(settings))
-            .map_err(|error| misconfigured(&error))?;
-        let pool = Pool::builder(manager)
-            .max_size(POOL_SIZE)
-            .build()
-            .map_err(|error| misconfigured(&error))?;
+        if let (Address::Tcp(..), Some(tls)) = (&address, &settings.tls) {
+            tls::config(tls).map_err(|error| misconfigured(&error))?;
+        }
         Ok(Self {
             address,
-            pool,
             settings: settings.clone(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -52,12 +47,9 @@ impl Server {
     ///
     /// # Errors
     /// If the server cannot be reached or refuses the credentials.
-    pub(super) async fn open(&self) -> Result<Connection, RedisError> {
-        match self.pool.get().await {
-            Ok(connection) => Ok(connection),
-            Err(PoolError::Backend(error)) => Err(error),
-            Err(other) => Err(std::io::Error::other(other.to_string()).into()),
-        }
+    pub(super) async fn open(&self) -> Result<Wire, RedisError> {
+        let settings = &self.settings;
+        self.dial(&login(settings), dialling(settings)).await
     }
 
     /// The same for a connection on which the server may speak first (RESP3); what it says goes to `heard`.
@@ -67,14 +59,21 @@ impl Server {
     pub(super) async fn open_listening(
         &self,
         heard: UnboundedSender<PushInfo>,
-    ) -> Result<MultiplexedConnection, RedisError> {
-        let info = login(&self.settings).set_protocol(ProtocolVersion::RESP3);
-        let client = client(&self.settings, &self.address, info)
-            .map_err(|error| std::io::Error::other(error.message))?;
+    ) -> Result<Wire, RedisError> {
+        let login = login(&self.settings).set_protocol(ProtocolVersion::RESP3);
         let config = dialling(&self.settings).set_push_sender(heard);
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
+        self.dial(&login, config).await
+    }
+
+    async fn dial(
+        &self,
+        login: &RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> Result<Wire, RedisError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
+        }
+        Box::pin(dial(&self.settings, &self.address, login, config)).await
     }
 
     /// The first contact: credentials, database, PING, with errors in the server's own words (spec redis.md 5.1).
@@ -91,9 +90,9 @@ impl Server {
         .await
     }
 
-    /// No more connections; those that idle are closed.
+    /// No more connections.
     pub(super) fn close(&self) {
-        self.pool.close();
+        self.closed.store(true, Ordering::Relaxed);
     }
 }
 
@@ -108,19 +107,72 @@ pub(super) async fn ask(
     limit: Duration,
 ) -> Result<Vec<Value>, RedisError> {
     let contact = async {
-        let client = client(settings, address, RedisConnectionInfo::default())
-            .map_err(|error| std::io::Error::other(error.message))?;
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&dialling(settings))
-            .await?;
+        let login = RedisConnectionInfo::default();
+        let mut connection = dial(settings, address, &login, dialling(settings)).await?;
         connection
             .send_packed_commands(questions, 0, questions.len())
             .await
     };
-    match tokio::time::timeout(limit, contact).await {
-        Ok(answers) => answers,
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    let failed = match tokio::time::timeout(limit, Box::pin(contact)).await {
+        Ok(Ok(answers)) => return Ok(answers),
+        Ok(Err(error)) => error,
+        Err(_) => std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
+    };
+    let is_odd = connect::is_broken(&failed) && !failed.is_connection_refusal();
+    if let (true, Address::Tcp(host, port), None) = (is_odd, address, &settings.tls)
+        && let Some(refused) = tls::speaks_tls(host, *port).await
+    {
+        return Err(std::io::Error::from(refused).into());
     }
+    Err(failed)
+}
+
+async fn dial(
+    settings: &Settings,
+    address: &Address,
+    login: &RedisConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> Result<Wire, RedisError> {
+    if let (Address::Tcp(host, port), Some(tls)) = (address, &settings.tls) {
+        let dialled = dial_tls(tls, (host, *port), login, config);
+        return match tokio::time::timeout(settings.dial_timeout, dialled).await {
+            Ok(dialled) => dialled,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        };
+    }
+    let address = match address {
+        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
+        Address::Unix(path) => ConnectionAddr::Unix(path.into()),
+    };
+    let info = address.into_connection_info()?;
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let info = info.set_redis_settings(login.clone()).set_tcp_settings(tcp);
+    let connection = Client::open(info)?
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
+    Ok(connection.into())
+}
+
+async fn dial_tls(
+    tls: &Tls,
+    (host, port): (&str, u16),
+    login: &RedisConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> Result<Wire, RedisError> {
+    // A name may have several addresses, some of which lead nowhere: the first that answers counts.
+    let addresses = tokio::net::lookup_host((host, port)).await?;
+    let dialled: Vec<_> = addresses
+        .map(|address| Box::pin(TcpStream::connect(address)))
+        .collect();
+    if dialled.is_empty() {
+        return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
+    }
+    let (stream, _) = select_ok(dialled).await?;
+    stream.set_nodelay(true)?;
+    let stream = tls::connect(tls, host, stream).await?;
+    Wire::on(stream, login, config)
+        .await
+        .map_err(|error| connect::with_refusal(error, tls))
 }
 
 /// The settings are of no use, whatever the server does.
@@ -172,53 +224,4 @@ fn dialling(settings: &Settings) -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.dial_timeout))
         .set_response_timeout(None)
-}
-
-fn info(settings: &Settings, address: &Address) -> ConnectionAddr {
-    match (address, &settings.tls) {
-        (Address::Unix(path), _) => ConnectionAddr::Unix(path.into()),
-        (Address::Tcp(host, port), None) => ConnectionAddr::Tcp(host.clone(), *port),
-        (Address::Tcp(host, port), Some(tls)) => ConnectionAddr::TcpTls {
-            host: host.clone(),
-            port: *port,
-            insecure: tls.insecure,
-            tls_params: None,
-        },
-    }
-}
-
-fn client(
-    settings: &Settings,
-    address: &Address,
-    redis: RedisConnectionInfo,
-) -> Result<Client, BrokerError> {
-    let info = info(settings, address)
-        .into_connection_info()
-        .map_err(|error| misconfigured(&error))?;
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
-    let client = match settings.tls.as_ref().and_then(|tls| tls.client.as_ref()) {
-        None => Client::open(info),
-        Some(_) if matches!(address, Address::Unix(_)) => Client::open(info),
-        Some((certificate, key)) => {
-            let no_pem = |text: &str| !text.contains("-----BEGIN");
-            if no_pem(certificate) || no_pem(key) {
-                return Err(misconfigured(
-                    &"tls: failed to find any PEM data in certificate input",
-                ));
-            }
-            let client_tls = ClientTlsConfig {
-                client_cert: certificate.clone().into_bytes(),
-                client_key: key.clone().into_bytes(),
-            };
-            Client::build_with_tls(
-                info,
-                TlsCertificates {
-                    client_tls: Some(client_tls),
-                    root_cert: None,
-                },
-            )
-        }
-    };
-    client.map_err(|error| misconfigured(&error))
 }

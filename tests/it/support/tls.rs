@@ -1,4 +1,4 @@
-//! A certificate that nobody vouches for.
+//! Certificates as openssl makes them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,4 +18,42 @@ pub(crate) fn self_signed(folder: &Path) -> (PathBuf, PathBuf) {
         .expect("openssl must be installed: apt-get install openssl");
     assert!(made.status.success(), "{made:?}");
     (certificate, key)
+}
+
+/// Run openssl in this folder; blanks separate its arguments.
+pub(crate) fn openssl(folder: &Path, arguments: &str) {
+    let done = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .expect("openssl must be installed: apt-get install openssl");
+    assert!(done.status.success(), "{arguments}: {done:?}");
+}
+
+/// Make `<name>.pem` and `<name>.key`, signed by `<by>.pem`, with these extensions (none at all: version 1), for so many days.
+pub(crate) fn signed(folder: &Path, name: &str, by: &str, extensions: &str, days: i32) {
+    openssl(
+        folder,
+        &format!(
+            "req -new -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ),
+    );
+    let mut sign = format!(
+        "x509 -req -in {name}.csr -CA {by}.pem -CAkey {by}.key -CAcreateserial -days {days} -out {name}.pem"
+    );
+    if !extensions.is_empty() {
+        std::fs::write(folder.join("extensions"), extensions).unwrap();
+        sign.push_str(" -extfile extensions");
+    }
+    openssl(folder, &sign);
+}
+
+/// Make `<name>.pem` and `<name>.key`, self-signed as `openssl req -x509` does it: they say that they are of an authority.
+pub(crate) fn authority(folder: &Path, name: &str, more: &str) {
+    openssl(
+        folder,
+        &format!(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem {more}"
+        ),
+    );
 }

@@ -20,8 +20,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::Connection;
-use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Cmd, PushInfo, PushKind, RedisError, Value, cmd, pipe};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -30,6 +28,7 @@ use tokio::time::Instant;
 use super::super::board::ReadPlan;
 use super::super::cluster::{Cluster, Node};
 use super::super::connect::{self, Connector, SILENCE};
+use super::super::wire::Wire;
 use super::super::{Shared, entry, takeover, work};
 use super::topics::{self, Examined};
 use crate::backoff::Backoff;
@@ -248,7 +247,7 @@ struct Reader {
 }
 
 struct Open {
-    connection: MultiplexedConnection,
+    connection: Wire,
     /// See [`Connector::masters`].
     masters: u64,
     /// What the server says by itself; nothing if it does not.
@@ -544,7 +543,7 @@ impl Reader {
             }
         }
         let masters = self.scope.connector().masters();
-        let connection = Connection::take(self.scope.connector().dedicated().await?);
+        let connection = self.scope.connector().dedicated().await?;
         self.is_mute = true;
         Ok(Open {
             connection,
