@@ -231,8 +231,13 @@ async fn the_log_says_what_became_of_an_event() {
         ),
         ("foo == 1", "no such attribute(s): foo"),
     ] {
+        let remedy = if problem.starts_with("no such key") {
+            "; a field that may be missing is asked for with has(...) first, for example has(event.data.x) && event.data.x == 1"
+        } else {
+            ""
+        };
         let expected = format!(
-            "error: error finding matching route for event e1 in pubsub pubsub and topic t: {problem}"
+            "error: error finding matching route for event e1 in pubsub pubsub and topic t: {problem} (rule 1, match `{text}`; later rules and the default are not tried{remedy})"
         );
         check(&rule(text), (200, ""), event, &[&expected]).await;
     }
