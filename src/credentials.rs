@@ -1,5 +1,5 @@
 //! Texts for people and logs without the credentials that may stand in them. Everything that quotes the value of a setting goes through
-//! [`masked`]; what a server answers goes through [`without`], because some servers repeat what was sent to them.
+//! [`masked`].
 
 use std::borrow::Cow;
 
@@ -46,37 +46,6 @@ pub fn masked(value: &str) -> Cow<'_, str> {
         )),
     }
 }
-
-/// A text in which none of these secrets occurs. A short one is only looked for as a word of its own: it may well be part of another.
-#[must_use]
-pub fn without<'a>(text: &'a str, secrets: &[&str]) -> Cow<'a, str> {
-    let mut text = Cow::Borrowed(text);
-    for secret in secrets {
-        if secret.is_empty() || !text.contains(secret) {
-            continue;
-        }
-        let mut rest = &*text;
-        let mut clean = String::with_capacity(text.len());
-        while let Some(at) = rest.find(secret) {
-            let (before, after) = (&rest[..at], &rest[at + secret.len()..]);
-            clean.push_str(before);
-            let is_part =
-                before.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
-            clean.push_str(if secret.len() < SHORT && is_part {
-                secret
-            } else {
-                MASK
-            });
-            rest = after;
-        }
-        clean.push_str(rest);
-        text = Cow::Owned(clean);
-    }
-    text
-}
-
-/// Shorter secrets are too likely to be part of a word.
-const SHORT: usize = 5;
 
 /// Where the value of the first key begins that is the key of a secret.
 fn secret_value(text: &str) -> Option<usize> {
@@ -153,31 +122,6 @@ mod tests {
         ] {
             assert_eq!(masked(value), shown, "{value}");
             assert!(!masked(value).contains("hunter"), "{value}");
-        }
-    }
-
-    #[test]
-    fn a_known_secret_is_taken_out_of_a_text() {
-        for (text, secrets, shown) in [
-            ("all is well", &["hunter2"] as &[_], "all is well"),
-            (
-                "with args: `default` `hunter2`",
-                &["hunter2"],
-                "with args: `default` `***`",
-            ),
-            ("xhunter2x", &["hunter2"], "x***x"),
-            (
-                "a stands in at and as 'a'",
-                &["a"],
-                "*** stands in at and as '***'",
-            ),
-            (
-                "hunter2 and other",
-                &["", "hunter2", "other"],
-                "*** and ***",
-            ),
-        ] {
-            assert_eq!(without(text, secrets), shown, "{text}");
         }
     }
 }

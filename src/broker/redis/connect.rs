@@ -330,7 +330,11 @@ pub(super) fn error_text(error: &RedisError, host: &str) -> String {
         (Some("MOVED"), Some(detail)) => {
             format!("MOVED {detail} (the server is one of a cluster: set redisType to cluster)")
         }
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (Some(code), Some(detail)) => {
+            // A server that does not know AUTH repeats the password that was sent with it.
+            let detail = detail.split(", with args beginning with").next();
+            format!("{code} {}", detail.unwrap_or_default())
+        }
         (Some(code), None) => code.to_owned(),
         (None, _) => error.to_string(),
     }
@@ -338,3 +342,21 @@ pub(super) fn error_text(error: &RedisError, host: &str) -> String {
 
 /// The longest a read may stay silent beyond its own blocking time before its connection counts as dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use deadpool_redis::redis::parse_redis_value;
+
+    use super::*;
+
+    #[test]
+    fn what_a_server_repeats_of_a_command_is_not_shown() {
+        let said =
+            b"-ERR unknown command 'AUTH', with args beginning with: 'default' 'hunter2' \r\n";
+        let error = parse_redis_value(said)
+            .unwrap()
+            .extract_error()
+            .unwrap_err();
+        assert_eq!(error_text(&error, "h:1"), "ERR unknown command 'AUTH'");
+    }
+}
