@@ -187,13 +187,8 @@ impl Report {
 fn relative_path(message: &str) -> Option<String> {
     let (_, rest) = message.split_once(": open ")?;
     let (path, _) = rest.split_once(": no such file")?;
-    let folder = std::env::current_dir().ok()?;
-    let is_relative = std::path::Path::new(path).is_relative();
-    is_relative.then(|| {
-        format!(
-            "correct the path: a relative one begins at the current folder of the sidecar, not at this file; here that is {}",
-            folder.display()
-        )
+    std::path::Path::new(path).is_relative().then(|| {
+        "correct the path: a relative one begins at the current folder of the sidecar, not at this file".to_owned()
     })
 }
 

@@ -130,6 +130,30 @@ impl Resources {
         self.notes.extend(advice);
     }
 
+    /// The texts of the errors, as `text_of` has them. All duplicates are one error with a line for each pair, as in daprd (spec
+    /// resources-cli.md 4.4).
+    pub fn error_texts(&self, text_of: impl Fn(&LoadError) -> String) -> Vec<String> {
+        let mut texts: Vec<String> = Vec::new();
+        let mut first_duplicate = None;
+        for error in &self.errors {
+            let text = text_of(error);
+            match (error, first_duplicate) {
+                (LoadError::Duplicate { .. }, Some(index)) => {
+                    let pair = text.find("duplicate definition").unwrap_or(0);
+                    let joined: &mut String = &mut texts[index];
+                    joined.push('\n');
+                    joined.push_str(&text[pair..]);
+                }
+                (LoadError::Duplicate { .. }, None) => {
+                    first_duplicate = Some(texts.len());
+                    texts.push(text);
+                }
+                _ => texts.push(text),
+            }
+        }
+        texts
+    }
+
     /// The built-in policies and those of all resiliency resources together, later ones over earlier ones.
     pub fn policies(&self) -> Policies {
         let mut policies = Policies::built_in();

@@ -557,8 +557,10 @@ fn usable(resources: Resources, telemetry: &Telemetry) -> Result<Resources, Star
     if resources.errors.is_empty() {
         return Ok(resources);
     }
-    let fatal = resources.errors.iter().map(StartError::fatal);
-    Err(StartError(fatal.flat_map(|error| error.0).collect()))
+    let texts = resources.error_texts(ToString::to_string).into_iter();
+    Err(StartError(
+        texts.map(|text| format!("{FATAL}{text}")).collect(),
+    ))
 }
 
 /// Read the resource folders, with the pub/sub that needs no file. `again`: what the reading before has found, and the files that cannot be

@@ -198,7 +198,7 @@ pub const ROUTES: &[Route] = &[
     ),
     route(
         "/v1.0/actors/{type}/{id}/state",
-        &[(POST_PUT, No(Block::ActorWrite))],
+        &[(POST_PUT, No(Block::ActorState))],
     ),
     route(
         "/v1.0/actors/{type}/{id}/state/{key}",
@@ -212,14 +212,14 @@ pub const ROUTES: &[Route] = &[
         "/v1.0/actors/{type}/{id}/reminders/{name}",
         &[
             (GET_DELETE, No(Block::Actor)),
-            (POST_PUT, No(Block::ActorWrite)),
+            (POST_PUT, No(Block::ActorTimer)),
         ],
     ),
     route(
         "/v1.0/actors/{type}/{id}/timers/{name}",
         &[
             (DELETE, No(Block::Actor)),
-            (POST_PUT, No(Block::ActorWrite)),
+            (POST_PUT, No(Block::ActorTimer)),
         ],
     ),
     route(

@@ -779,6 +779,46 @@ mod tests {
     }
 
     #[test]
+    fn three_of_one_name_are_one_error_that_lists_every_pair_in_order_of_the_files() {
+        let redis = memory("a", "").replace("pubsub.in-memory", "pubsub.redis");
+        let loaded = load(&[
+            ("1.yaml", &memory("a", "")),
+            ("2.yaml", &redis),
+            (
+                "3.yaml",
+                &format!("{}---\n{}", memory("b", ""), memory("a", "")),
+            ),
+        ]);
+        assert_eq!(
+            loaded.0.error_texts(ToString::to_string),
+            [
+                "failed to load components: duplicate definition of Component name a (pubsub.redis/v1) with existing a (pubsub.in-memory/v1)\nduplicate definition of Component name a (pubsub.in-memory/v1) with existing a (pubsub.in-memory/v1)"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_component_without_name_is_one_whose_name_is_empty() {
+        let nameless = memory("a", "").replace("{name: a}", "{namespace: n}");
+        let bare = memory("a", "").replace("metadata: {name: a}\n", "");
+        for (files, names, errors) in [
+            (&[("1.yaml", nameless.as_str())][..], &[""][..], 0),
+            (&[("1.yaml", bare.as_str())], &[""], 0),
+            (
+                &[("1.yaml", nameless.as_str()), ("2.yaml", bare.as_str())],
+                &[""],
+                1,
+            ),
+        ] {
+            let loaded = load(files);
+            assert_eq!(
+                (loaded.names(), loaded.errors().len()),
+                (names.to_vec(), errors)
+            );
+        }
+    }
+
+    #[test]
     fn duplicates_scopes_and_namespaces() {
         let other = "scopes: [other]\n";
         let namespaced = |namespace: &str| {

@@ -131,7 +131,7 @@ impl SecretError {
     fn in_folder(self, environment: &Environment) -> Self {
         match self {
             Self::Unreadable { file, reason } if Path::new(&file).is_relative() => {
-                let folder = environment.path("");
+                let folder = environment.path(".");
                 Self::NotInFolder {
                     // What does not exist cannot be asked for its full name.
                     folder: std::path::absolute(&folder).unwrap_or(folder),

@@ -207,7 +207,7 @@ impl Reload {
     /// With errors the process ends, as daprd's does; not so while it holds events in memory: then the files with the errors count as
     /// broken, and if that does not help, nothing changes.
     async fn without_refused(&mut self, found: &Resources) -> Option<Resources> {
-        let texts: Vec<_> = found.errors.iter().map(reworded).collect();
+        let texts = found.error_texts(reworded);
         if !self.loaded.holds_events() {
             texts.iter().for_each(|text| self.fatal(text));
             return None;

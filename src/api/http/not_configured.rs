@@ -23,8 +23,10 @@ pub(super) enum Block {
     Conversation,
     /// Actors and workflows.
     Actor,
-    /// Actors, with a body that must be JSON.
-    ActorWrite,
+    /// State of an actor: a body that lists what to write.
+    ActorState,
+    /// A reminder or a timer of an actor, with a body that describes it.
+    ActorTimer,
     Job(JobCall),
 }
 
@@ -34,14 +36,15 @@ pub(super) async fn error(block: Block, call: Call<'_>) -> ApiError {
     let settings = &call.context.settings;
     let app_id = settings.app_id.clone();
     let wants = match block {
-        Block::Binding => Wants::Object,
-        Block::ActorWrite => Wants::Json,
+        Block::Binding => Wants::Fields(BINDING),
+        Block::ActorState => Wants::ListOf(OPERATION),
+        Block::ActorTimer => Wants::Fields(TIMER),
+        Block::Job(JobCall::Schedule) => Wants::FieldsOrNothing(JOB),
         Block::Secrets
         | Block::Lock
         | Block::Unlock
         | Block::SubtleCrypto
-        | Block::Conversation
-        | Block::Job(JobCall::Schedule) => Wants::ObjectOrNothing,
+        | Block::Conversation => Wants::ObjectOrNothing,
         Block::State
         | Block::StateQuery
         | Block::Configuration
@@ -80,7 +83,7 @@ pub(super) async fn error(block: Block, call: Call<'_>) -> ApiError {
         Block::Crypto => ApiError::Crypto,
         Block::SubtleCrypto => ApiError::SubtleCrypto,
         Block::Conversation => ApiError::Conversation { name },
-        Block::Actor | Block::ActorWrite => ApiError::Placement,
+        Block::Actor | Block::ActorState | Block::ActorTimer => ApiError::Placement,
         Block::Job(job) => {
             let namespace = settings
                 .namespace
@@ -107,13 +110,50 @@ pub(super) async fn error(block: Block, call: Call<'_>) -> ApiError {
 pub(super) enum Wants {
     /// It is not read.
     Anything,
-    /// Any JSON value.
-    Json,
-    /// A JSON object.
-    Object,
     /// A JSON object or no bytes at all.
     ObjectOrNothing,
+    /// A JSON object whose fields have these types, or no bytes at all.
+    FieldsOrNothing(&'static [Field]),
+    /// A JSON value whose fields have these types. What follows it is ignored, as by Go's decoder.
+    Fields(&'static [Field]),
+    /// The same for a list of such values.
+    ListOf(&'static [Field]),
 }
+
+/// The name of a field and the type that its value must have, unless it is null.
+type Field = (&'static str, Type);
+
+/// What the value of a field must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Text,
+    /// An object whose values are texts.
+    Texts,
+    Flag,
+    /// A whole number from 0, perhaps written as text, as JSON of protobuf allows.
+    Count,
+    Object,
+}
+
+const BINDING: &[Field] = &[("operation", Type::Text), ("metadata", Type::Texts)];
+
+const OPERATION: &[Field] = &[("operation", Type::Text)];
+
+const TIMER: &[Field] = &[
+    ("dueTime", Type::Text),
+    ("period", Type::Text),
+    ("ttl", Type::Text),
+    ("callback", Type::Text),
+];
+
+const JOB: &[Field] = &[
+    ("schedule", Type::Text),
+    ("dueTime", Type::Text),
+    ("ttl", Type::Text),
+    ("repeats", Type::Count),
+    ("overwrite", Type::Flag),
+    ("failurePolicy", Type::Object),
+];
 
 /// The body as text, if it is what it must be.
 pub(super) async fn read(
@@ -123,19 +163,75 @@ pub(super) async fn read(
     if wants == Wants::Anything {
         return Ok(String::new());
     }
-    let bytes = body.read().await.map_err(|error| ApiError::BodyRead {
-        error: error.to_string(),
+    let bytes = body.read().await.map_err(|error| match wants {
+        Wants::Anything | Wants::ObjectOrNothing => ApiError::BodyRead {
+            error: error.to_string(),
+        },
+        // These bodies are decoded while they are read: one that is too large is one that cannot be decoded.
+        Wants::FieldsOrNothing(_) | Wants::Fields(_) | Wants::ListOf(_) => ApiError::Malformed {
+            error: error.to_string(),
+        },
     })?;
     let text = json::valid_text(&bytes).into_owned();
-    let parsed = match wants {
-        Wants::Json => serde_json::from_str::<serde::de::IgnoredAny>(&text).map(drop),
-        Wants::ObjectOrNothing if text.is_empty() => Ok(()),
-        Wants::Anything | Wants::Object | Wants::ObjectOrNothing => json::members(&text).map(drop),
-    };
-    parsed.map_err(|error| ApiError::Malformed {
-        error: error.to_string(),
-    })?;
-    Ok(text)
+    match check(&text, wants) {
+        Ok(()) => Ok(text),
+        Err(error) => Err(ApiError::Malformed { error }),
+    }
+}
+
+fn check(text: &str, wants: Wants) -> Result<(), String> {
+    match wants {
+        Wants::Anything => Ok(()),
+        Wants::ObjectOrNothing | Wants::FieldsOrNothing(_) if text.is_empty() => Ok(()),
+        Wants::ObjectOrNothing => json::members(text)
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        Wants::FieldsOrNothing(fields) => check_fields(text, fields),
+        Wants::Fields(fields) => match first_value(text)? {
+            "null" => Ok(()),
+            value => check_fields(value, fields),
+        },
+        Wants::ListOf(fields) => match first_value(text)? {
+            "null" => Ok(()),
+            list => {
+                let items = json::items(list).map_err(|error| error.to_string())?;
+                let mut objects = items.into_iter().filter(|item| *item != "null");
+                objects.try_for_each(|item| check_fields(item, fields))
+            }
+        },
+    }
+}
+
+fn first_value(text: &str) -> Result<&str, String> {
+    let value = json::first_value(text).map_err(|error| error.to_string())?;
+    value.ok_or_else(|| "EOF".to_owned())
+}
+
+fn check_fields(object: &str, fields: &[Field]) -> Result<(), String> {
+    let members = json::members(object).map_err(|error| error.to_string())?;
+    for (name, wanted) in fields {
+        let value = members.get(*name).copied().filter(|value| *value != "null");
+        if value.is_some_and(|value| !is_of(value, *wanted)) {
+            return Err(format!("{name} has a value of the wrong type"));
+        }
+    }
+    Ok(())
+}
+
+fn is_of(value: &str, wanted: Type) -> bool {
+    match wanted {
+        Type::Text => value.starts_with('"'),
+        Type::Texts => json::members(value).is_ok_and(|members| {
+            members
+                .values()
+                .all(|value| *value == "null" || value.starts_with('"'))
+        }),
+        Type::Flag => matches!(value, "true" | "false"),
+        Type::Count => value.trim_matches('"').parse::<f64>().is_ok_and(|number| {
+            number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)
+        }),
+        Type::Object => value.starts_with('{'),
+    }
 }
 
 /// Secret stores resolve component properties here; their API is another building block.
@@ -167,4 +263,87 @@ fn is_positive(value: Option<&str>) -> bool {
             .parse::<f64>()
             .is_ok_and(|number| number > 0.0)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_wrong_type_are_refused() {
+        for (wants, text, is_fine) in [
+            (
+                Wants::Fields(BINDING),
+                r#"{"operation":"get","data":[1],"metadata":{"a":"b"}}"#,
+                true,
+            ),
+            (
+                Wants::Fields(BINDING),
+                r#"{"operation":null,"metadata":null,"nope":1}"#,
+                true,
+            ),
+            (Wants::Fields(BINDING), "null", true),
+            (Wants::Fields(BINDING), r#"{"operation":"get"} more"#, true),
+            (Wants::Fields(BINDING), "", false),
+            (Wants::Fields(BINDING), "[]", false),
+            (Wants::Fields(BINDING), "\"get\"", false),
+            (Wants::Fields(BINDING), r#"{"operation":5}"#, false),
+            (Wants::Fields(BINDING), r#"{"operation":{}}"#, false),
+            (Wants::Fields(BINDING), r#"{"metadata":{"a":1}}"#, false),
+            (Wants::Fields(BINDING), r#"{"metadata":["a"]}"#, false),
+            (Wants::FieldsOrNothing(JOB), "", true),
+            (
+                Wants::FieldsOrNothing(JOB),
+                r#"{"schedule":"@daily","data":1,"repeats":3,"overwrite":true}"#,
+                true,
+            ),
+            (
+                Wants::FieldsOrNothing(JOB),
+                r#"{"repeats":"3","failurePolicy":{"drop":{}}}"#,
+                true,
+            ),
+            (Wants::FieldsOrNothing(JOB), "null", false),
+            (Wants::FieldsOrNothing(JOB), r#"{"schedule":1}"#, false),
+            (Wants::FieldsOrNothing(JOB), r#"{"dueTime":10}"#, false),
+            (Wants::FieldsOrNothing(JOB), r#"{"ttl":false}"#, false),
+            (Wants::FieldsOrNothing(JOB), r#"{"repeats":-1}"#, false),
+            (Wants::FieldsOrNothing(JOB), r#"{"repeats":1.5}"#, false),
+            (Wants::FieldsOrNothing(JOB), r#"{"overwrite":"yes"}"#, false),
+            (
+                Wants::FieldsOrNothing(JOB),
+                r#"{"failurePolicy":"drop"}"#,
+                false,
+            ),
+            (Wants::Fields(TIMER), "{}", true),
+            (Wants::Fields(TIMER), "[]", false),
+            (Wants::Fields(TIMER), r#"{"dueTime":5}"#, false),
+            (Wants::Fields(TIMER), r#"{"period":{}}"#, false),
+            (Wants::ListOf(OPERATION), "[]", true),
+            (
+                Wants::ListOf(OPERATION),
+                r#"[{"operation":"upsert","request":{"key":"a"}}]"#,
+                true,
+            ),
+            (Wants::ListOf(OPERATION), "{}", false),
+            (Wants::ListOf(OPERATION), "[1]", false),
+            (Wants::ListOf(OPERATION), r#"[{"operation":1}]"#, false),
+        ] {
+            assert_eq!(check(text, wants).is_ok(), is_fine, "{wants:?} {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_cannot_be_decoded_or_not_be_read() {
+        for (wants, code) in [
+            (Wants::Fields(BINDING), "ERR_MALFORMED_REQUEST"),
+            (Wants::FieldsOrNothing(JOB), "ERR_MALFORMED_REQUEST"),
+            (Wants::ListOf(OPERATION), "ERR_MALFORMED_REQUEST"),
+            (Wants::ObjectOrNothing, "ERR_BODY_READ"),
+        ] {
+            let long = axum::body::Body::from(" ".repeat(101));
+            let mut body = super::super::body::RequestBody::new(long, Some(100));
+            let error = read(&mut body, wants).await.unwrap_err();
+            assert_eq!(error.shape().code, code, "{wants:?}");
+        }
+    }
 }
