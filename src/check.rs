@@ -146,11 +146,10 @@ impl Report {
             environment: &environment,
         });
         resources.add_advice();
-        let errors = resources.errors.iter().map(|error| {
-            let message = error.plain();
-            let help = relative_path(&message).unwrap_or_else(|| error.remedy());
-            Finding::mistake(error.place(), message, help)
-        });
+        let errors = resources
+            .errors
+            .iter()
+            .map(|error| Finding::mistake(error.place(), error.plain(), error.remedy()));
         self.findings.extend(errors);
         self.findings
             .extend(resources.notes.iter().filter_map(Finding::of));
@@ -181,15 +180,6 @@ impl Report {
             }
         }
     }
-}
-
-/// Where a relative path begins, if a message says that a file with one is not there.
-fn relative_path(message: &str) -> Option<String> {
-    let (_, rest) = message.split_once(": open ")?;
-    let (path, _) = rest.split_once(": no such file")?;
-    std::path::Path::new(path).is_relative().then(|| {
-        "correct the path: a relative one begins at the current folder of the sidecar, not at this file".to_owned()
-    })
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ fn what_people_get_wrong_is_named() {
         ("time without unit", settings("  - name: processingTimeout\n    value: 30\n"), 1, ":11: component pubsub (pubsub.redis/v1): processingTimeout 30 has no unit and is taken for 30 milliseconds: write 30s"),
         ("unknown setting", settings("  - name: colour\n    value: 30\n"), 0, ":11: component pubsub (pubsub.redis/v1): setting \"colour\" is not known and has no effect\n"),
         ("unknown keys", redis("  foo: bar\ncolour: blue\n"), 1, ":9: unknown field colour is ignored"),
-        ("secret file", "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: s}\nspec:\n  type: secretstores.local.file\n  metadata:\n  - {name: secretsFile, value: ./nowhere.json}\n".to_owned(), 1, "a relative one begins at the current folder of the sidecar"),
+        ("secret file", "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: s}\nspec:\n  type: secretstores.local.file\n  metadata:\n  - {name: secretsFile, value: ./nowhere.json}\n".to_owned(), 1, "(a relative path begins at the current folder, /"),
         ("unknown target", r(good_trip, &inbound.replace("pubsub:", "pubsb:")), 1, ":21: no component pubsb: the policies of this target in resiliency r are not used\n      did you mean pubsub?\n"),
         ("unused policy", r(good_trip, inbound), 0, ":8: the timeout t is used by no target\n"),
         ("trip", r("consecutiveFailure > 5", inbound), 1, ":18: circuit breaker cb: trip \"consecutiveFailure > 5\": consecutiveFailure is not known, only requests, "),
