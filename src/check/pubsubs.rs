@@ -22,6 +22,17 @@ pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut V
     let pubsubs = || resources.components.iter().filter(|it| it.is_pubsub());
     for component in pubsubs() {
         broker(component, app_id.unwrap_or(ANY_APP), findings);
+        findings.extend(url_of_redis(component));
+        if component.name.is_empty() {
+            findings.push(Finding::mistake(
+                component.place_of("metadata"),
+                format!(
+                    "the component of type {} has no name: no app can use it",
+                    component.kind
+                ),
+                "write metadata.name, which publishes and subscriptions name",
+            ));
+        }
     }
     for spec in &resources.subscriptions {
         let Some(component) = pubsubs().find(|component| component.name == spec.pubsub) else {
@@ -30,6 +41,22 @@ pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut V
         subscription(component, spec, findings);
         topics(component, spec, app_id, findings);
     }
+}
+
+/// daprd does not know the URLs that this sidecar knows.
+fn url_of_redis(component: &Component) -> Option<Finding> {
+    let host = component.properties.get("redisHost")?;
+    (host.contains("redis://") || host.contains("rediss://")).then(|| Finding {
+        severity: Severity::WorthKnowing,
+        ..Finding::mistake(
+            component.place_of("spec.metadata.redisHost"),
+            format!(
+                "component {}: redisHost is a URL, which daprd does not understand",
+                component.log_name()
+            ),
+            "for both write host:port, and redisPassword, redisDB and enableTLS beside it",
+        )
+    })
 }
 
 /// Make the broker without connecting it: what is wrong with its type and settings.

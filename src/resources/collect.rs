@@ -237,6 +237,8 @@ impl Collector<'_> {
                 .with_remedy("give it a file of its own"),
             "Configuration" => Note::hint(Level::Debug, place, "Configuration is ignored in a resource folder")
                 .with_remedy("pass it with --config"),
+            "" => Note::mistake(Level::Debug, place, "a document without kind is ignored")
+                .with_remedy("write what it is, for example kind: Component"),
             _ => match nearest(kind, &KINDS) {
                 Some(meant) => Note::mistake(Level::Debug, place, format!("unknown kind {kind:?} is ignored"))
                     .with_remedy(format!("did you mean {meant}?")),

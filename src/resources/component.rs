@@ -64,7 +64,14 @@ impl Component {
         let error = ProcessError {
             name: self.name.clone(),
             log_name: self.log_name().to_string(),
-            place: self.place.clone(),
+            place: match &cause {
+                ComponentError::Category(_) => self.place_of("spec.type"),
+                ComponentError::Unknown { kind, .. } if is_known(kind) => {
+                    self.place_of("spec.version")
+                }
+                ComponentError::Unknown { .. } => self.place_of("spec.type"),
+                ComponentError::Init { .. } => self.place_of("spec.metadata"),
+            },
             cause,
         };
         if !self.ignore_errors {
@@ -72,7 +79,7 @@ impl Component {
             return (Vec::new(), Some(error));
         }
         let text = format!("Ignoring error processing component: {error}");
-        let note = Note::mistake(Level::Error, self.place.clone(), text).from(PROCESSOR);
+        let note = Note::mistake(Level::Error, error.place.clone(), text).from(PROCESSOR);
         let note = note.plainly(format!("{} (ignored by ignoreErrors)", error.plain()));
         (vec![note.with_remedy(error.cause.remedy())], None)
     }

@@ -88,6 +88,15 @@ impl Manifest {
         manifest
     }
 
+    /// Where an entry of `spec.metadata` stands.
+    pub fn place_of(&self, item: &Item) -> Place {
+        let line = self.lines.line(&format!("spec.metadata.{}", item.name));
+        Place {
+            line: line.unwrap_or(self.place.line),
+            ..self.place.clone()
+        }
+    }
+
     /// The component without its properties: for messages about one that cannot be used.
     pub fn component(&self) -> Component {
         Component {

@@ -94,7 +94,7 @@ impl Resolver<'_> {
                 manifest.name, item.env
             );
             notes.push(
-                Note::mistake(Level::Warn, manifest.place.clone(), text)
+                Note::mistake(Level::Warn, manifest.place_of(item), text)
                     .with_remedy("use a variable that does not begin with DAPR_, and name it in DAPR_ENV_KEYS if that is set"),
             );
             return String::new();
@@ -107,7 +107,7 @@ impl Resolver<'_> {
                 manifest.name, item.env, item.name
             );
             let remedy = format!("set {} where the sidecar starts", item.env);
-            let note = Note::hint(Level::Warn, manifest.place.clone(), text);
+            let note = Note::hint(Level::Warn, manifest.place_of(item), text);
             notes.push(note.with_remedy(remedy));
         }
         unquoted(value.unwrap_or_default())
@@ -152,7 +152,7 @@ impl Resolver<'_> {
             "Component {}: {problem} in the secret store {}, setting {}: {instead}",
             manifest.name, manifest.secret_store, item.name
         );
-        let place = manifest.place.clone();
+        let place = manifest.place_of(item);
         // The environment of whoever checks is seldom that of the sidecar.
         let note = if store.is_environment() {
             Note::hint(Level::Warn, place, text)
@@ -204,7 +204,7 @@ fn store_not_loaded(manifest: &Manifest) -> Note {
 }
 
 fn secret_note(error: &SecretError, item: &Item, manifest: &Manifest) -> Note {
-    let place = manifest.place.clone();
+    let place = manifest.place_of(item);
     match error {
         SecretError::Forbidden(_) => Note::mistake(Level::Warn, place, error.to_string())
             .with_remedy("use a variable that does not begin with DAPR_"),

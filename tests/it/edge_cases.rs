@@ -110,15 +110,16 @@ async fn the_log_names_what_is_wrong_with_the_apps_list() {
         }
     };
     for status in [500, 403, 302] {
-        let expected =
-            format!("error: app returned http status code {status} from subscription endpoint");
+        let expected = format!(
+            "error: app returned http status code {status} from subscription endpoint (GET /dapr/subscribe was answered with status {status}, no Content-Type and a body that begins \"[]\")"
+        );
         check(status, "[]", &[&expected]).await;
     }
     check(404, "", &["debug: user app did not subscribe to any topic"]).await;
     check(
         200,
         "{}",
-        &["error: error getting topics from app: list of subscriptions cannot be an object"],
+        &["error: error getting topics from app: list of subscriptions cannot be an object (GET /dapr/subscribe was answered with status 200, no Content-Type and a body that begins \"{}\")"],
     )
     .await;
     check(
@@ -153,7 +154,7 @@ async fn an_app_that_is_asked_in_vain_again_and_again_is_told_about_once() {
         &["--enable-metrics=false"],
     );
     eventually("asked for the third time", || async { app.asked() >= 3 }).await;
-    let problem = "error getting topics from app: list of subscriptions cannot be an object";
+    let problem = "error getting topics from app: list of subscriptions cannot be an object (GET /dapr/subscribe was answered with status 200, no Content-Type and a body that begins \"{}\")";
     let told = sidecar
         .log()
         .into_iter()

@@ -148,14 +148,17 @@ async fn what_a_dead_instance_had_in_hand_is_taken_over() {
         Recorder::waiting(|_| Box::pin(pending())),
     );
     let sink = held.clone();
+    let (all, are_published) = tokio::sync::oneshot::channel();
     dying.spawn(async move {
         let mut subscribed = Vec::new();
         for topic in TOPICS {
             subscribed.push(subscribe(&*broker, topic, sink.clone()).await);
             publish(&broker, topic, &texts(topic, 20)).await;
         }
+        all.send(()).unwrap();
         pending::<()>().await;
     });
+    are_published.await.unwrap();
     eventually("something is in hand", || async { held.count() >= 4 }).await;
     let survivor = redis.broker("app", &[]);
     let sinks = TOPICS.map(|_| Recorder::acking());
