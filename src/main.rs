@@ -192,7 +192,13 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
 /// The exit code of a subcommand, or why there is none.
 fn told(result: anyhow::Result<u8>) -> u8 {
     result.unwrap_or_else(|error| {
-        to_stderr(&format!("sidestream: {error:#}"));
+        // A reader that has gone, as `head` does, need not be told.
+        let is_unread = error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        if !is_unread {
+            to_stderr(&format!("sidestream: {error:#}"));
+        }
         1
     })
 }

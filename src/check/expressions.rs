@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::delivery::RULE_VARIABLES;
-use crate::expr;
+use crate::expr::{self, Expression, Subject};
 use crate::resiliency::TRIP_VARIABLES;
 use crate::resources::{Place, Resources};
 
@@ -26,7 +26,11 @@ pub(super) fn look(resources: &Resources, findings: &mut Vec<Finding>) {
                 continue;
             };
             let place = Place::new(&resource.place.file, *line);
-            for error in wrong(trip, TRIP_VARIABLES) {
+            let mut errors = wrong(trip, TRIP_VARIABLES);
+            if errors.is_empty() {
+                errors.extend(without_answer(trip));
+            }
+            for error in errors {
                 let message = format!("circuit breaker {name}: trip {trip:?}: {error}");
                 let help = "write a CEL expression, for example consecutiveFailures > 5";
                 findings.push(Finding::mistake(place.clone(), message, help));
@@ -41,4 +45,12 @@ fn wrong(text: &str, known: &[&str]) -> Vec<String> {
         Ok(unknown) => unknown.iter().map(ToString::to_string).collect(),
         Err(error) => vec![error.to_string()],
     }
+}
+
+/// Why the breaker never opens, if the value of `trip` is neither true nor false.
+fn without_answer(trip: &str) -> Option<String> {
+    let numbers: Vec<_> = TRIP_VARIABLES.iter().map(|name| (*name, 1)).collect();
+    let expression = Expression::compile(trip).ok()?;
+    let error = expression.matches(&Subject::of_numbers(&numbers)).err()?;
+    Some(format!("the breaker never opens: {error}"))
 }

@@ -197,6 +197,7 @@ fn what_people_get_wrong_is_named() {
         ("unknown target", r(good_trip, &inbound.replace("pubsub:", "pubsb:")), 1, ":21: no component pubsb: the policies of this target in resiliency r are not used\n      did you mean pubsub?\n"),
         ("unused policy", r(good_trip, inbound), 0, ":8: the timeout t is used by no target\n"),
         ("trip", r("consecutiveFailure > 5", inbound), 1, ":18: circuit breaker cb: trip \"consecutiveFailure > 5\": consecutiveFailure is not known, only requests, "),
+        ("trip that is a number", r("consecutiveFailures", inbound), 1, ":18: circuit breaker cb: trip \"consecutiveFailures\": the breaker never opens: "),
         ("apps only", r(good_trip, "    apps:\n      kitchen:\n        retry: r\n"), 0, ":20: targets.apps is about service invocation: it has no effect on deliveries and publishing\n"),
         ("unknown variable", s("  routes:\n    rules:\n    - match: evnt.type == \"a\"\n      path: /a\n"), 1, ":21: rule for /a: match \"evnt.type == \\\"a\\\"\": evnt is not known, only event is"),
         ("rule without path", s("  routes:\n    rules:\n    - match: event.type == \"a\"\n"), 1, ":21: rule 1 has no path: what it matches is not delivered\n"),
