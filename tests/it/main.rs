@@ -11,6 +11,7 @@ mod support;
 mod app_protocols;
 mod bad_days;
 mod brokers;
+mod check;
 mod compose;
 mod demo;
 mod edge_cases;
