@@ -45,6 +45,9 @@ pub fn pubsub_not_loaded(pubsub: &str, topics: &[&str], loaded: &[&str]) -> Stri
     );
     // Writing to a String cannot fail.
     let _ = write!(text, "; {}", loaded_or_meant(pubsub, loaded));
+    if nearest(pubsub, loaded).is_some() {
+        let _ = write!(text, " Loaded: {}", loaded.join(", "));
+    }
     text
 }
 
@@ -435,7 +438,10 @@ mod tests {
     fn a_pubsub_that_is_not_loaded_is_named_with_what_is() {
         let start = "the app subscribes to a, b of the pub/sub pubsb, which is not loaded: nothing is delivered from it; ";
         for (loaded, rest) in [
-            (vec!["other", "pubsub"], "did you mean pubsub?"),
+            (
+                vec!["other", "pubsub"],
+                "did you mean pubsub? Loaded: other, pubsub",
+            ),
             (
                 vec!["kitchen", "other"],
                 "add a component of this name, or use one that is loaded: kitchen, other",

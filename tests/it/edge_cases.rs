@@ -125,7 +125,7 @@ async fn the_log_names_what_is_wrong_with_the_apps_list() {
     check(
         200,
         r#"[{"pubsubname":"pubsub","topic":"t","route":"/t","metadata":{"rawPayload":true}}]"#,
-        &["error: error getting topics from app: metadata.rawPayload cannot be a boolean"],
+        &[r#"error: error getting topics from app: metadata.rawPayload cannot be a boolean (GET /dapr/subscribe was answered with status 200, no Content-Type and a body that begins "[{\"pubsubname\":\"pubsub\",\"topic\":\"t\",\"route\":\"/t\",\"metadata\":{\"ra")"#],
     )
     .await;
     check(
@@ -135,6 +135,12 @@ async fn the_log_names_what_is_wrong_with_the_apps_list() {
             "warning: topic t has an empty routes. removing from subscriptions list",
             "info: app is subscribed to the following topics: [[u]] through pubsub=pubsub",
         ],
+    )
+    .await;
+    check(
+        200,
+        r#"[{"pubsubname":"pubsb","topic":"t","route":"/t"}]"#,
+        &["warning: the app subscribes to t of the pub/sub pubsb, which is not loaded: nothing is delivered from it; did you mean pubsub? Loaded: pubsub"],
     )
     .await;
     check(
