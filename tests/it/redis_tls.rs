@@ -32,6 +32,18 @@ fn certificates() -> tempfile::TempDir {
     );
     signed(path, "good", "root", NAMES, 2);
     signed(path, "deep", "intermediate", NAMES, 2);
+    let marked = format!("{NAMES}\nbasicConstraints=critical,CA:TRUE");
+    signed(path, "marked", "root", &marked, 2);
+    signed(path, "expired-marked", "root", &marked, -1);
+    signed(path, "foreign-marked", "stranger", &marked, 2);
+    // By another authority of the same name.
+    let elsewhere = path.join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    authority(&elsewhere, "root", "");
+    signed(&elsewhere, "forged", "root", &marked, 2);
+    for file in ["forged.pem", "forged.key"] {
+        std::fs::copy(elsewhere.join(file), path.join(file)).unwrap();
+    }
     signed(path, "expired", "root", NAMES, -1);
     signed(path, "version1", "root", "", 2);
     signed(
@@ -127,6 +139,7 @@ async fn a_certificate_that_go_believes_is_believed() {
     for (name, trusted) in [
         ("own", "own.pem"),
         ("good", "root.pem"),
+        ("marked", "root.pem"),
         ("good", "good.pem"),
         ("chain", "root.pem"),
     ] {
@@ -153,6 +166,17 @@ async fn a_certificate_that_go_refuses_is_refused_in_words() {
         ),
         ("expired", "root.pem", "has expired"),
         ("expired", "expired.pem", "has expired"),
+        ("expired-marked", "root.pem", "has expired"),
+        (
+            "foreign-marked",
+            "root.pem",
+            "(CA:TRUE), and is not signed by one that is trusted here",
+        ),
+        (
+            "forged",
+            "root.pem",
+            "(CA:TRUE), and is not signed by one that is trusted here",
+        ),
         ("version1", "root.pem", "is of X.509 version 1"),
         (
             "deep",

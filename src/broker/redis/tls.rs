@@ -1,8 +1,9 @@
 //! TLS to a Redis server: as strict as daprd's (Go's), and no stricter, with refusals in words that say what to do.
 //!
-//! The redis crate takes no verifier of ours, so TLS is made here and the crate gets the stream ([`connect`]). What webpki refuses and Go
-//! accepts is a certificate that is itself among the trusted ones: `openssl req -x509` makes such certificates, and they say that they
-//! are an authority. What webpki accepts and Go refuses are authorities that have expired or say that they are none.
+//! The redis crate takes no verifier of ours, so TLS is made here and the crate gets the stream ([`connect`]). webpki refuses every
+//! server's certificate that says that it is one of an authority. Go accepts it where it is itself among the trusted ones
+//! (`openssl req -x509` makes such certificates), or where a trusted authority signed it. What webpki accepts and Go refuses are
+//! authorities that have expired or say that they are none.
 
 use std::fmt;
 use std::io;
@@ -24,14 +25,24 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
-use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage};
+use x509_cert::der::oid::{AssociatedOid, ObjectIdentifier};
+use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::pkix::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
+};
 
 use super::settings::Tls;
 
 /// How long a server may be silent in a handshake before it is asked whether it speaks Redis without TLS.
 const HESITATION: Duration = Duration::from_secs(1);
+
+/// The extensions that are looked at here, or mean nothing for a server's certificate.
+const KNOWN_EXTENSIONS: [ObjectIdentifier; 4] = [
+    BasicConstraints::OID,
+    KeyUsage::OID,
+    ExtendedKeyUsage::OID,
+    SubjectAltName::OID,
+];
 
 /// `id-kp-serverAuth` and `anyExtendedKeyUsage`.
 const FOR_SERVERS: [&str; 2] = ["1.3.6.1.5.5.7.3.1", "2.5.29.37.0"];
@@ -270,19 +281,22 @@ impl Verifier {
         Ok(verifier)
     }
 
-    /// A certificate of the trust store needs nobody to vouch for it, whatever it says of itself. All else is as for others.
+    /// For certificates that webpki refuses because they say that they are of an authority: one of the trust store needs no signature of
+    /// another, and one that an authority of the trust store signed is as good as any. All else is as for others.
     fn trusts(
         &self,
         certificate: &CertificateDer<'_>,
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<bool, Error> {
-        if !self.trusted.iter().any(|trusted| trusted == certificate) {
-            return Ok(false);
-        }
         let Ok(read) = Certificate::from_der(certificate) else {
             return Ok(false);
         };
+        let is_trusted = self.trusted.iter().any(|trusted| trusted == certificate);
+        let is_signed = is_marked_as_authority(&read) && self.has_signed(&read, now);
+        if !(is_trusted || is_signed) {
+            return Ok(false);
+        }
         in_time(&read, now)?;
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
         let usages = read.tbs_certificate.get::<ExtendedKeyUsage>();
@@ -296,6 +310,57 @@ impl Verifier {
             Err(_) => false,
         })
     }
+
+    /// Has an authority of the trust store signed it?
+    fn has_signed(&self, read: &Certificate, now: UnixTime) -> bool {
+        let mut authorities = self
+            .trusted
+            .iter()
+            .filter(|der| is_authority(der, now))
+            .filter_map(|der| Certificate::from_der(der).ok());
+        !has_unknown_critical(read)
+            && authorities.any(|authority| is_signature_of(&authority, read))
+    }
+}
+
+/// Has this authority signed this certificate? An authority that may sign certain names only is left to webpki.
+fn is_signature_of(authority: &Certificate, signed: &Certificate) -> bool {
+    let (issuer, tbs) = (&authority.tbs_certificate, &signed.tbs_certificate);
+    if issuer.subject != tbs.issuer || !matches!(issuer.get::<NameConstraints>(), Ok(None)) {
+        return false;
+    }
+    let key = &issuer.subject_public_key_info;
+    let (Ok(of_key), Ok(of_signature), Ok(message)) = (
+        key.algorithm.to_der(),
+        signed.signature_algorithm.to_der(),
+        tbs.to_der(),
+    ) else {
+        return false;
+    };
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let mut fitting = algorithms.all.iter().filter(|algorithm| {
+        is_sequence_of(&of_key, algorithm.public_key_alg_id().as_ref())
+            && is_sequence_of(&of_signature, algorithm.signature_alg_id().as_ref())
+    });
+    fitting.any(|algorithm| {
+        let (key, signature) = (
+            key.subject_public_key.raw_bytes(),
+            signed.signature.raw_bytes(),
+        );
+        algorithm.verify_signature(key, &message, signature).is_ok()
+    })
+}
+
+/// Is this DER a sequence with this content? For contents that are shorter than 128 bytes.
+fn is_sequence_of(der: &[u8], content: &[u8]) -> bool {
+    matches!(der, [0x30, length, rest @ ..] if usize::from(*length) == rest.len() && rest == content)
+}
+
+/// Does it have a critical extension that nobody here looks at? Then it must not be believed.
+fn has_unknown_critical(read: &Certificate) -> bool {
+    let extensions = read.tbs_certificate.extensions.iter().flatten();
+    let mut critical = extensions.filter(|extension| extension.critical);
+    critical.any(|extension| !KNOWN_EXTENSIONS.contains(&extension.extn_id))
 }
 
 /// May it sign others, by Go's rules? Of version 1 it may: that has no word for it.
@@ -370,7 +435,7 @@ fn words(error: &Error, certificate: &CertificateDer<'_>, name: &ServerName<'_>)
         }
         (CertificateError::BadEncoding, _) => "cannot be read".to_owned(),
         (_, Some(read)) if names && is_marked_as_authority(read) => format!(
-            "says that it is one of an authority (CA:TRUE): make one with basicConstraints=CA:FALSE, or {TRUST}"
+            "says that it is one of an authority (CA:TRUE), and is not signed by one that is trusted here: {TRUST}; or make one with basicConstraints=CA:FALSE"
         ),
         _ => "has a key, signature or extension that is not supported: RSA from 2048 bits, ECDSA P-256 and P-384, and Ed25519 are".to_owned(),
     };
