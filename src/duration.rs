@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::credentials::masked;
+
 /// A length of time in nanoseconds; may be negative, unlike [`Duration`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(i64);
@@ -16,13 +18,13 @@ pub struct GoDuration(i64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not of this grammar, or longer than 292 years.
-    #[error("time: invalid duration {0:?}")]
+    #[error("time: invalid duration {:?}", masked(.0))]
     Invalid(String),
     /// A number without a unit, for example `1.5`.
-    #[error("time: missing unit in duration {0:?}")]
+    #[error("time: missing unit in duration {:?}", masked(.0))]
     MissingUnit(String),
     /// A unit that Go does not know, for example `d`.
-    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    #[error("time: unknown unit {:?} in duration {:?}", masked(unit), masked(text))]
     UnknownUnit {
         /// What stands where a unit should.
         unit: String,

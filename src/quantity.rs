@@ -1,6 +1,8 @@
 //! Whole numbers as people write them: sizes in bytes as in Kubernetes (`4Mi`, `1M`, `1.5k`, `12e2`; spec resources-cli.md 1.2), and
 //! integers as in Go (`0x1F`, `0777`).
 
+use crate::credentials::masked;
+
 /// Why a text is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
@@ -10,10 +12,10 @@ pub enum QuantityError {
     )]
     Syntax,
     /// Not a whole number of bytes.
-    #[error("cannot get bytes from resource quantity value '{0}'")]
+    #[error("cannot get bytes from resource quantity value '{}'", masked(.0))]
     NotWhole(String),
     /// More than there can be.
-    #[error("quantity '{0}' is too large")]
+    #[error("quantity '{}' is too large", masked(.0))]
     TooLarge(String),
 }
 

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::cli::flags::{FLAGS, Flag, Flags, find};
+use crate::credentials::masked;
 use crate::metadata::nearest;
 use crate::quantity::integer;
 
@@ -46,7 +47,7 @@ pub enum SyntaxError {
     #[error("bad flag syntax: {0}")]
     Syntax(String),
     /// A value of the wrong type.
-    #[error("invalid argument {value:?} for \"--{flag}\" flag: {cause}")]
+    #[error("invalid argument {:?} for \"--{flag}\" flag: {cause}", masked(value))]
     Value {
         /// As given.
         value: String,
@@ -192,7 +193,8 @@ pub fn bool(text: &str) -> Result<bool, String> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err(format!(
-            "strconv.ParseBool: parsing {text:?}: invalid syntax"
+            "strconv.ParseBool: parsing {:?}: invalid syntax",
+            masked(text)
         )),
     }
 }
@@ -224,7 +226,7 @@ fn number<T: TryFrom<i128>>(text: &str, function: &str) -> Result<T, String> {
         } else {
             "invalid syntax"
         };
-        format!("strconv.{function}: parsing {text:?}: {why}")
+        format!("strconv.{function}: parsing {:?}: {why}", masked(text))
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser};
 
 use crate::cli::flags::{FLAGS, Flag, Flags};
+use crate::credentials::masked;
 
 /// Watch events flow: one process with a sidecar, an in-memory broker and a small app behind it.
 #[derive(Clone, Debug, PartialEq, Parser)]
@@ -142,7 +143,8 @@ pub fn run(arguments: &[String]) -> Result<RunArgs, clap::Error> {
         for value in words(&matches, flag.name) {
             flag.set(&mut parsed.flags, &value).map_err(|cause| {
                 let text = format!(
-                    "invalid argument {value:?} for \"--{}\" flag: {cause}",
+                    "invalid argument {:?} for \"--{}\" flag: {cause}",
+                    masked(&value),
                     flag.name
                 );
                 command.error(clap::error::ErrorKind::ValueValidation, text)

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::cli::Flags;
+use crate::credentials::masked;
 use crate::resources::folder;
 use crate::telemetry::log::Level;
 
@@ -23,7 +24,7 @@ pub struct LogSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// No such level.
-    #[error("invalid value for --log-level: {0}")]
+    #[error("invalid value for --log-level: {}", masked(.0))]
     Level(String),
     /// The file cannot be opened.
     #[error("failed to open log file \"{file}\": open {file}: {reason}")]

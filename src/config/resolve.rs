@@ -9,6 +9,7 @@ use crate::config::{
     ApiAccess, AppHealthSettings, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints,
     MetricsSettings, Settings,
 };
+use crate::credentials::masked;
 use crate::environment::Environment;
 use crate::resources::Place;
 use crate::resources::configuration::{self, Configuration, ConfigurationError};
@@ -81,16 +82,16 @@ pub enum ConfigError {
         port: u16,
     },
     /// No such protocol.
-    #[error("invalid value for 'app-protocol': {0}")]
+    #[error("invalid value for 'app-protocol': {}", masked(.0))]
     AppProtocol(String),
     /// A probe may not take longer than the time to the next.
     #[error("value for 'health-probe-timeout' must be smaller than 'health-probe-interval'")]
     ProbeTimeout,
     /// No such start-up request.
-    #[error("invalid value for 'disable-init-endpoints': {0}")]
+    #[error("invalid value for 'disable-init-endpoints': {}", masked(.0))]
     InitEndpoint(String),
     /// No such mode.
-    #[error("invalid mode: {0}")]
+    #[error("invalid mode: {}", masked(.0))]
     Mode(String),
     /// A mode of daprd that this sidecar does not have.
     #[error(
@@ -265,7 +266,7 @@ impl Resolver<'_> {
                     IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
                     _ => "invalid syntax",
                 };
-                let cause = format!("strconv.Atoi: parsing {text:?}: {why}");
+                let cause = format!("strconv.Atoi: parsing {:?}: {why}", masked(text));
                 self.errors.push(ConfigError::Port { what, cause });
             })
             .ok()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::credentials::masked;
 use crate::duration;
 use crate::environment::Environment;
 use crate::resources::fields::{Dialect, Fields, Findings};
@@ -124,7 +125,10 @@ pub enum ConfigurationError {
         text: String,
     },
     /// An exporter speaks only two protocols.
-    #[error("failed to setup tracing: invalid protocol {protocol} provided for Otel endpoint")]
+    #[error(
+        "failed to setup tracing: invalid protocol {} provided for Otel endpoint",
+        masked(protocol)
+    )]
     OtelProtocol {
         /// As written.
         protocol: String,
@@ -136,7 +140,10 @@ pub enum ConfigurationError {
         store: String,
     },
     /// `defaultAccess` is neither of the two.
-    #[error("error loading configuration: defaultAccess {access} can be either allow or deny")]
+    #[error(
+        "error loading configuration: defaultAccess {} can be either allow or deny",
+        masked(access)
+    )]
     StoreAccess {
         /// As written.
         access: String,

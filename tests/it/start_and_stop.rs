@@ -124,6 +124,48 @@ async fn an_app_that_speaks_grpc_is_refused_clearly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_value_of_a_flag_or_a_configuration_shows_no_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let config = format!("--config={}", file.display());
+    let secret = "redis://u:hunter2@h";
+    for (flags, spec) in [
+        (&["--app-port"][..], ""),
+        (&["--dapr-http-port"], ""),
+        (&["--app-protocol"], ""),
+        (&["--mode"], ""),
+        (&["--log-level"], ""),
+        (&["--max-body-size"], ""),
+        (&["--app-max-concurrency"], ""),
+        (&["--disable-init-endpoints"], ""),
+        (&["--dapr-block-shutdown-duration"], ""),
+        (&[], "tracing: {otel: {timeout: 'password=hunter2'}}"),
+        (&[], "tracing: {otel: {isSecure: 'password=hunter2'}}"),
+        (
+            &[],
+            "tracing: {otel: {endpointAddress: h, protocol: 'redis://u:hunter2@h'}}",
+        ),
+        (&[], "tracing: 'password=hunter2'"),
+        (
+            &[],
+            "secrets: {scopes: [{storeName: s, defaultAccess: 'redis://u:hunter2@h'}]}",
+        ),
+    ] {
+        std::fs::write(&file, format!("spec: {{{spec}}}\n")).unwrap();
+        let mut arguments: Vec<&str> = flags.to_vec();
+        if spec.is_empty() {
+            arguments.push(secret);
+        } else {
+            arguments.push(&config);
+        }
+        let mut sidecar = sidecar(&arguments);
+        assert_ne!(sidecar.ended().await, 0, "{arguments:?} {spec}");
+        let said = sidecar.said();
+        assert!(!said.contains("hunter2"), "{arguments:?} {spec}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_can_be_none_ends_the_start_and_no_password_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pubsub.yaml");
