@@ -201,18 +201,13 @@ fn read_part(part: &str, port: Option<u16>, is_one_of_many: bool) -> Result<Host
         return Err("has a path or query behind the address; the number of a database is the setting redisDB".into());
     }
     let (host, own) = host_and_port(part)?;
-    if let (Some(own), Some(port)) = (own, port)
-        && own != port
-    {
-        return Err(Wrong::Port(contradiction(part, own, port)));
-    }
-    let used = own.or(port).unwrap_or(DEFAULT_PORT);
+    let port = agreed_port(part, own, port)?;
     let text = match own {
         Some(_) => part.to_owned(),
-        None => Address::Tcp(host.clone(), used).to_string(),
+        None => Address::Tcp(host.clone(), port).to_string(),
     };
     Ok(Hosts {
-        addresses: vec![Address::Tcp(local_if_empty(host), used)],
+        addresses: vec![Address::Tcp(local_if_empty(host), port)],
         text,
         ..Hosts::default()
     })
@@ -264,12 +259,8 @@ fn read_url(rest: &str, tls: bool, port: Option<u16>) -> Result<Hosts, Wrong> {
     } else {
         host_and_port(address)?
     };
-    if let (Some(own), Some(port)) = (own, port)
-        && own != port
-    {
-        return Err(Wrong::Port(contradiction(address, own, port)));
-    }
-    let address = Address::Tcp(local_if_empty(host), own.or(port).unwrap_or(DEFAULT_PORT));
+    let port = agreed_port(address, own, port)?;
+    let address = Address::Tcp(local_if_empty(host), port);
     Ok(Hosts {
         text: address.to_string(),
         addresses: vec![address],
@@ -280,10 +271,14 @@ fn read_url(rest: &str, tls: bool, port: Option<u16>) -> Result<Hosts, Wrong> {
     })
 }
 
-fn contradiction(host: &str, own: u16, port: u16) -> String {
-    format!(
-        "redis host \"{host}\" already contains port {own}, but redisPort is set to {port}; either remove the port from redisHost or remove the redisPort setting"
-    )
+/// The port of an address that names one of its `own`, or not, beside `redisPort`.
+fn agreed_port(address: &str, own: Option<u16>, setting: Option<u16>) -> Result<u16, Wrong> {
+    match (own, setting) {
+        (Some(own), Some(setting)) if own != setting => Err(Wrong::Port(format!(
+            "redis host \"{address}\" already contains port {own}, but redisPort is set to {setting}; either remove the port from redisHost or remove the redisPort setting"
+        ))),
+        _ => Ok(own.or(setting).unwrap_or(DEFAULT_PORT)),
+    }
 }
 
 /// A port alone is one of this machine, as in Go.

@@ -134,12 +134,7 @@ impl Reader {
     async fn read(&mut self, plan: &ReadPlan) -> Result<Value, RedisError> {
         let (shared, connector) = (self.shared.clone(), self.connector.clone());
         let open = self.open().await?;
-        let command = command(
-            &shared.settings.group,
-            &shared.instance.consumer,
-            plan,
-            open.block,
-        );
+        let command = command(&shared, plan, open.block);
         let answer = {
             let (client_id, deadline) = (
                 open.client_id,
@@ -309,14 +304,27 @@ where
     }
 }
 
-fn command(group: &str, consumer: &str, plan: &ReadPlan, block: Duration) -> Cmd {
+/// What the commands that read for a group begin with.
+fn reading(shared: &Shared, count: usize) -> Cmd {
     let mut command = cmd("XREADGROUP");
     command
         .arg("GROUP")
-        .arg(group)
-        .arg(consumer)
+        .arg(&shared.settings.group)
+        .arg(&shared.instance.consumer)
         .arg("COUNT")
-        .arg(plan.count);
+        .arg(count);
+    command
+}
+
+/// Read one topic after an entry, or with `>` what is new for the group. Does not wait.
+fn read_one(shared: &Shared, topic: &str, count: usize, after: &str) -> Cmd {
+    let mut command = reading(shared, count);
+    command.arg("STREAMS").arg(topic).arg(after);
+    command
+}
+
+fn command(shared: &Shared, plan: &ReadPlan, block: Duration) -> Cmd {
+    let mut command = reading(shared, plan.count);
     command
         .arg("BLOCK")
         .arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX))

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -241,19 +241,16 @@ struct Verifier {
     trusted: Vec<CertificateDer<'static>>,
     /// None if no certificate in the trust store is that of an authority.
     webpki: Option<Arc<WebPkiServerVerifier>>,
-    schemes: Vec<SignatureScheme>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
     fn new(is_insecure: bool, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
-        let schemes = provider
-            .signature_verification_algorithms
-            .supported_schemes();
         let mut verifier = Self {
             is_insecure,
             trusted: Vec::new(),
             webpki: None,
-            schemes,
+            algorithms: provider.signature_verification_algorithms,
         };
         if is_insecure {
             return Ok(verifier);
@@ -319,36 +316,35 @@ impl Verifier {
             .filter(|der| is_authority(der, now))
             .filter_map(|der| Certificate::from_der(der).ok());
         !has_unknown_critical(read)
-            && authorities.any(|authority| is_signature_of(&authority, read))
+            && authorities.any(|authority| self.is_signature_of(&authority, read))
     }
-}
 
-/// Has this authority signed this certificate? An authority that may sign certain names only is left to webpki.
-fn is_signature_of(authority: &Certificate, signed: &Certificate) -> bool {
-    let (issuer, tbs) = (&authority.tbs_certificate, &signed.tbs_certificate);
-    if issuer.subject != tbs.issuer || !matches!(issuer.get::<NameConstraints>(), Ok(None)) {
-        return false;
+    /// Has this authority signed this certificate? An authority that may sign certain names only is left to webpki.
+    fn is_signature_of(&self, authority: &Certificate, signed: &Certificate) -> bool {
+        let (issuer, tbs) = (&authority.tbs_certificate, &signed.tbs_certificate);
+        if issuer.subject != tbs.issuer || !matches!(issuer.get::<NameConstraints>(), Ok(None)) {
+            return false;
+        }
+        let key = &issuer.subject_public_key_info;
+        let (Ok(of_key), Ok(of_signature), Ok(message)) = (
+            key.algorithm.to_der(),
+            signed.signature_algorithm.to_der(),
+            tbs.to_der(),
+        ) else {
+            return false;
+        };
+        let mut fitting = self.algorithms.all.iter().filter(|algorithm| {
+            is_sequence_of(&of_key, algorithm.public_key_alg_id().as_ref())
+                && is_sequence_of(&of_signature, algorithm.signature_alg_id().as_ref())
+        });
+        fitting.any(|algorithm| {
+            let (key, signature) = (
+                key.subject_public_key.raw_bytes(),
+                signed.signature.raw_bytes(),
+            );
+            algorithm.verify_signature(key, &message, signature).is_ok()
+        })
     }
-    let key = &issuer.subject_public_key_info;
-    let (Ok(of_key), Ok(of_signature), Ok(message)) = (
-        key.algorithm.to_der(),
-        signed.signature_algorithm.to_der(),
-        tbs.to_der(),
-    ) else {
-        return false;
-    };
-    let algorithms = ring::default_provider().signature_verification_algorithms;
-    let mut fitting = algorithms.all.iter().filter(|algorithm| {
-        is_sequence_of(&of_key, algorithm.public_key_alg_id().as_ref())
-            && is_sequence_of(&of_signature, algorithm.signature_alg_id().as_ref())
-    });
-    fitting.any(|algorithm| {
-        let (key, signature) = (
-            key.subject_public_key.raw_bytes(),
-            signed.signature.raw_bytes(),
-        );
-        algorithm.verify_signature(key, &message, signature).is_ok()
-    })
 }
 
 /// Is this DER a sequence with this content? For contents that are shorter than 128 bytes.
@@ -477,11 +473,12 @@ impl ServerCertVerifier for Verifier {
         let Some(refused) = refused else {
             return Ok(ServerCertVerified::assertion());
         };
-        match self.trusts(certificate, name, now) {
-            Ok(true) => Ok(ServerCertVerified::assertion()),
-            Ok(false) => Err(Error::General(words(&refused, certificate, name))),
-            Err(refused) => Err(Error::General(words(&refused, certificate, name))),
-        }
+        let refused = match self.trusts(certificate, name, now) {
+            Ok(true) => return Ok(ServerCertVerified::assertion()),
+            Ok(false) => refused,
+            Err(refused) => refused,
+        };
+        Err(Error::General(words(&refused, certificate, name)))
     }
 
     fn verify_tls12_signature(
@@ -493,8 +490,7 @@ impl ServerCertVerifier for Verifier {
         if self.is_insecure {
             return Ok(HandshakeSignatureValid::assertion());
         }
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -506,11 +502,10 @@ impl ServerCertVerifier for Verifier {
         if self.is_insecure {
             return Ok(HandshakeSignatureValid::assertion());
         }
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
+        self.algorithms.supported_schemes()
     }
 }

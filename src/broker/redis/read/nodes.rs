@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::redis::{Cmd, PushInfo, PushKind, RedisError, Value, cmd, pipe};
+use deadpool_redis::redis::{PushInfo, PushKind, RedisError, Value, pipe};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
@@ -30,6 +30,7 @@ use super::super::cluster::{Cluster, Node};
 use super::super::connect::{self, Connector, SILENCE};
 use super::super::wire::Wire;
 use super::super::{Shared, entry, takeover, work};
+use super::read_one;
 use super::topics::{self, Examined};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
@@ -461,7 +462,7 @@ impl Reader {
                 questions.cmd("XLEN").arg(&**topic);
             }
             // One more than there is room for shows whether that was all.
-            questions.add_command(command(&shared, topic, plan.count.saturating_add(1)));
+            questions.add_command(read_one(&shared, topic, plan.count.saturating_add(1), ">"));
         }
         let asked = connect::answers(&mut open.connection, &questions);
         let answers = tokio::time::timeout(limit, asked)
@@ -496,7 +497,7 @@ impl Reader {
         topics: &[Arc<str>],
     ) -> Result<(), RedisError> {
         for topic in topics {
-            let command = command(&self.shared, topic, plan.count);
+            let command = read_one(&self.shared, topic, plan.count, ">");
             match self.shared.lane.command(&command).await {
                 Ok(answer) => work::accept(&self.shared, entry::of_read(answer)),
                 Err(error) if topics::may_concern_one(&error) => {
@@ -625,18 +626,4 @@ impl Reader {
             self.shared.telemetry.redis_reading_again(&self.shared.name);
         }
     }
-}
-
-fn command(shared: &Shared, topic: &str, count: usize) -> Cmd {
-    let mut command = cmd("XREADGROUP");
-    command
-        .arg("GROUP")
-        .arg(&shared.settings.group)
-        .arg(&shared.instance.consumer)
-        .arg("COUNT")
-        .arg(count)
-        .arg("STREAMS")
-        .arg(topic)
-        .arg(">");
-    command
 }

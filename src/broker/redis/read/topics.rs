@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use deadpool_redis::redis::{Cmd, ErrorKind, RedisError, Value, cmd, pipe};
+use deadpool_redis::redis::{Cmd, ErrorKind, RedisError, Value, pipe};
 
 use super::super::lanes::Failure;
 use super::super::{Shared, advice, connect};
-use super::{LOST, create_group};
+use super::{LOST, create_group, read_one};
 
 /// What came of examining the topics of a refused read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,17 +148,7 @@ const LAST: &str = "18446744073709551615-18446744073709551614";
 
 /// A read that needs the same rights and conditions as any other and brings nothing: what this consumer has in hand after the last id.
 fn trial(shared: &Shared, topic: &str) -> Cmd {
-    let mut command = cmd("XREADGROUP");
-    command
-        .arg("GROUP")
-        .arg(&shared.settings.group)
-        .arg(&shared.instance.consumer)
-        .arg("COUNT")
-        .arg(1)
-        .arg("STREAMS")
-        .arg(topic)
-        .arg(LAST);
-    command
+    read_one(shared, topic, 1, LAST)
 }
 
 #[cfg(test)]
