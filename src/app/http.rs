@@ -92,7 +92,7 @@ pub struct HttpChannel {
     /// Names of metadata that could not be headers and have been warned of.
     left_out: Mutex<HashSet<String>>,
     /// Routes whose answers were no answers to an event.
-    unread: Mutex<HashSet<Arc<str>>>,
+    unread: Mutex<HashSet<String>>,
     /// When the log was told last that the app speaks another protocol.
     misfit_told: Mutex<Option<Instant>>,
     /// When it was tried last whether it does.
@@ -281,17 +281,14 @@ impl HttpChannel {
 
     /// Say once for each name that it is no header (design.md D24).
     fn leave_out(&self, name: &str) {
-        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        if left_out.len() < REMEMBERED && !left_out.contains(name) {
-            left_out.insert(name.to_owned());
+        if is_news(&self.left_out, name) {
             self.telemetry.metadata_left_out(name);
         }
     }
 
     /// Say once for each route that the body of a success is no answer to an event (design.md D26).
-    fn tell_unread(&self, route: &Arc<str>, what: &str) {
-        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
-        if unread.len() < REMEMBERED && unread.insert(route.clone()) {
+    fn tell_unread(&self, route: &str, what: &str) {
+        if is_news(&self.unread, route) {
             self.telemetry.answer_not_understood(route, what);
         }
     }
@@ -492,6 +489,12 @@ impl Channel for HttpChannel {
         }
         verdicts.of_entries
     }
+}
+
+/// Is this name not among those that have been told? From now on it is. No more than [`REMEMBERED`] are told.
+fn is_news(told: &Mutex<HashSet<String>>, name: &str) -> bool {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    told.len() < REMEMBERED && !told.contains(name) && told.insert(name.to_owned())
 }
 
 /// Was the last time long enough ago? Then this is the last time.
