@@ -163,7 +163,7 @@ async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Resu
         notes: Vec::new(),
         hub: None,
         // `main` says it.
-        logs_failure: false,
+        leaves_failure_to_caller: true,
     })
     .await
     .map_err(|error| anyhow::anyhow!(error.reasons().collect::<Vec<_>>().join("; ")))?;

@@ -57,8 +57,8 @@ pub struct Plan {
     /// Where its in-memory brokers are: shared with other sidecars of this process, or what its life before a restart has left.
     /// `None`: they are its own and begin empty.
     pub hub: Option<Hub>,
-    /// Does the log say why it does not start? Not where the caller says it in the same place.
-    pub logs_failure: bool,
+    /// The caller says why the sidecar does not start: the log is not to say it, too.
+    pub leaves_failure_to_caller: bool,
 }
 
 /// What a caller decides about the log of a sidecar.
@@ -121,11 +121,10 @@ impl Plan {
             out,
             leaves_failure_to_caller,
         } = target;
-        let logs_failure = !leaves_failure_to_caller;
         let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
         let (own, log) = match log {
             Ok(log) => log,
-            Err(error) if !logs_failure => return Err(error.into()),
+            Err(error) if leaves_failure_to_caller => return Err(error.into()),
             Err(error) => {
                 // The log itself is what is wrong: the plain one says so.
                 let level = crate::telemetry::log::Level::Info;
@@ -156,7 +155,7 @@ impl Plan {
         );
         let telemetry = Telemetry::new(builder.build(out.unwrap_or(own)), metrics);
         telemetry.starting(api::API_VERSION, log.level);
-        Self::settle(flags, environment, telemetry, logs_failure)
+        Self::settle(flags, environment, telemetry, leaves_failure_to_caller)
     }
 
     /// The same command line once more after a SIGHUP: its files are read again, log and counters go on.
@@ -168,14 +167,14 @@ impl Plan {
         environment: Environment,
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
-        Self::settle(flags, environment, telemetry, true)
+        Self::settle(flags, environment, telemetry, false)
     }
 
     fn settle(
         flags: &Flags,
         mut environment: Environment,
         telemetry: Telemetry,
-        logs_failure: bool,
+        leaves_failure_to_caller: bool,
     ) -> Result<Self, StartError> {
         match Settings::resolve(flags, &mut environment) {
             Ok(resolved) => Ok(Self {
@@ -184,11 +183,11 @@ impl Plan {
                 telemetry,
                 notes: resolved.notes,
                 hub: None,
-                logs_failure,
+                leaves_failure_to_caller,
             }),
             Err(errors) => {
                 let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
-                if logs_failure {
+                if !leaves_failure_to_caller {
                     lines.iter().for_each(|line| telemetry.fatal(line));
                 }
                 Err(StartError(lines))
@@ -229,9 +228,10 @@ impl Runtime {
     /// # Errors
     /// All mistakes that were found; they have been logged unless the plan leaves that to the caller, and nothing is left running.
     pub async fn build(plan: Plan) -> Result<Self, StartError> {
-        let (telemetry, logs_failure) = (plan.telemetry.clone(), plan.logs_failure);
+        let telemetry = plan.telemetry.clone();
+        let leaves_failure_to_caller = plan.leaves_failure_to_caller;
         Self::assemble(plan).await.inspect_err(|error| {
-            if logs_failure {
+            if !leaves_failure_to_caller {
                 error.0.iter().for_each(|line| telemetry.fatal(line));
             }
         })
@@ -245,7 +245,7 @@ impl Runtime {
             telemetry,
             notes,
             hub,
-            logs_failure: _,
+            leaves_failure_to_caller: _,
         } = plan;
         let settings = Arc::new(settings);
         let hub = hub.unwrap_or_else(Hub::own);
