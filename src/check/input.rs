@@ -8,15 +8,12 @@ use super::Finding;
 use crate::cli::CheckArgs;
 use crate::environment::Environment;
 use crate::resources::folder::{FileContent, FolderFile, is_yaml, reason};
-use crate::resources::run_file::{self, AppEntry, RunFile};
+use crate::resources::run_file::{self, AppEntry, RunFile, USUAL_NAME};
 use crate::resources::value::{Content, Node};
 use crate::resources::{Place, encoding, load};
 
 /// What standard input is called.
 const STDIN: &str = "<stdin>";
-
-/// The name of a run file in a folder.
-const RUN_FILE: &str = "dapr.yaml";
 
 /// What one app loads.
 #[derive(Debug, Default)]
@@ -75,7 +72,7 @@ impl Input {
             let (path, text) = if path.as_os_str() == "-" {
                 (PathBuf::from(STDIN), text_of_stdin(stdin))
             } else if path.is_dir() {
-                (path.join(RUN_FILE), text_of(&path.join(RUN_FILE)))
+                (path.join(USUAL_NAME), text_of(&path.join(USUAL_NAME)))
             } else {
                 (path.clone(), text_of(path))
             };
@@ -181,15 +178,11 @@ impl Input {
         args: &CheckArgs,
         environment: &Environment,
     ) -> View {
-        let home = environment.non_empty("HOME");
-        let full = |base: &Path, path: &str| match (path.strip_prefix("~/"), home) {
-            (Some(rest), Some(home)) => Path::new(home).join(rest),
-            _ => base.join(path),
-        };
+        let full = |base: &Path, path: &str| run_file::resolved(path, base, environment);
         let folder = full(base, &app.dir);
         let (own, common) = (&app.shared, &file.common);
         let mut view = View {
-            app_id: Some(app_id(app, &folder)),
+            app_id: Some(app.id(&folder)),
             config: args.config.clone(),
             ..View::default()
         };
@@ -227,15 +220,6 @@ impl Input {
         }
         view
     }
-}
-
-/// The app id that `run -f` gives an app.
-fn app_id(app: &AppEntry, folder: &Path) -> String {
-    if !app.app_id.is_empty() {
-        return app.app_id.clone();
-    }
-    let name = folder.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 /// By the keys of its first document.

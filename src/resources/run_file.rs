@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::environment::Environment;
 use crate::resources::fields::{Dialect, Fields, Findings, Remark};
 use crate::resources::value::{Content, Mistake};
 use crate::resources::{Place, load};
@@ -119,6 +120,30 @@ impl LogDestination {
             "fileAndConsole" => Self::FileAndConsole,
             _ => return None,
         })
+    }
+}
+
+impl AppEntry {
+    /// Its app id: the name of its folder if the file gives none.
+    pub fn id(&self, folder: &Path) -> String {
+        if !self.app_id.is_empty() {
+            return self.app_id.clone();
+        }
+        // For a path that ends in `..`.
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let name = folder.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// The run file of a folder.
+pub const USUAL_NAME: &str = "dapr.yaml";
+
+/// A path that a run file names: `~/` is the home folder, everything else begins at `base`.
+pub fn resolved(path: &str, base: &Path, environment: &Environment) -> PathBuf {
+    match (path.strip_prefix("~/"), environment.non_empty("HOME")) {
+        (Some(rest), Some(home)) => Path::new(home).join(rest),
+        _ => base.join(path),
     }
 }
 

@@ -18,11 +18,10 @@ use crate::config::{LogSettings, Settings};
 use crate::environment::Environment;
 use crate::resources::encoding;
 use crate::resources::folder::reason;
-use crate::resources::run_file::{self, AppEntry, LogDestination, Problem, RunFile, Shared};
+use crate::resources::run_file::{
+    self, AppEntry, LogDestination, Problem, RunFile, Shared, USUAL_NAME,
+};
 use crate::resources::{LoadRequest, Place, Resources};
-
-/// The name of the file in a folder.
-const USUAL_NAME: &str = "dapr.yaml";
 
 /// The apps of a run file, ready to be started.
 pub(super) struct Stack {
@@ -195,7 +194,7 @@ impl Settler<'_> {
             let Some(folder) = self.folder(app) else {
                 continue;
             };
-            let app_id = app_id(app, &folder);
+            let app_id = app.id(&folder);
             let place = app.lines.of("appID");
             if let Some(first) = ids.get(&app_id) {
                 let text = format!("app id {app_id:?} stands twice, first at {first}");
@@ -259,12 +258,7 @@ impl Settler<'_> {
 
     /// A path of the file, absolute; `~/` is the home folder. It must exist.
     fn existing(&mut self, path: &str, base: &Path, place: Place) -> Option<PathBuf> {
-        let home = self.environment.non_empty("HOME");
-        let full = match (path.strip_prefix("~/"), home) {
-            (Some(rest), Some(home)) => Path::new(home).join(rest),
-            _ => base.join(path),
-        };
-        let full = cleaned(&full);
+        let full = cleaned(&run_file::resolved(path, base, self.environment));
         match std::fs::metadata(&full) {
             Ok(_) => Some(full),
             Err(error) => {
@@ -511,17 +505,6 @@ fn cleaned(path: &Path) -> PathBuf {
         }
     }
     clean
-}
-
-/// The id of an app; the name of its folder if it has none.
-fn app_id(app: &AppEntry, folder: &Path) -> String {
-    if !app.app_id.is_empty() {
-        return app.app_id.clone();
-    }
-    // For a path that ends in `..`.
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = folder.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 /// What an app leaves open comes from its folder, then from `common`.
