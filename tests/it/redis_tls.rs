@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::port::free_port;
-use crate::support::process::{Process, sidestream};
+use crate::support::process::{Process, sidecar};
 use crate::support::redis::RedisServer;
 use crate::support::sidecar::{Sidecar, redis_component};
 use crate::support::tls::{authority, signed};
@@ -101,18 +100,8 @@ async fn is_refused(folder: &Path, port: u16, settings: &str, trusted: &str, wan
         component(port, settings),
     )
     .unwrap();
-    let ports = [free_port().to_string(), free_port().to_string()];
-    let mut command = sidestream([
-        "--app-id=app",
-        "--dapr-listen-addresses=127.0.0.1",
-        "--enable-metrics=false",
-        "--dapr-http-port",
-        &ports[0],
-        "--dapr-grpc-port",
-        &ports[1],
-        "--resources-path",
-        resources.path().to_str().unwrap(),
-    ]);
+    let folder_of_resources = resources.path().to_str().unwrap();
+    let mut command = sidecar(&["--resources-path", folder_of_resources]);
     command.env("SSL_CERT_FILE", folder.join(trusted));
     let mut sidecar = Process::start(command);
     let code = sidecar.ended().await;

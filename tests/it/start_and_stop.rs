@@ -5,21 +5,11 @@ use std::net::TcpListener;
 use nix::sys::signal::Signal;
 
 use crate::support::port::free_port;
-use crate::support::process::{Process, sidestream};
+use crate::support::process::{self, Process, sidestream};
 
 /// A sidecar with ports of its own and these flags.
 fn sidecar(flags: &[&str]) -> Process {
-    let ports = [free_port().to_string(), free_port().to_string()];
-    let common = [
-        "--app-id=app",
-        "--dapr-listen-addresses=127.0.0.1",
-        "--enable-metrics=false",
-        "--dapr-http-port",
-        &ports[0],
-        "--dapr-grpc-port",
-        &ports[1],
-    ];
-    Process::start(sidestream(common.iter().chain(flags)))
+    Process::start(process::sidecar(flags))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::port::free_port;
 use super::{PATIENCE, eventually};
 
 /// A running program. When the test ends it is told to, and so is what it has started.
@@ -26,6 +27,21 @@ pub(crate) fn sidestream<S: AsRef<std::ffi::OsStr>>(
         .env("HOME", "/nonexistent")
         .env_remove("DAPR_RUNTIME_PATH");
     command
+}
+
+/// A sidecar of the app `app` on free ports of loopback, without metrics, with these flags beside.
+pub(crate) fn sidecar(flags: &[&str]) -> Command {
+    let ports = [free_port().to_string(), free_port().to_string()];
+    let common = [
+        "--app-id=app",
+        "--dapr-listen-addresses=127.0.0.1",
+        "--enable-metrics=false",
+        "--dapr-http-port",
+        &ports[0],
+        "--dapr-grpc-port",
+        &ports[1],
+    ];
+    sidestream(common.iter().chain(flags))
 }
 
 /// An example program.
