@@ -8,6 +8,7 @@ pub mod ack;
 pub mod memory;
 pub mod redis;
 pub mod registry;
+pub mod warning;
 
 use std::fmt;
 use std::sync::Arc;

@@ -136,20 +136,17 @@ impl Resources {
         let mut texts: Vec<String> = Vec::new();
         let mut first_duplicate = None;
         for error in &self.errors {
-            let text = text_of(error);
             match (error, first_duplicate) {
                 (LoadError::Duplicate { .. }, Some(index)) => {
-                    let pair = text.find("duplicate definition").unwrap_or(0);
                     let joined: &mut String = &mut texts[index];
                     joined.push('\n');
-                    joined.push_str(&text[pair..]);
+                    joined.push_str(&error.plain());
+                    continue;
                 }
-                (LoadError::Duplicate { .. }, None) => {
-                    first_duplicate = Some(texts.len());
-                    texts.push(text);
-                }
-                _ => texts.push(text),
+                (LoadError::Duplicate { .. }, None) => first_duplicate = Some(texts.len()),
+                _ => {}
             }
+            texts.push(text_of(error));
         }
         texts
     }

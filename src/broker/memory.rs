@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::early::Early;
 use crate::backoff::Backoff;
-use crate::broker::ack::Ack;
+use crate::broker::ack::{self, Ack};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::{Incoming, Outgoing, Settlement};
 use crate::shutdown::Stop;
@@ -41,6 +41,16 @@ const MOST_WAITING: usize = 10_000;
 /// How long the queue of a subscription that has ended goes on taking messages, for the next one to the same topic.
 const KEPT: Duration = Duration::from_secs(300);
 const REDELIVERY: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
+
+/// The settings that mean something to an in-memory component.
+pub(super) const SETTINGS: &[&str] = &[
+    ack::ACK,
+    "allowedTopics",
+    "consumerID",
+    "protectedTopics",
+    "publishingScopes",
+    "subscriptionScopes",
+];
 
 /// A `pubsub.in-memory` component of one sidecar.
 pub struct MemoryBroker {

@@ -48,7 +48,7 @@ use self::board::Board;
 use self::group::Groups;
 use self::instance::Instance;
 use self::lanes::{Failure, Lanes, Purpose, Servers};
-pub use self::settings::{Settings, SettingsError, Tls, Trim};
+pub use self::settings::{Settings, SettingsError, Tls, Trim, times_without_unit};
 pub use self::start::StartFrom;
 pub use self::terms::wrong_terms;
 use self::terms::{GroupNames, Terms};

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Finding, Severity};
+use super::Finding;
 use crate::broker::registry::{self, BuildError};
+use crate::broker::warning::Warning;
 use crate::metadata::nearest;
 use crate::metadata::templates::Templates;
-use crate::resources::component::Component;
+use crate::resources::component::{Component, PUBSUBS};
+use crate::resources::note::Weight;
 use crate::resources::subscription::SubscriptionSpec;
 use crate::resources::{Place, Resources};
 use crate::scopes::Scopes;
@@ -46,9 +48,8 @@ pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut V
 /// daprd does not know the URLs that this sidecar knows.
 fn url_of_redis(component: &Component) -> Option<Finding> {
     let host = component.properties.get("redisHost")?;
-    (host.contains("redis://") || host.contains("rediss://")).then(|| Finding {
-        severity: Severity::WorthKnowing,
-        ..Finding::mistake(
+    (host.contains("redis://") || host.contains("rediss://")).then(|| {
+        Finding::hint(
             component.place_of("spec.metadata.redisHost"),
             format!(
                 "component {}: redisHost is a URL, which daprd does not understand",
@@ -74,16 +75,12 @@ fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
         telemetry: Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()),
     });
     for warning in warnings {
-        // A setting that no broker of this type knows and that is no misspelling has no effect, and that is all.
-        let severity = if warning.ends_with("is not known and has no effect") {
-            Severity::WorthKnowing
-        } else {
-            Severity::Mistake
-        };
-        let message = format!("component {}: {warning}", component.log_name());
-        findings.push(Finding {
-            severity,
-            ..Finding::mistake(place_in(component, &warning), message, "")
+        let Warning { text, weight } = warning;
+        let place = place_in(component, &text);
+        let message = format!("component {}: {text}", component.log_name());
+        findings.push(match weight {
+            Weight::Mistake => Finding::mistake(place, message, ""),
+            Weight::Hint | Weight::Log => Finding::hint(place, message, ""),
         });
     }
     match broker {
@@ -101,11 +98,8 @@ fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
 }
 
 fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
-    let built_in = registry::KINDS.join(" and ");
-    if registry::KINDS
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(kind))
-    {
+    let built_in = PUBSUBS.join(" and ");
+    if PUBSUBS.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         let message = format!(
             "component {}: {kind} has no version {version}",
             component.name
@@ -120,7 +114,7 @@ fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
         "component {}: there is no broker for {kind}",
         component.log_name()
     );
-    let help = match nearest(kind, registry::KINDS) {
+    let help = match nearest(kind, &PUBSUBS) {
         Some(meant) => format!("this build has {built_in}; did you mean {meant}?"),
         None => format!("this build has {built_in}"),
     };

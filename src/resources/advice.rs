@@ -6,12 +6,26 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::metadata::nearest;
-use crate::resources::Resources;
 use crate::resources::fields::Remark;
 use crate::resources::note::Note;
 use crate::resources::resiliency::{Direction, Policies, PolicyNames, Resiliency};
 use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::{Place, Resources};
 use crate::telemetry::log::Level;
+
+/// Something at this place that does not do what its author wants.
+fn mistake(place: &Place, text: String, help: impl Into<String>) -> Note {
+    Remark::mistake(place.line, text)
+        .with_help(help)
+        .at(&place.file)
+}
+
+/// Something at this place that is worth knowing.
+fn hint(place: &Place, text: String, help: impl Into<String>) -> Note {
+    Remark::hint(place.line, text)
+        .with_help(help)
+        .at(&place.file)
+}
 
 /// All advice about a set of resources.
 pub fn of(resources: &Resources) -> Vec<Note> {
@@ -175,16 +189,15 @@ fn unknown_targets(resource: &Resiliency, resources: &Resources, notes: &mut Vec
             "no component {component}: the policies of this target in resiliency {} are not used",
             resource.name
         );
-        let remark = if known.is_empty() {
-            Remark::hint(place.line, text).with_help("no component is loaded")
+        notes.push(if known.is_empty() {
+            hint(&place, text, "no component is loaded")
         } else {
             let help = match nearest(component, &known) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("the components are: {}", known.join(", ")),
             };
-            Remark::mistake(place.line, text).with_help(help)
-        };
-        notes.push(remark.at(&place.file));
+            mistake(&place, text, help)
+        });
     }
 }
 
@@ -192,25 +205,16 @@ fn only_service_invocation(resource: &Resiliency) -> Option<Note> {
     if resource.foreign.is_empty() || resource.has_targets() {
         return None;
     }
-    let key = if resource.lines.has("spec.targets.apps") {
-        "apps"
+    let (key, about) = if resource.lines.has("spec.targets.apps") {
+        ("apps", "service invocation")
     } else {
-        "actors"
+        ("actors", "actors")
     };
     let place = resource.place_of(&format!("spec.targets.{key}"));
-    let about = if key == "apps" {
-        "service invocation"
-    } else {
-        "actors"
-    };
     let text =
         format!("targets.{key} is about {about}: it has no effect on deliveries and publishing");
     let help = "for those write targets.components.<name of the pub/sub> with inbound (deliveries) or outbound (publishing)";
-    Some(
-        Remark::hint(place.line, text)
-            .with_help(help)
-            .at(&place.file),
-    )
+    Some(hint(&place, text, help))
 }
 
 /// Policies that no target names, and whose names do not make them defaults.
@@ -248,11 +252,7 @@ fn unused_policies(resources: &Resources, notes: &mut Vec<Note>) {
             let place = resource.place_of(&format!("spec.policies.{key}.{name}"));
             let text = format!("the {what} {name} is used by no target");
             let help = "name it under spec.targets.components.<name of the pub/sub>.inbound or outbound, or remove it";
-            notes.push(
-                Remark::hint(place.line, text)
-                    .with_help(help)
-                    .at(&place.file),
-            );
+            notes.push(hint(&place, text, help));
         }
     }
 }
@@ -270,11 +270,7 @@ fn same_topic(spec: &SubscriptionSpec, earlier: &[SubscriptionSpec]) -> Option<N
         first.place_of("spec.topic")
     );
     let place = spec.place_of("spec.topic");
-    Some(
-        Remark::mistake(place.line, text)
-            .with_help(help)
-            .at(&place.file),
-    )
+    Some(mistake(&place, text, help))
 }
 
 fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Note> {
@@ -287,27 +283,25 @@ fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Note
         return None;
     }
     let place = spec.place_of("spec.pubsubname");
-    let remark = if resources.component_names.contains(&spec.pubsub) {
+    if resources.component_names.contains(&spec.pubsub) {
         let text = format!(
             "subscription to topic {} waits for a pubsub {}, which is not loaded for this app",
             spec.topic, spec.pubsub
         );
-        Remark::hint(place.line, text)
-            .with_help("see the scopes, the type and the mistakes of that component")
+        let help = "see the scopes, the type and the mistakes of that component";
+        return Some(hint(&place, text, help));
+    }
+    let text = format!(
+        "subscription to topic {} waits for a pubsub {}, which does not exist",
+        spec.topic, spec.pubsub
+    );
+    let help = loaded_or_meant(&spec.pubsub, &known);
+    let is_alone = resources.component_names.is_empty() && known.is_empty();
+    Some(if is_alone {
+        hint(&place, text, help)
     } else {
-        let text = format!(
-            "subscription to topic {} waits for a pubsub {}, which does not exist",
-            spec.topic, spec.pubsub
-        );
-        let is_alone = resources.component_names.is_empty() && known.is_empty();
-        let remark = if is_alone {
-            Remark::hint
-        } else {
-            Remark::mistake
-        };
-        remark(place.line, text).with_help(loaded_or_meant(&spec.pubsub, &known))
-    };
-    Some(remark.at(&place.file))
+        mistake(&place, text, help)
+    })
 }
 
 fn no_route(spec: &SubscriptionSpec) -> Option<Note> {
@@ -320,11 +314,7 @@ fn no_route(spec: &SubscriptionSpec) -> Option<Note> {
     );
     let place = spec.place_of("spec.routes");
     let help = "add spec.routes.default (in dapr.io/v1alpha1: spec.route)";
-    Some(
-        Remark::mistake(place.line, text)
-            .with_help(help)
-            .at(&place.file),
-    )
+    Some(mistake(&place, text, help))
 }
 
 /// Rules without path, and rules that stand behind one that always matches first.
@@ -337,37 +327,29 @@ fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Note>) {
         } else {
             "spec.routes.default".to_owned()
         };
-        let remark = if rule.path.is_empty() {
+        if rule.path.is_empty() {
             key.push_str(".match");
             let text = format!(
                 "rule {} has no path: what it matches is not delivered",
                 index + 1
             );
-            Some(Remark::mistake(0, text).with_help("add path, for example path: /orders"))
+            let help = "add path, for example path: /orders";
+            notes.push(mistake(&spec.place_of(&key), text, help));
         } else if earlier.contains(&"") {
             let text = format!(
                 "the route to {} is never used: a rule before it has no match, so that every event fits it",
                 rule.path
             );
-            Some(Remark::hint(0, text).with_help("move the rule without match to the end"))
+            let help = "move the rule without match to the end";
+            notes.push(hint(&spec.place_of(&key), text, help));
         } else if earlier.contains(&rule.match_.as_str()) {
             let text = format!(
                 "the route to {} is never used: a rule before it has the same match",
                 rule.path
             );
-            Some(Remark::hint(0, text).with_help("remove one of the two"))
-        } else {
-            None
-        };
-        earlier.push(&rule.match_);
-        if let Some(remark) = remark {
-            let place = spec.place_of(&key);
-            let remark = Remark {
-                line: place.line,
-                ..remark
-            };
-            notes.push(remark.at(&place.file));
+            notes.push(hint(&spec.place_of(&key), text, "remove one of the two"));
         }
+        earlier.push(&rule.match_);
     }
 }
 
@@ -386,9 +368,7 @@ pub fn dead_letters_to_itself(spec: &SubscriptionSpec) -> Option<Note> {
     );
     let place = spec.place_of("spec.deadLetterTopic");
     let note = match &spec.place {
-        Some(_) => Remark::mistake(place.line, text)
-            .with_help(help)
-            .at(&place.file),
+        Some(_) => mistake(&place, text, help),
         None => Note::mistake(Level::Warn, place, format!("{text}; {help}")),
     };
     Some(note)
@@ -423,11 +403,7 @@ fn dead_letters_in_a_circle(start: usize, all: &[SubscriptionSpec]) -> Option<No
     );
     let place = first.place_of("spec.deadLetterTopic");
     let help = "let the last dead-letter topic have no dead-letter topic of its own";
-    Some(
-        Remark::hint(place.line, text)
-            .with_help(help)
-            .at(&place.file),
-    )
+    Some(hint(&place, text, help))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::resources::load::{self, Document};
 use crate::resources::manifest::Manifest;
 use crate::resources::note::{Note, PROCESSOR};
 use crate::resources::resiliency::Resiliency;
-use crate::resources::resolve::{Resolved, Resolver};
+use crate::resources::resolve::{Resolved, Resolver, Stores};
 use crate::resources::secrets::{SecretError, SecretStore};
 use crate::resources::subscription::{SubscriptionResource, SubscriptionSpec, SubscriptionVersion};
 use crate::resources::value::Mistake;
@@ -413,25 +413,21 @@ impl Collector<'_> {
     }
 
     /// Filter, then secret stores first, then the rest.
-    fn components(
-        &mut self,
-        manifests: Vec<Manifest>,
-    ) -> BTreeMap<String, (Component, SecretStore)> {
+    fn components(&mut self, manifests: Vec<Manifest>) -> Stores {
         let manifests = self.filtered(manifests);
         let is_store =
             |manifest: &Manifest| Category::of(&manifest.kind) == Some(Category::SecretStore);
         let (stores, others): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_store);
-        let (mut open, mut opened) = (BTreeMap::new(), BTreeMap::new());
+        let mut opened = BTreeMap::new();
         for manifest in stores {
-            if let Some(component) = self.resolve(&manifest, &open)
-                && let Some((component, store)) = self.open_store(component)
+            if let Some(component) = self.resolve(&manifest, &opened)
+                && let Some(store) = self.open_store(component)
             {
-                open.insert(manifest.name.clone(), store.clone());
-                opened.insert(manifest.name, (component, store));
+                opened.insert(manifest.name, store);
             }
         }
         for manifest in others {
-            self.component_of(&manifest, &open);
+            self.component_of(&manifest, &opened);
         }
         opened
     }
@@ -491,7 +487,7 @@ impl Collector<'_> {
         !is_denied
     }
 
-    fn component_of(&mut self, manifest: &Manifest, stores: &BTreeMap<String, SecretStore>) {
+    fn component_of(&mut self, manifest: &Manifest, stores: &Stores) {
         match Category::of(&manifest.kind) {
             Some(Category::Pubsub) => {
                 if let Some(component) = self.resolve(manifest, stores) {
@@ -522,11 +518,7 @@ impl Collector<'_> {
         }
     }
 
-    fn resolve(
-        &mut self,
-        manifest: &Manifest,
-        stores: &BTreeMap<String, SecretStore>,
-    ) -> Option<Component> {
+    fn resolve(&mut self, manifest: &Manifest, stores: &Stores) -> Option<Component> {
         let resolver = Resolver {
             app_id: self.request.app_id.unwrap_or("<app-id>"),
             environment: self.request.environment,

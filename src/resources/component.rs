@@ -37,10 +37,7 @@ pub struct Component {
 impl Component {
     /// Where a key of it stands, for example `spec.type`.
     pub fn place_of(&self, key: &str) -> Place {
-        Place {
-            line: self.lines.line(key).unwrap_or(self.place.line),
-            ..self.place.clone()
-        }
+        self.lines.place(key, &self.place)
     }
 
     /// `name (type/version)`, or `name (type)` without a version: how logs and errors call it.
@@ -136,13 +133,13 @@ impl Category {
     }
 }
 
-/// The types that this build has.
-const PUBSUBS: [&str; 2] = ["pubsub.redis", "pubsub.in-memory"];
+/// The types of pub/sub that this build has; `broker::registry` makes their brokers.
+pub const PUBSUBS: [&str; 2] = ["pubsub.redis", "pubsub.in-memory"];
 const SECRET_STORES: [&str; 2] = ["secretstores.local.file", "secretstores.local.env"];
 
 fn is_known(kind: &str) -> bool {
     let mut known = PUBSUBS.iter().chain(&SECRET_STORES);
-    known.any(|known| Category::of(kind).is_some() && kind.eq_ignore_ascii_case(known))
+    Category::of(kind).is_some() && known.any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 /// What there is in place of a type that is not known, and which of it was most likely meant.
@@ -153,12 +150,13 @@ fn hint(kind: &str) -> String {
     let known: Vec<&str> = PUBSUBS.iter().chain(&SECRET_STORES).copied().collect();
     let meant = nearest(kind, &known);
     let meant = meant.map_or(String::new(), |meant| format!(", did you mean {meant}?"));
+    let pubsubs = PUBSUBS.join(" and ");
     let stores = if kind.starts_with("secret") {
-        ", and the secret stores secretstores.local.file and secretstores.local.env"
+        format!(", and the secret stores {}", SECRET_STORES.join(" and "))
     } else {
-        ""
+        String::new()
     };
-    format!(": this build has pubsub.redis and pubsub.in-memory{stores}{meant}")
+    format!(": this build has {pubsubs}{stores}{meant}")
 }
 
 /// Is this the version that every type here has? Empty, `v0` and `v1` are the same (spec 5.1).

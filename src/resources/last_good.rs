@@ -10,6 +10,7 @@ use crate::resources::component::Component;
 use crate::resources::difference::Resource;
 use crate::resources::manifest::Manifest;
 use crate::resources::resiliency::Resiliency;
+use crate::resources::resolve::Stores;
 use crate::resources::secrets::SecretStore;
 use crate::resources::subscription::SubscriptionSpec;
 
@@ -17,7 +18,7 @@ use crate::resources::subscription::SubscriptionSpec;
 #[derive(Clone, Debug, Default)]
 pub struct LastGood {
     files: BTreeMap<PathBuf, FileVersion>,
-    stores: BTreeMap<String, (Component, SecretStore)>,
+    stores: Stores,
 }
 
 /// What one file holds, as far as it is in force.
@@ -52,10 +53,7 @@ pub struct KeptFile {
 type Identity = (&'static str, String);
 
 impl LastGood {
-    pub(super) fn of(
-        files: &[FileVersion],
-        stores: BTreeMap<String, (Component, SecretStore)>,
-    ) -> Self {
+    pub(super) fn of(files: &[FileVersion], stores: Stores) -> Self {
         let files = files.iter().map(|file| (file.path.clone(), file.clone()));
         Self {
             files: files.collect(),

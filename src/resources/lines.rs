@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::resources::Place;
 use crate::resources::value::{Content, Node};
 
 /// No message is about a key that is nested deeper, and paths of a deeply nested document would be long.
@@ -37,6 +38,14 @@ impl KeyLines {
                 return Some(*line);
             }
             path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+
+    /// Where a path stands in a resource that begins at `resource`, which stands for a path that is not written at all.
+    pub fn place(&self, path: &str, resource: &Place) -> Place {
+        Place {
+            line: self.line(path).unwrap_or(resource.line),
+            ..resource.clone()
         }
     }
 

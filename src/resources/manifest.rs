@@ -90,11 +90,8 @@ impl Manifest {
 
     /// Where an entry of `spec.metadata` stands.
     pub fn place_of(&self, item: &Item) -> Place {
-        let line = self.lines.line(&format!("spec.metadata.{}", item.name));
-        Place {
-            line: line.unwrap_or(self.place.line),
-            ..self.place.clone()
-        }
+        let key = format!("spec.metadata.{}", item.name);
+        self.lines.place(&key, &self.place)
     }
 
     /// The component without its properties: for messages about one that cannot be used.

@@ -117,10 +117,7 @@ pub enum Direction {
 impl Resiliency {
     /// Where a key of it stands, for example `spec.targets`.
     pub fn place_of(&self, key: &str) -> Place {
-        Place {
-            line: self.lines.line(key).unwrap_or(self.place.line),
-            ..self.place.clone()
-        }
+        self.lines.place(key, &self.place)
     }
 
     /// Are there targets that are components? A wrong policy takes them away, but they are written.

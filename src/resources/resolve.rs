@@ -12,14 +12,17 @@ use crate::resources::note::{Note, PROCESSOR};
 use crate::resources::secrets::{self, SecretError, SecretStore};
 use crate::telemetry::log::Level;
 
+/// Secret stores that have been opened, by name, each with the component that it is.
+pub type Stores = BTreeMap<String, (Component, SecretStore)>;
+
 /// What properties are resolved with.
 pub struct Resolver<'a> {
     /// `--app-id`.
     pub app_id: &'a str,
     /// Of the sidecar.
     pub environment: &'a Environment,
-    /// Open secret stores by component name.
-    pub stores: &'a BTreeMap<String, SecretStore>,
+    /// Where secrets are.
+    pub stores: &'a Stores,
 }
 
 /// What became of a component.
@@ -46,7 +49,7 @@ impl Resolver<'_> {
                     Some(self.value_of_variable(manifest, item, notes))
                 }
                 Some((secret, key)) => match self.stores.get(&manifest.secret_store) {
-                    Some(store) => {
+                    Some((_, store)) => {
                         self.value_of_secret(store, (secret, key), item, manifest, notes)
                     }
                     None => {
@@ -248,7 +251,7 @@ mod tests {
 
     struct Case {
         environment: Environment,
-        stores: BTreeMap<String, SecretStore>,
+        stores: Stores,
         manifest: Manifest,
     }
 
@@ -436,7 +439,8 @@ mod tests {
             ),
         ] {
             let mut case = Case::new(&[item]);
-            case.stores.insert("s".to_owned(), store.clone());
+            let opened = (case.manifest.component(), store.clone());
+            case.stores.insert("s".to_owned(), opened);
             let (component, notes) = case.ready();
             assert_eq!(component.properties.get("p"), Some(value));
             assert_eq!(notes.first().map(String::as_str), note);

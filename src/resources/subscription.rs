@@ -32,11 +32,8 @@ pub struct SubscriptionSpec {
 impl SubscriptionSpec {
     /// Where a key of it stands, for example `spec.topic`.
     pub fn place_of(&self, key: &str) -> Place {
-        let place = self.place.clone().unwrap_or_default();
-        Place {
-            line: self.lines.line(key).unwrap_or(place.line),
-            ..place
-        }
+        let resource = self.place.clone().unwrap_or_default();
+        self.lines.place(key, &resource)
     }
 
     /// The name of the resource, or what it subscribes to: for messages.

@@ -134,7 +134,7 @@ impl Assembly<'_> {
         let (broker, warnings) = registry::build(parts);
         let log_name = component.log_name().to_string();
         for warning in &warnings {
-            self.telemetry.component_warning(&log_name, warning);
+            self.telemetry.component_warning(&log_name, &warning.text);
         }
         let broker = broker.map_err(|error| match error {
             BuildError::Unknown { .. } => ComponentError::unknown_pubsub(component),

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::address::{Address, Hosts};
 use super::start::StartFrom;
 use crate::broker::ack::Ack;
+use crate::broker::warning::{self, Warning};
 use crate::credentials::masked;
 use crate::duration::{self, GoDuration};
-use crate::metadata::{Properties, nearest};
+use crate::metadata::Properties;
 
 /// What a component says about its Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,9 +159,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Settings {
     /// Read all settings. Beside them come warnings, whether they can be used or not: what is ignored or looks like a mistake.
-    pub fn of(properties: &Properties, app_id: &str) -> (Result<Self, SettingsError>, Vec<String>) {
+    pub fn of(
+        properties: &Properties,
+        app_id: &str,
+    ) -> (Result<Self, SettingsError>, Vec<Warning>) {
+        let mut texts = Vec::new();
+        let settings = Self::read(properties, app_id, &mut texts);
         let mut warnings = unknown_keys(properties);
-        (Self::read(properties, app_id, &mut warnings), warnings)
+        warnings.extend(texts.into_iter().map(Warning::from));
+        (settings, warnings)
     }
 
     fn read(
@@ -398,22 +405,38 @@ fn contradiction(name: &str) -> SettingsError {
     ))
 }
 
-fn unknown_keys(properties: &Properties) -> Vec<String> {
-    let unknown = properties
-        .iter()
-        .filter(|(name, _)| !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name)));
-    unknown
-        .map(|(name, _)| (masked(name), nearest(name, KNOWN)))
-        .map(|(name, nearest)| match nearest {
-            _ if name.eq_ignore_ascii_case("consumerGroup") => {
-                format!("{name:?} belongs into the metadata of a subscription and has no effect here; the group of a component is consumerID")
-            }
-            Some(known) => {
-                format!("setting {name:?} is not known and has no effect; did you mean {known:?}?")
-            }
-            None => format!("setting {name:?} is not known and has no effect"),
+fn unknown_keys(properties: &Properties) -> Vec<Warning> {
+    warning::unknown(properties, KNOWN, |name| {
+        name.eq_ignore_ascii_case("consumerGroup").then(|| {
+            format!("{name:?} belongs into the metadata of a subscription and has no effect here; the group of a component is consumerID")
         })
-        .collect()
+    })
+}
+
+/// Settings of a Redis component that are lengths of time. `readTimeout` has a warning of its own.
+const TIMES: [&str; 10] = [
+    "dialTimeout",
+    "writeTimeout",
+    "processingTimeout",
+    "redeliverInterval",
+    "streamTTL",
+    "poolTimeout",
+    "idleTimeout",
+    "maxConnAge",
+    "fanOutExpiry",
+    "idleCheckFrequency",
+];
+
+/// Numbers without unit are milliseconds; one that is as small as this was most likely meant in seconds.
+pub fn times_without_unit(properties: &Properties) -> impl Iterator<Item = String> {
+    let is_small = |text: &str| matches!(text.parse::<i64>(), Ok(1..100));
+    TIMES
+        .iter()
+        .filter_map(|name| Some((name, properties.get(name)?)))
+        .filter(move |(_, text)| is_small(text))
+        .map(|(name, text)| {
+            format!("{name} {text} has no unit and is taken for {text} milliseconds: write {text}s for seconds, or {text}ms if milliseconds are meant")
+        })
 }
 
 /// A boolean in daprd's spellings.
@@ -502,7 +525,9 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Result<Settings, SettingsError>, Vec<String>) {
-        Settings::of(&pairs.iter().copied().collect(), "app")
+        let (settings, warnings) = Settings::of(&pairs.iter().copied().collect(), "app");
+        let texts = warnings.into_iter().map(|warning| warning.text);
+        (settings, texts.collect())
     }
 
     #[track_caller]

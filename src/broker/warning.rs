@@ -1,0 +1,62 @@
+//! Warnings about the settings of a component: what every broker says in the same way.
+
+use crate::credentials::masked;
+use crate::metadata::{Properties, nearest};
+use crate::resources::note::Weight;
+
+/// A setting that is ignored or looks like a mistake. The component can be used all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What is said.
+    pub text: String,
+    /// How much it matters to somebody who checks the files.
+    pub weight: Weight,
+}
+
+impl<T: Into<String>> From<T> for Warning {
+    /// Something that does not do what its author wants.
+    fn from(text: T) -> Self {
+        Self {
+            text: text.into(),
+            weight: Weight::Mistake,
+        }
+    }
+}
+
+/// The settings that are none of the `known`. One that looks like no known one merely has no effect, unless `explain` says what its author
+/// most likely wants.
+pub(super) fn unknown(
+    properties: &Properties,
+    known: &[&str],
+    explain: impl Fn(&str) -> Option<String>,
+) -> Vec<Warning> {
+    let names = properties.iter().map(|(name, _)| name);
+    names
+        .filter(|name| !known.iter().any(|known| known.eq_ignore_ascii_case(name)))
+        .map(|name| {
+            if let Some(text) = explain(name) {
+                return Warning::from(text);
+            }
+            let text = format!("setting {:?} is not known and has no effect", masked(name));
+            match nearest(name, known) {
+                Some(meant) => Warning::from(format!("{text}; did you mean {meant:?}?")),
+                None => Warning {
+                    text,
+                    weight: Weight::Hint,
+                },
+            }
+        })
+        .collect()
+}
+
+/// `consumerID` is the only setting whose case counts (spec redis.md 2.3).
+pub(super) fn misspelt_group(properties: &Properties) -> Vec<Warning> {
+    let names = properties.iter().map(|(name, _)| name);
+    names
+        .filter(|name| name.eq_ignore_ascii_case("consumerID") && *name != "consumerID")
+        .map(|name| {
+            let group = properties.get_exact("consumerID").unwrap_or_default();
+            Warning::from(format!("setting {name:?} has no effect, it must be spelt exactly consumerID; the consumer group is now the app id ({group})"))
+        })
+        .collect()
+}
