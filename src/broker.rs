@@ -75,8 +75,8 @@ pub trait Sink: Send + Sync {
         None
     }
 
-    /// The broker refuses to be read for this sink, and why; or it is read, after it was not. It may be said again when nothing has
-    /// changed. That a server is away for a while is not said: that passes.
+    /// Called with the reason when the broker may not be read for this sink, and with `Ok` when reading works again; perhaps repeatedly
+    /// with the same state. A server that is away for a while is not reported: that passes.
     fn reading(&self, _reading: Result<(), &str>) {}
 }
 

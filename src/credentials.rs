@@ -34,7 +34,7 @@ pub fn masked(value: &str) -> Cow<'_, str> {
         (None, Some((start, at))) => {
             Cow::Owned(format!("{}{MASK}{}", &value[..start], &value[at..]))
         }
-        // The sign is part of the password, or the key of the user and password.
+        // The `@` may belong to the password, or the key to the userinfo: everything from the earlier of the two on is hidden.
         (Some(from), Some((start, at))) if from < at => {
             let from = if start == 0 { from } else { from.min(start) };
             Cow::Owned(format!("{}{MASK}", &value[..from]))

@@ -63,7 +63,7 @@ impl Report {
         });
     }
 
-    /// Whether it is read.
+    /// Reports whether the broker reads it.
     pub fn reads(&self, reading: Result<(), &str>) {
         match reading {
             Ok(()) => self.works(),
@@ -71,7 +71,7 @@ impl Report {
         }
     }
 
-    /// It has ended. What is reported afterwards does not count.
+    /// The subscription has ended; later reports are ignored.
     pub fn over(&self) {
         self.health
             .change(|state| drop(state.subscriptions.remove(&self.number)));

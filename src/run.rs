@@ -142,7 +142,7 @@ fn did_not_start(what: &str, error: &StartError) -> String {
     }
 }
 
-/// An app that cannot have its port because an older one still runs ends, or worse: its events go to the other one.
+/// Warns if another program listens on the app's port already: it would get the app's events.
 async fn warn_of_another_app(console: &Console, flags: &Flags) {
     let Some(port) = launch::app_port(flags) else {
         return;

@@ -318,7 +318,7 @@ async fn bind_port(
                 listening(server, &place(host, port), telemetry);
                 return Ok(listener);
             }
-            // Time does not give rights.
+            // Waiting does not help where a right is missing.
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied
                     || Instant::now() + pause > deadline =>

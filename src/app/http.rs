@@ -55,7 +55,7 @@ const PROBE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS_PER_LINE: u32 = 100;
 
-/// Between two log lines that say that `--app-protocol` does not fit, and between two tries whether it does.
+/// Time between two log lines about an `--app-protocol` that does not fit, and between two probes for another protocol.
 const PROTOCOL_REMINDER: Duration = Duration::from_secs(30);
 
 /// So much more than `--read-buffer-size` an answer's head may take, as in daprd.
@@ -67,7 +67,7 @@ const LEAST_BUFFER: usize = 8192;
 /// So many routes are kept as URIs, and so many names of bad headers are remembered.
 const REMEMBERED: usize = 4096;
 
-/// So much of the body of an answer to discovery is shown.
+/// Bytes of the body of an answer to discovery that an error quotes.
 const SHOWN: usize = 64;
 
 const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
@@ -91,11 +91,11 @@ pub struct HttpChannel {
     routes: RwLock<HashMap<Arc<str>, Uri>>,
     /// Names of metadata that could not be headers and have been warned of.
     left_out: Mutex<HashSet<String>>,
-    /// Routes whose answers were no answers to an event.
+    /// Routes whose success bodies could not be understood: each is logged once (design.md D26).
     unread: Mutex<HashSet<String>>,
-    /// When the log was told last that the app speaks another protocol.
+    /// When it was last logged that the app speaks another protocol.
     misfit_told: Mutex<Option<Instant>>,
-    /// When it was tried last whether it does.
+    /// When the app was last probed for another protocol.
     others_tried: Mutex<Option<Instant>>,
     telemetry: Telemetry,
 }
@@ -143,7 +143,7 @@ impl HttpChannel {
             None => Ok(answer),
             Some(spoken) => {
                 let advice = self.tell_misfit(spoken);
-                // A server of gRPC answers 200 to requests that it knows nothing of.
+                // A gRPC server answers 200 to requests that it does not know: that must not count as SUCCESS.
                 if answer.is_success() {
                     Err(Reason::Unanswered(advice))
                 } else {
@@ -170,7 +170,7 @@ impl HttpChannel {
             Err(error) => return Err(self.failed(&error).await),
         };
         if let Some(traffic) = answer.extensions().get::<Traffic>() {
-            traffic.has_answered();
+            traffic.record_answer();
         }
         Ok(answer)
     }
@@ -314,7 +314,7 @@ impl HttpChannel {
         if !traffic.first().is_empty() || self.protocol == AppProtocol::Https {
             return protocol::of_first_bytes(self.protocol, traffic.first());
         }
-        // Not for each of many requests that fail.
+        // Probing is limited, because many requests may fail at once.
         if !is_due(&self.others_tried) {
             return None;
         }
@@ -331,7 +331,7 @@ impl HttpChannel {
         advice
     }
 
-    /// What an answer looks like that is none to the question for subscriptions.
+    /// Describes an answer to `GET /dapr/subscribe` that is no list of subscriptions: status, content type, first bytes.
     fn seen(&self, answer: &Answer) -> String {
         let content_type = match answer.content_type() {
             none if none.is_empty() => "no Content-Type".to_owned(),
@@ -491,13 +491,13 @@ impl Channel for HttpChannel {
     }
 }
 
-/// Is this name not among those that have been told? From now on it is. No more than [`REMEMBERED`] are told.
+/// Adds a name to those that have been logged. Returns whether it is new; beyond [`REMEMBERED`] names nothing is.
 fn is_news(told: &Mutex<HashSet<String>>, name: &str) -> bool {
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     told.len() < REMEMBERED && !told.contains(name) && told.insert(name.to_owned())
 }
 
-/// Was the last time long enough ago? Then this is the last time.
+/// Has [`PROTOCOL_REMINDER`] passed since the last time? If so, it begins anew.
 fn is_due(last: &Mutex<Option<Instant>>) -> bool {
     let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
     let is_due = last.is_none_or(|last| last.elapsed() >= PROTOCOL_REMINDER);

@@ -127,7 +127,7 @@ struct Queue {
     number: u64,
     messages: mpsc::Receiver<Incoming>,
     returned: mpsc::UnboundedReceiver<(Instant, Incoming)>,
-    /// By the time of their redelivery and a number that keeps those of one time apart.
+    /// Ordered by the time of their redelivery; the number tells equal times apart.
     waiting: BTreeMap<(Instant, u64), Incoming>,
     last_waiting: u64,
 }
@@ -214,7 +214,7 @@ impl Store {
             .collect()
     }
 
-    /// Is there a queue that nobody has come back for?
+    /// Is there an idle queue whose time is over?
     fn has_over(&self) -> bool {
         let subscriptions = self.all();
         let mut over = subscriptions
@@ -293,7 +293,7 @@ impl Store {
             .find(|subscription| subscription.number == number);
         match own {
             Some(own) if own.idle_since.is_none() => {
-                // An error: the worker ends in this moment, and with it the process.
+                // Fails only if the worker has just ended together with the process.
                 let _ = own.returned.send((due, message));
             }
             Some(_) => {
@@ -306,7 +306,7 @@ impl Store {
         }
     }
 
-    /// The component of this group is there (again): from now on the time of its idle queues counts.
+    /// The component of this group exists (again): from now on its idle queues are dropped when their time is over.
     fn open_group(&self, group: &str) {
         let mut subscriptions = self.all_mut();
         if !self.closed().remove(group) {
@@ -329,7 +329,7 @@ impl Store {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Let go of what nobody has come back for.
+    /// Drop the idle queues whose time is over.
     fn forget_idle(&self, telemetry: &Telemetry) {
         let mut subscriptions = self.all_mut();
         let (closed, mut idle) = (self.closed(), self.idle());

@@ -112,7 +112,7 @@ impl Input {
             .push(Finding::mistake(Place::new(path, 0), message, help));
     }
 
-    /// A folder in which nothing is read: that is rarely meant.
+    /// Reports a folder that holds no resource file.
     fn folder(&mut self, folder: &Path) {
         let Ok(entries) = fs::read_dir(folder) else {
             return;

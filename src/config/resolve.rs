@@ -203,7 +203,7 @@ impl Resolver<'_> {
         ports
     }
 
-    /// Whichever of the two came second would look for another program that has its port.
+    /// Finds own ports that are equal. Without this check the second listener would blame another program.
     fn check_own_ports(&mut self, ports: &Ports) {
         let flags = self.flags;
         let hosts = |text: &'static str, port: Option<u16>, hosts: &str| {
@@ -249,7 +249,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The same of a flag that is empty unless it is given: nothing is 0.
+    /// As [`Self::number`], for a flag whose default is empty: empty means 0.
     fn optional(&mut self, what: &'static str, text: &str) -> Option<i64> {
         if text.is_empty() {
             return Some(0);
@@ -257,7 +257,7 @@ impl Resolver<'_> {
         self.number(what, text)
     }
 
-    /// A number as Go's `Atoi` reads it. Nothing is none, as when a variable of a script is not set.
+    /// A number as Go's `Atoi` reads it. Empty is an error: mostly it is a variable of a script that is not set.
     fn number(&mut self, what: &'static str, text: &str) -> Option<i64> {
         let number = text.parse();
         number

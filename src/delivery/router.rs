@@ -98,7 +98,7 @@ impl Rules {
     }
 }
 
-/// Which rule has no answer, what that means for the event, and what helps.
+/// Adds which rule failed, what that means for the event, and what helps.
 fn explained(error: EvaluationError, number: usize, condition: &Expression) -> EvaluationError {
     let remedy = if error.is_missing_key() {
         "; a field that may be missing is asked for with has(...) first, for example has(event.data.x) && event.data.x == 1"

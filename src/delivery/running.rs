@@ -65,7 +65,7 @@ impl Outages {
 struct Attempts {
     consumer: Arc<Consumer>,
     outages: Arc<Outages>,
-    /// What was told of it alone.
+    /// The last error that was logged for this subscription alone.
     told: Option<String>,
 }
 
@@ -235,7 +235,7 @@ impl Attempts {
 }
 
 impl Drop for Attempts {
-    /// Whoever has ended does not wait any more.
+    /// An ended subscription no longer counts among those that wait for the broker.
     fn drop(&mut self) {
         let spec = &self.consumer.subscription.spec;
         self.outages.remove(&spec.pubsub, &spec.topic);

@@ -172,7 +172,7 @@ impl Collector<'_> {
         let shown = path.display();
         self.version()
             .breaks(format!("line {}: {}", mistake.line, mistake.text));
-        // Which kind a document is that cannot be read, nobody knows.
+        // The kind of a document that cannot be read is not known.
         let load = match kind {
             "" => format!("resource file {shown}:"),
             kind => format!("daprd load {kind} {shown}"),

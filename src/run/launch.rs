@@ -109,7 +109,7 @@ fn sidecar(given: &Flags) -> Flags {
     flags
 }
 
-/// Listen on loopback unless a flag says otherwise: who tries something out does not mean to open it to the network.
+/// Listen on loopback unless a flag says otherwise, so that a trial is not open to the network.
 fn stay_on_this_machine(flags: &mut Flags, args: &RunArgs) {
     for (name, addresses) in [
         ("dapr-listen-addresses", &mut flags.dapr_listen_addresses),
@@ -157,7 +157,7 @@ fn take_ports(flags: &mut Flags, args: &RunArgs, ports: &mut Ports) -> Result<()
     }
 }
 
-/// Is there nothing in a folder that could be a resource? One that cannot be listed is for the sidecar to complain of.
+/// Is there nothing in a folder that could be a resource? One that cannot be listed is reported by the sidecar.
 fn holds_nothing(folder: &Path) -> bool {
     let is_yaml = |file: &FolderFile| !matches!(file.content, FileContent::Foreign);
     folder::read(folder).is_ok_and(|files| !files.iter().any(is_yaml))

@@ -44,12 +44,12 @@ pub(super) struct Tls {
     name: ServerName<'static>,
 }
 
-/// The app took a connection, and then TLS did not come about.
+/// The app accepted a connection, and the TLS handshake failed.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS handshake with the app: {0}")]
 pub(super) struct HandshakeError(#[source] pub(super) io::Error);
 
-/// A connection to the app, which keeps account of what comes over it.
+/// A connection to the app that counts what is received on it.
 pub(super) struct Stream {
     io: Io,
     traffic: Traffic,
@@ -158,7 +158,7 @@ impl AsyncRead for Stream {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        this.traffic.has_come(&buffer.filled()[before..]);
+        this.traffic.record_read(&buffer.filled()[before..]);
         polled
     }
 }
@@ -170,7 +170,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.goes_out();
+        this.traffic.record_write();
         match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -183,7 +183,7 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.goes_out();
+        this.traffic.record_write();
         match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),

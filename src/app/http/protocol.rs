@@ -96,7 +96,7 @@ pub(super) fn of_answer(answer: &Answer) -> Option<Spoken> {
     wants_tls.then_some(Spoken::Tls)
 }
 
-/// The guess from TLS that did not come about.
+/// The guess from a failed TLS handshake.
 pub(super) fn of_handshake(error: &HandshakeError) -> Option<Spoken> {
     let error = &error.0;
     let tls = error
@@ -105,7 +105,7 @@ pub(super) fn of_handshake(error: &HandshakeError) -> Option<Spoken> {
     match tls {
         Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => Some(Spoken::NoTls),
         Some(_) => None,
-        // It hangs up on what makes no sense to it, or waits for the end of the line.
+        // A server without TLS closes the connection when TLS begins, or waits for more input.
         None => matches!(
             error.kind(),
             io::ErrorKind::UnexpectedEof
@@ -117,7 +117,7 @@ pub(super) fn of_handshake(error: &HandshakeError) -> Option<Spoken> {
     }
 }
 
-/// The same of an error that has one among its sources.
+/// As [`of_handshake`], for an error with a failed handshake among its sources.
 pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<Spoken> {
     let mut source = Some(error);
     while let Some(inner) = source {
@@ -129,7 +129,7 @@ pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<Spoken> {
     None
 }
 
-/// Of an app that closes connections without a byte: try what it might speak.
+/// Probes an app that closes connections without sending a byte for the protocols that it might speak.
 pub(super) async fn try_others(
     protocol: AppProtocol,
     host: &str,

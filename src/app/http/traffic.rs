@@ -1,4 +1,4 @@
-//! What has come over one connection to the app, as those who have a request on it see it (design.md D27).
+//! Counts what was received on one connection to the app, so that a failed request can tell whether the app saw it (design.md D27).
 //!
 //! An app may close a connection that it has kept open for a while at the same moment as we send the next request over it. That request
 //! then ends without the first byte of an answer, though nothing is wrong with the app. Go's client sends such a request again, and so do
@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Error as ClientError;
 /// So many bytes of the first answer are kept: the head of an HTTP/2 frame.
 const FIRST: usize = 9;
 
-/// The account of one connection. Clones are of the same connection.
+/// The counters of one connection. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Traffic(Arc<Account>);
 
@@ -37,22 +37,22 @@ impl Traffic {
     }
 
     /// These bytes were read.
-    pub(super) fn has_come(&self, bytes: &[u8]) {
+    pub(super) fn record_read(&self, bytes: &[u8]) {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.0.received.fetch_add(count, Ordering::Relaxed) == 0 && count > 0 {
-            // It is set but once, as only the first bytes come after none.
+            // Set once: only the first bytes find the counter at zero.
             let _ = self.0.first.set(bytes[..bytes.len().min(FIRST)].to_vec());
         }
     }
 
     /// Bytes are being written: of HTTP/1 those of a new request, if something was read since the last were written.
-    pub(super) fn goes_out(&self) {
+    pub(super) fn record_write(&self) {
         let received = self.0.received.load(Ordering::Relaxed);
         self.0.received_before.store(received, Ordering::Relaxed);
     }
 
     /// An answer has come over this connection.
-    pub(super) fn has_answered(&self) {
+    pub(super) fn record_answer(&self) {
         self.0.has_answered.store(true, Ordering::Relaxed);
     }
 
@@ -119,8 +119,8 @@ mod tests {
             let traffic = Traffic::default();
             for byte in bytes.chars() {
                 match byte {
-                    '<' => traffic.has_come(b"x"),
-                    _ => traffic.goes_out(),
+                    '<' => traffic.record_read(b"x"),
+                    _ => traffic.record_write(),
                 }
             }
             assert_eq!(traffic.is_silent_after_reuse(), expected, "{bytes}");
@@ -131,9 +131,9 @@ mod tests {
     fn the_first_bytes_are_kept() {
         let traffic = Traffic::default();
         assert_eq!(traffic.first(), b"");
-        traffic.has_come(b"");
-        traffic.has_come(b"HTTP/1.1 200 OK");
-        traffic.has_come(b"more");
+        traffic.record_read(b"");
+        traffic.record_read(b"HTTP/1.1 200 OK");
+        traffic.record_read(b"more");
         assert_eq!(traffic.first(), b"HTTP/1.1 ");
     }
 }

@@ -113,7 +113,7 @@ impl Cluster {
                     }
                     return Ok(answers);
                 }
-                // Of several failures the one that may heal is told: only if no server can be used the settings are wrong.
+                // Prefers a failure that a retry can heal: the settings are blamed only if every server refuses them.
                 Err(error) => {
                     if failed
                         .as_ref()

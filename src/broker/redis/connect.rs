@@ -243,7 +243,7 @@ pub(super) fn is_broken(error: &RedisError) -> bool {
     ) || error.is_unrecoverable_error()
 }
 
-/// Does the error show settings that do not fit the server (TLS, certificates)? It will be the same in a moment.
+/// The settings that do not fit the server (TLS, certificates), if the error shows some. Trying again does not help then.
 pub(super) fn refusal(error: &RedisError) -> Option<&Refused> {
     io_error(error)?.get_ref()?.downcast_ref()
 }
@@ -262,7 +262,7 @@ fn io_error(error: &RedisError) -> Option<&std::io::Error> {
     source.downcast_ref::<Shared>()?.downcast_ref()
 }
 
-/// May the same work in a moment, without a change of the settings?
+/// Can a retry succeed without a change of the settings?
 pub(super) fn may_heal(error: &RedisError) -> bool {
     is_for_now(error) && refusal(error).is_none()
 }

@@ -94,7 +94,7 @@ async fn run_together(shared: &Arc<Shared>, connector: &Arc<Connector>, stop: &S
 enum Next {
     AtOnce,
     After(Duration),
-    /// Not with this reader: each topic is read by itself.
+    /// Switch to reading each topic by itself.
     OneByOne,
 }
 
@@ -103,7 +103,7 @@ struct Reader {
     connector: Arc<Connector>,
     connection: Option<Open>,
     failures: u32,
-    /// So many reads in a row were refused though each of their topics can be read.
+    /// Reads refused in a row although each of their topics can be read alone.
     unexplained: u32,
     /// How often strays had been wanted when they were last looked for.
     strays: u64,
@@ -235,7 +235,7 @@ impl Reader {
         if !connect::is_for_now(error) {
             self.shared.board.tell_readers(&plan.topics, Err(&text));
         }
-        // What is about groups may be over at once: somebody else has made them.
+        // An error about groups may be over at once, because another instance has created them.
         let may_pass = matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) && self.failures < 5;
         if !may_pass && !std::mem::replace(&mut self.told, true) {
             self.shared

@@ -51,7 +51,7 @@ const TRUST: &str = "put the certificate of the authority that signed it, or the
 const ONLY_TESTS: &str = " (insecureSkipTLSVerify takes any certificate: for tests only)";
 const CLIENT_CERTIFICATE: &str = "tls: the server wants a certificate of its clients: set clientCert and clientKey to certificate and key, as PEM text";
 
-/// A way to the server that the settings do not fit: it will not fit in a moment either. The text says what to change.
+/// The settings do not fit the server, so that trying again does not help. The text says what to change.
 #[derive(Clone, Debug)]
 pub(super) struct Refused(pub(super) String);
 
@@ -69,7 +69,7 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// What a connection needs to know. Made for each, so that a trust store that was changed counts.
+/// The TLS configuration of one connection. Built for each connection, so that a changed trust store takes effect.
 ///
 /// # Errors
 /// If certificates cannot be read, in words.
@@ -189,7 +189,7 @@ fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// What an error of TLS says of the settings; `None` if it says nothing of them.
+/// The wrong setting that a TLS error shows; `None` if it shows none.
 pub(super) fn refusal(error: &io::Error, tls: &Tls) -> Option<Refused> {
     let text = match cause(error)? {
         Error::General(text) => text.clone(),
@@ -232,7 +232,7 @@ fn of_alert(alert: AlertDescription, has_certificate: bool) -> Option<String> {
     ))
 }
 
-/// Decides as Go does which server is believed.
+/// Verifies the certificates of servers as Go does.
 #[derive(Debug)]
 struct Verifier {
     /// Nothing is verified.
@@ -359,7 +359,7 @@ fn has_unknown_critical(read: &Certificate) -> bool {
     critical.any(|extension| !KNOWN_EXTENSIONS.contains(&extension.extn_id))
 }
 
-/// May it sign others, by Go's rules? Of version 1 it may: that has no word for it.
+/// Is it a certificate authority by Go's rules? One of version 1 is, because version 1 has no extension that says so.
 fn is_authority(der: &CertificateDer<'_>, now: UnixTime) -> bool {
     let Ok(read) = Certificate::from_der(der) else {
         return true;

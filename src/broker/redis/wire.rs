@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 #[derive(Clone)]
 pub(super) struct Wire {
     connection: MultiplexedConnection,
-    /// What moves its bytes, where the redis crate does not see to that itself.
+    /// The task that drives the connection, where the redis crate does not spawn it.
     _driver: Option<Arc<JoinSet<()>>>,
 }
 
