@@ -62,19 +62,12 @@ pub struct Extended(Arc<Mutex<BTreeMap<String, String>>>);
 impl Extended {
     /// Keep a value until the process ends, in place of an older one.
     pub fn put(&self, key: String, value: String) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, value);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
     }
 
     /// All of them with the version of the runtime, which nobody can replace.
     pub fn all(&self) -> BTreeMap<String, String> {
-        let mut all = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.insert("daprRuntimeVersion".to_owned(), API_VERSION.to_owned());
         all
     }
@@ -92,10 +85,7 @@ impl<T> Snapshot<T> {
 
     /// What is in it now.
     pub fn get(&self) -> Arc<Vec<T>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Put this in its place.

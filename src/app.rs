@@ -189,12 +189,10 @@ pub fn channel(
     telemetry: Telemetry,
 ) -> Result<Arc<dyn Channel>, UnsupportedProtocol> {
     match settings.protocol {
-        AppProtocol::Http | AppProtocol::Https | AppProtocol::H2c => Ok(Arc::new(
-            http::HttpChannel::new(settings, app_id, telemetry),
-        )),
-        protocol @ (AppProtocol::Grpc | AppProtocol::Grpcs) => {
-            Err(UnsupportedProtocol(protocol.name()))
+        AppProtocol::Http | AppProtocol::Https | AppProtocol::H2c => {
+            Ok(Arc::new(http::HttpChannel::new(settings, app_id, telemetry)))
         }
+        protocol @ (AppProtocol::Grpc | AppProtocol::Grpcs) => Err(UnsupportedProtocol(protocol.name())),
     }
 }
 

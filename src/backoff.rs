@@ -18,22 +18,12 @@ pub struct Backoff {
 impl Backoff {
     /// A pause that doubles from `first` up to `longest`, by 20 % more or less.
     pub const fn doubling(first: Duration, longest: Duration) -> Self {
-        Self {
-            first,
-            longest,
-            growth: 2.0,
-            spread: 0.2,
-        }
+        Self { first, longest, growth: 2.0, spread: 0.2 }
     }
 
     /// The pauses of daprd's own repetitions: half a second, half as much again each time, by half more or less (spec delivery.md B2, B6).
     pub const fn as_daprd(longest: Duration) -> Self {
-        Self {
-            first: Duration::from_millis(500),
-            longest,
-            growth: 1.5,
-            spread: 0.5,
-        }
+        Self { first: Duration::from_millis(500), longest, growth: 1.5, spread: 0.5 }
     }
 
     /// The pause after this many failures in a row (1 or more). Never longer than the longest.
@@ -56,8 +46,7 @@ mod tests {
         for _ in 0..50 {
             let pause = backoff.after(failures).as_secs_f64();
             assert!(
-                (mean * least - 1e-6..=mean * most + 1e-6).contains(&pause)
-                    && pause <= backoff.longest.as_secs_f64(),
+                (mean * least - 1e-6..=mean * most + 1e-6).contains(&pause) && pause <= backoff.longest.as_secs_f64(),
                 "{failures}: {pause} is not near {mean}"
             );
         }
@@ -77,20 +66,8 @@ mod tests {
             check(doubling, failures, 60.0);
             check(as_daprd, failures, 2.0);
         }
-        check(
-            Backoff::doubling(Duration::ZERO, Duration::from_secs(1)),
-            5000,
-            0.0,
-        );
-        check(
-            Backoff::doubling(Duration::from_secs(9), Duration::from_secs(3)),
-            1,
-            3.0,
-        );
-        check(
-            Backoff::doubling(Duration::from_secs(1), Duration::MAX),
-            3,
-            4.0,
-        );
+        check(Backoff::doubling(Duration::ZERO, Duration::from_secs(1)), 5000, 0.0);
+        check(Backoff::doubling(Duration::from_secs(9), Duration::from_secs(3)), 1, 3.0);
+        check(Backoff::doubling(Duration::from_secs(1), Duration::MAX), 3, 4.0);
     }
 }

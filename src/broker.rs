@@ -41,10 +41,7 @@ pub trait Broker: Send + Sync {
     /// Store many messages of one topic: as many outcomes in the same order, and none stops the others (spec http-api.md 6.4). A broker
     /// that can send them together says how; this sends them one by one, [`AT_ONCE`] at a time.
     async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
-        let storing: Vec<_> = messages
-            .into_iter()
-            .map(|message| self.publish(message))
-            .collect();
+        let storing: Vec<_> = messages.into_iter().map(|message| self.publish(message)).collect();
         stream::iter(storing).buffered(AT_ONCE).collect().await
     }
 
@@ -115,10 +112,7 @@ pub enum BrokerErrorKind {
 impl BrokerError {
     /// An error of this kind with this text.
     pub fn new(kind: BrokerErrorKind, message: impl fmt::Display) -> Self {
-        Self {
-            kind,
-            message: message.to_string(),
-        }
+        Self { kind, message: message.to_string() }
     }
 
     /// The broker has been closed.

@@ -47,10 +47,7 @@ impl Finding {
     }
 
     fn hint(place: Place, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::WorthKnowing,
-            ..Self::mistake(place, message, help)
-        }
+        Self { severity: Severity::WorthKnowing, ..Self::mistake(place, message, help) }
     }
 
     /// Of a note about the input; `None` for one that is only for the log.
@@ -95,12 +92,7 @@ struct Report {
 ///
 /// # Errors
 /// `out` cannot be written to.
-pub fn run(
-    args: &CheckArgs,
-    environment: &Environment,
-    stdin: &mut dyn Read,
-    out: &mut dyn Write,
-) -> io::Result<u8> {
+pub fn run(args: &CheckArgs, environment: &Environment, stdin: &mut dyn Read, out: &mut dyn Write) -> io::Result<u8> {
     let report = Report::make(args, environment, stdin);
     if args.json {
         output::json(&report, out)?;
@@ -114,10 +106,7 @@ pub fn run(
 impl Report {
     fn make(args: &CheckArgs, environment: &Environment, stdin: &mut dyn Read) -> Self {
         let input = Input::of(args, environment, stdin);
-        let mut report = Self {
-            findings: input.findings,
-            ..Self::default()
-        };
+        let mut report = Self { findings: input.findings, ..Self::default() };
         for view in &input.views {
             report.look(view, environment);
         }
@@ -146,20 +135,13 @@ impl Report {
             environment: &environment,
         });
         resources.add_advice();
-        let errors = resources
-            .errors
-            .iter()
-            .map(|error| Finding::mistake(error.place(), error.plain(), error.remedy()));
+        let errors =
+            resources.errors.iter().map(|error| Finding::mistake(error.place(), error.plain(), error.remedy()));
         self.findings.extend(errors);
-        self.findings
-            .extend(resources.notes.iter().filter_map(Finding::of));
+        self.findings.extend(resources.notes.iter().filter_map(Finding::of));
         pubsubs::look(&resources, view.app_id.as_deref(), &mut self.findings);
         expressions::look(&resources, &mut self.findings);
-        self.seen.push(Seen {
-            app_id: view.app_id.clone(),
-            resources,
-            configuration,
-        });
+        self.seen.push(Seen { app_id: view.app_id.clone(), resources, configuration });
     }
 
     fn configuration(&mut self, view: &View, environment: &Environment) -> Configuration {

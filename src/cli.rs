@@ -106,26 +106,15 @@ fn help(arguments: &[String]) -> Parsed {
 }
 
 fn said(command: Command) -> Parsed {
-    Parsed {
-        notices: Vec::new(),
-        command,
-    }
+    Parsed { notices: Vec::new(), command }
 }
 
 fn say_help() -> Command {
-    Command::Say(Say {
-        text: help::text(),
-        to_stderr: false,
-        exit_code: 0,
-    })
+    Command::Say(Say { text: help::text(), to_stderr: false, exit_code: 0 })
 }
 
 fn refuse(text: String) -> Command {
-    Command::Say(Say {
-        text,
-        to_stderr: true,
-        exit_code: 2,
-    })
+    Command::Say(Say { text, to_stderr: true, exit_code: 2 })
 }
 
 /// The command line of daprd (spec 1.1): help, then mistakes, then the one-shot modes in their order, then a sidecar.
@@ -159,16 +148,11 @@ fn daprd(arguments: &[String]) -> Parsed {
 fn about_ignored(words: &[String]) -> Option<String> {
     let first = words.first()?;
     let remedy = if pflag::bool(first).is_ok() {
-        format!(
-            "the value of a flag that is on or off stands behind =, for example --enable-metrics={first}"
-        )
+        format!("the value of a flag that is on or off stands behind =, for example --enable-metrics={first}")
     } else {
         "to start an app beside the sidecar, write: sidestream run [FLAGS] -- COMMAND".to_owned()
     };
-    Some(format!(
-        "ignored, as it is no flag: {}; {remedy}",
-        words.join(" ")
-    ))
+    Some(format!("ignored, as it is no flag: {}; {remedy}", words.join(" ")))
 }
 
 #[cfg(test)]
@@ -182,11 +166,7 @@ mod tests {
 
     fn said(line: &str) -> (bool, u8, String) {
         match command(line) {
-            Command::Say(say) => (
-                say.to_stderr,
-                say.exit_code,
-                say.text.lines().last().unwrap_or_default().to_owned(),
-            ),
+            Command::Say(say) => (say.to_stderr, say.exit_code, say.text.lines().last().unwrap_or_default().to_owned()),
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -194,18 +174,12 @@ mod tests {
     #[test]
     fn the_first_argument_decides_between_daprds_command_line_and_ours() {
         assert!(matches!(command("demo --count 1"), Command::Demo(_)));
-        assert!(matches!(
-            command("check --resources-path a"),
-            Command::Check(_)
-        ));
+        assert!(matches!(command("check --resources-path a"), Command::Check(_)));
         assert!(matches!(command("run -- true"), Command::Run(_)));
         assert!(matches!(command("--app-id a demo"), Command::Sidecar(_)));
         for program in ["daprd", "./daprd", "/daprd", "/usr/bin/daprd"] {
             let line = format!("{program} --app-id a");
-            assert!(
-                matches!(command(&line), Command::Sidecar(flags) if flags.app_id == "a"),
-                "{line}"
-            );
+            assert!(matches!(command(&line), Command::Sidecar(flags) if flags.app_id == "a"), "{line}");
         }
         assert!(matches!(command(""), Command::Sidecar(_)));
     }
@@ -214,15 +188,8 @@ mod tests {
     fn one_shot_modes_in_their_order() {
         assert_eq!(command("--build-info --wait --version"), Command::Version);
         assert_eq!(command("--wait --build-info"), Command::BuildInfo);
-        assert_eq!(
-            command("--wait --dapr-http-port 5"),
-            Command::Wait {
-                port: "5".to_owned()
-            }
-        );
-        assert!(
-            matches!(command("--version --max-body-size=bad"), Command::Refused(errors) if errors.len() == 1)
-        );
+        assert_eq!(command("--wait --dapr-http-port 5"), Command::Wait { port: "5".to_owned() });
+        assert!(matches!(command("--version --max-body-size=bad"), Command::Refused(errors) if errors.len() == 1));
         assert!(
             matches!(command("--read-buffer-size=4KB --max-body-size=bad"), Command::Refused(errors) if errors.len() == 2)
         );

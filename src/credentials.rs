@@ -7,17 +7,7 @@ use std::borrow::Cow;
 const MASK: &str = "***";
 
 /// A key with one of these in its name has a credential as its value: `password=`, `redisPassword=`, `auth_token=`, `AccessKey=`.
-const SECRET_WORDS: [&str; 9] = [
-    "pass",
-    "pwd",
-    "pw",
-    "auth",
-    "token",
-    "secret",
-    "credential",
-    "key",
-    "sig",
-];
+const SECRET_WORDS: [&str; 9] = ["pass", "pwd", "pw", "auth", "token", "secret", "credential", "key", "sig"];
 
 /// The value of a setting without what may be a credential: the user and password of a URL (`redis://user:secret@host`, with and without
 /// scheme) and whatever follows `password=` and its like. Rather too much is hidden than too little: a password may contain any character.
@@ -31,19 +21,13 @@ pub fn masked(value: &str) -> Cow<'_, str> {
     match (secret_value(value), userinfo) {
         (None, None) => Cow::Borrowed(value),
         (Some(from), None) => Cow::Owned(format!("{}{MASK}", &value[..from])),
-        (None, Some((start, at))) => {
-            Cow::Owned(format!("{}{MASK}{}", &value[..start], &value[at..]))
-        }
+        (None, Some((start, at))) => Cow::Owned(format!("{}{MASK}{}", &value[..start], &value[at..])),
         // The `@` may belong to the password, or the key to the userinfo: everything from the earlier of the two on is hidden.
         (Some(from), Some((start, at))) if from < at => {
             let from = if start == 0 { from } else { from.min(start) };
             Cow::Owned(format!("{}{MASK}", &value[..from]))
         }
-        (Some(from), Some((start, at))) => Cow::Owned(format!(
-            "{}{MASK}{}{MASK}",
-            &value[..start],
-            &value[at..from]
-        )),
+        (Some(from), Some((start, at))) => Cow::Owned(format!("{}{MASK}{}{MASK}", &value[..start], &value[at..from])),
     }
 }
 
@@ -93,14 +77,8 @@ mod tests {
             ("redis://hunter2@h", "redis://***@h"),
             ("redis://user:hun@ter/2@h", "redis://***@h"),
             ("redis://user:hun ter2@h:1", "redis://***@h:1"),
-            (
-                "redis://u:hunter2@a:1,redis://u:hunter3@b:1",
-                "redis://***@b:1",
-            ),
-            (
-                "http://u:hunter2@h?password=hunter2",
-                "http://***@h?password=***",
-            ),
+            ("redis://u:hunter2@a:1,redis://u:hunter3@b:1", "redis://***@b:1"),
+            ("http://u:hunter2@h?password=hunter2", "http://***@h?password=***"),
             ("redis://u:authkey=hunter2@h", "redis://***"),
             ("user:hunter2@h:6379", "***@h:6379"),
             ("hunter2@h", "***@h"),

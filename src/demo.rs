@@ -53,11 +53,7 @@ const START: Duration = Duration::from_secs(10);
 pub async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::Result<u8> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let halt = Stop::new();
-    let book = Arc::new(Book::new(Narrator::new(
-        Box::new(std::io::stdout()),
-        wants_colour(environment),
-        halt.clone(),
-    )));
+    let book = Arc::new(Book::new(Narrator::new(Box::new(std::io::stdout()), wants_colour(environment), halt.clone())));
     let stage = tokio::select! {
         stage = Stage::set(&book, args.port) => stage?,
         _ = signals.next() => return Ok(1),
@@ -69,11 +65,7 @@ pub async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::Result<u
         () = orders => halt.is_ordered(),
         _ = signals.next() => true,
     };
-    let patience = if interrupted {
-        SHORT_PATIENCE
-    } else {
-        PATIENCE
-    };
+    let patience = if interrupted { SHORT_PATIENCE } else { PATIENCE };
     tokio::select! {
         () = book.settled(patience) => {}
         _ = signals.next() => {}
@@ -94,9 +86,7 @@ impl Stage {
     async fn set(book: &Arc<Book>, asked: Option<u16>) -> anyhow::Result<Self> {
         let port = port(asked)?;
         let (app, sidecar) = <((Stop, Tasks), (Stop, Tasks))>::default();
-        let app_port = sample_app::start(book.clone(), &app.0, &app.1)
-            .await
-            .context("the sample app cannot start")?;
+        let app_port = sample_app::start(book.clone(), &app.0, &app.1).await.context("the sample app cannot start")?;
         let port = start_sidecar(&flags(app_port, port), sidecar.0.clone(), &sidecar.1)
             .await
             .context("the sidecar cannot start")?;
@@ -104,12 +94,7 @@ impl Stage {
         if !publisher.ready_within(START).await {
             anyhow::bail!("the sidecar on port {port} is not ready after {START:?}");
         }
-        Ok(Self {
-            publisher,
-            app_port,
-            sidecar,
-            app,
-        })
+        Ok(Self { publisher, app_port, sidecar, app })
     }
 
     /// The sidecar goes first, so that what the app has in hand is settled.
@@ -125,8 +110,9 @@ impl Stage {
 fn port(asked: Option<u16>) -> anyhow::Result<u16> {
     let free = TcpListener::bind((LOOPBACK, asked.unwrap_or(USUAL_PORT)));
     match (asked, free) {
-        (Some(port), Err(error)) => Err(error)
-            .with_context(|| format!("port {port} cannot be had; --port 0 takes one that is free")),
+        (Some(port), Err(error)) => {
+            Err(error).with_context(|| format!("port {port} cannot be had; --port 0 takes one that is free"))
+        }
         (Some(port), Ok(_)) => Ok(port),
         (None, Ok(_)) => Ok(USUAL_PORT),
         (None, Err(_)) => Ok(0),
@@ -149,13 +135,10 @@ fn flags(app_port: u16, port: u16) -> Flags {
 /// Start a sidecar of its own tasks with the embedded pub/sub; the answer is its HTTP port. Nothing of the environment applies.
 async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Result<u16> {
     let mut environment = Environment::default();
-    let mut settings = Settings::resolve(flags, &mut environment)
-        .map_err(|errors| anyhow::anyhow!("{errors:?}"))?
-        .settings;
+    let mut settings =
+        Settings::resolve(flags, &mut environment).map_err(|errors| anyhow::anyhow!("{errors:?}"))?.settings;
     settings.embedded_pubsub = true;
-    let log = LogBuilder::new(Level::Error)
-        .app_id("demo")
-        .build(Box::new(std::io::stderr()));
+    let log = LogBuilder::new(Level::Error).app_id("demo").build(Box::new(std::io::stderr()));
     let runtime = Runtime::build(Plan {
         settings,
         environment,

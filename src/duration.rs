@@ -55,11 +55,7 @@ pub fn parse(text: &str) -> Result<GoDuration, DurationError> {
         total = total.checked_add(part).ok_or_else(invalid)?;
         rest = after;
     }
-    let signed = if negative {
-        0_i64.checked_sub_unsigned(total)
-    } else {
-        i64::try_from(total).ok()
-    };
+    let signed = if negative { 0_i64.checked_sub_unsigned(total) } else { i64::try_from(total).ok() };
     signed.map(GoDuration).ok_or_else(invalid)
 }
 
@@ -68,10 +64,7 @@ pub fn parse(text: &str) -> Result<GoDuration, DurationError> {
 /// # Errors
 /// The text is neither.
 pub fn parse_or_millis(text: &str) -> Result<GoDuration, DurationError> {
-    text.parse::<i64>().map_or_else(
-        |_| parse(text),
-        |millis| Ok(GoDuration::from_millis(millis)),
-    )
+    text.parse::<i64>().map_or_else(|_| parse(text), |millis| Ok(GoDuration::from_millis(millis)))
 }
 
 impl GoDuration {
@@ -178,17 +171,13 @@ fn first_part<'a>(rest: &'a str, text: &str) -> Result<(u64, &'a str), DurationE
     if whole.is_empty() && fraction.is_empty() {
         return Err(invalid());
     }
-    let end = after
-        .find(|c: char| c == '.' || c.is_ascii_digit())
-        .unwrap_or(after.len());
+    let end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
     let (unit, after) = after.split_at(end);
     if unit.is_empty() {
         return Err(DurationError::MissingUnit(text.to_owned()));
     }
-    let nanos = unit_nanos(unit).ok_or_else(|| DurationError::UnknownUnit {
-        unit: unit.to_owned(),
-        text: text.to_owned(),
-    })?;
+    let nanos =
+        unit_nanos(unit).ok_or_else(|| DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() })?;
     let whole: u64 = match whole {
         "" => 0,
         digits => digits.parse().map_err(|_| invalid())?,
@@ -203,9 +192,7 @@ fn first_part<'a>(rest: &'a str, text: &str) -> Result<(u64, &'a str), DurationE
 
 /// The leading digits, and the rest.
 fn digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -237,11 +224,7 @@ mod tests {
 
     fn check(text: &str, expected: Result<i64, &str>) {
         let got = parse(text).map(GoDuration::as_nanos);
-        assert_eq!(
-            got.map_err(|error| error.to_string()),
-            expected.map_err(str::to_owned),
-            "{text}"
-        );
+        assert_eq!(got.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{text}");
     }
 
     #[test]
@@ -269,10 +252,7 @@ mod tests {
         check("30d", Err("time: unknown unit \"d\" in duration \"30d\""));
         check("5 s", Err("time: unknown unit \" s\" in duration \"5 s\""));
         check("300000000h", Err("time: invalid duration \"300000000h\""));
-        check(
-            "9223372036854775808ns",
-            Err("time: invalid duration \"9223372036854775808ns\""),
-        );
+        check("9223372036854775808ns", Err("time: invalid duration \"9223372036854775808ns\""));
     }
 
     #[test]

@@ -18,12 +18,7 @@ impl Environment {
     /// The environment of this process. Values that are not Unicode are taken lossily.
     pub fn of_process() -> Self {
         std::env::vars_os()
-            .map(|(name, value)| {
-                (
-                    name.to_string_lossy().into_owned(),
-                    value.to_string_lossy().into_owned(),
-                )
-            })
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect()
     }
 
@@ -45,10 +40,7 @@ impl Environment {
     /// The same for a sidecar that works in this folder: relative paths in its files begin there.
     #[must_use]
     pub fn in_folder(self, folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            ..self
-        }
+        Self { folder: folder.into(), ..self }
     }
 
     /// A path as it is meant in this environment.
@@ -58,17 +50,12 @@ impl Environment {
 
     /// All variables, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self {
-            variables: variables.into_iter().collect(),
-            folder: PathBuf::new(),
-        }
+        Self { variables: variables.into_iter().collect(), folder: PathBuf::new() }
     }
 }

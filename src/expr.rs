@@ -93,25 +93,16 @@ impl Expression {
     /// If it is no expression, calls what does not exist (design.md D21), or applies something to types that never fit.
     pub fn compile(text: &str) -> Result<Self, CompileError> {
         if text.len() > LONGEST {
-            return Err(CompileError(format!(
-                "ERROR: <input>: expression is longer than {LONGEST} bytes"
-            )));
+            return Err(CompileError(format!("ERROR: <input>: expression is longer than {LONGEST} bytes")));
         }
-        let mut tree = PrattParser::new()
-            .parse(text)
-            .map_err(|errors| CompileError(errors.to_string()))?;
+        let mut tree = PrattParser::new().parse(text).map_err(|errors| CompileError(errors.to_string()))?;
         if depth(&tree) > DEEPEST {
             dismantle(tree);
-            return Err(CompileError(format!(
-                "ERROR: <input>: expression is nested deeper than {DEEPEST} levels"
-            )));
+            return Err(CompileError(format!("ERROR: <input>: expression is nested deeper than {DEEPEST} levels")));
         }
         check::check(&tree, text).map_err(CompileError)?;
         ask_for_presence(&mut tree);
-        Ok(Self {
-            text: text.to_owned(),
-            tree,
-        })
+        Ok(Self { text: text.to_owned(), tree })
     }
 
     /// As it was written.
@@ -124,14 +115,10 @@ impl Expression {
     /// # Errors
     /// If it asks for what is not there, mixes types, or its result is no boolean.
     pub fn matches(&self, event: &Subject) -> Result<bool, EvaluationError> {
-        let result = Value::resolve_val(&self.tree, &event.0)
-            .map_err(|error| EvaluationError(explain(&error)))?;
+        let result = Value::resolve_val(&self.tree, &event.0).map_err(|error| EvaluationError(explain(&error)))?;
         match result.downcast_ref::<CelBool>() {
             Some(answer) => Ok(*answer.inner()),
-            None => Err(EvaluationError(format!(
-                "the result of match expression {} was not a boolean",
-                self.text
-            ))),
+            None => Err(EvaluationError(format!("the result of match expression {} was not a boolean", self.text))),
         }
     }
 }
@@ -173,29 +160,16 @@ fn value_of(json: &serde_json::Value) -> Value {
 }
 
 /// `@present(operand, "field")`.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "functions of the library have this signature"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "functions of the library have this signature")]
 fn is_present<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let [operand, field] = arguments.as_slice() else {
         return Err(ExecutionError::invalid_argument_count(2, arguments.len()));
     };
-    if operand
-        .downcast_ref::<cel::common::types::CelList<'_>>()
-        .is_some()
-    {
-        return Err(ExecutionError::function_error(
-            "has",
-            "unsupported index type 'string' in list",
-        ));
+    if operand.downcast_ref::<cel::common::types::CelList<'_>>().is_some() {
+        return Err(ExecutionError::function_error("has", "unsupported index type 'string' in list"));
     }
-    let present = operand
-        .downcast_ref::<cel::common::types::CelMap<'_>>()
-        .is_some()
-        && operand
-            .as_container()
-            .is_some_and(|container| container.contains(field.as_ref()) == Ok(true));
+    let present = operand.downcast_ref::<cel::common::types::CelMap<'_>>().is_some()
+        && operand.as_container().is_some_and(|container| container.contains(field.as_ref()) == Ok(true));
     Ok(CowVal::owned(CelBool::from(present)))
 }
 
@@ -209,15 +183,8 @@ fn ask_for_presence(tree: &mut IdedExpr) {
     {
         let field = CelString::from(std::mem::take(&mut select.field));
         let operand = std::mem::take(&mut *select.operand);
-        let field = IdedExpr {
-            id: tree.id,
-            expr: Expr::Literal(LiteralValue::String(field)),
-        };
-        tree.expr = Expr::Call(CallExpr {
-            func_name: PRESENT.to_owned(),
-            target: None,
-            args: vec![operand, field],
-        });
+        let field = IdedExpr { id: tree.id, expr: Expr::Literal(LiteralValue::String(field)) };
+        tree.expr = Expr::Call(CallExpr { func_name: PRESENT.to_owned(), target: None, args: vec![operand, field] });
     }
 }
 
@@ -243,31 +210,14 @@ fn dismantle(tree: IdedExpr) {
 fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
     match &node.expr {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
-        Expr::Call(call) => call
-            .target
-            .as_deref()
-            .into_iter()
-            .chain(&call.args)
-            .collect(),
-        Expr::Comprehension(inner) => vec![
-            &inner.iter_range,
-            &inner.accu_init,
-            &inner.loop_cond,
-            &inner.loop_step,
-            &inner.result,
-        ],
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::Comprehension(inner) => {
+            vec![&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result]
+        }
         Expr::List(list) => list.elements.iter().collect(),
-        Expr::Map(map) => map
-            .entries
-            .iter()
-            .flat_map(|entry| parts(&entry.expr))
-            .collect(),
+        Expr::Map(map) => map.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
         Expr::Select(select) => vec![&select.operand],
-        Expr::Struct(value) => value
-            .entries
-            .iter()
-            .flat_map(|entry| parts(&entry.expr))
-            .collect(),
+        Expr::Struct(value) => value.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
     }
 }
 
@@ -281,12 +231,7 @@ fn parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
 fn children_mut(node: &mut IdedExpr) -> Vec<&mut IdedExpr> {
     match &mut node.expr {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
-        Expr::Call(call) => call
-            .target
-            .as_deref_mut()
-            .into_iter()
-            .chain(&mut call.args)
-            .collect(),
+        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),
         Expr::Comprehension(inner) => vec![
             &mut inner.iter_range,
             &mut inner.accu_init,
@@ -295,17 +240,9 @@ fn children_mut(node: &mut IdedExpr) -> Vec<&mut IdedExpr> {
             &mut inner.result,
         ],
         Expr::List(list) => list.elements.iter_mut().collect(),
-        Expr::Map(map) => map
-            .entries
-            .iter_mut()
-            .flat_map(|entry| parts_mut(&mut entry.expr))
-            .collect(),
+        Expr::Map(map) => map.entries.iter_mut().flat_map(|entry| parts_mut(&mut entry.expr)).collect(),
         Expr::Select(select) => vec![&mut select.operand],
-        Expr::Struct(value) => value
-            .entries
-            .iter_mut()
-            .flat_map(|entry| parts_mut(&mut entry.expr))
-            .collect(),
+        Expr::Struct(value) => value.entries.iter_mut().flat_map(|entry| parts_mut(&mut entry.expr)).collect(),
     }
 }
 
@@ -491,19 +428,10 @@ mod tests {
 
     #[test]
     fn errors_have_the_words_of_daprd() {
-        check(
-            "no such key: nothing",
-            &["event.nothing == 1", "event.nothing == 1 && true"],
-        );
+        check("no such key: nothing", &["event.nothing == 1", "event.nothing == 1 && true"]);
         check("no such attribute(s): foo", &["foo == 1"]);
-        check(
-            "no such overload",
-            &["event.data.n + 1 == 2", "event.data.s < 1"],
-        );
-        check(
-            "the result of match expression event.type was not a boolean",
-            &["event.type"],
-        );
+        check("no such overload", &["event.data.n + 1 == 2", "event.data.s < 1"]);
+        check("the result of match expression event.type was not a boolean", &["event.type"]);
     }
 
     #[test]
@@ -538,12 +466,7 @@ mod tests {
     #[test]
     fn an_unknown_function_is_named_with_its_position() {
         let error = Expression::compile("true &&\n  event.type.lowerAscii() == 'a'").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("ERROR: <input>:2:14: undeclared reference to 'lowerAscii'"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("ERROR: <input>:2:14: undeclared reference to 'lowerAscii'"), "{error}");
     }
 
     #[test]
@@ -569,10 +492,7 @@ mod tests {
             let said = answer(&text);
             assert!(said != "no", "{text}");
         }
-        let many = format!(
-            "event.type in [{}'order.v1']",
-            repeated("'another', ", 1000)
-        );
+        let many = format!("event.type in [{}'order.v1']", repeated("'another', ", 1000));
         assert_eq!(answer(&many), "yes");
         let any = format!("{}true", repeated("event.nothing == 1 || ", 500));
         assert_eq!(answer(&any), "yes");

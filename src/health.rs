@@ -73,8 +73,7 @@ impl Report {
 
     /// The subscription has ended; later reports are ignored.
     pub fn over(&self) {
-        self.health
-            .change(|state| drop(state.subscriptions.remove(&self.number)));
+        self.health.change(|state| drop(state.subscriptions.remove(&self.number)));
     }
 }
 
@@ -110,26 +109,17 @@ impl Health {
         self.change(|state| {
             state.last_number += 1;
             number = state.last_number;
-            let subscription = Subscription {
-                pubsub: pubsub.to_owned(),
-                topic: topic.to_owned(),
-                failing: None,
-            };
+            let subscription = Subscription { pubsub: pubsub.to_owned(), topic: topic.to_owned(), failing: None };
             state.subscriptions.insert(number, subscription);
         });
-        Report {
-            health: self.clone(),
-            number,
-        }
+        Report { health: self.clone(), number }
     }
 
     /// Is all ready? If not: what is missing, as `part` or `part: reason`.
     pub fn check(&self) -> Result<(), Vec<String>> {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let waiting = state.waiting.iter();
-        let mut missing: Vec<_> = waiting
-            .map(|(part, reason)| format!("{part}: {reason}"))
-            .collect();
+        let mut missing: Vec<_> = waiting.map(|(part, reason)| format!("{part}: {reason}")).collect();
         missing.extend(state.failing());
         if state.ready && missing.is_empty() {
             return Ok(());
@@ -165,12 +155,9 @@ impl State {
                 topics.entry(key).or_default().push(&subscription.topic);
             }
         }
-        topics.into_iter().map(|((pubsub, reason), topics)| {
-            format!(
-                "{pubsub}: no events of topic {}: {reason}",
-                topics.join(", ")
-            )
-        })
+        topics
+            .into_iter()
+            .map(|((pubsub, reason), topics)| format!("{pubsub}: no events of topic {}: {reason}", topics.join(", ")))
     }
 }
 
@@ -187,27 +174,20 @@ mod tests {
         let health = Health::default();
         health.outbound_ready();
         health.ready();
-        let [orders, bills, other] =
-            ["orders", "bills", "other"].map(|topic| health.subscription("pubsub", topic));
+        let [orders, bills, other] = ["orders", "bills", "other"].map(|topic| health.subscription("pubsub", topic));
         orders.fails("NOPERM");
         tokio::time::advance(PATIENCE).await;
         assert!(missing(&health).is_empty(), "not yet");
         // What it says again, or otherwise, is still the same failure.
         orders.fails("WRONGTYPE");
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(
-            missing(&health),
-            ["pubsub: no events of topic orders: WRONGTYPE"]
-        );
+        assert_eq!(missing(&health), ["pubsub: no events of topic orders: WRONGTYPE"]);
         assert!(health.is_outbound_ready(), "one can publish all the same");
         bills.fails("WRONGTYPE");
         other.fails("NOPERM");
         tokio::time::advance(2 * PATIENCE).await;
         let both = "pubsub: no events of topic orders, bills: WRONGTYPE";
-        assert_eq!(
-            missing(&health),
-            ["pubsub: no events of topic other: NOPERM", both]
-        );
+        assert_eq!(missing(&health), ["pubsub: no events of topic other: NOPERM", both]);
         health.waits_for("pubsub", "connection refused");
         assert_eq!(missing(&health), ["pubsub: connection refused"]);
         health.has("pubsub");
@@ -220,9 +200,6 @@ mod tests {
         bills.fails("again");
         assert!(missing(&health).is_empty(), "its time begins anew");
         tokio::time::advance(2 * PATIENCE).await;
-        assert_eq!(
-            missing(&health),
-            ["pubsub: no events of topic bills: again"]
-        );
+        assert_eq!(missing(&health), ["pubsub: no events of topic bills: again"]);
     }
 }

@@ -47,9 +47,7 @@ pub fn push_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
 pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     // Writing to memory cannot fail, and what is written here has string keys only.
-    let _ = value.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut out, GoEscapes,
-    ));
+    let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, GoEscapes));
     out
 }
 
@@ -167,9 +165,7 @@ pub struct NotUtf8 {
 /// # Errors
 /// If it is not.
 pub fn utf8(body: &[u8]) -> Result<&str, NotUtf8> {
-    std::str::from_utf8(body).map_err(|error| NotUtf8 {
-        offset: error.valid_up_to(),
-    })
+    std::str::from_utf8(body).map_err(|error| NotUtf8 { offset: error.valid_up_to() })
 }
 
 /// Bytes without the blanks of JSON around them.
@@ -179,10 +175,7 @@ pub fn trimmed(bytes: &[u8]) -> &[u8] {
     let Some(start) = start else {
         return &[];
     };
-    let end = bytes
-        .iter()
-        .rposition(|byte| !is_blank(byte))
-        .map_or(start, |last| last + 1);
+    let end = bytes.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
     &bytes[start..end]
 }
 
@@ -231,11 +224,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 struct GoEscapes;
 
 impl Formatter for GoEscapes {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut escaped = Vec::with_capacity(fragment.len());
         push_escaped(&mut escaped, fragment);
         writer.write_all(&escaped)
@@ -271,9 +260,7 @@ fn escape(text: &str) -> (char, usize) {
         Some(b'u') => return unicode_escape(bytes),
         _ => {
             let mut letters = text.chars().skip(1);
-            return letters
-                .next()
-                .map_or(('\\', 1), |letter| (letter, 1 + letter.len_utf8()));
+            return letters.next().map_or(('\\', 1), |letter| (letter, 1 + letter.len_utf8()));
         }
     };
     (letter, 2)
@@ -368,10 +355,7 @@ mod tests {
     #[test]
     fn values_are_written_with_the_same_escapes() {
         let value = ["a<b>\u{2028}&\n\u{1}\"", "å"];
-        assert_eq!(
-            String::from_utf8(to_vec(&value)).unwrap(),
-            r#"["a\u003cb\u003e\u2028\u0026\n\u0001\"","å"]"#
-        );
+        assert_eq!(String::from_utf8(to_vec(&value)).unwrap(), r#"["a\u003cb\u003e\u2028\u0026\n\u0001\"","å"]"#);
     }
 
     #[test]
@@ -423,14 +407,7 @@ mod tests {
     fn members_are_sorted_and_the_last_of_equal_ones_wins() {
         let all = members(r#" {"b":{"x":[1, 2]},"a":1.0,"a":2.50,"\u0063\ud800":null} "#).unwrap();
         let all: Vec<_> = all.iter().map(|(name, value)| (&**name, *value)).collect();
-        assert_eq!(
-            all,
-            [
-                ("a", "2.50"),
-                ("b", r#"{"x":[1, 2]}"#),
-                ("c\u{fffd}", "null")
-            ]
-        );
+        assert_eq!(all, [("a", "2.50"), ("b", r#"{"x":[1, 2]}"#), ("c\u{fffd}", "null")]);
         for none in ["[1]", "null", "1", "", "{", "{} x", "{1:2}"] {
             assert!(members(none).is_err(), "{none}");
         }
@@ -439,18 +416,9 @@ mod tests {
     #[test]
     fn fields_keep_their_order_and_items_their_text() {
         let fields = fields(r#"{"b":1,"a":[2, 3],"B":"x","b":null}"#).unwrap();
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| (&**name, *value))
-            .collect();
-        assert_eq!(
-            fields,
-            [("b", "1"), ("a", "[2, 3]"), ("B", "\"x\""), ("b", "null")]
-        );
-        assert_eq!(
-            items(" [1.0, \"\\ud800\" ,[ 2 ]] ").unwrap(),
-            ["1.0", "\"\\ud800\"", "[ 2 ]"]
-        );
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, *value)).collect();
+        assert_eq!(fields, [("b", "1"), ("a", "[2, 3]"), ("B", "\"x\""), ("b", "null")]);
+        assert_eq!(items(" [1.0, \"\\ud800\" ,[ 2 ]] ").unwrap(), ["1.0", "\"\\ud800\"", "[ 2 ]"]);
         for none in ["{}", "", "[1", "[1] 2"] {
             assert!(items(none).is_err(), "{none}");
         }
@@ -478,10 +446,7 @@ mod tests {
             assert_eq!(text_of(value).as_deref(), expected, "{value}");
         };
         check(r#""plain å""#, Some("plain å"));
-        check(
-            r#""\"\\\/\b\f\n\r\t\u00e5\ud83d\ude00!""#,
-            Some("\"\\/\u{8}\u{c}\n\r\tå😀!"),
-        );
+        check(r#""\"\\\/\b\f\n\r\t\u00e5\ud83d\ude00!""#, Some("\"\\/\u{8}\u{c}\n\r\tå😀!"));
         check(r#""\ud800x\udc00""#, Some("\u{fffd}x\u{fffd}"));
         check(r#""\ud800\ud83d\ude00""#, Some("\u{fffd}😀"));
         // No JSON, and no reason to fall over.
@@ -492,12 +457,8 @@ mod tests {
 
     #[test]
     fn lone_surrogates_are_mended_and_nothing_else() {
-        let check =
-            |json: &str, expected: &str| assert_eq!(without_lone_surrogates(json), expected);
-        check(
-            r#"{"a":"\ud83d\ude00\\ud800\n"}"#,
-            r#"{"a":"\ud83d\ude00\\ud800\n"}"#,
-        );
+        let check = |json: &str, expected: &str| assert_eq!(without_lone_surrogates(json), expected);
+        check(r#"{"a":"\ud83d\ude00\\ud800\n"}"#, r#"{"a":"\ud83d\ude00\\ud800\n"}"#);
         check(r#"["\ud800","\udc00b"]"#, "[\"\u{fffd}\",\"\u{fffd}b\"]");
     }
 }

@@ -20,18 +20,13 @@ use sidestream::{check, demo, run, wait};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     let parsed = cli::parse(&arguments);
     for notice in &parsed.notices {
         to_stderr(notice);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             to_stderr(&format!("sidestream: cannot start: {error}"));
@@ -56,10 +51,7 @@ async fn obey(command: Command) -> u8 {
             ));
             to_stdout(&format!("{API_VERSION}\n"))
         }
-        Command::Versions => to_stdout(&format!(
-            "Sidestream {}\nDapr API {API_VERSION}\n",
-            env!("CARGO_PKG_VERSION")
-        )),
+        Command::Versions => to_stdout(&format!("Sidestream {}\nDapr API {API_VERSION}\n", env!("CARGO_PKG_VERSION"))),
         Command::BuildInfo => to_stdout(&format!(
             "Version: {API_VERSION}\nGit Commit: unknown\nGit Version: sidestream {}\n",
             env!("CARGO_PKG_VERSION")
@@ -67,15 +59,9 @@ async fn obey(command: Command) -> u8 {
         Command::Wait { port } => wait::run(&port).await,
         Command::Demo(args) => told(demo::run(&args, &environment).await),
         Command::Run(args) => told(Box::pin(run::run(&args, &environment)).await),
-        Command::Check(args) => told(
-            check::run(
-                &args,
-                &environment,
-                &mut std::io::stdin(),
-                &mut std::io::stdout(),
-            )
-            .map_err(Into::into),
-        ),
+        Command::Check(args) => {
+            told(check::run(&args, &environment, &mut std::io::stdin(), &mut std::io::stdout()).map_err(Into::into))
+        }
         Command::Say(say) => {
             if say.to_stderr {
                 to_stderr(say.text.trim_end_matches('\n'))
@@ -117,12 +103,7 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
             End::Again => {}
         }
         match Plan::again(flags, environment.clone(), telemetry.clone()) {
-            Ok(again) => {
-                plan = Plan {
-                    hub: Some(hub.clone()),
-                    ..again
-                }
-            }
+            Ok(again) => plan = Plan { hub: Some(hub.clone()), ..again },
             Err(_) => return 1,
         }
     }
@@ -193,9 +174,8 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
 fn told(result: anyhow::Result<u8>) -> u8 {
     result.unwrap_or_else(|error| {
         // A reader that has gone, as `head` does, need not be told.
-        let is_unread = error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        let is_unread =
+            error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
         if !is_unread {
             to_stderr(&format!("sidestream: {error:#}"));
         }

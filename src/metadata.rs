@@ -20,25 +20,18 @@ impl Properties {
 
     /// The value of a property: exact spelling first, else any case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.get_exact(name).or_else(|| {
-            self.iter()
-                .find(|(known, _)| known.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value)
-        })
+        self.get_exact(name)
+            .or_else(|| self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value))
     }
 
     /// The value of a property in exactly this spelling.
     pub fn get_exact(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value)
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// All properties in file order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -75,9 +68,7 @@ fn distance(from: &str, to: &str) -> usize {
     for (i, a) in from.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, b) in to.iter().enumerate() {
-            let mut best = (rows[i][j] + usize::from(a != b))
-                .min(rows[i][j + 1] + 1)
-                .min(row[j] + 1);
+            let mut best = (rows[i][j] + usize::from(a != b)).min(rows[i][j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
                 best = best.min(rows[i - 1][j - 1] + 1);
             }
@@ -94,14 +85,8 @@ mod tests {
 
     #[test]
     fn exact_spelling_wins_then_any_case_then_the_last() {
-        let properties: Properties = [
-            ("REDISHOST", "a"),
-            ("redisHost", "b"),
-            ("Foo", "1"),
-            ("Foo", "2"),
-        ]
-        .into_iter()
-        .collect();
+        let properties: Properties =
+            [("REDISHOST", "a"), ("redisHost", "b"), ("Foo", "1"), ("Foo", "2")].into_iter().collect();
         assert_eq!(properties.get("redisHost"), Some("b"));
         assert_eq!(properties.get("redishost"), Some("a"));
         assert_eq!(properties.get("foo"), Some("2"));

@@ -71,13 +71,7 @@ struct Parcel<'a> {
 impl Publisher {
     /// A publisher for this app.
     pub fn new(app_id: &str, catalog: Catalog, tracing: Tracing, telemetry: Telemetry) -> Self {
-        Self {
-            app_id: app_id.into(),
-            catalog,
-            tracing,
-            clock: Clock::default(),
-            telemetry,
-        }
+        Self { app_id: app_id.into(), catalog, tracing, clock: Clock::default(), telemetry }
     }
 
     /// The component to publish to.
@@ -85,9 +79,7 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::UnknownPubsub`].
     pub fn pubsub(&self, name: &str) -> Result<Arc<Pubsub>, PublishError> {
-        self.catalog
-            .get(name)
-            .ok_or_else(|| PublishError::UnknownPubsub(name.to_owned()))
+        self.catalog.get(name).ok_or_else(|| PublishError::UnknownPubsub(name.to_owned()))
     }
 
     /// Publish one event. `Ok` only after the broker has confirmed it.
@@ -99,15 +91,8 @@ impl Publisher {
         // What the scopes forbid never gets to the broker, and does not count as a publish.
         pubsub.check_publish(&request.topic)?;
         let start = Instant::now();
-        let sent = pubsub
-            .send(&request.topic, data, Some(request.metadata.clone()))
-            .await;
-        self.telemetry.publish_ended(
-            &pubsub.name,
-            &request.topic,
-            start.elapsed(),
-            sent.as_ref().err(),
-        );
+        let sent = pubsub.send(&request.topic, data, Some(request.metadata.clone())).await;
+        self.telemetry.publish_ended(&pubsub.name, &request.topic, start.elapsed(), sent.as_ref().err());
         Ok(sent?)
     }
 
@@ -145,10 +130,7 @@ impl Publisher {
     fn trace_of<'a>(&self, context: &'a TraceContext) -> Trace<'a> {
         match self.tracing {
             Tracing::Off => Trace::default(),
-            Tracing::PassOn | Tracing::Spans { .. } => Trace {
-                parent: context.parent(),
-                state: context.state(),
-            },
+            Tracing::PassOn | Tracing::Spans { .. } => Trace { parent: context.parent(), state: context.state() },
         }
     }
 }

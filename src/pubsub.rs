@@ -127,10 +127,7 @@ impl Pubsub {
         if self.scopes.may_publish(topic) {
             Ok(())
         } else {
-            Err(SendError::Forbidden {
-                topic: topic.to_owned(),
-                app_id: self.app_id.clone(),
-            })
+            Err(SendError::Forbidden { topic: topic.to_owned(), app_id: self.app_id.clone() })
         }
     }
 
@@ -138,18 +135,9 @@ impl Pubsub {
     ///
     /// # Errors
     /// If the scopes forbid the topic, or the broker did not take it, or the component's policy did not let it get that far.
-    pub async fn send(
-        &self,
-        topic: &str,
-        data: Bytes,
-        metadata: Option<Metadata>,
-    ) -> Result<(), SendError> {
+    pub async fn send(&self, topic: &str, data: Bytes, metadata: Option<Metadata>) -> Result<(), SendError> {
         self.check_publish(topic)?;
-        let outgoing = Outgoing {
-            topic: self.on_broker(topic),
-            data,
-            metadata,
-        };
+        let outgoing = Outgoing { topic: self.on_broker(topic), data, metadata };
         match &self.policy {
             None => Ok(self.broker.publish(outgoing).await?),
             // On the heap: those who publish without policy do not carry the room for it.
@@ -161,21 +149,12 @@ impl Pubsub {
     /// sent again (spec resources-cli.md 8.4).
     pub async fn send_all(&self, topic: &str, events: Vec<Event>) -> Vec<Result<(), SendError>> {
         if let Err(SendError::Forbidden { topic, app_id }) = self.check_publish(topic) {
-            let forbidden = || SendError::Forbidden {
-                topic: topic.clone(),
-                app_id: app_id.clone(),
-            };
+            let forbidden = || SendError::Forbidden { topic: topic.clone(), app_id: app_id.clone() };
             return events.iter().map(|_| Err(forbidden())).collect();
         }
         let topic = self.on_broker(topic);
-        let outgoing = events
-            .into_iter()
-            .map(|(data, metadata)| Outgoing {
-                topic: topic.clone(),
-                data,
-                metadata,
-            })
-            .collect();
+        let outgoing =
+            events.into_iter().map(|(data, metadata)| Outgoing { topic: topic.clone(), data, metadata }).collect();
         match &self.policy {
             None => {
                 let sent = self.broker.publish_all(outgoing).await.into_iter();
@@ -185,11 +164,7 @@ impl Pubsub {
         }
     }
 
-    async fn send_all_under(
-        &self,
-        policy: &Policy,
-        outgoing: Vec<Outgoing>,
-    ) -> Vec<Result<(), SendError>> {
+    async fn send_all_under(&self, policy: &Policy, outgoing: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
         let left = Mutex::new(Left::of(outgoing));
         let lock = || left.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = || async {
@@ -226,23 +201,15 @@ impl Pubsub {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, SubscribeError> {
         if !self.scopes.may_subscribe(topic) {
-            return Err(SubscribeError::Forbidden {
-                topic: topic.to_owned(),
-                pubsub: self.name.clone(),
-            });
+            return Err(SubscribeError::Forbidden { topic: topic.to_owned(), pubsub: self.name.clone() });
         }
-        let request = SubscribeRequest {
-            topic: self.on_broker(topic),
-            metadata,
-        };
+        let request = SubscribeRequest { topic: self.on_broker(topic), metadata };
         Ok(self.broker.subscribe(request, sink, stop).await?)
     }
 
     /// A topic of the broker as apps know it: without the namespace prefix.
     pub fn off_broker<'a>(&self, topic: &'a str) -> &'a str {
-        topic
-            .strip_prefix(self.topic_prefix.as_str())
-            .unwrap_or(topic)
+        topic.strip_prefix(self.topic_prefix.as_str()).unwrap_or(topic)
     }
 
     /// Reach the broker once.
@@ -259,11 +226,7 @@ impl Pubsub {
     }
 
     fn on_broker(&self, topic: &str) -> String {
-        if self.topic_prefix.is_empty() {
-            topic.to_owned()
-        } else {
-            format!("{}{topic}", self.topic_prefix)
-        }
+        if self.topic_prefix.is_empty() { topic.to_owned() } else { format!("{}{topic}", self.topic_prefix) }
     }
 }
 
@@ -288,10 +251,7 @@ struct SomeFailed {
 
 impl Left {
     fn of(messages: Vec<Outgoing>) -> Self {
-        Self {
-            failures: messages.iter().map(|_| None).collect(),
-            messages: messages.into_iter().map(Some).collect(),
-        }
+        Self { failures: messages.iter().map(|_| None).collect(), messages: messages.into_iter().map(Some).collect() }
     }
 
     fn messages(&self) -> Vec<Outgoing> {
@@ -300,13 +260,9 @@ impl Left {
 
     /// What became of the messages of an attempt, in their order.
     fn note(&mut self, sent: Vec<Result<(), BrokerError>>) -> Result<(), SomeFailed> {
-        let mut failed = SomeFailed {
-            count: 0,
-            first: String::new(),
-        };
+        let mut failed = SomeFailed { count: 0, first: String::new() };
         let places = self.messages.iter_mut().zip(&mut self.failures);
-        for ((message, failure), sent) in places.filter(|(message, _)| message.is_some()).zip(sent)
-        {
+        for ((message, failure), sent) in places.filter(|(message, _)| message.is_some()).zip(sent) {
             match sent {
                 Ok(()) => *message = None,
                 Err(error) => {
@@ -318,25 +274,19 @@ impl Left {
                 }
             }
         }
-        if failed.count == 0 {
-            Ok(())
-        } else {
-            Err(failed)
-        }
+        if failed.count == 0 { Ok(()) } else { Err(failed) }
     }
 
     /// What became of all of them; a policy that interrupted it did so to all that were left.
     fn outcomes(self, interruption: Option<Interruption>) -> Vec<Result<(), SendError>> {
         let places = self.messages.into_iter().zip(self.failures);
         places
-            .map(
-                |(message, failure)| match (message, interruption, failure) {
-                    (None, _, _) => Ok(()),
-                    (Some(_), Some(interruption), _) => Err(SendError::Policy(interruption)),
-                    (Some(_), None, Some(error)) => Err(SendError::Broker(error)),
-                    (Some(_), None, None) => Err(SendError::Policy(Interruption::Timeout)),
-                },
-            )
+            .map(|(message, failure)| match (message, interruption, failure) {
+                (None, _, _) => Ok(()),
+                (Some(_), Some(interruption), _) => Err(SendError::Policy(interruption)),
+                (Some(_), None, Some(error)) => Err(SendError::Broker(error)),
+                (Some(_), None, None) => Err(SendError::Policy(Interruption::Timeout)),
+            })
             .collect()
     }
 }
@@ -359,45 +309,27 @@ pub struct Catalog(Arc<RwLock<BTreeMap<String, Arc<Pubsub>>>>);
 impl Catalog {
     /// The pub/sub of this name.
     pub fn get(&self, name: &str) -> Option<Arc<Pubsub>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// Add one, in place of one of the same name.
     pub fn insert(&self, pubsub: Arc<Pubsub>) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(pubsub.name.clone(), pubsub);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(pubsub.name.clone(), pubsub);
     }
 
     /// Take one out.
     pub fn remove(&self, name: &str) -> Option<Arc<Pubsub>> {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name)
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name)
     }
 
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<Pubsub>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Is there none?
     pub fn is_empty(&self) -> bool {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 
@@ -435,11 +367,7 @@ mod tests {
     #[test]
     fn only_what_failed_is_sent_again() {
         check(&[&[true, true]], None, &["ok", "ok"]);
-        check(
-            &[&[false, true, false], &[false, true]],
-            None,
-            &["1", "ok", "ok"],
-        );
+        check(&[&[false, true, false], &[false, true]], None, &["1", "ok", "ok"]);
         check(&[&[false, true], &[true]], None, &["ok", "ok"]);
         check(&[], None, &[]);
     }
@@ -447,15 +375,7 @@ mod tests {
     #[test]
     fn an_interruption_is_that_of_all_that_are_left() {
         let timeout = "context deadline exceeded";
-        check(
-            &[&[false, true]],
-            Some(Interruption::Timeout),
-            &[timeout, "ok"],
-        );
-        check(
-            &[],
-            Some(Interruption::Open),
-            &["circuit breaker is open"; 2],
-        );
+        check(&[&[false, true]], Some(Interruption::Timeout), &[timeout, "ok"]);
+        check(&[], Some(Interruption::Open), &["circuit breaker is open"; 2]);
     }
 }

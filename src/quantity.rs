@@ -7,9 +7,7 @@ use crate::credentials::masked;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// Not of the grammar.
-    #[error(
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )]
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Syntax,
     /// Not a whole number of bytes.
     #[error("cannot get bytes from resource quantity value '{}'", masked(.0))]
@@ -28,9 +26,7 @@ pub fn parse(text: &str) -> Result<i64, QuantityError> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let end = unsigned
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(unsigned.len());
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -42,15 +38,10 @@ pub fn parse(text: &str) -> Result<i64, QuantityError> {
         return Err(QuantityError::NotWhole(text.to_owned()));
     }
     let too_large = || QuantityError::TooLarge(text.to_owned());
-    let digits: u128 = format!("{whole}{fraction}")
-        .parse()
-        .map_err(|_| too_large())?;
+    let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| too_large())?;
     let decimals = u32::try_from(fraction.len()).map_err(|_| too_large())?;
     let scaled = digits.checked_mul(up).ok_or_else(too_large)?;
-    let divisor = 10_u128
-        .checked_pow(decimals)
-        .and_then(|tens| tens.checked_mul(down))
-        .ok_or_else(too_large)?;
+    let divisor = 10_u128.checked_pow(decimals).and_then(|tens| tens.checked_mul(down)).ok_or_else(too_large)?;
     if scaled % divisor != 0 {
         return Err(QuantityError::NotWhole(text.to_owned()));
     }
@@ -84,9 +75,7 @@ pub fn integer(text: &str) -> Option<i128> {
 fn scale(suffix: &str) -> Result<(u128, u128), QuantityError> {
     if let Some(exponent) = suffix.strip_prefix(['e', 'E']).filter(|e| !e.is_empty()) {
         let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Syntax)?;
-        let power = 10_u128
-            .checked_pow(exponent.unsigned_abs())
-            .ok_or(QuantityError::Syntax)?;
+        let power = 10_u128.checked_pow(exponent.unsigned_abs()).ok_or(QuantityError::Syntax)?;
         return Ok(if exponent < 0 { (1, power) } else { (power, 1) });
     }
     let up = match suffix {

@@ -107,10 +107,7 @@ impl Policy {
     }
 
     /// One call behind the breaker, within the time.
-    async fn attempt<T, E>(
-        &self,
-        call: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Failure<E>> {
+    async fn attempt<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, Failure<E>> {
         let permit = match &self.breaker {
             Some(guard) => Some(guard.breaker().enter().map_err(Failure::Policy)?),
             None => None,
@@ -131,10 +128,7 @@ impl Policy {
     }
 
     fn operation(&self) -> Operation<'_> {
-        Operation {
-            component: &self.component,
-            is_inbound: self.direction == Direction::Inbound,
-        }
+        Operation { component: &self.component, is_inbound: self.direction == Direction::Inbound }
     }
 }
 

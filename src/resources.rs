@@ -54,10 +54,7 @@ pub struct Place {
 impl Place {
     /// A line of a file.
     pub fn new(file: &Path, line: usize) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-        }
+        Self { file: file.to_owned(), line }
     }
 }
 
@@ -116,11 +113,7 @@ impl Resources {
 
     /// Read the folders once more: of a file that is broken, what the reading before has found stays in force. So it does of the files in
     /// `refused`, which can be read and cannot be used.
-    pub fn reload(
-        request: &LoadRequest<'_>,
-        last_good: &LastGood,
-        refused: &BTreeSet<PathBuf>,
-    ) -> Self {
+    pub fn reload(request: &LoadRequest<'_>, last_good: &LastGood, refused: &BTreeSet<PathBuf>) -> Self {
         collect::all(request, last_good, refused)
     }
 
@@ -217,9 +210,7 @@ impl LoadError {
     /// Where the mistake stands.
     pub fn place(&self) -> Place {
         match self {
-            Self::NotWatched { folder, .. } | Self::NotListed { folder, .. } => {
-                Place::new(folder, 0)
-            }
+            Self::NotWatched { folder, .. } | Self::NotListed { folder, .. } => Place::new(folder, 0),
             Self::Duplicate { place, .. } | Self::Middleware { place, .. } => place.clone(),
             Self::Component(error) => error.place.clone(),
         }
@@ -234,8 +225,7 @@ impl LoadError {
             Self::Component(error) => error.plain(),
             Self::Duplicate { .. } | Self::Middleware { .. } => {
                 let text = self.to_string();
-                text.trim_start_matches("failed to load components: ")
-                    .to_owned()
+                text.trim_start_matches("failed to load components: ").to_owned()
             }
         }
     }

@@ -47,16 +47,13 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
     let mut signals = Signals::listen_with_hang_up().context("cannot listen for signals")?;
     let console = Console::new(args.flags.log_as_json);
     if args.extra.kubernetes {
-        return Ok(console
-            .give_up("-k, --kubernetes is not supported: run starts processes of this machine"));
+        return Ok(console.give_up("-k, --kubernetes is not supported: run starts processes of this machine"));
     }
     if args.extra.run_file.is_some() {
         return Ok(Box::pin(stack::run(args, environment, &console, &mut signals)).await);
     }
-    if let Some(problem) = args
-        .command
-        .first()
-        .and_then(|program| program::problem(program, Path::new(""), environment))
+    if let Some(problem) =
+        args.command.first().and_then(|program| program::problem(program, Path::new(""), environment))
     {
         let text = format!("{}; {}", problem.text, problem.remedy);
         return Ok(console.give_up(&text));
@@ -123,11 +120,7 @@ pub async fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<u8
 
 /// From flags to a running sidecar that logs to standard output.
 async fn start(launch: &Launch, environment: Environment) -> Result<Sidecar, StartError> {
-    let target = LogTarget {
-        prefix: PREFIX,
-        out: None,
-        leaves_failure_to_caller: launch.flags.log_file.is_empty(),
-    };
+    let target = LogTarget { prefix: PREFIX, out: None, leaves_failure_to_caller: launch.flags.log_file.is_empty() };
     let mut plan = Plan::from_flags_with_log(&launch.flags, environment, target)?;
     plan.settings.embedded_pubsub = launch.embedded_pubsub;
     Sidecar::start(plan).await
@@ -174,10 +167,7 @@ fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
         )
     });
     if launch.embedded_pubsub {
-        console.info(&format!(
-            "{}. The pub/sub `pubsub` is the {EMBEDDED}",
-            launch.no_resources()
-        ));
+        console.info(&format!("{}. The pub/sub `pubsub` is the {EMBEDDED}", launch.no_resources()));
     }
     if launch::app_port(flags).is_none() && !args.command.is_empty() {
         console.info("No --app-port: the app can publish, and is given no events.");
@@ -199,11 +189,7 @@ async fn welcome(console: &Console, readiness: Readiness, flags: &Flags, has_app
     if launch::app_port(flags).is_none() {
         console.info("Dapr sidecar is up and running.");
     }
-    console.success(if has_app {
-        UP
-    } else {
-        "You're up and running! Dapr logs will appear here.\n"
-    });
+    console.success(if has_app { UP } else { "You're up and running! Dapr logs will appear here.\n" });
 }
 
 /// What is said once all runs, with at least one app.
@@ -217,12 +203,7 @@ enum First {
 }
 
 /// Stop what still runs: the sidecar first, so that the app can finish the events it has in hand; then the app.
-async fn wind_up(
-    first: First,
-    console: &Console,
-    sidecar: &mut Sidecar,
-    app: &mut Option<App>,
-) -> u8 {
+async fn wind_up(first: First, console: &Console, sidecar: &mut Sidecar, app: &mut Option<App>) -> u8 {
     let of_sidecar = match &first {
         First::Sidecar(end) => end.clone(),
         First::Signal => {

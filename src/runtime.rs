@@ -116,11 +116,7 @@ impl Plan {
         environment: Environment,
         target: LogTarget<'_>,
     ) -> Result<Self, StartError> {
-        let LogTarget {
-            prefix,
-            out,
-            leaves_failure_to_caller,
-        } = target;
+        let LogTarget { prefix, out, leaves_failure_to_caller } = target;
         let log = LogSettings::resolve(flags).and_then(|settings| Ok((settings.open()?, settings)));
         let (own, log) = match log {
             Ok(log) => log,
@@ -144,15 +140,8 @@ impl Plan {
             .colour(is_terminal)
             .version(api::API_VERSION)
             .prefix(if is_stdout { prefix } else { "" });
-        let builder = if flags.app_id.is_empty() {
-            builder
-        } else {
-            builder.app_id(&flags.app_id)
-        };
-        let metrics = Metrics::new(
-            &flags.app_id,
-            environment.get("NAMESPACE").unwrap_or_default(),
-        );
+        let builder = if flags.app_id.is_empty() { builder } else { builder.app_id(&flags.app_id) };
+        let metrics = Metrics::new(&flags.app_id, environment.get("NAMESPACE").unwrap_or_default());
         let telemetry = Telemetry::new(builder.build(out.unwrap_or(own)), metrics);
         telemetry.starting(api::API_VERSION, log.level);
         Self::settle(flags, environment, telemetry, leaves_failure_to_caller)
@@ -162,11 +151,7 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::from_flags`].
-    pub fn again(
-        flags: &Flags,
-        environment: Environment,
-        telemetry: Telemetry,
-    ) -> Result<Self, StartError> {
+    pub fn again(flags: &Flags, environment: Environment, telemetry: Telemetry) -> Result<Self, StartError> {
         Self::settle(flags, environment, telemetry, false)
     }
 
@@ -239,14 +224,7 @@ impl Runtime {
 
     async fn assemble(plan: Plan) -> Result<Self, StartError> {
         let begun = Instant::now();
-        let Plan {
-            settings,
-            environment,
-            telemetry,
-            notes,
-            hub,
-            leaves_failure_to_caller: _,
-        } = plan;
+        let Plan { settings, environment, telemetry, notes, hub, leaves_failure_to_caller: _ } = plan;
         let settings = Arc::new(settings);
         let hub = hub.unwrap_or_else(Hub::own);
         telemetry.identity(&settings.app_id, &settings.features);
@@ -258,17 +236,10 @@ impl Runtime {
         for advice in listen::taken(&settings).await {
             telemetry.port_taken(&advice);
         }
-        let metrics = metrics_server::bind(&settings, &telemetry)
-            .await
-            .map_err(StartError::fatal)?;
+        let metrics = metrics_server::bind(&settings, &telemetry).await.map_err(StartError::fatal)?;
         let watch = reload::watch(&settings, &telemetry);
         let resources = usable(load(&settings, &environment, None), &telemetry)?;
-        let (tasks, stop, health, catalog) = (
-            Tasks::new(),
-            Stop::new(),
-            Health::default(),
-            Catalog::default(),
-        );
+        let (tasks, stop, health, catalog) = (Tasks::new(), Stop::new(), Health::default(), Catalog::default());
         let (targets, wrong) = Targets::new(&resources.resiliencies, telemetry.clone());
         wrong.iter().for_each(|note| note.write(&telemetry));
         let assembly = assemble::Assembly {
@@ -294,16 +265,11 @@ impl Runtime {
             health: health.clone(),
             telemetry: telemetry.clone(),
         })
-        .map_err(|error| {
-            StartError::fatal(format_args!(
-                "failed to load declarative subscriptions: {error}"
-            ))
-        })?;
+        .map_err(|error| StartError::fatal(format_args!("failed to load declarative subscriptions: {error}")))?;
         let channel = match &settings.app {
-            Some(settings_of_app) => Some(
-                app::channel(settings_of_app, &settings.app_id, telemetry.clone())
-                    .map_err(StartError::fatal)?,
-            ),
+            Some(settings_of_app) => {
+                Some(app::channel(settings_of_app, &settings.app_id, telemetry.clone()).map_err(StartError::fatal)?)
+            }
             None => {
                 telemetry.no_app();
                 if !resources.subscriptions.is_empty() {
@@ -319,21 +285,10 @@ impl Runtime {
         let (shutdown, requests) = mpsc::unbounded_channel();
         let context = api::Context {
             settings: settings.clone(),
-            publisher: Publisher::new(
-                &settings.app_id,
-                catalog.clone(),
-                tracing.clone(),
-                telemetry.clone(),
-            ),
+            publisher: Publisher::new(&settings.app_id, catalog.clone(), tracing.clone(), telemetry.clone()),
             catalog: catalog.clone(),
             components: Snapshot::new(assembled.loaded),
-            resiliencies: Snapshot::new(
-                resources
-                    .resiliencies
-                    .iter()
-                    .map(|resource| resource.name.clone())
-                    .collect(),
-            ),
+            resiliencies: Snapshot::new(resources.resiliencies.iter().map(|resource| resource.name.clone()).collect()),
             supervisor: supervisor.clone(),
             health: health.clone(),
             tracing,
@@ -341,12 +296,7 @@ impl Runtime {
             extended: Extended::default(),
             telemetry: telemetry.clone(),
         };
-        let mut contacts = Contacts::new(
-            health.clone(),
-            telemetry.clone(),
-            tasks.clone(),
-            stop.child(),
-        );
+        let mut contacts = Contacts::new(health.clone(), telemetry.clone(), tasks.clone(), stop.child());
         for pubsub in assembled.away {
             contacts.begin(pubsub);
         }
@@ -362,10 +312,7 @@ impl Runtime {
                 supervisor: supervisor.clone(),
                 contacts,
                 loaded: Loaded::new(resources, &context.components.get()),
-                shown: Shown {
-                    components: context.components.clone(),
-                    resiliencies: context.resiliencies.clone(),
-                },
+                shown: Shown { components: context.components.clone(), resiliencies: context.resiliencies.clone() },
                 hub,
             };
             (reload, watch, period)
@@ -440,10 +387,8 @@ impl Runtime {
 
     /// Everything runs as tasks from here on.
     fn start(&mut self) {
-        self.telemetry
-            .grpc_running(self.grpc.first().and_then(Listener::port));
-        self.telemetry
-            .http_running(self.http_port(), self.settings.http.max_body);
+        self.telemetry.grpc_running(self.grpc.first().and_then(Listener::port));
+        self.telemetry.http_running(self.http_port(), self.settings.http.max_body);
         // Said before anybody can ask: a sidecar that waits for nothing is never seen unready.
         self.health.outbound_ready();
         match self.channel.take() {
@@ -469,11 +414,7 @@ impl Runtime {
 
     /// Wait for the app, subscribe what it wants, be ready.
     fn begin_with(&self, channel: Arc<dyn Channel>) -> impl Future<Output = ()> + Send + 'static {
-        let (settings, supervisor, stop) = (
-            self.settings.clone(),
-            self.supervisor.clone(),
-            self.stop.child(),
-        );
+        let (settings, supervisor, stop) = (self.settings.clone(), self.supervisor.clone(), self.stop.child());
         let (health, telemetry, begun) = (self.health.clone(), self.telemetry.clone(), self.begun);
         async move {
             if !channel.listening(&stop).await {
@@ -550,26 +491,17 @@ fn ready(health: &Health, telemetry: &Telemetry, begun: Instant) {
 /// # Errors
 /// If one cannot start with them.
 fn usable(resources: Resources, telemetry: &Telemetry) -> Result<Resources, StartError> {
-    resources
-        .notes
-        .iter()
-        .for_each(|note| note.write(telemetry));
+    resources.notes.iter().for_each(|note| note.write(telemetry));
     if resources.errors.is_empty() {
         return Ok(resources);
     }
     let texts = resources.error_texts(ToString::to_string).into_iter();
-    Err(StartError(
-        texts.map(|text| format!("{FATAL}{text}")).collect(),
-    ))
+    Err(StartError(texts.map(|text| format!("{FATAL}{text}")).collect()))
 }
 
 /// Read the resource folders, with the pub/sub that needs no file. `again`: what the reading before has found, and the files that cannot be
 /// used as they are.
-fn load(
-    settings: &Settings,
-    environment: &Environment,
-    again: Option<(&LastGood, &BTreeSet<PathBuf>)>,
-) -> Resources {
+fn load(settings: &Settings, environment: &Environment, again: Option<(&LastGood, &BTreeSet<PathBuf>)>) -> Resources {
     let request = LoadRequest {
         app_id: Some(&settings.app_id),
         folders: &settings.resources,
@@ -583,15 +515,8 @@ fn load(
         Some((last_good, refused)) => Resources::reload(&request, last_good, refused),
         None => Resources::load(&request),
     };
-    if settings.embedded_pubsub
-        && !resources
-            .components
-            .iter()
-            .any(|component| component.name == assemble::EMBEDDED)
-    {
-        resources
-            .components
-            .push(assemble::embedded(&settings.app_id));
+    if settings.embedded_pubsub && !resources.components.iter().any(|component| component.name == assemble::EMBEDDED) {
+        resources.components.push(assemble::embedded(&settings.app_id));
     }
     resources.add_advice();
     resources

@@ -92,8 +92,7 @@ mod tests {
 
     #[test]
     fn publishing_scopes_name_the_topics_of_an_app() {
-        let check =
-            |scopes, open: &[_], closed: &[_]| check(&[("publishingScopes", scopes)], open, closed);
+        let check = |scopes, open: &[_], closed: &[_]| check(&[("publishingScopes", scopes)], open, closed);
         check("", &["t1", "any"], &[]);
         check("app1=t1,t2;app2=t3", &["t1", "t2"], &["t3", "T1", ""]);
         check("app1=", &[], &["t1"]);
@@ -109,52 +108,23 @@ mod tests {
 
     #[test]
     fn allowed_topics_limit_everyone() {
-        check(
-            &[("allowedTopics", " t1 , t2 ")],
-            &["t1", "t2"],
-            &["t3", "T1"],
-        );
+        check(&[("allowedTopics", " t1 , t2 ")], &["t1", "t2"], &["t3", "T1"]);
         check(&[("ALLOWEDTOPICS", "t1")], &["t1"], &["t2"]);
         check(&[("allowedTopics", ",,")], &[], &["t1"]);
-        check(
-            &[
-                ("allowedTopics", "t1,t2"),
-                ("publishingScopes", "app1=t2,t3"),
-            ],
-            &["t2"],
-            &["t1", "t3"],
-        );
+        check(&[("allowedTopics", "t1,t2"), ("publishingScopes", "app1=t2,t3")], &["t2"], &["t1", "t3"]);
     }
 
     #[test]
     fn protected_topics_are_open_to_those_they_are_granted() {
         check(&[("protectedTopics", "t1")], &["t2"], &["t1"]);
-        check(
-            &[
-                ("protectedTopics", "t1,t2"),
-                ("publishingScopes", "app1=t1"),
-            ],
-            &["t1"],
-            &["t2", "t3"],
-        );
-        check(
-            &[("protectedTopics", "t1"), ("publishingScopes", "app2=t1")],
-            &["t2"],
-            &["t1"],
-        );
+        check(&[("protectedTopics", "t1,t2"), ("publishingScopes", "app1=t1")], &["t1"], &["t2", "t3"]);
+        check(&[("protectedTopics", "t1"), ("publishingScopes", "app2=t1")], &["t2"], &["t1"]);
     }
 
     #[test]
     fn publishing_and_subscribing_have_scopes_of_their_own() {
-        let properties = [
-            ("subscriptionScopes", "app1=t1"),
-            ("publishingScopes", "app1="),
-        ]
-        .into_iter()
-        .collect();
+        let properties = [("subscriptionScopes", "app1=t1"), ("publishingScopes", "app1=")].into_iter().collect();
         let scopes = Scopes::of(&properties, "app1");
-        assert!(
-            scopes.may_subscribe("t1") && !scopes.may_subscribe("t2") && !scopes.may_publish("t1")
-        );
+        assert!(scopes.may_subscribe("t1") && !scopes.may_subscribe("t2") && !scopes.may_publish("t1"));
     }
 }

@@ -96,11 +96,7 @@ impl Tasks {
 
     /// The names of the tasks that still run, each once.
     pub fn running(&self) -> Vec<&'static str> {
-        let mut names = self
-            .names
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone();
+        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         names.sort_unstable();
         names.dedup();
         names
@@ -115,23 +111,14 @@ struct Running {
 
 impl Running {
     fn new(name: &'static str, names: &Arc<Mutex<Vec<&'static str>>>) -> Self {
-        names
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(name);
-        Self {
-            name,
-            names: names.clone(),
-        }
+        names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(name);
+        Self { name, names: names.clone() }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut names = self
-            .names
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(at) = names.iter().position(|name| *name == self.name) {
             names.swap_remove(at);
         }

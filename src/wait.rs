@@ -66,16 +66,10 @@ async fn poll(port: &str, console: &mut impl Write) -> bool {
 
 async fn status(port: &str) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(format!("localhost:{port}")).await?;
-    stream
-        .write_all(
-            b"GET /v1.0/healthz/outbound HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-        )
-        .await?;
+    stream.write_all(b"GET /v1.0/healthz/outbound HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
-    let status = std::str::from_utf8(&head[9..])
-        .ok()
-        .and_then(|status| status.parse().ok());
+    let status = std::str::from_utf8(&head[9..]).ok().and_then(|status| status.parse().ok());
     status.ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
 }
 
@@ -92,10 +86,7 @@ mod tests {
         let (begun, mut told) = (Instant::now(), Vec::new());
         assert!(!poll(&port, &mut told).await);
         let waited = begun.elapsed();
-        assert!(
-            waited > PATIENCE && waited < PATIENCE + 2 * ONE_REQUEST,
-            "{waited:?}"
-        );
+        assert!(waited > PATIENCE && waited < PATIENCE + 2 * ONE_REQUEST, "{waited:?}");
         let told = String::from_utf8(told).unwrap();
         let mut lines = told.lines();
         let first = format!(
@@ -107,16 +98,10 @@ mod tests {
              --dapr-http-port {port} its port?"
         );
         assert_eq!(lines.next_back(), Some(last.as_str()));
-        let reason =
-            "timeout waiting for Dapr to become outbound ready. Last error: no answer within 500ms";
+        let reason = "timeout waiting for Dapr to become outbound ready. Last error: no answer within 500ms";
         assert_eq!(lines.next_back(), Some(reason));
         let between: Vec<&str> = lines.collect();
         assert!(between.len() >= 40 && between.len() <= 60, "{told}");
-        assert!(
-            between
-                .iter()
-                .all(|line| *line == "Dapr outbound NOT ready yet: no answer within 500ms"),
-            "{told}"
-        );
+        assert!(between.iter().all(|line| *line == "Dapr outbound NOT ready yet: no answer within 500ms"), "{told}");
     }
 }

@@ -32,10 +32,7 @@ const EVENTS: u64 = 20_000;
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
-    let names: Vec<&String> = arguments
-        .iter()
-        .filter(|name| !name.starts_with('-') && !name.contains('/'))
-        .collect();
+    let names: Vec<&String> = arguments.iter().filter(|name| !name.starts_with('-') && !name.contains('/')).collect();
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| *wanted == name);
     let upto = |rows: &'static [u64]| &rows[..rows.len() - usize::from(is_quick)];
     if wanted("topics") {
@@ -57,17 +54,7 @@ async fn main() {
 
 /// Events spread over ever more topics, published and delivered at once.
 async fn topics(rows: &[u64]) {
-    head(
-        "topics",
-        &[
-            "ready ms",
-            "Redis connections",
-            "idle CPU %",
-            "events/s",
-            "CPU us/event",
-            "RSS MiB",
-        ],
-    );
+    head("topics", &["ready ms", "Redis connections", "idle CPU %", "events/s", "CPU us/event", "RSS MiB"]);
     for &count in rows {
         let redis = Redis::start().await;
         let sink = Sink::start(count).await;
@@ -96,15 +83,7 @@ async fn topics(rows: &[u64]) {
 
 /// A backlog that ever more replicas of one group share.
 async fn replicas(rows: &[u64]) {
-    head(
-        "replicas",
-        &[
-            "events/s",
-            "CPU us/event",
-            "CPU of the busiest %",
-            "delivered twice",
-        ],
-    );
+    head("replicas", &["events/s", "CPU us/event", "CPU of the busiest %", "delivered twice"]);
     for &count in rows {
         let redis = Redis::start().await;
         redis.fill("topic-0", EVENTS, 800).await;
@@ -112,9 +91,7 @@ async fn replicas(rows: &[u64]) {
         let starting = (0..count).map(|_| Sidecar::start(&redis, sink.port));
         let sidecars = futures_util::future::join_all(starting).await;
         sink.wait(EVENTS).await;
-        let cpu = sidecars
-            .iter()
-            .map(|sidecar| sidecar.usage().cpu.as_secs_f64());
+        let cpu = sidecars.iter().map(|sidecar| sidecar.usage().cpu.as_secs_f64());
         let (total, busiest) = (cpu.clone().sum::<f64>(), cpu.fold(0.0, f64::max));
         row(
             count,
@@ -130,10 +107,7 @@ async fn replicas(rows: &[u64]) {
 
 /// Ever larger payloads, published and delivered at once.
 async fn payload(rows: &[u64]) {
-    head(
-        "payload bytes",
-        &["events/s", "MiB/s", "CPU us/event", "peak RSS MiB"],
-    );
+    head("payload bytes", &["events/s", "MiB/s", "CPU us/event", "peak RSS MiB"]);
     for &size in rows {
         let redis = Redis::start().await;
         let sink = Sink::start(1).await;
@@ -154,10 +128,7 @@ async fn payload(rows: &[u64]) {
 
 /// Ever longer backlogs, which wait in the stream when the sidecar starts.
 async fn backlog(rows: &[u64]) {
-    head(
-        "backlog",
-        &["ready ms", "events/s", "CPU us/event", "peak RSS MiB"],
-    );
+    head("backlog", &["ready ms", "events/s", "CPU us/event", "peak RSS MiB"]);
     for &count in rows {
         let redis = Redis::start().await;
         redis.fill("topic-0", count, 100).await;
@@ -167,10 +138,7 @@ async fn backlog(rows: &[u64]) {
 
 /// Ever longer pending lists of a consumer that has died long ago.
 async fn pending(rows: &[u64]) {
-    head(
-        "pending entries",
-        &["ready ms", "events/s", "CPU us/event", "peak RSS MiB"],
-    );
+    head("pending entries", &["ready ms", "events/s", "CPU us/event", "peak RSS MiB"]);
     for &count in rows {
         let redis = Redis::start().await;
         redis.fill("topic-0", count, 100).await;
@@ -212,11 +180,7 @@ async fn flow(sidecar: &Sidecar, sink: &Sink, events: u64, size: usize, topics: 
     let rate = events as f64 / begun.elapsed().as_secs_f64();
     let usage = sidecar.usage();
     let cpu_micros = (usage.cpu - before.cpu).as_secs_f64() * 1e6 / events as f64;
-    Flow {
-        rate,
-        cpu_micros,
-        usage,
-    }
+    Flow { rate, cpu_micros, usage }
 }
 
 fn head(first: &str, others: &[&str]) {

@@ -45,13 +45,7 @@ impl Redis {
                 let event = format!(
                     r#"{{"data":"{data}","datacontenttype":"application/json","id":"{number}","pubsubname":"pubsub","source":"bench","specversion":"1.0","topic":"{topic}","type":"com.dapr.event.sent"}}"#
                 );
-                commands
-                    .cmd("XADD")
-                    .arg(topic)
-                    .arg("*")
-                    .arg("data")
-                    .arg(event)
-                    .ignore();
+                commands.cmd("XADD").arg(topic).arg("*").arg("data").arg(event).ignore();
             }
             commands.exec_async(&mut connection).await.unwrap();
         }
@@ -61,21 +55,11 @@ impl Redis {
     pub(crate) async fn abandon(&self, topic: &str, group: &str, events: u64) {
         let mut connection = self.connect().await.unwrap();
         let mut commands = pipe();
-        commands
-            .cmd("XGROUP")
-            .arg("CREATE")
-            .arg(topic)
-            .arg(group)
-            .arg("0")
-            .ignore();
+        commands.cmd("XGROUP").arg("CREATE").arg(topic).arg(group).arg("0").ignore();
         let _: () = commands.query_async(&mut connection).await.unwrap();
         for _ in 0..events.div_ceil(AT_ONCE) {
             let mut read = cmd("XREADGROUP");
-            read.arg("GROUP")
-                .arg(group)
-                .arg("dead")
-                .arg("COUNT")
-                .arg(AT_ONCE);
+            read.arg("GROUP").arg(group).arg("dead").arg("COUNT").arg(AT_ONCE);
             read.arg("STREAMS").arg(topic).arg(">");
             let streams: Vec<(String, Entries)> = read.query_async(&mut connection).await.unwrap();
             let mut claim = cmd("XCLAIM");
@@ -84,10 +68,7 @@ impl Redis {
                 claim.arg(id);
             }
             let hour = Duration::from_secs(3600).as_millis();
-            claim
-                .arg("IDLE")
-                .arg(u64::try_from(hour).unwrap())
-                .arg("JUSTID");
+            claim.arg("IDLE").arg(u64::try_from(hour).unwrap()).arg("JUSTID");
             let _: Vec<String> = claim.query_async(&mut connection).await.unwrap();
         }
     }
@@ -95,11 +76,7 @@ impl Redis {
     /// How many connections there are beside our own.
     pub(crate) async fn clients(&self) -> usize {
         let mut connection = self.connect().await.unwrap();
-        let list: String = cmd("CLIENT")
-            .arg("LIST")
-            .query_async(&mut connection)
-            .await
-            .unwrap();
+        let list: String = cmd("CLIENT").arg("LIST").query_async(&mut connection).await.unwrap();
         list.lines().count() - 1
     }
 

@@ -32,9 +32,7 @@ pub(crate) struct Usage {
 /// What is measured: `--sidecar PATH`, or the binary that was built with this program.
 fn binary() -> String {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--sidecar");
-    arguments
-        .nth(1)
-        .unwrap_or_else(|| env!("CARGO_BIN_EXE_sidestream").to_owned())
+    arguments.nth(1).unwrap_or_else(|| env!("CARGO_BIN_EXE_sidestream").to_owned())
 }
 
 impl Sidecar {
@@ -49,11 +47,7 @@ impl Sidecar {
         let http_port = free_port();
         let process = Command::new(binary())
             .args(["--app-id", APP_ID, "--log-level", "error"])
-            .args([
-                "--dapr-listen-addresses",
-                "127.0.0.1",
-                "--enable-metrics=false",
-            ])
+            .args(["--dapr-listen-addresses", "127.0.0.1", "--enable-metrics=false"])
             .args(["--dapr-http-port", &http_port.to_string()])
             .args(["--dapr-grpc-port", &free_port().to_string()])
             .args(["--app-port", &app_port.to_string()])
@@ -62,11 +56,7 @@ impl Sidecar {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut sidecar = Self {
-            http_port,
-            process,
-            _resources: resources,
-        };
+        let mut sidecar = Self { http_port, process, _resources: resources };
         let begun = Instant::now();
         while !sidecar.is_ready().await {
             let ended = sidecar.process.try_wait().unwrap();
@@ -78,34 +68,18 @@ impl Sidecar {
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        let read = |name: &str| {
-            std::fs::read_to_string(format!("/proc/{}/{name}", self.process.id())).unwrap()
-        };
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", self.process.id())).unwrap();
         // User and system time are the 12th and 13th field after the name in parentheses, in ticks of 10 ms.
         let stat = read("stat");
-        let ticks = stat
-            .rsplit(") ")
-            .next()
-            .unwrap()
-            .split(' ')
-            .skip(11)
-            .take(2);
+        let ticks = stat.rsplit(") ").next().unwrap().split(' ').skip(11).take(2);
         let ticks: u64 = ticks.map(|field| field.parse::<u64>().unwrap()).sum();
         let status = read("status");
         let mib = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib: f64 = line
-                .unwrap()
-                .trim_matches([':', ' ', '\t', 'k', 'B'])
-                .parse()
-                .unwrap();
+            let kib: f64 = line.unwrap().trim_matches([':', ' ', '\t', 'k', 'B']).parse().unwrap();
             kib / 1024.0
         };
-        Usage {
-            cpu: Duration::from_millis(ticks * 10),
-            rss_mib: mib("VmRSS"),
-            peak_mib: mib("VmHWM"),
-        }
+        Usage { cpu: Duration::from_millis(ticks * 10), rss_mib: mib("VmRSS"), peak_mib: mib("VmHWM") }
     }
 
     async fn is_ready(&self) -> bool {

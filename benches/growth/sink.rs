@@ -34,9 +34,7 @@ impl Sink {
     /// An app that subscribes to `topic-0` and so on.
     pub(crate) async fn start(topics: u64) -> Self {
         let subscriptions: Vec<String> = (0..topics)
-            .map(|topic| {
-                format!(r#"{{"pubsubname":"pubsub","topic":"topic-{topic}","route":"/events"}}"#)
-            })
+            .map(|topic| format!(r#"{{"pubsubname":"pubsub","topic":"topic-{topic}","route":"/events"}}"#))
             .collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -46,11 +44,7 @@ impl Sink {
             span: Mutex::default(),
         });
         let server = tokio::spawn(serve(listener, state.clone()));
-        Self {
-            port,
-            state,
-            server,
-        }
+        Self { port, state, server }
     }
 
     pub(crate) fn seen(&self) -> u64 {
@@ -70,10 +64,7 @@ impl Sink {
             if self.seen() > before {
                 (before, since) = (self.seen(), Instant::now());
             }
-            assert!(
-                since.elapsed() < QUIET,
-                "{before} of {count} events, and no more"
-            );
+            assert!(since.elapsed() < QUIET, "{before} of {count} events, and no more");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -91,17 +82,12 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
         let state = state.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(state.clone(), request));
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(
-    state: Arc<State>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_event = request.uri().path() == "/events";
     let is_discovery = request.uri().path() == "/dapr/subscribe";
     let _ = request.into_body().collect().await;
@@ -111,10 +97,6 @@ async fn answer(
         let mut span = state.span.lock().unwrap();
         *span = Some((span.map_or(now, |(first, _)| first), now));
     }
-    let body = if is_discovery {
-        state.subscriptions.clone().into()
-    } else {
-        Bytes::new()
-    };
+    let body = if is_discovery { state.subscriptions.clone().into() } else { Bytes::new() };
     Ok(Response::new(Full::new(body)))
 }

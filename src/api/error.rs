@@ -17,56 +17,21 @@ pub enum ApiError {
     /// No such component.
     PubsubNotFound { pubsub: String, metadata: Metadata },
     /// `rawPayload` is no boolean.
-    RequestMetadata {
-        pubsub: String,
-        metadata: Metadata,
-        error: String,
-    },
+    RequestMetadata { pubsub: String, metadata: Metadata, error: String },
     /// The payload should be an event and is none.
-    CloudEvent {
-        pubsub: String,
-        app_id: String,
-        error: String,
-    },
+    CloudEvent { pubsub: String, app_id: String, error: String },
     /// The payload is JSON by its content type and not UTF-8.
-    NotUtf8 {
-        pubsub: String,
-        app_id: String,
-        error: String,
-    },
+    NotUtf8 { pubsub: String, app_id: String, error: String },
     /// The scopes forbid the topic.
-    Forbidden {
-        pubsub: String,
-        topic: String,
-        app_id: String,
-    },
+    Forbidden { pubsub: String, topic: String, app_id: String },
     /// The broker did not take the event, or the body could not be read.
-    Publish {
-        pubsub: String,
-        topic: String,
-        error: String,
-    },
+    Publish { pubsub: String, topic: String, error: String },
     /// The body of a bulk publish is no list of entries, or could not be read.
-    BulkBody {
-        pubsub: String,
-        topic: String,
-        app_id: String,
-        error: String,
-    },
+    BulkBody { pubsub: String, topic: String, app_id: String, error: String },
     /// An event of a bulk publish does not fit its content type.
-    BulkContent {
-        pubsub: String,
-        topic: String,
-        app_id: String,
-        error: String,
-    },
+    BulkContent { pubsub: String, topic: String, app_id: String, error: String },
     /// The ids of a bulk publish do not tell the entries apart.
-    BulkEntryIds {
-        pubsub: String,
-        topic: String,
-        app_id: String,
-        error: String,
-    },
+    BulkEntryIds { pubsub: String, topic: String, app_id: String, error: String },
     /// Not ready, with what is missing.
     NotReady { missing: Vec<String> },
     /// Publishing cannot work yet.
@@ -82,10 +47,7 @@ pub enum ApiError {
     /// Service invocation, which is not there.
     InvokeNotReady,
     /// State stores; queries do not say the app id.
-    State {
-        store: String,
-        app_id: Option<String>,
-    },
+    State { store: String, app_id: Option<String> },
     /// No secret stores.
     Secrets,
     /// Another secret store.
@@ -109,11 +71,7 @@ pub enum ApiError {
     /// A job without a time.
     JobWithoutSchedule { app_id: String, namespace: String },
     /// The scheduler.
-    Job {
-        call: JobCall,
-        app_id: String,
-        namespace: String,
-    },
+    Job { call: JobCall, app_id: String, namespace: String },
     /// A handler panicked: a mistake of this program.
     Panic,
 }
@@ -180,50 +138,23 @@ pub struct Details<'a> {
 
 impl ApiError {
     /// The error of a failed publish of a request.
-    pub fn of_publish(
-        error: PublishError,
-        pubsub: &str,
-        topic: &str,
-        app_id: &str,
-        metadata: &Metadata,
-    ) -> Self {
+    pub fn of_publish(error: PublishError, pubsub: &str, topic: &str, app_id: &str, metadata: &Metadata) -> Self {
         let (pubsub, topic, app_id) = (pubsub.to_owned(), topic.to_owned(), app_id.to_owned());
         let metadata = || metadata.clone();
         match error {
-            PublishError::UnknownPubsub(pubsub) => Self::PubsubNotFound {
-                pubsub,
-                metadata: metadata(),
-            },
-            PublishError::RawPayload(error) => Self::RequestMetadata {
-                pubsub,
-                metadata: metadata(),
-                error: error.to_string(),
-            },
-            PublishError::Event(WrapError::NotUtf8(error)) => Self::NotUtf8 {
-                pubsub,
-                app_id,
-                error: error.to_string(),
-            },
-            PublishError::Event(error) => Self::CloudEvent {
-                pubsub,
-                app_id,
-                error: parser_words(&error),
-            },
-            PublishError::Send(SendError::Forbidden { topic, app_id }) => Self::Forbidden {
-                pubsub,
-                topic,
-                app_id,
-            },
-            PublishError::Send(SendError::Broker(error)) => Self::Publish {
-                pubsub,
-                topic,
-                error: error.to_string(),
-            },
-            PublishError::Send(SendError::Policy(interruption)) => Self::Publish {
-                pubsub,
-                topic,
-                error: interruption.to_string(),
-            },
+            PublishError::UnknownPubsub(pubsub) => Self::PubsubNotFound { pubsub, metadata: metadata() },
+            PublishError::RawPayload(error) => {
+                Self::RequestMetadata { pubsub, metadata: metadata(), error: error.to_string() }
+            }
+            PublishError::Event(WrapError::NotUtf8(error)) => {
+                Self::NotUtf8 { pubsub, app_id, error: error.to_string() }
+            }
+            PublishError::Event(error) => Self::CloudEvent { pubsub, app_id, error: parser_words(&error) },
+            PublishError::Send(SendError::Forbidden { topic, app_id }) => Self::Forbidden { pubsub, topic, app_id },
+            PublishError::Send(SendError::Broker(error)) => Self::Publish { pubsub, topic, error: error.to_string() },
+            PublishError::Send(SendError::Policy(interruption)) => {
+                Self::Publish { pubsub, topic, error: interruption.to_string() }
+            }
         }
     }
 
@@ -233,180 +164,68 @@ impl ApiError {
         use StatusCode as Http;
         match self {
             Self::PubsubNotFound { pubsub, metadata } => rich(
-                (
-                    Http::NOT_FOUND,
-                    Grpc::InvalidArgument,
-                    "ERR_PUBSUB_NOT_FOUND",
-                ),
+                (Http::NOT_FOUND, Grpc::InvalidArgument, "ERR_PUBSUB_NOT_FOUND"),
                 format!("pubsub {pubsub} is not found"),
                 (None, "DAPR_PUBSUB_NOT_FOUND", all(metadata)),
             ),
-            Self::RequestMetadata {
-                pubsub,
-                metadata,
-                error,
-            } => rich(
-                (
-                    Http::BAD_REQUEST,
-                    Grpc::InvalidArgument,
-                    "ERR_PUBSUB_REQUEST_METADATA",
-                ),
+            Self::RequestMetadata { pubsub, metadata, error } => rich(
+                (Http::BAD_REQUEST, Grpc::InvalidArgument, "ERR_PUBSUB_REQUEST_METADATA"),
                 format!("failed deserializing metadata. Error: {error}"),
-                (
-                    Some(pubsub),
-                    "DAPR_PUBSUB_METADATA_DESERIALIZATION",
-                    all(metadata),
-                ),
+                (Some(pubsub), "DAPR_PUBSUB_METADATA_DESERIALIZATION", all(metadata)),
             ),
-            Self::CloudEvent {
-                pubsub,
-                app_id,
-                error,
-            } => rich(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::InvalidArgument,
-                    "ERR_PUBSUB_CLOUD_EVENTS_SER",
-                ),
+            Self::CloudEvent { pubsub, app_id, error } => rich(
+                (Http::INTERNAL_SERVER_ERROR, Grpc::InvalidArgument, "ERR_PUBSUB_CLOUD_EVENTS_SER"),
                 "cannot create cloudevent".to_owned(),
-                (
-                    Some(pubsub),
-                    "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
-                    pairs([("appID", app_id), ("error", error)]),
-                ),
+                (Some(pubsub), "DAPR_PUBSUB_CLOUD_EVENT_CREATION", pairs([("appID", app_id), ("error", error)])),
             ),
-            Self::NotUtf8 {
-                pubsub,
-                app_id,
-                error,
-            } => rich(
-                (
-                    Http::BAD_REQUEST,
-                    Grpc::InvalidArgument,
-                    "ERR_PUBSUB_CLOUD_EVENTS_SER",
-                ),
+            Self::NotUtf8 { pubsub, app_id, error } => rich(
+                (Http::BAD_REQUEST, Grpc::InvalidArgument, "ERR_PUBSUB_CLOUD_EVENTS_SER"),
                 format!("cannot create cloudevent: {error}"),
-                (
-                    Some(pubsub),
-                    "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
-                    pairs([("appID", app_id), ("error", error)]),
-                ),
+                (Some(pubsub), "DAPR_PUBSUB_CLOUD_EVENT_CREATION", pairs([("appID", app_id), ("error", error)])),
             ),
-            Self::Forbidden {
-                pubsub,
-                topic,
-                app_id,
-            } => {
+            Self::Forbidden { pubsub, topic, app_id } => {
                 let message = format!("topic {topic} is not allowed for app id {app_id}");
-                let metadata = vec![
-                    ("error", Cow::Owned(message.clone())),
-                    ("topic", topic.into()),
-                ];
+                let metadata = vec![("error", Cow::Owned(message.clone())), ("topic", topic.into())];
                 rich(
-                    (
-                        Http::FORBIDDEN,
-                        Grpc::PermissionDenied,
-                        "ERR_PUBSUB_FORBIDDEN",
-                    ),
+                    (Http::FORBIDDEN, Grpc::PermissionDenied, "ERR_PUBSUB_FORBIDDEN"),
                     message,
                     (Some(pubsub), "DAPR_PUBSUB_FORBIDDEN", metadata),
                 )
             }
-            Self::Publish {
-                pubsub,
-                topic,
-                error,
-            } => rich(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::Internal,
-                    "ERR_PUBSUB_PUBLISH_MESSAGE",
-                ),
+            Self::Publish { pubsub, topic, error } => rich(
+                (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_PUBSUB_PUBLISH_MESSAGE"),
                 format!("error when publishing to topic {topic} in pubsub {pubsub}: {error}"),
-                (
-                    Some(pubsub),
-                    "DAPR_PUBSUB_PUBLISH_MESSAGE",
-                    pairs([("error", error), ("topic", topic)]),
-                ),
+                (Some(pubsub), "DAPR_PUBSUB_PUBLISH_MESSAGE", pairs([("error", error), ("topic", topic)])),
             ),
-            Self::BulkBody {
-                pubsub,
-                topic,
-                app_id,
-                error,
-            } => rich(
+            Self::BulkBody { pubsub, topic, app_id, error } => rich(
                 UNFIT_EVENTS,
-                format!(
-                    "error when unmarshaling the request for topic {topic} pubsub {pubsub}: {error}"
-                ),
-                (
-                    Some(pubsub),
-                    "DAPR_PUBSUB_UNMARSHAL_EVENTS",
-                    pairs([("appID", app_id)]),
-                ),
+                format!("error when unmarshaling the request for topic {topic} pubsub {pubsub}: {error}"),
+                (Some(pubsub), "DAPR_PUBSUB_UNMARSHAL_EVENTS", pairs([("appID", app_id)])),
             ),
-            Self::BulkContent {
-                pubsub,
-                topic,
-                app_id,
-                error,
-            } => rich(
+            Self::BulkContent { pubsub, topic, app_id, error } => rich(
                 UNFIT_EVENTS,
-                format!(
-                    "error when marshalling cloud event envelope for topic {topic} pubsub {pubsub}: {error}"
-                ),
-                (
-                    Some(pubsub),
-                    "DAPR_PUBSUB_MARSHAL_ENVELOPE",
-                    pairs([("appID", app_id), ("error", error)]),
-                ),
+                format!("error when marshalling cloud event envelope for topic {topic} pubsub {pubsub}: {error}"),
+                (Some(pubsub), "DAPR_PUBSUB_MARSHAL_ENVELOPE", pairs([("appID", app_id), ("error", error)])),
             ),
-            Self::BulkEntryIds {
-                pubsub,
-                topic,
-                app_id,
-                error,
-            } => rich(
+            Self::BulkEntryIds { pubsub, topic, app_id, error } => rich(
                 UNFIT_EVENTS,
-                format!(
-                    "error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: {error}"
-                ),
-                (
-                    Some(pubsub),
-                    "DAPR_PUBSUB_MARSHAL_EVENTS",
-                    pairs([("appID", app_id), ("error", error)]),
-                ),
+                format!("error marshaling events to bytes for topic {topic} pubsub {pubsub}. error: {error}"),
+                (Some(pubsub), "DAPR_PUBSUB_MARSHAL_EVENTS", pairs([("appID", app_id), ("error", error)])),
             ),
             Self::NotReady { missing } => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::Internal,
-                    "ERR_HEALTH_NOT_READY",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_HEALTH_NOT_READY"),
                 format!("dapr is not ready: [{}]", missing.join(" ")),
             ),
             Self::OutboundNotReady => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::Internal,
-                    "ERR_OUTBOUND_HEALTH_NOT_READY",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_OUTBOUND_HEALTH_NOT_READY"),
                 "dapr outbound is not ready",
             ),
             Self::OtherApp => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::Internal,
-                    "ERR_HEALTH_APPID_NOT_MATCH",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_HEALTH_APPID_NOT_MATCH"),
                 "dapr app-id does not match",
             ),
             Self::Malformed { error } => plain(
-                (
-                    Http::BAD_REQUEST,
-                    Grpc::InvalidArgument,
-                    "ERR_MALFORMED_REQUEST",
-                ),
+                (Http::BAD_REQUEST, Grpc::InvalidArgument, "ERR_MALFORMED_REQUEST"),
                 format!("failed deserializing HTTP body: {error}"),
             ),
             Self::BodyRead { error } => plain(
@@ -417,14 +236,9 @@ impl ApiError {
                 (Http::NOT_FOUND, Grpc::NotFound, "ERR_DIRECT_INVOKE"),
                 "failed getting app id either from the URL path or the header dapr-app-id",
             ),
-            Self::InvokeNotReady => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::Internal,
-                    "ERR_DIRECT_INVOKE",
-                ),
-                "invoke API is not ready",
-            ),
+            Self::InvokeNotReady => {
+                plain((Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_DIRECT_INVOKE"), "invoke API is not ready")
+            }
             Self::State { store, app_id } => Shape {
                 status: Http::INTERNAL_SERVER_ERROR,
                 grpc: Grpc::FailedPrecondition,
@@ -437,75 +251,39 @@ impl ApiError {
                 }),
             },
             Self::Secrets => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::FailedPrecondition,
-                    "ERR_SECRET_STORES_NOT_CONFIGURED",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::FailedPrecondition, "ERR_SECRET_STORES_NOT_CONFIGURED"),
                 "secret store is not configured",
             ),
             Self::SecretStore { store } => plain(
-                (
-                    Http::UNAUTHORIZED,
-                    Grpc::InvalidArgument,
-                    "ERR_SECRET_STORE_NOT_FOUND",
-                ),
+                (Http::UNAUTHORIZED, Grpc::InvalidArgument, "ERR_SECRET_STORE_NOT_FOUND"),
                 format!("failed finding secret store with key {store}"),
             ),
             Self::Binding { name, error } => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::Internal,
-                    "ERR_INVOKE_OUTPUT_BINDING",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_INVOKE_OUTPUT_BINDING"),
                 format!("error invoking output binding {name}: {error}"),
             ),
             Self::Configuration => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::FailedPrecondition,
-                    "ERR_CONFIGURATION_STORE_NOT_CONFIGURED",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::FailedPrecondition, "ERR_CONFIGURATION_STORE_NOT_CONFIGURED"),
                 "configuration stores not configured",
             ),
             Self::LockExpiry { store } => plain(
-                (
-                    Http::BAD_REQUEST,
-                    Grpc::InvalidArgument,
-                    "ERR_MALFORMED_REQUEST",
-                ),
+                (Http::BAD_REQUEST, Grpc::InvalidArgument, "ERR_MALFORMED_REQUEST"),
                 format!("ExpiryInSeconds is not positive in lock store {store}"),
             ),
             Self::Lock => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::FailedPrecondition,
-                    "ERR_LOCK_STORE_NOT_CONFIGURED",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::FailedPrecondition, "ERR_LOCK_STORE_NOT_CONFIGURED"),
                 "lock store is not configured",
             ),
             Self::Crypto => plain(
-                (
-                    Http::INTERNAL_SERVER_ERROR,
-                    Grpc::FailedPrecondition,
-                    "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED",
-                ),
+                (Http::INTERNAL_SERVER_ERROR, Grpc::FailedPrecondition, "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED"),
                 "crypto providers not configured",
             ),
             Self::SubtleCrypto => plain(
-                (
-                    Http::NOT_IMPLEMENTED,
-                    Grpc::Unimplemented,
-                    "ERR_API_UNIMPLEMENTED",
-                ),
+                (Http::NOT_IMPLEMENTED, Grpc::Unimplemented, "ERR_API_UNIMPLEMENTED"),
                 "this API is currently not implemented",
             ),
             Self::Conversation { name } => plain(
-                (
-                    Http::BAD_REQUEST,
-                    Grpc::InvalidArgument,
-                    "ERR_CONVERSATION_NOT_FOUND",
-                ),
+                (Http::BAD_REQUEST, Grpc::InvalidArgument, "ERR_CONVERSATION_NOT_FOUND"),
                 format!("failed finding conversation component {name}"),
             ),
             Self::Placement => plain(
@@ -517,18 +295,10 @@ impl ApiError {
                 rich(
                     (Http::BAD_REQUEST, Grpc::InvalidArgument, code),
                     "Schedule is empty".to_owned(),
-                    (
-                        None,
-                        code,
-                        pairs([("appID", app_id), ("namespace", namespace)]),
-                    ),
+                    (None, code, pairs([("appID", app_id), ("namespace", namespace)])),
                 )
             }
-            Self::Job {
-                call,
-                app_id,
-                namespace,
-            } => {
+            Self::Job { call, app_id, namespace } => {
                 let (code, verb) = match call {
                     JobCall::Schedule => ("DAPR_SCHEDULER_SCHEDULE_JOB", "schedule"),
                     JobCall::Get => ("DAPR_SCHEDULER_GET_JOB", "get"),
@@ -537,11 +307,7 @@ impl ApiError {
                 rich(
                     (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, code),
                     format!("failed to {verb} job due to: scheduler clients are disabled"),
-                    (
-                        None,
-                        code,
-                        pairs([("appID", app_id), ("namespace", namespace)]),
-                    ),
+                    (None, code, pairs([("appID", app_id), ("namespace", namespace)])),
                 )
             }
             Self::Panic => plain(
@@ -573,9 +339,7 @@ impl Shape<'_> {
     }
 
     fn push_resource(&self, out: &mut Vec<u8>, resource: &str) {
-        out.extend_from_slice(
-            br#"{"@type":"type.googleapis.com/google.rpc.ResourceInfo","description":"#,
-        );
+        out.extend_from_slice(br#"{"@type":"type.googleapis.com/google.rpc.ResourceInfo","description":"#);
         push_text(out, self.message.as_bytes());
         out.extend_from_slice(br#","owner":"","resource_name":"#);
         push_text(out, resource.as_bytes());
@@ -610,22 +374,12 @@ impl Details<'_> {
 type Kind = (StatusCode, GrpcCode, &'static str);
 
 /// Whatever is wrong with the entries of a bulk publish.
-const UNFIT_EVENTS: Kind = (
-    StatusCode::BAD_REQUEST,
-    GrpcCode::InvalidArgument,
-    "ERR_PUBSUB_EVENTS_SER",
-);
+const UNFIT_EVENTS: Kind = (StatusCode::BAD_REQUEST, GrpcCode::InvalidArgument, "ERR_PUBSUB_EVENTS_SER");
 
 type Pairs<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 fn plain<'a>((status, grpc, code): Kind, message: impl Into<Cow<'a, str>>) -> Shape<'a> {
-    Shape {
-        status,
-        grpc,
-        code,
-        message: message.into(),
-        details: None,
-    }
+    Shape { status, grpc, code, message: message.into(), details: None }
 }
 
 fn rich<'a>(
@@ -633,29 +387,16 @@ fn rich<'a>(
     message: String,
     (resource, reason, metadata): (Option<&'a String>, &'static str, Pairs<'a>),
 ) -> Shape<'a> {
-    let details = Details {
-        resource: resource.map(String::as_str),
-        reason,
-        metadata: Some(metadata),
-    };
-    Shape {
-        details: Some(details),
-        ..plain(kind, message)
-    }
+    let details = Details { resource: resource.map(String::as_str), reason, metadata: Some(metadata) };
+    Shape { details: Some(details), ..plain(kind, message) }
 }
 
 fn all(metadata: &Metadata) -> Pairs<'_> {
-    metadata
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.into()))
-        .collect()
+    metadata.iter().map(|(name, value)| (name.as_str(), value.into())).collect()
 }
 
 fn pairs<'a, const N: usize>(pairs: [(&'a str, &'a String); N]) -> Pairs<'a> {
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name, value.into()))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (name, value.into())).collect()
 }
 
 #[cfg(test)]
@@ -671,34 +412,22 @@ mod tests {
     #[test]
     fn errors_are_written_as_the_specification_shows_them() {
         check(
-            &ApiError::Forbidden {
-                pubsub: "ps".to_owned(),
-                topic: "t2".to_owned(),
-                app_id: "app1".to_owned(),
-            },
+            &ApiError::Forbidden { pubsub: "ps".to_owned(), topic: "t2".to_owned(), app_id: "app1".to_owned() },
             403,
             r#"{"errorCode":"ERR_PUBSUB_FORBIDDEN","message":"topic t2 is not allowed for app id app1","details":[{"@type":"type.googleapis.com/google.rpc.ResourceInfo","description":"topic t2 is not allowed for app id app1","owner":"","resource_name":"ps","resource_type":"pubsub"},{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":{"error":"topic t2 is not allowed for app id app1","topic":"t2"},"reason":"DAPR_PUBSUB_FORBIDDEN"}]}"#,
         );
         check(
-            &ApiError::PubsubNotFound {
-                pubsub: "nope".to_owned(),
-                metadata: Metadata::new(),
-            },
+            &ApiError::PubsubNotFound { pubsub: "nope".to_owned(), metadata: Metadata::new() },
             404,
             r#"{"errorCode":"ERR_PUBSUB_NOT_FOUND","message":"pubsub nope is not found","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":{},"reason":"DAPR_PUBSUB_NOT_FOUND"}]}"#,
         );
         check(
-            &ApiError::State {
-                store: "s".to_owned(),
-                app_id: None,
-            },
+            &ApiError::State { store: "s".to_owned(), app_id: None },
             500,
             r#"{"errorCode":"ERR_STATE_STORE_NOT_CONFIGURED","message":"state store s is not configured","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":null,"reason":"DAPR_STATE_NOT_CONFIGURED"}]}"#,
         );
         check(
-            &ApiError::NotReady {
-                missing: vec!["runtime".to_owned(), "a: <b>".to_owned()],
-            },
+            &ApiError::NotReady { missing: vec!["runtime".to_owned(), "a: <b>".to_owned()] },
             500,
             r#"{"errorCode":"ERR_HEALTH_NOT_READY","message":"dapr is not ready: [runtime a: \u003cb\u003e]"}"#,
         );

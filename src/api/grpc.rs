@@ -40,9 +40,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// What callers are told. `http` is where the HTTP API is: `port 3500`.
 pub fn refusal(http: &str) -> String {
-    format!(
-        "this build of Sidestream serves the Dapr API over HTTP only, on {http}; gRPC is not there yet"
-    )
+    format!("this build of Sidestream serves the Dapr API over HTTP only, on {http}; gRPC is not there yet")
 }
 
 /// Answer every call of a listener with this text until `stop`. Connections are tasks of `tasks`.
@@ -65,11 +63,7 @@ pub async fn serve(listener: impl Into<Listener>, refusal: String, stop: Stop, t
 }
 
 /// Answer the calls of a connection until it ends, is idle for long, or the order to stop comes.
-async fn run(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    message: HeaderValue,
-    stop: Stop,
-) {
+async fn run(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, message: HeaderValue, stop: Stop) {
     let called = Arc::new(Notify::new());
     let service = {
         let called = called.clone();
@@ -79,10 +73,7 @@ async fn run(
         })
     };
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG);
+    builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let is_idle = async { while tokio::time::timeout(IDLE, called.notified()).await.is_ok() {} };
     tokio::select! {
@@ -100,10 +91,7 @@ fn refused(message: &HeaderValue) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(
-        "grpc-status",
-        HeaderValue::from(GrpcCode::Unimplemented as i32),
-    );
+    headers.insert("grpc-status", HeaderValue::from(GrpcCode::Unimplemented as i32));
     headers.insert("grpc-message", message.clone());
     response
 }
@@ -135,9 +123,7 @@ mod tests {
     impl Server {
         async fn client(&self) -> SendRequest<Full<Bytes>> {
             let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-            let (client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
+            let (client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
             Tasks::new().spawn("client", async move {
                 let _ = connection.await;
             });
@@ -146,9 +132,7 @@ mod tests {
 
         async fn ends(self) {
             self.stop.order();
-            tokio::time::timeout(Duration::from_secs(10), self.tasks.ended())
-                .await
-                .expect("all ended");
+            tokio::time::timeout(Duration::from_secs(10), self.tasks.ended()).await.expect("all ended");
         }
     }
 
@@ -186,9 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_stop_does_not_wait_for_clients_that_are_silent() {
         let server = server("x").await;
-        let mut silent = TcpStream::connect(("127.0.0.1", server.port))
-            .await
-            .unwrap();
+        let mut silent = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
         let mut client = server.client().await;
         call(&mut client, b"").await;
         server.ends().await;

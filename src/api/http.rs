@@ -65,9 +65,7 @@ enum Endpoint {
 impl Route {
     /// All methods of the path.
     pub fn methods(&self) -> impl Iterator<Item = &'static str> {
-        self.calls
-            .iter()
-            .flat_map(|(methods, _)| methods.iter().copied())
+        self.calls.iter().flat_map(|(methods, _)| methods.iter().copied())
     }
 }
 
@@ -87,19 +85,10 @@ use Endpoint::NotConfigured as No;
 
 /// Every route of the API server.
 pub const ROUTES: &[Route] = &[
-    route(
-        "/v1.0/publish/{pubsub}/{*topic}",
-        &[(POST_PUT, Endpoint::Publish)],
-    ),
+    route("/v1.0/publish/{pubsub}/{*topic}", &[(POST_PUT, Endpoint::Publish)]),
     // Not to be taken for a single publish to a component called `bulk`, which is what it is with one name only.
-    route(
-        "/v1.0/publish/bulk/{pubsub}/{*topic}",
-        &[(POST_PUT, Endpoint::BulkPublish)],
-    ),
-    route(
-        "/v1.0-alpha1/publish/bulk/{pubsub}/{*topic}",
-        &[(POST_PUT, Endpoint::BulkPublish)],
-    ),
+    route("/v1.0/publish/bulk/{pubsub}/{*topic}", &[(POST_PUT, Endpoint::BulkPublish)]),
+    route("/v1.0-alpha1/publish/bulk/{pubsub}/{*topic}", &[(POST_PUT, Endpoint::BulkPublish)]),
     route("/v1.0/metadata", &[(GET, Endpoint::GetMetadata)]),
     route("/v1.0/metadata/{key}", &[(PUT, Endpoint::PutMetadata)]),
     route("/v1.0/healthz", &[(GET, Endpoint::Health)]),
@@ -108,204 +97,60 @@ pub const ROUTES: &[Route] = &[
     route("/openapi.yaml", &[(GET, Endpoint::Document)]),
     // Other building blocks: the answers that clients expect when nothing is configured.
     route("/v1.0/state/{store}", &[(POST_PUT, No(Block::State))]),
-    route(
-        "/v1.0/state/{store}/{key}",
-        &[(GET_DELETE, No(Block::State))],
-    ),
-    route(
-        "/v1.0/state/{store}/bulk",
-        &[(GET_POST_PUT_DELETE, No(Block::State))],
-    ),
-    route(
-        "/v1.0/state/{store}/transaction",
-        &[(GET_POST_PUT_DELETE, No(Block::State))],
-    ),
-    route(
-        "/v1.0-alpha1/state/{store}/query",
-        &[(POST_PUT, No(Block::StateQuery))],
-    ),
+    route("/v1.0/state/{store}/{key}", &[(GET_DELETE, No(Block::State))]),
+    route("/v1.0/state/{store}/bulk", &[(GET_POST_PUT_DELETE, No(Block::State))]),
+    route("/v1.0/state/{store}/transaction", &[(GET_POST_PUT_DELETE, No(Block::State))]),
+    route("/v1.0-alpha1/state/{store}/query", &[(POST_PUT, No(Block::StateQuery))]),
     route("/v1.0/secrets/{store}/{key}", &[(GET, No(Block::Secrets))]),
     route("/v1.0/bindings/{name}", &[(POST_PUT, No(Block::Binding))]),
-    route(
-        "/v1.0/configuration/{store}",
-        &[(GET, No(Block::Configuration))],
-    ),
-    route(
-        "/v1.0/configuration/{store}/subscribe",
-        &[(GET, No(Block::Configuration))],
-    ),
-    route(
-        "/v1.0/configuration/{store}/{id}/unsubscribe",
-        &[(GET, No(Block::Configuration))],
-    ),
-    route(
-        "/v1.0-alpha1/configuration/{store}",
-        &[(GET, No(Block::Configuration))],
-    ),
-    route(
-        "/v1.0-alpha1/configuration/{store}/subscribe",
-        &[(GET, No(Block::Configuration))],
-    ),
-    route(
-        "/v1.0-alpha1/configuration/{store}/{id}/unsubscribe",
-        &[(GET, No(Block::Configuration))],
-    ),
+    route("/v1.0/configuration/{store}", &[(GET, No(Block::Configuration))]),
+    route("/v1.0/configuration/{store}/subscribe", &[(GET, No(Block::Configuration))]),
+    route("/v1.0/configuration/{store}/{id}/unsubscribe", &[(GET, No(Block::Configuration))]),
+    route("/v1.0-alpha1/configuration/{store}", &[(GET, No(Block::Configuration))]),
+    route("/v1.0-alpha1/configuration/{store}/subscribe", &[(GET, No(Block::Configuration))]),
+    route("/v1.0-alpha1/configuration/{store}/{id}/unsubscribe", &[(GET, No(Block::Configuration))]),
     route("/v1.0-alpha1/lock/{store}", &[(POST, No(Block::Lock))]),
     route("/v1.0-alpha1/unlock/{store}", &[(POST, No(Block::Unlock))]),
-    route(
-        "/v1.0-alpha1/crypto/{name}/encrypt",
-        &[(PUT, No(Block::Crypto))],
-    ),
-    route(
-        "/v1.0-alpha1/crypto/{name}/decrypt",
-        &[(PUT, No(Block::Crypto))],
-    ),
-    route(
-        "/v1.0-alpha1/subtlecrypto/{name}/getkey",
-        &[(POST, No(Block::SubtleCrypto))],
-    ),
-    route(
-        "/v1.0-alpha1/subtlecrypto/{name}/encrypt",
-        &[(POST, No(Block::SubtleCrypto))],
-    ),
-    route(
-        "/v1.0-alpha1/subtlecrypto/{name}/decrypt",
-        &[(POST, No(Block::SubtleCrypto))],
-    ),
-    route(
-        "/v1.0-alpha1/subtlecrypto/{name}/wrapkey",
-        &[(POST, No(Block::SubtleCrypto))],
-    ),
-    route(
-        "/v1.0-alpha1/subtlecrypto/{name}/unwrapkey",
-        &[(POST, No(Block::SubtleCrypto))],
-    ),
-    route(
-        "/v1.0-alpha1/subtlecrypto/{name}/sign",
-        &[(POST, No(Block::SubtleCrypto))],
-    ),
-    route(
-        "/v1.0-alpha1/subtlecrypto/{name}/verify",
-        &[(POST, No(Block::SubtleCrypto))],
-    ),
-    route(
-        "/v1.0-alpha1/conversation/{name}/converse",
-        &[(POST, No(Block::Conversation))],
-    ),
-    route(
-        "/v1.0-alpha2/conversation/{name}/converse",
-        &[(POST, No(Block::Conversation))],
-    ),
-    route(
-        "/v1.0/actors/{type}/{id}/state",
-        &[(POST_PUT, No(Block::ActorState))],
-    ),
-    route(
-        "/v1.0/actors/{type}/{id}/state/{key}",
-        &[(GET, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0/actors/{type}/{id}/method/{method}",
-        &[(GET_POST_PUT_DELETE, No(Block::Actor))],
-    ),
+    route("/v1.0-alpha1/crypto/{name}/encrypt", &[(PUT, No(Block::Crypto))]),
+    route("/v1.0-alpha1/crypto/{name}/decrypt", &[(PUT, No(Block::Crypto))]),
+    route("/v1.0-alpha1/subtlecrypto/{name}/getkey", &[(POST, No(Block::SubtleCrypto))]),
+    route("/v1.0-alpha1/subtlecrypto/{name}/encrypt", &[(POST, No(Block::SubtleCrypto))]),
+    route("/v1.0-alpha1/subtlecrypto/{name}/decrypt", &[(POST, No(Block::SubtleCrypto))]),
+    route("/v1.0-alpha1/subtlecrypto/{name}/wrapkey", &[(POST, No(Block::SubtleCrypto))]),
+    route("/v1.0-alpha1/subtlecrypto/{name}/unwrapkey", &[(POST, No(Block::SubtleCrypto))]),
+    route("/v1.0-alpha1/subtlecrypto/{name}/sign", &[(POST, No(Block::SubtleCrypto))]),
+    route("/v1.0-alpha1/subtlecrypto/{name}/verify", &[(POST, No(Block::SubtleCrypto))]),
+    route("/v1.0-alpha1/conversation/{name}/converse", &[(POST, No(Block::Conversation))]),
+    route("/v1.0-alpha2/conversation/{name}/converse", &[(POST, No(Block::Conversation))]),
+    route("/v1.0/actors/{type}/{id}/state", &[(POST_PUT, No(Block::ActorState))]),
+    route("/v1.0/actors/{type}/{id}/state/{key}", &[(GET, No(Block::Actor))]),
+    route("/v1.0/actors/{type}/{id}/method/{method}", &[(GET_POST_PUT_DELETE, No(Block::Actor))]),
     route(
         "/v1.0/actors/{type}/{id}/reminders/{name}",
-        &[
-            (GET_DELETE, No(Block::Actor)),
-            (POST_PUT, No(Block::ActorTimer)),
-        ],
+        &[(GET_DELETE, No(Block::Actor)), (POST_PUT, No(Block::ActorTimer))],
     ),
-    route(
-        "/v1.0/actors/{type}/{id}/timers/{name}",
-        &[
-            (DELETE, No(Block::Actor)),
-            (POST_PUT, No(Block::ActorTimer)),
-        ],
-    ),
-    route(
-        "/v1.0/workflows/{component}/{id}",
-        &[(GET, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0/workflows/{component}/{id}/raiseEvent/{event}",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0/workflows/{component}/{id}/start",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0/workflows/{component}/{id}/pause",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0/workflows/{component}/{id}/resume",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0/workflows/{component}/{id}/terminate",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0/workflows/{component}/{id}/purge",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-beta1/workflows/{component}/{id}",
-        &[(GET, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-beta1/workflows/{component}/{id}/raiseEvent/{event}",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-beta1/workflows/{component}/{id}/start",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-beta1/workflows/{component}/{id}/pause",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-beta1/workflows/{component}/{id}/resume",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-beta1/workflows/{component}/{id}/terminate",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-beta1/workflows/{component}/{id}/purge",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-alpha1/workflows/{component}/{id}",
-        &[(GET, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-alpha1/workflows/{component}/{id}/raiseEvent/{event}",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-alpha1/workflows/{component}/{id}/start",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-alpha1/workflows/{component}/{id}/pause",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-alpha1/workflows/{component}/{id}/resume",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-alpha1/workflows/{component}/{id}/terminate",
-        &[(POST, No(Block::Actor))],
-    ),
-    route(
-        "/v1.0-alpha1/workflows/{component}/{id}/purge",
-        &[(POST, No(Block::Actor))],
-    ),
+    route("/v1.0/actors/{type}/{id}/timers/{name}", &[(DELETE, No(Block::Actor)), (POST_PUT, No(Block::ActorTimer))]),
+    route("/v1.0/workflows/{component}/{id}", &[(GET, No(Block::Actor))]),
+    route("/v1.0/workflows/{component}/{id}/raiseEvent/{event}", &[(POST, No(Block::Actor))]),
+    route("/v1.0/workflows/{component}/{id}/start", &[(POST, No(Block::Actor))]),
+    route("/v1.0/workflows/{component}/{id}/pause", &[(POST, No(Block::Actor))]),
+    route("/v1.0/workflows/{component}/{id}/resume", &[(POST, No(Block::Actor))]),
+    route("/v1.0/workflows/{component}/{id}/terminate", &[(POST, No(Block::Actor))]),
+    route("/v1.0/workflows/{component}/{id}/purge", &[(POST, No(Block::Actor))]),
+    route("/v1.0-beta1/workflows/{component}/{id}", &[(GET, No(Block::Actor))]),
+    route("/v1.0-beta1/workflows/{component}/{id}/raiseEvent/{event}", &[(POST, No(Block::Actor))]),
+    route("/v1.0-beta1/workflows/{component}/{id}/start", &[(POST, No(Block::Actor))]),
+    route("/v1.0-beta1/workflows/{component}/{id}/pause", &[(POST, No(Block::Actor))]),
+    route("/v1.0-beta1/workflows/{component}/{id}/resume", &[(POST, No(Block::Actor))]),
+    route("/v1.0-beta1/workflows/{component}/{id}/terminate", &[(POST, No(Block::Actor))]),
+    route("/v1.0-beta1/workflows/{component}/{id}/purge", &[(POST, No(Block::Actor))]),
+    route("/v1.0-alpha1/workflows/{component}/{id}", &[(GET, No(Block::Actor))]),
+    route("/v1.0-alpha1/workflows/{component}/{id}/raiseEvent/{event}", &[(POST, No(Block::Actor))]),
+    route("/v1.0-alpha1/workflows/{component}/{id}/start", &[(POST, No(Block::Actor))]),
+    route("/v1.0-alpha1/workflows/{component}/{id}/pause", &[(POST, No(Block::Actor))]),
+    route("/v1.0-alpha1/workflows/{component}/{id}/resume", &[(POST, No(Block::Actor))]),
+    route("/v1.0-alpha1/workflows/{component}/{id}/terminate", &[(POST, No(Block::Actor))]),
+    route("/v1.0-alpha1/workflows/{component}/{id}/purge", &[(POST, No(Block::Actor))]),
     route(
         "/v1.0/jobs/{name}",
         &[
@@ -360,10 +205,7 @@ impl Router {
             let inserted = known.insert(route.pattern, route.calls);
             debug_assert!(inserted.is_ok(), "{}: {inserted:?}", route.pattern);
         }
-        Self {
-            server,
-            routes: Arc::new(known),
-        }
+        Self { server, routes: Arc::new(known) }
     }
 
     /// Every path answers all methods: which one calls what is decided in one place, the fallback included.
@@ -372,11 +214,7 @@ impl Router {
         let calls = calls.ok().map(|found| *found.value);
         let is_head = request.method() == Method::HEAD;
         let response = self.server.answer(calls, request).await;
-        if is_head {
-            without_body(response)
-        } else {
-            response
-        }
+        if is_head { without_body(response) } else { response }
     }
 }
 

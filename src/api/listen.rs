@@ -61,19 +61,16 @@ pub struct Choice {
     pub host: &'static str,
 }
 
-const PUBLIC: Choice = Choice {
-    port: "dapr-public-port",
-    host: "dapr-public-listen-address",
-};
+const PUBLIC: Choice = Choice { port: "dapr-public-port", host: "dapr-public-listen-address" };
 
 impl Choice {
     /// Why the port cannot be had, and what to do about it.
     pub fn advice(self, port: u16, reason: &io::Error) -> String {
         let Self { port: flag, host } = self;
         match reason.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "port {port} is taken by another program: stop that, or choose another port with --{flag}"
-            ),
+            io::ErrorKind::AddrInUse => {
+                format!("port {port} is taken by another program: stop that, or choose another port with --{flag}")
+            }
             io::ErrorKind::PermissionDenied => {
                 format!("port {port} is not for this user: choose one above 1023 with --{flag}")
             }
@@ -175,42 +172,25 @@ impl<'a> Address<'a> {
     /// `None` if the server is to listen on a socket in a folder.
     fn of(server: Server, settings: &'a Settings) -> Option<Self> {
         let http = &settings.http;
-        let hosts = if http.listen.is_empty() {
-            vec![""]
-        } else {
-            http.listen.iter().map(String::as_str).collect()
-        };
+        let hosts = if http.listen.is_empty() { vec![""] } else { http.listen.iter().map(String::as_str).collect() };
         let port = match server {
             Server::Http => http.port,
             Server::Grpc => settings.grpc_port,
         };
-        http.socket_dir.is_none().then(|| Self {
-            server,
-            hosts,
-            port,
-            choice: server.choice(),
-        })
+        http.socket_dir.is_none().then(|| Self { server, hosts, port, choice: server.choice() })
     }
 
     /// Of the public server, if there is to be one.
     fn public(settings: &'a Settings) -> Option<Self> {
         let (host, port) = settings.http.public.as_ref()?;
-        Some(Self {
-            server: Server::Http,
-            hosts: vec![host],
-            port: *port,
-            choice: PUBLIC,
-        })
+        Some(Self { server: Server::Http, hosts: vec![host], port: *port, choice: PUBLIC })
     }
 }
 
 /// What can be said at once, before anything is built: the ports of the API that another program has now, each with what to do about it.
 pub async fn taken(settings: &Settings) -> Vec<String> {
-    let addresses = [
-        Address::of(Server::Grpc, settings),
-        Address::of(Server::Http, settings),
-        Address::public(settings),
-    ];
+    let addresses =
+        [Address::of(Server::Grpc, settings), Address::of(Server::Http, settings), Address::public(settings)];
     let mut taken = Vec::new();
     for address in addresses.into_iter().flatten() {
         for host in &address.hosts {
@@ -230,11 +210,7 @@ pub async fn taken(settings: &Settings) -> Vec<String> {
 ///
 /// # Errors
 /// If no address could be taken within 10 seconds, or the socket file could not be made.
-pub async fn bind(
-    server: Server,
-    settings: &Settings,
-    telemetry: &Telemetry,
-) -> Result<Vec<Listener>, BindError> {
+pub async fn bind(server: Server, settings: &Settings, telemetry: &Telemetry) -> Result<Vec<Listener>, BindError> {
     if let Some(folder) = &settings.http.socket_dir {
         let kind = match server {
             Server::Http => "http",
@@ -253,10 +229,7 @@ pub async fn bind(
 ///
 /// # Errors
 /// As [`bind`].
-pub async fn bind_public(
-    settings: &Settings,
-    telemetry: &Telemetry,
-) -> Result<Option<Listener>, BindError> {
+pub async fn bind_public(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, BindError> {
     let Some(address) = Address::public(settings) else {
         return Ok(None);
     };
@@ -264,19 +237,9 @@ pub async fn bind_public(
     Ok(listeners.into_iter().next())
 }
 
-async fn bind_ports(
-    address: Address<'_>,
-    telemetry: &Telemetry,
-) -> Result<Vec<Listener>, BindError> {
-    let Address {
-        server,
-        hosts,
-        port,
-        choice,
-    } = address;
-    let tries = hosts
-        .iter()
-        .map(|host| bind_port(server, host, port, telemetry));
+async fn bind_ports(address: Address<'_>, telemetry: &Telemetry) -> Result<Vec<Listener>, BindError> {
+    let Address { server, hosts, port, choice } = address;
+    let tries = hosts.iter().map(|host| bind_port(server, host, port, telemetry));
     let mut listeners = Vec::new();
     let mut failures = Vec::new();
     for (host, result) in hosts.iter().zip(join_all(tries).await) {
@@ -286,12 +249,7 @@ async fn bind_ports(
         }
     }
     if listeners.is_empty() {
-        return Err(BindError::NoEndpoint {
-            server,
-            port,
-            choice,
-            reason: failures.pop().map(|(_, error)| error),
-        });
+        return Err(BindError::NoEndpoint { server, port, choice, reason: failures.pop().map(|(_, error)| error) });
     }
     for (host, error) in failures {
         telemetry.api_not_listening(&place(host, port), &error);
@@ -304,12 +262,7 @@ fn place(host: &str, port: u16) -> String {
     format!("TCP address: {host}:{port}")
 }
 
-async fn bind_port(
-    server: Server,
-    host: &str,
-    port: u16,
-    telemetry: &Telemetry,
-) -> io::Result<TcpListener> {
+async fn bind_port(server: Server, host: &str, port: u16, telemetry: &Telemetry) -> io::Result<TcpListener> {
     let deadline = Instant::now() + LONGEST_TRY;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -319,10 +272,7 @@ async fn bind_port(
                 return Ok(listener);
             }
             // Waiting does not help where a right is missing.
-            Err(error)
-                if error.kind() == io::ErrorKind::PermissionDenied
-                    || Instant::now() + pause > deadline =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || Instant::now() + pause > deadline => {
                 return Err(error);
             }
             Err(_) => tokio::time::sleep(pause).await,
@@ -337,9 +287,7 @@ async fn bind_once(host: &str, port: u16) -> io::Result<TcpListener> {
         return TcpListener::bind(format!("{host}:{port}")).await;
     }
     match TcpListener::bind(("::", port)).await {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(("0.0.0.0", port)).await
-        }
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => TcpListener::bind(("0.0.0.0", port)).await,
         bound => bound,
     }
 }
@@ -349,16 +297,9 @@ fn bind_socket(server: Server, path: &Path, telemetry: &Telemetry) -> Result<Lis
         Ok(listener) => {
             let place = format!("Unix socket: {}", path.display());
             listening(server, &place, telemetry);
-            Ok(Listener::Unix(SocketFile {
-                listener,
-                path: path.to_owned(),
-            }))
+            Ok(Listener::Unix(SocketFile { listener, path: path.to_owned() }))
         }
-        Err(reason) => Err(BindError::Socket {
-            server,
-            path: path.to_owned(),
-            reason,
-        }),
+        Err(reason) => Err(BindError::Socket { server, path: path.to_owned(), reason }),
     }
 }
 
@@ -392,14 +333,8 @@ mod tests {
             "failed to start API gRPC server: listen unix /none/dapr-a-grpc.socket: bind: no such file or directory"
         );
         for (server, expected) in [
-            (
-                Server::Http,
-                "failed to start HTTP server: could not listen on any endpoint",
-            ),
-            (
-                Server::Grpc,
-                "failed to start API gRPC server: could not listen on any endpoint",
-            ),
+            (Server::Http, "failed to start HTTP server: could not listen on any endpoint"),
+            (Server::Grpc, "failed to start API gRPC server: could not listen on any endpoint"),
         ] {
             let error = |reason: Option<io::ErrorKind>| BindError::NoEndpoint {
                 server,
@@ -413,20 +348,11 @@ mod tests {
                     io::ErrorKind::AddrInUse,
                     "port 3500 is taken by another program: stop that, or choose another port with --",
                 ),
-                (
-                    io::ErrorKind::PermissionDenied,
-                    "port 3500 is not for this user: choose one above 1023 with --",
-                ),
-                (
-                    io::ErrorKind::AddrNotAvailable,
-                    "address not available: correct --dapr-listen-addresses or --",
-                ),
+                (io::ErrorKind::PermissionDenied, "port 3500 is not for this user: choose one above 1023 with --"),
+                (io::ErrorKind::AddrNotAvailable, "address not available: correct --dapr-listen-addresses or --"),
             ] {
                 let flag = server.choice().port;
-                assert_eq!(
-                    error(Some(reason)).to_string(),
-                    format!("{expected}: {advice}{flag}")
-                );
+                assert_eq!(error(Some(reason)).to_string(), format!("{expected}: {advice}{flag}"));
             }
         }
     }

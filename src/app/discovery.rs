@@ -53,10 +53,7 @@ fn subscription(fields: Fields<'_>) -> Result<SubscriptionSpec, DiscoveryError> 
             _ => {}
         }
     }
-    let has_default = found
-        .rules
-        .last()
-        .is_some_and(|rule| rule.match_ == DEFAULT);
+    let has_default = found.rules.last().is_some_and(|rule| rule.match_ == DEFAULT);
     if !has_default && !route.is_empty() {
         found.rules.push(always(route));
     }
@@ -84,10 +81,7 @@ fn rules(fields: Fields<'_>) -> Result<Vec<RuleSpec>, DiscoveryError> {
         }
     }
     if !default.is_empty() {
-        rules.push(RuleSpec {
-            match_: DEFAULT.to_owned(),
-            path: default,
-        });
+        rules.push(RuleSpec { match_: DEFAULT.to_owned(), path: default });
     }
     Ok(rules)
 }
@@ -105,10 +99,7 @@ fn rule(entry: &str) -> Result<RuleSpec, DiscoveryError> {
 }
 
 fn always(path: String) -> RuleSpec {
-    RuleSpec {
-        match_: String::new(),
-        path,
-    }
+    RuleSpec { match_: String::new(), path }
 }
 
 fn bulk(fields: Fields<'_>) -> Result<BulkSpec, DiscoveryError> {
@@ -135,9 +126,7 @@ fn said<'a>(name: &str, object: &'a str) -> Result<Fields<'a>, DiscoveryError> {
         _ => return Err(mistyped(name, object)),
     };
     let fields = fields.into_iter().filter(|(_, value)| *value != "null");
-    Ok(fields
-        .map(|(name, value)| (name.to_lowercase(), value))
-        .collect())
+    Ok(fields.map(|(name, value)| (name.to_lowercase(), value)).collect())
 }
 
 /// The values of a list; `null` has none.
@@ -207,11 +196,7 @@ mod tests {
     }
 
     fn shown(entry: &SubscriptionSpec) -> String {
-        let rules: Vec<_> = entry
-            .rules
-            .iter()
-            .map(|rule| format!("{}>{}", rule.match_, rule.path))
-            .collect();
+        let rules: Vec<_> = entry.rules.iter().map(|rule| format!("{}>{}", rule.match_, rule.path)).collect();
         format!("{} {} {}", entry.pubsub, entry.topic, rules.join(" "))
     }
 
@@ -222,31 +207,13 @@ mod tests {
             (r#""route":"/x""#, "p t >/x"),
             (r#""routes":{"default":"/x"}"#, "p t >/x"),
             (r#""route":"/a","routes":{"default":"/b"}"#, "p t >/b"),
-            (
-                r#""routes":{"rules":[{"match":" m\n","path":"/m"}],"default":"/d"}"#,
-                "p t m>/m >/d",
-            ),
-            (
-                r#""routes":{"rules":[{"match":"m","path":"/m"}]},"route":"/x""#,
-                "p t m>/m >/x",
-            ),
-            (
-                r#""routes":{"rules":[{"match":"  \t","path":"/m"}],"default":"/d"}"#,
-                "p t >/m >/d",
-            ),
-            (
-                r#""routes":{"rules":[{"path":"/m"}]},"route":"/x""#,
-                "p t >/m >/x",
-            ),
-            (
-                r#""routes":{"rules":[{"match":"true","path":""}]}"#,
-                "p t true>",
-            ),
+            (r#""routes":{"rules":[{"match":" m\n","path":"/m"}],"default":"/d"}"#, "p t m>/m >/d"),
+            (r#""routes":{"rules":[{"match":"m","path":"/m"}]},"route":"/x""#, "p t m>/m >/x"),
+            (r#""routes":{"rules":[{"match":"  \t","path":"/m"}],"default":"/d"}"#, "p t >/m >/d"),
+            (r#""routes":{"rules":[{"path":"/m"}]},"route":"/x""#, "p t >/m >/x"),
+            (r#""routes":{"rules":[{"match":"true","path":""}]}"#, "p t true>"),
             (r#""routes":{"rules":[null]}"#, "p t >"),
-            (
-                r#""routes":null,"deadLetterTopic":null,"metadata":null,"bulkSubscribe":null,"route":"/x""#,
-                "p t >/x",
-            ),
+            (r#""routes":null,"deadLetterTopic":null,"metadata":null,"bulkSubscribe":null,"route":"/x""#, "p t >/x"),
             (r#""Route":"/x","extra":[1]"#, "p t >/x"),
         ] {
             check(&entry(rest), &[expected]);
@@ -255,7 +222,9 @@ mod tests {
 
     #[test]
     fn entries_without_route_are_left_out_and_named() {
-        let answer = read(br#"[null,{"pubsubname":"p","topic":"t"},{"topic":"u","routes":{}},{"topic":"v","route":""}]"#).unwrap();
+        let answer =
+            read(br#"[null,{"pubsubname":"p","topic":"t"},{"topic":"u","routes":{}},{"topic":"v","route":""}]"#)
+                .unwrap();
         assert!(answer.subscriptions.is_empty());
         assert_eq!(answer.routeless, ["", "t", "u", "v"]);
     }
@@ -272,16 +241,8 @@ mod tests {
     #[test]
     fn keys_that_mean_nothing_here_may_hold_anything() {
         let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
-        for odd in [
-            r#""x":1e999"#,
-            r#""x":"\ud800""#,
-            r#""\ud800":1"#,
-            &format!(r#""x":{deep}"#),
-        ] {
-            check(
-                &format!(r#"[{{{odd},"topic":"t","route":"/x"}}]"#),
-                &[" t >/x"],
-            );
+        for odd in [r#""x":1e999"#, r#""x":"\ud800""#, r#""\ud800":1"#, &format!(r#""x":{deep}"#)] {
+            check(&format!(r#"[{{{odd},"topic":"t","route":"/x"}}]"#), &[" t >/x"]);
         }
         let odd = read(b"[{\"topic\":\"a\xff\",\"route\":\"/\\ud800\"}]").unwrap();
         assert_eq!(shown(&odd.subscriptions[0]), " a\u{fffd} >/\u{fffd}");
@@ -325,20 +286,7 @@ mod tests {
         let entry = &answer.subscriptions[0];
         assert_eq!(shown(entry), "p t >/x");
         assert_eq!(entry.dead_letter_topic, "d");
-        assert_eq!(
-            entry.metadata,
-            Metadata::from([
-                ("A".to_owned(), "b".to_owned()),
-                ("c".to_owned(), String::new())
-            ])
-        );
-        assert_eq!(
-            entry.bulk,
-            Some(BulkSpec {
-                enabled: true,
-                max_messages_count: 7,
-                max_await_duration_ms: 10
-            })
-        );
+        assert_eq!(entry.metadata, Metadata::from([("A".to_owned(), "b".to_owned()), ("c".to_owned(), String::new())]));
+        assert_eq!(entry.bulk, Some(BulkSpec { enabled: true, max_messages_count: 7, max_await_duration_ms: 10 }));
     }
 }

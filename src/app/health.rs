@@ -56,13 +56,7 @@ impl AppHealth {
     }
 
     async fn is(&self, healthy: bool) {
-        if self
-            .0
-            .clone()
-            .wait_for(|now| *now == healthy)
-            .await
-            .is_err()
-        {
+        if self.0.clone().wait_for(|now| *now == healthy).await.is_err() {
             std::future::pending().await
         }
     }
@@ -88,9 +82,7 @@ impl Probes {
                 }
                 Ok(()) | Err(_) => {}
             }
-            status.send_if_modified(|now| {
-                std::mem::replace(now, tally.is_healthy()) != tally.is_healthy()
-            });
+            status.send_if_modified(|now| std::mem::replace(now, tally.is_healthy()) != tally.is_healthy());
         }
     }
 
@@ -114,10 +106,7 @@ struct Tally {
 
 impl Tally {
     fn new(threshold: u32) -> Self {
-        Self {
-            failures: threshold,
-            threshold,
-        }
+        Self { failures: threshold, threshold }
     }
 
     fn is_healthy(&self) -> bool {

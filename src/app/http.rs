@@ -35,10 +35,7 @@ use self::answer::Answer;
 use self::connect::Connector;
 use self::protocol::Spoken;
 use self::traffic::Traffic;
-use crate::app::{
-    BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery,
-    verdict,
-};
+use crate::app::{BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery, verdict};
 use crate::config::{AppProtocol, AppSettings};
 use crate::resources::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
@@ -116,9 +113,7 @@ impl HttpChannel {
             app_id: app_id.to_owned(),
             token: token(settings),
             max_concurrency: settings.max_concurrency,
-            places: settings
-                .max_concurrency
-                .map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            places: settings.max_concurrency.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             routes: RwLock::default(),
             left_out: Mutex::default(),
             unread: Mutex::default(),
@@ -129,10 +124,7 @@ impl HttpChannel {
     }
 
     /// Send a request and read its answer to the end. Holds one of the places of `--app-max-concurrency` meanwhile.
-    async fn call(
-        &self,
-        make: impl Fn() -> Result<Request<Full<Bytes>>, Reason> + Send,
-    ) -> Result<Answer, Reason> {
+    async fn call(&self, make: impl Fn() -> Result<Request<Full<Bytes>>, Reason> + Send) -> Result<Answer, Reason> {
         let _place = match &self.places {
             // Nobody closes the semaphore.
             Some(places) => places.acquire().await.ok(),
@@ -144,11 +136,7 @@ impl HttpChannel {
             Some(spoken) => {
                 let advice = self.tell_misfit(spoken);
                 // A gRPC server answers 200 to requests that it does not know: that must not count as SUCCESS.
-                if answer.is_success() {
-                    Err(Reason::Unanswered(advice))
-                } else {
-                    Ok(answer)
-                }
+                if answer.is_success() { Err(Reason::Unanswered(advice)) } else { Ok(answer) }
             }
         }
     }
@@ -198,9 +186,7 @@ impl HttpChannel {
         let headers = headers::of(delivery, self.token.as_ref(), |name| illegal.push(name));
         match illegal.first() {
             Some(name) if delivery.must_keep_headers => {
-                return Err(Reason::Unanswered(format!(
-                    "metadata {name:?} cannot be an HTTP header"
-                )));
+                return Err(Reason::Unanswered(format!("metadata {name:?} cannot be an HTTP header")));
             }
             _ => illegal.into_iter().for_each(|name| self.leave_out(name)),
         }
@@ -212,12 +198,7 @@ impl HttpChannel {
         self.post(&delivery.path, headers, bulk::body(delivery))
     }
 
-    fn post(
-        &self,
-        route: &Arc<str>,
-        mut headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Request<Full<Bytes>>, Reason> {
+    fn post(&self, route: &Arc<str>, mut headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, Reason> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -228,12 +209,7 @@ impl HttpChannel {
 
     /// The URI of a route; made once for each.
     fn route(&self, route: &Arc<str>) -> Result<Uri, Reason> {
-        let known = self
-            .routes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(route)
-            .cloned();
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
         if let Some(uri) = known {
             return Ok(uri);
         }
@@ -252,9 +228,7 @@ impl HttpChannel {
             ))
         };
         let cleaned = path::clean(route).map_err(|error| unusable(&error))?;
-        let cleaned = cleaned
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| unusable(&error))?;
+        let cleaned = cleaned.parse().map_err(|error: http::uri::InvalidUri| unusable(&error))?;
         self.uri(cleaned)
     }
 
@@ -266,17 +240,8 @@ impl HttpChannel {
         });
         parts.authority.clone_from(&self.authority);
         parts.path_and_query = Some(path);
-        let uri = if self.authority.is_some() {
-            Uri::from_parts(parts).ok()
-        } else {
-            None
-        };
-        uri.ok_or_else(|| {
-            Reason::Unreachable(format!(
-                "no app can listen on {}:{}",
-                self.address, self.port
-            ))
-        })
+        let uri = if self.authority.is_some() { Uri::from_parts(parts).ok() } else { None };
+        uri.ok_or_else(|| Reason::Unreachable(format!("no app can listen on {}:{}", self.address, self.port)))
     }
 
     /// Say once for each name that it is no header (design.md D24).
@@ -299,11 +264,7 @@ impl HttpChannel {
         if let Some(spoken) = self.spoken(error).await {
             text = format!("{text}; {}", self.tell_misfit(spoken));
         }
-        if error.is_connect() {
-            Reason::Unreachable(text)
-        } else {
-            Reason::Unanswered(text)
-        }
+        if error.is_connect() { Reason::Unreachable(text) } else { Reason::Unanswered(text) }
     }
 
     async fn spoken(&self, error: &ClientError) -> Option<Spoken> {
@@ -343,15 +304,8 @@ impl HttpChannel {
             text => format!("a body that begins {text:?}"),
         };
         let is_doubtful = answer.body.trim_ascii().is_empty() || verdict::is_html(&answer.body);
-        let question = if is_doubtful {
-            format!("; is another program on port {}?", self.port)
-        } else {
-            String::new()
-        };
-        format!(
-            " (GET /dapr/subscribe was answered with status {}, {content_type} and {body}{question})",
-            answer.code
-        )
+        let question = if is_doubtful { format!("; is another program on port {}?", self.port) } else { String::new() };
+        format!(" (GET /dapr/subscribe was answered with status {}, {content_type} and {body}{question})", answer.code)
     }
 
     /// The app's address without brackets.
@@ -385,8 +339,7 @@ impl HttpChannel {
 #[async_trait]
 impl Channel for HttpChannel {
     async fn listening(&self, stop: &Stop) -> bool {
-        self.telemetry
-            .waiting_for_app(self.protocol.name(), self.port);
+        self.telemetry.waiting_for_app(self.protocol.name(), self.port);
         let mut attempts = 0;
         loop {
             match stop.or(self.accepts_connections()).await {
@@ -415,17 +368,13 @@ impl Channel for HttpChannel {
     }
 
     async fn subscriptions(&self) -> Result<Vec<SubscriptionSpec>, DiscoveryError> {
-        let answer = self
-            .get("/dapr/subscribe")
-            .await
-            .map_err(|reason| DiscoveryError::Unreachable(reason.to_string()))?;
+        let answer =
+            self.get("/dapr/subscribe").await.map_err(|reason| DiscoveryError::Unreachable(reason.to_string()))?;
         match answer.code {
             200 if answer.is_cut => Err(DiscoveryError::Malformed(answer::too_long())),
             200 => {
                 let found = discovery::read(&answer.body).map_err(|error| match error {
-                    DiscoveryError::Malformed(text) => {
-                        DiscoveryError::Malformed(text + &self.seen(&answer))
-                    }
+                    DiscoveryError::Malformed(text) => DiscoveryError::Malformed(text + &self.seen(&answer)),
                     other => other,
                 })?;
                 for topic in &found.routeless {
@@ -458,11 +407,7 @@ impl Channel for HttpChannel {
         };
         // The body does not matter.
         let status = self.send(make).await.map_err(unprobed)?.status();
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(ProbeError::Status(status.as_u16()))
-        }
+        if status.is_success() { Ok(()) } else { Err(ProbeError::Status(status.as_u16())) }
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Verdict {
@@ -511,11 +456,7 @@ fn too_long() -> Reason {
     Reason::Unanswered(answer::too_long())
 }
 
-fn client(
-    settings: &AppSettings,
-    connector: Connector,
-    max_idle: usize,
-) -> Client<Connector, Full<Bytes>> {
+fn client(settings: &AppSettings, connector: Connector, max_idle: usize) -> Client<Connector, Full<Bytes>> {
     let longest_head = settings.max_header.saturating_add(HEAD_SLACK);
     let mut builder = Client::builder(TokioExecutor::new());
     builder
@@ -524,18 +465,13 @@ fn client(
         .pool_max_idle_per_host(max_idle)
         .http1_max_buf_size(longest_head.max(LEAST_BUFFER));
     if settings.protocol == AppProtocol::H2c {
-        builder
-            .http2_only(true)
-            .http2_max_header_list_size(u32::try_from(longest_head).unwrap_or(u32::MAX));
+        builder.http2_only(true).http2_max_header_list_size(u32::try_from(longest_head).unwrap_or(u32::MAX));
     }
     builder.build(connector)
 }
 
 fn token(settings: &AppSettings) -> Option<HeaderValue> {
-    let token = settings
-        .token
-        .as_deref()
-        .filter(|token| !token.is_empty())?;
+    let token = settings.token.as_deref().filter(|token| !token.is_empty())?;
     let mut value = HeaderValue::from_str(token).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -543,11 +479,7 @@ fn token(settings: &AppSettings) -> Option<HeaderValue> {
 
 /// An address as it stands in a URI: with colons in it, it needs brackets.
 fn bracketed(address: &str) -> String {
-    if address.contains(':') && !address.starts_with('[') {
-        format!("[{address}]")
-    } else {
-        address.to_owned()
-    }
+    if address.contains(':') && !address.starts_with('[') { format!("[{address}]") } else { address.to_owned() }
 }
 
 fn unprobed(reason: Reason) -> ProbeError {

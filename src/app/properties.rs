@@ -10,13 +10,7 @@ use crate::json::text_of;
 
 /// Members of an object that mean nothing to any reader here, though their values may be anything.
 fn noise() -> impl Strategy<Value = Vec<(String, String)>> + Clone {
-    vec(
-        (
-            string().prop_map(|name| format!("\"x{}", &name[1..])),
-            value(),
-        ),
-        0..3,
-    )
+    vec((string().prop_map(|name| format!("\"x{}", &name[1..])), value()), 0..3)
 }
 
 fn quoted(name: &str) -> String {
@@ -129,10 +123,7 @@ proptest! {
 /// An answer to a batch.
 fn statuses(said: &[(String, &str)], noise: &[(String, String)], blank: &str) -> String {
     let item = |(id, status): &(String, &str)| {
-        let own = [
-            (quoted("entryId"), id.clone()),
-            (quoted("status"), quoted(status)),
-        ];
+        let own = [(quoted("entryId"), id.clone()), (quoted("status"), quoted(status))];
         object(&[noise, &own].concat(), blank)
     };
     let items: Vec<_> = said.iter().map(item).collect();

@@ -91,10 +91,7 @@ fn of_status(status: &str) -> Verdict {
 
 fn of_code(code: u16, body: &[u8]) -> Reason {
     let shown = &body[..body.len().min(SHOWN)];
-    Reason::Code {
-        code,
-        body: String::from_utf8_lossy(shown).into_owned(),
-    }
+    Reason::Code { code, body: String::from_utf8_lossy(shown).into_owned() }
 }
 
 #[cfg(test)]
@@ -164,13 +161,7 @@ mod tests {
 
     #[test]
     fn odd_text_elsewhere_in_an_answer_does_not_hide_its_status() {
-        for odd in [
-            &b"\"\xff\":1"[..],
-            br#""\ud800":1"#,
-            br#""a":"\udc00""#,
-            b"\"a\":1e999",
-            b"\"a\":\"\xc3\"",
-        ] {
+        for odd in [&b"\"\xff\":1"[..], br#""\ud800":1"#, br#""a":"\udc00""#, b"\"a\":1e999", b"\"a\":\"\xc3\""] {
             let before = [b"{", odd, br#","status":"RETRY"}"#].concat();
             let behind = [br#"{"status":"RETRY","#, odd, b"}"].concat();
             check(200, &before, "retry");
@@ -212,10 +203,7 @@ mod tests {
             (br#"{"status":"RETRY"}"#, ""),
             (br#"{"success":false,"STATUS":"DROP"}"#, ""),
             (br#"{"success":false}"#, "is a JSON object without status"),
-            (
-                br#"{"data":{"status":"RETRY"}}"#,
-                "is a JSON object without status",
-            ),
+            (br#"{"data":{"status":"RETRY"}}"#, "is a JSON object without status"),
             (br#"{"status":5}"#, "has a status that is no text"),
             (b"[]", "is JSON but no object"),
             (b"\"RETRY\"", "is JSON but no object"),
@@ -224,30 +212,12 @@ mod tests {
             (br#"{"status":"RETRY""#, "is no valid JSON"),
             (br#"{"status":"RETRY",}"#, "is no valid JSON"),
             (b" <!doctype html>", "is HTML"),
-            (
-                b"\xef\xbb\xbf{\"status\":\"RETRY\"}",
-                "begins with a byte order mark, which JSON must not have",
-            ),
-            (
-                b"\xff\xfe{\0\"\0",
-                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
-            ),
-            (
-                b"\xfe\xff\0{\0\"",
-                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
-            ),
-            (
-                b"{\0\"\0",
-                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
-            ),
-            (
-                b"\0\0\0{",
-                "is in UTF-16 or UTF-32, while JSON must be in UTF-8",
-            ),
-            (
-                b"\x1f\x8b\x08",
-                "is compressed with gzip, and no Content-Encoding says so",
-            ),
+            (b"\xef\xbb\xbf{\"status\":\"RETRY\"}", "begins with a byte order mark, which JSON must not have"),
+            (b"\xff\xfe{\0\"\0", "is in UTF-16 or UTF-32, while JSON must be in UTF-8"),
+            (b"\xfe\xff\0{\0\"", "is in UTF-16 or UTF-32, while JSON must be in UTF-8"),
+            (b"{\0\"\0", "is in UTF-16 or UTF-32, while JSON must be in UTF-8"),
+            (b"\0\0\0{", "is in UTF-16 or UTF-32, while JSON must be in UTF-8"),
+            (b"\x1f\x8b\x08", "is compressed with gzip, and no Content-Encoding says so"),
         ] {
             let mut told = "";
             of_answer(200, body, |what| told = what);

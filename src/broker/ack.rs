@@ -63,15 +63,7 @@ mod tests {
         check("ACK", " None ", Ok(Some(Ack::None)));
         check("ack", "explicit", Ok(Some(Ack::Explicit)));
         check("acks", "none", Ok(None));
-        check(
-            "ack",
-            "",
-            Err("ack \"\" is neither \"explicit\" nor \"none\""),
-        );
-        check(
-            "ack",
-            "no",
-            Err("ack \"no\" is neither \"explicit\" nor \"none\""),
-        );
+        check("ack", "", Err("ack \"\" is neither \"explicit\" nor \"none\""));
+        check("ack", "no", Err("ack \"no\" is neither \"explicit\" nor \"none\""));
     }
 }

@@ -43,14 +43,8 @@ const KEPT: Duration = Duration::from_secs(300);
 const REDELIVERY: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
 
 /// The settings that mean something to an in-memory component.
-pub(super) const SETTINGS: &[&str] = &[
-    ack::ACK,
-    "allowedTopics",
-    "consumerID",
-    "protectedTopics",
-    "publishingScopes",
-    "subscriptionScopes",
-];
+pub(super) const SETTINGS: &[&str] =
+    &[ack::ACK, "allowedTopics", "consumerID", "protectedTopics", "publishingScopes", "subscriptionScopes"];
 
 /// A `pubsub.in-memory` component of one sidecar.
 pub struct MemoryBroker {
@@ -95,10 +89,7 @@ impl Subscription {
     }
 
     /// A place for one message; `None` if it has no more need of it.
-    async fn place(
-        &self,
-        telemetry: &Telemetry,
-    ) -> Result<Option<OwnedPermit<Incoming>>, BrokerError> {
+    async fn place(&self, telemetry: &Telemetry) -> Result<Option<OwnedPermit<Incoming>>, BrokerError> {
         if self.idle_since.is_some() {
             // Nobody waits for a subscription that may never come back.
             let place = self.queue.clone().try_reserve_owned().ok();
@@ -153,13 +144,7 @@ impl MemoryBroker {
 
     fn on(store: Arc<Store>, group: &str, telemetry: Telemetry) -> Self {
         store.open_group(group);
-        Self {
-            store,
-            group: Arc::from(group),
-            closed: AtomicBool::new(false),
-            ack: Ack::default(),
-            telemetry,
-        }
+        Self { store, group: Arc::from(group), closed: AtomicBool::new(false), ack: Ack::default(), telemetry }
     }
 
     /// The same, acknowledging otherwise where a subscription does not say.
@@ -169,21 +154,14 @@ impl MemoryBroker {
     }
 
     fn check_open(&self) -> Result<(), BrokerError> {
-        if self.closed.load(Ordering::Relaxed) {
-            Err(BrokerError::closed())
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Ordering::Relaxed) { Err(BrokerError::closed()) } else { Ok(()) }
     }
 }
 
 impl Store {
     /// A store whose new subscriptions begin with what was published lately.
     fn remembering() -> Self {
-        Self {
-            early: Some(Mutex::default()),
-            ..Self::default()
-        }
+        Self { early: Some(Mutex::default()), ..Self::default() }
     }
 
     fn all(&self) -> RwLockReadGuard<'_, Vec<Subscription>> {
@@ -207,19 +185,13 @@ impl Store {
             // Under the lock of the subscriptions: a new one gets the message either here or from there, not twice.
             lock(early).add(message);
         }
-        subscriptions
-            .iter()
-            .filter(|subscription| matches(&subscription.pattern, &message.topic))
-            .cloned()
-            .collect()
+        subscriptions.iter().filter(|subscription| matches(&subscription.pattern, &message.topic)).cloned().collect()
     }
 
     /// Is there an idle queue whose time is over?
     fn has_over(&self) -> bool {
         let subscriptions = self.all();
-        let mut over = subscriptions
-            .iter()
-            .filter(|subscription| subscription.is_over());
+        let mut over = subscriptions.iter().filter(|subscription| subscription.is_over());
         over.any(|over| !self.closed().contains(&over.group))
     }
 
@@ -245,13 +217,7 @@ impl Store {
             is_overflow_logged: Arc::default(),
             returned: return_to,
         });
-        Queue {
-            number,
-            messages,
-            returned,
-            waiting: BTreeMap::new(),
-            last_waiting: 0,
-        }
+        Queue { number, messages, returned, waiting: BTreeMap::new(), last_waiting: 0 }
     }
 
     /// What an ended subscription of the same group to the same topic has left, to be gone on with.
@@ -262,9 +228,7 @@ impl Store {
         };
         let subscription = subscriptions.iter_mut().find(same)?;
         let mut idle = self.idle();
-        let place = idle
-            .iter()
-            .position(|idle| idle.number == subscription.number)?;
+        let place = idle.iter().position(|idle| idle.number == subscription.number)?;
         subscription.idle_since = None;
         subscription.is_overflow_logged = Arc::default();
         Some(idle.swap_remove(place))
@@ -273,9 +237,7 @@ impl Store {
     /// Keep the queue of a subscription that has ended, for the next one of its group to this topic.
     fn leave(&self, mut left: Queue) {
         let mut subscriptions = self.all_mut();
-        let own = subscriptions
-            .iter_mut()
-            .find(|subscription| subscription.number == left.number);
+        let own = subscriptions.iter_mut().find(|subscription| subscription.number == left.number);
         if let Some(own) = own {
             while let Ok((due, message)) = left.returned.try_recv() {
                 left.wait(due, message);
@@ -288,9 +250,7 @@ impl Store {
     /// Put a message back into a queue that its worker has left: perhaps another worker has taken the queue up since.
     fn give_back(&self, number: u64, due: Instant, message: Incoming) {
         let subscriptions = self.all();
-        let own = subscriptions
-            .iter()
-            .find(|subscription| subscription.number == number);
+        let own = subscriptions.iter().find(|subscription| subscription.number == number);
         match own {
             Some(own) if own.idle_since.is_none() => {
                 // Fails only if the worker has just ended together with the process.
@@ -335,11 +295,7 @@ impl Store {
         let (closed, mut idle) = (self.closed(), self.idle());
         subscriptions.retain(|subscription| {
             let is_kept = !subscription.is_over() || closed.contains(&subscription.group);
-            if !is_kept
-                && let Some(place) = idle
-                    .iter()
-                    .position(|idle| idle.number == subscription.number)
-            {
+            if !is_kept && let Some(place) = idle.iter().position(|idle| idle.number == subscription.number) {
                 let held = idle.swap_remove(place).len();
                 if held > 0 {
                     telemetry.idle_queue_dropped(&subscription.pattern, held, KEPT);
@@ -489,16 +445,12 @@ impl Serving {
             return self.telemetry.not_delivered_again(&message.topic);
         }
         let pause = REDELIVERY.after(message.attempt);
-        self.telemetry
-            .redelivery_planned(&message.topic, message.attempt, pause);
+        self.telemetry.redelivery_planned(&message.topic, message.attempt, pause);
         self.again(Instant::now() + pause, message);
     }
 
     fn again(&mut self, due: Instant, message: Incoming) {
-        let message = Incoming {
-            attempt: message.attempt.saturating_add(1),
-            ..message
-        };
+        let message = Incoming { attempt: message.attempt.saturating_add(1), ..message };
         match &mut self.queue {
             Some(queue) => queue.wait(due, message),
             None => self.store.give_back(self.number, due, message),
@@ -525,19 +477,14 @@ impl Drop for Serving {
 
 /// Hand a message to its sink. A panic there must not end the subscription: it counts as a retry.
 async fn hand(sink: Arc<dyn Sink>, handed: u64, message: Incoming) -> (u64, Settlement) {
-    let settlement = AssertUnwindSafe(sink.accept(message))
-        .catch_unwind()
-        .await
-        .unwrap_or(Settlement::Retry);
+    let settlement = AssertUnwindSafe(sink.accept(message)).catch_unwind().await.unwrap_or(Settlement::Retry);
     (handed, settlement)
 }
 
 /// Does a subscription's topic match a published one? A star at the end stands for one character or more.
 fn matches(pattern: &str, topic: &str) -> bool {
     pattern == topic
-        || pattern
-            .strip_suffix('*')
-            .is_some_and(|prefix| topic.len() > prefix.len() && topic.starts_with(prefix))
+        || pattern.strip_suffix('*').is_some_and(|prefix| topic.len() > prefix.len() && topic.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -108,20 +108,13 @@ impl RedisBroker {
     ///
     /// # Errors
     /// If the address or the certificates cannot be used.
-    pub fn new(
-        name: &str,
-        settings: Settings,
-        tasks: Tasks,
-        telemetry: Telemetry,
-    ) -> Result<Self, BrokerError> {
+    pub fn new(name: &str, settings: Settings, tasks: Tasks, telemetry: Telemetry) -> Result<Self, BrokerError> {
         let settings = Arc::new(settings);
         let servers = Servers::new(&settings)?;
         let publishing = servers.lanes(&settings, Purpose::Publishing);
         let lane = Arc::new(servers.lanes(&settings, Purpose::Upkeep));
         let instance = Instance::new(&settings.group);
-        let shared = Arc::new(Shared::new(
-            name, settings, instance, servers, lane, tasks, telemetry,
-        ));
+        let shared = Arc::new(Shared::new(name, settings, instance, servers, lane, tasks, telemetry));
         Ok(Self {
             groups: Groups::new(shared.clone()),
             shared,
@@ -135,46 +128,27 @@ impl RedisBroker {
     /// The same where the groups of subscriptions may be named by templates.
     #[must_use]
     pub fn with_templates(self, templates: Templates) -> Self {
-        Self {
-            names: GroupNames::new(templates),
-            ..self
-        }
+        Self { names: GroupNames::new(templates), ..self }
     }
 
     /// The loops begin with the first subscription: who only publishes needs none.
     fn start_loops(&self, shared: &Arc<Shared>) {
         shared.loops.call_once(|| {
             let stop = &self.stop;
-            shared
-                .tasks
-                .spawn("redis reader", read::run(shared.clone(), stop.clone()));
-            shared
-                .tasks
-                .spawn("redis acks", settle::run(shared.clone(), stop.clone()));
-            shared
-                .tasks
-                .spawn("redis upkeep", keep::run(shared.clone(), stop.clone()));
-            shared
-                .tasks
-                .spawn("redis signs", signs::run(shared.clone(), stop.clone()));
+            shared.tasks.spawn("redis reader", read::run(shared.clone(), stop.clone()));
+            shared.tasks.spawn("redis acks", settle::run(shared.clone(), stop.clone()));
+            shared.tasks.spawn("redis upkeep", keep::run(shared.clone(), stop.clone()));
+            shared.tasks.spawn("redis signs", signs::run(shared.clone(), stop.clone()));
         });
     }
 
     fn check_open(&self) -> Result<(), BrokerError> {
-        if self.closed.load(Ordering::Relaxed) {
-            Err(BrokerError::closed())
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Ordering::Relaxed) { Err(BrokerError::closed()) } else { Ok(()) }
     }
 
     async fn append(&self, message: &Outgoing) -> Result<(), RedisError> {
         let settings = &self.shared.settings;
-        let command = entry::append(
-            message,
-            settings.trim,
-            chrono::Utc::now().timestamp_millis(),
-        );
+        let command = entry::append(message, settings.trim, chrono::Utc::now().timestamp_millis());
         let mut tries = Tries::new(settings);
         loop {
             // Only what certainly was not executed is sent again: otherwise the entry might stand twice in the stream.
@@ -219,14 +193,8 @@ impl RedisBroker {
     }
 
     /// Append these in one write to each server; an answer for each.
-    async fn append_part<'a>(
-        &self,
-        messages: impl Iterator<Item = &'a Outgoing>,
-    ) -> Vec<Result<Value, Failure>> {
-        let (trim, now) = (
-            self.shared.settings.trim,
-            chrono::Utc::now().timestamp_millis(),
-        );
+    async fn append_part<'a>(&self, messages: impl Iterator<Item = &'a Outgoing>) -> Vec<Result<Value, Failure>> {
+        let (trim, now) = (self.shared.settings.trim, chrono::Utc::now().timestamp_millis());
         let mut commands = pipe();
         for message in messages {
             commands.add_command(entry::append(message, trim, now));
@@ -244,18 +212,10 @@ impl RedisBroker {
     }
 
     fn error(&self, error: &RedisError, before: &str) -> BrokerError {
-        let kind = if connect::is_for_now(error) {
-            BrokerErrorKind::Unavailable
-        } else {
-            BrokerErrorKind::Rejected
-        };
+        let kind = if connect::is_for_now(error) { BrokerErrorKind::Unavailable } else { BrokerErrorKind::Rejected };
         BrokerError::new(
             kind,
-            format_args!(
-                "{before}{}{}",
-                connect::error_text(error, &self.shared.settings.host),
-                advice::on(error)
-            ),
+            format_args!("{before}{}{}", connect::error_text(error, &self.shared.settings.host), advice::on(error)),
         )
     }
 }
@@ -272,22 +232,15 @@ impl Broker for RedisBroker {
 
     async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
         self.check_open()?;
-        self.append(&message)
-            .await
-            .map_err(|error| self.error(&error, PUBLISH_FAILED))
+        self.append(&message).await.map_err(|error| self.error(&error, PUBLISH_FAILED))
     }
 
     async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
         if self.check_open().is_err() {
-            return messages
-                .iter()
-                .map(|_| Err(BrokerError::closed()))
-                .collect();
+            return messages.iter().map(|_| Err(BrokerError::closed())).collect();
         }
         let outcomes = self.append_all(&messages).await.into_iter();
-        outcomes
-            .map(|outcome| outcome.map_err(|error| self.error(&error, PUBLISH_FAILED)))
-            .collect()
+        outcomes.map(|outcome| outcome.map_err(|error| self.error(&error, PUBLISH_FAILED))).collect()
     }
 
     async fn subscribe(
@@ -300,26 +253,17 @@ impl Broker for RedisBroker {
         let topic: Arc<str> = Arc::from(request.topic);
         let terms = Terms::of(&request.metadata, &self.shared.settings, &self.names)
             .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
-        let shared = self
-            .group(&terms, &topic)
-            .await
-            .map_err(|error| self.error(&error, ""))?;
+        let shared = self.group(&terms, &topic).await.map_err(|error| self.error(&error, ""))?;
         let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
         let after = terms.start.last_left_out(now);
-        match shared
-            .lane
-            .command(&read::create_group(&topic, &shared.settings.group, &after))
-            .await
-        {
+        match shared.lane.command(&read::create_group(&topic, &shared.settings.group, &after)).await {
             Ok(_) => {}
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(self.error(&error, "")),
         }
         // The others must know that this consumer lives before it has something in hand.
         shared.instance.reads(&topic);
-        signs::give(&shared)
-            .await
-            .map_err(|error| self.error(&error, ""))?;
+        signs::give(&shared).await.map_err(|error| self.error(&error, ""))?;
         if shared.board.open(&topic, sink, terms.ack).is_err() {
             return Err(BrokerError::new(
                 BrokerErrorKind::Unavailable,
@@ -424,20 +368,15 @@ struct Tries<'a> {
 
 impl<'a> Tries<'a> {
     fn new(settings: &'a Settings) -> Self {
-        Self {
-            settings,
-            retries: 0,
-            failed: None,
-        }
+        Self { settings, retries: 0, failed: None }
     }
 
     /// Wait for the next one; `false` if there is none. Where another server takes the place of one that fails, that is waited for.
     async fn next(&mut self) -> bool {
         let settings = self.settings;
         let failed = *self.failed.get_or_insert_with(Instant::now);
-        let is_awaited = settings.has_failover()
-            && settings.max_retries > 0
-            && failed.elapsed() < settings.dial_timeout;
+        let is_awaited =
+            settings.has_failover() && settings.max_retries > 0 && failed.elapsed() < settings.dial_timeout;
         if self.retries >= settings.max_retries && !is_awaited {
             return false;
         }

@@ -57,10 +57,7 @@ pub enum BuildError {
 
 /// Make the broker of a component, if its settings allow it, and say what is odd about them in any case. Connects to nothing.
 pub fn build(parts: Parts<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<Warning>) {
-    let is_first_version = matches!(
-        parts.version.to_ascii_lowercase().as_str(),
-        "" | "v0" | "v1"
-    );
+    let is_first_version = matches!(parts.version.to_ascii_lowercase().as_str(), "" | "v0" | "v1");
     match parts.kind.to_ascii_lowercase().as_str() {
         "pubsub.redis" if is_first_version => {
             let mut odd = misspelt_group(parts.properties);

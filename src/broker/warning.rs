@@ -16,10 +16,7 @@ pub struct Warning {
 impl<T: Into<String>> From<T> for Warning {
     /// Something that does not do what its author wants.
     fn from(text: T) -> Self {
-        Self {
-            text: text.into(),
-            weight: Weight::Mistake,
-        }
+        Self { text: text.into(), weight: Weight::Mistake }
     }
 }
 
@@ -40,10 +37,7 @@ pub(super) fn unknown(
             let text = format!("setting {:?} is not known and has no effect", masked(name));
             match nearest(name, known) {
                 Some(meant) => Warning::from(format!("{text}; did you mean {meant:?}?")),
-                None => Warning {
-                    text,
-                    weight: Weight::Hint,
-                },
+                None => Warning { text, weight: Weight::Hint },
             }
         })
         .collect()

@@ -43,11 +43,7 @@ enum Kind {
 impl Input {
     pub(super) fn of(args: &CheckArgs, environment: &Environment, stdin: &mut dyn Read) -> Self {
         let mut input = Self::default();
-        let mut view = View {
-            app_id: args.app_id.clone(),
-            config: args.config.clone(),
-            ..View::default()
-        };
+        let mut view = View { app_id: args.app_id.clone(), config: args.config.clone(), ..View::default() };
         let mut run_files = Vec::new();
         for path in args.resources_path.iter().chain(&args.paths) {
             if path.as_os_str() == "-" {
@@ -87,29 +83,21 @@ impl Input {
         input
     }
 
-    fn add(
-        &mut self,
-        path: &Path,
-        text: String,
-        view: &mut View,
-        run_files: &mut Vec<(PathBuf, String)>,
-    ) {
+    fn add(&mut self, path: &Path, text: String, view: &mut View, run_files: &mut Vec<(PathBuf, String)>) {
         match kind(&text) {
             Kind::RunFile => run_files.push((path.to_owned(), text)),
             Kind::Configuration if path != Path::new(STDIN) => view.config.push(path.to_owned()),
             _ if path == Path::new(STDIN) => view.files.extend(documents(&text)),
-            Kind::Configuration | Kind::Resources => view.files.push(FolderFile {
-                path: path.to_owned(),
-                content: FileContent::Yaml(text),
-            }),
+            Kind::Configuration | Kind::Resources => {
+                view.files.push(FolderFile { path: path.to_owned(), content: FileContent::Yaml(text) })
+            }
         }
     }
 
     fn unreadable(&mut self, path: &Path, text: &str) {
         let message = format!("cannot be read: {text}");
         let help = "name a folder, a YAML file, or - for standard input";
-        self.findings
-            .push(Finding::mistake(Place::new(path, 0), message, help));
+        self.findings.push(Finding::mistake(Place::new(path, 0), message, help));
     }
 
     /// Reports a folder that holds no resource file.
@@ -123,9 +111,7 @@ impl Input {
         }
         let holds_yaml = |path: &&PathBuf| {
             let entries = fs::read_dir(path).into_iter().flatten().flatten();
-            entries
-                .map(|entry| entry.path())
-                .any(|path| !path.is_dir() && is_yaml(&path))
+            entries.map(|entry| entry.path()).any(|path| !path.is_dir() && is_yaml(&path))
         };
         let mut inside: Vec<String> = paths
             .iter()
@@ -153,15 +139,10 @@ impl Input {
     fn run_file(&mut self, path: &Path, text: &str, args: &CheckArgs, environment: &Environment) {
         let reading = run_file::read(path, text);
         for problem in reading.problems {
-            self.findings.push(Finding::mistake(
-                problem.place,
-                problem.text,
-                problem.remedy,
-            ));
+            self.findings.push(Finding::mistake(problem.place, problem.text, problem.remedy));
         }
         for remark in reading.remarks {
-            self.findings
-                .push(Finding::mistake(remark.place, remark.text, remark.remedy));
+            self.findings.push(Finding::mistake(remark.place, remark.text, remark.remedy));
         }
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         for app in &reading.file.apps {
@@ -181,11 +162,7 @@ impl Input {
         let full = |base: &Path, path: &str| run_file::resolved(path, base, environment);
         let folder = full(base, &app.dir);
         let (own, common) = (&app.shared, &file.common);
-        let mut view = View {
-            app_id: Some(app.id(&folder)),
-            config: args.config.clone(),
-            ..View::default()
-        };
+        let mut view = View { app_id: Some(app.id(&folder)), config: args.config.clone(), ..View::default() };
         let (resources, begin, lines) = if own.resources.is_empty() {
             (&common.resources, base, &common.lines)
         } else {
@@ -199,16 +176,12 @@ impl Input {
             } else {
                 let place = lines.of("resourcesPaths");
                 let message = format!("the resources folder {} cannot be read", path.display());
-                let help =
-                    "correct the path: in common it begins at the run file, else at appDirPath";
+                let help = "correct the path: in common it begins at the run file, else at appDirPath";
                 self.findings.push(Finding::mistake(place, message, help));
             }
         }
-        let (config, begin) = if own.config.is_empty() {
-            (&common.config, base)
-        } else {
-            (&own.config, folder.as_path())
-        };
+        let (config, begin) =
+            if own.config.is_empty() { (&common.config, base) } else { (&own.config, folder.as_path()) };
         if !config.is_empty() {
             view.config.push(full(begin, config));
         }
@@ -225,9 +198,7 @@ impl Input {
 /// By the keys of its first document.
 fn kind(text: &str) -> Kind {
     let parts = load::split(text);
-    let first = parts
-        .first()
-        .and_then(|(line, text)| load::document(text, *line).ok().flatten());
+    let first = parts.first().and_then(|(line, text)| load::document(text, *line).ok().flatten());
     let Some(document) = first else {
         return Kind::Resources;
     };
@@ -250,10 +221,7 @@ fn documents(text: &str) -> impl Iterator<Item = FolderFile> {
 
 fn entry<'a>(root: &'a Node, name: &str) -> Option<&'a Node> {
     match &root.content {
-        Content::Map(entries) => entries
-            .iter()
-            .find(|(key, _)| key.as_text() == Some(name))
-            .map(|(_, value)| value),
+        Content::Map(entries) => entries.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value),
         Content::List(_) | Content::Scalar { .. } => None,
     }
 }
@@ -264,8 +232,6 @@ fn text_of(path: &Path) -> Result<String, String> {
 
 fn text_of_stdin(stdin: &mut dyn Read) -> Result<String, String> {
     let mut bytes = Vec::new();
-    stdin
-        .read_to_end(&mut bytes)
-        .map_err(|error| reason(&error))?;
+    stdin.read_to_end(&mut bytes).map_err(|error| reason(&error))?;
     encoding::text(bytes).map_err(|error| error.to_string())
 }

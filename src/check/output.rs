@@ -113,9 +113,7 @@ fn seen(seen: &Seen) -> Value {
 
 fn of_severity(report: &Report, severity: Severity) -> Vec<&Finding> {
     let findings = report.findings.iter();
-    findings
-        .filter(|finding| finding.severity == severity)
-        .collect()
+    findings.filter(|finding| finding.severity == severity).collect()
 }
 
 fn write_components(resources: &Resources, out: &mut dyn Write) -> io::Result<()> {
@@ -131,10 +129,7 @@ fn write_components(resources: &Resources, out: &mut dyn Write) -> io::Result<()
 
 fn write_subscriptions(resources: &Resources, out: &mut dyn Write) -> io::Result<()> {
     if resources.subscriptions.is_empty() {
-        return writeln!(
-            out,
-            "No declared subscriptions; an app may bring its own.\n"
-        );
+        return writeln!(out, "No declared subscriptions; an app may bring its own.\n");
     }
     writeln!(out, "Subscriptions")?;
     for spec in &resources.subscriptions {
@@ -148,35 +143,19 @@ fn write_configuration(configuration: &Configuration, out: &mut dyn Write) -> io
         return Ok(());
     }
     writeln!(out, "Configuration")?;
-    writeln!(
-        out,
-        "  features: {}",
-        configuration.enabled_features().join(", ")
-    )?;
+    writeln!(out, "  features: {}", configuration.enabled_features().join(", "))?;
     if let Some(rate) = &configuration.tracing.sampling_rate {
         writeln!(out, "  tracing.samplingRate: {rate}")?;
     }
     if !configuration.denied_components.is_empty() {
-        writeln!(
-            out,
-            "  components.deny: {}",
-            configuration.denied_components.join(", ")
-        )?;
+        writeln!(out, "  components.deny: {}", configuration.denied_components.join(", "))?;
     }
     writeln!(out)
 }
 
 fn write_subscription(spec: &SubscriptionSpec, out: &mut dyn Write) -> io::Result<()> {
-    let place = spec
-        .place
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    writeln!(
-        out,
-        "  topic {} on pubsub {}  {place}",
-        spec.topic, spec.pubsub
-    )?;
+    let place = spec.place.as_ref().map(ToString::to_string).unwrap_or_default();
+    writeln!(out, "  topic {} on pubsub {}  {place}", spec.topic, spec.pubsub)?;
     for rule in &spec.rules {
         match rule.match_.as_str() {
             "" => writeln!(out, "    otherwise -> {}", rule.path)?,
@@ -215,10 +194,7 @@ fn write_policies(resources: &Resources, out: &mut dyn Write) -> io::Result<()> 
 
 fn write_targets(policies: &Policies, out: &mut dyn Write) -> io::Result<()> {
     for (component, target) in &policies.components {
-        for (way, names) in [
-            ("deliveries", &target.inbound),
-            ("publishing", &target.outbound),
-        ] {
+        for (way, names) in [("deliveries", &target.inbound), ("publishing", &target.outbound)] {
             let text = names_text(names);
             if !text.is_empty() {
                 writeln!(out, "  component {component}, {way}: {text}")?;
@@ -229,11 +205,7 @@ fn write_targets(policies: &Policies, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn names_text(names: &PolicyNames) -> String {
-    let all = [
-        ("timeout", &names.timeout),
-        ("retry", &names.retry),
-        ("circuit breaker", &names.breaker),
-    ];
+    let all = [("timeout", &names.timeout), ("retry", &names.retry), ("circuit breaker", &names.breaker)];
     let given = all.iter().filter(|(_, name)| !name.is_empty());
     let texts: Vec<String> = given.map(|(what, name)| format!("{what} {name}")).collect();
     texts.join(", ")
@@ -251,10 +223,7 @@ fn retry_text(retry: &Retry) -> String {
 }
 
 fn breaker_text(breaker: &Breaker) -> String {
-    let trip = breaker
-        .trip
-        .as_ref()
-        .map_or("consecutiveFailures > 5", |(trip, _)| trip.as_str());
+    let trip = breaker.trip.as_ref().map_or("consecutiveFailures > 5", |(trip, _)| trip.as_str());
     format!("opens when {trip}, for {}", go(breaker.timeout))
 }
 

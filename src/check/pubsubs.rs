@@ -28,10 +28,7 @@ pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut V
         if component.name.is_empty() {
             findings.push(Finding::mistake(
                 component.place_of("metadata"),
-                format!(
-                    "the component of type {} has no name: no app can use it",
-                    component.kind
-                ),
+                format!("the component of type {} has no name: no app can use it", component.kind),
                 "write metadata.name, which publishes and subscriptions name",
             ));
         }
@@ -51,10 +48,7 @@ fn url_of_redis(component: &Component) -> Option<Finding> {
     (host.contains("redis://") || host.contains("rediss://")).then(|| {
         Finding::hint(
             component.place_of("spec.metadata.redisHost"),
-            format!(
-                "component {}: redisHost is a URL, which daprd does not understand",
-                component.log_name()
-            ),
+            format!("component {}: redisHost is a URL, which daprd does not understand", component.log_name()),
             "for both write host:port, and redisPassword, redisDB and enableTLS beside it",
         )
     })
@@ -100,20 +94,10 @@ fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
 fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
     let built_in = PUBSUBS.join(" and ");
     if PUBSUBS.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
-        let message = format!(
-            "component {}: {kind} has no version {version}",
-            component.name
-        );
-        return Finding::mistake(
-            component.place_of("spec.version"),
-            message,
-            "write version: v1",
-        );
+        let message = format!("component {}: {kind} has no version {version}", component.name);
+        return Finding::mistake(component.place_of("spec.version"), message, "write version: v1");
     }
-    let message = format!(
-        "component {}: there is no broker for {kind}",
-        component.log_name()
-    );
+    let message = format!("component {}: there is no broker for {kind}", component.log_name());
     let help = match nearest(kind, &PUBSUBS) {
         Some(meant) => format!("this build has {built_in}; did you mean {meant}?"),
         None => format!("this build has {built_in}"),
@@ -124,20 +108,14 @@ fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
 /// The texts of Go's decoder, one for each setting, with what to write.
 fn plain(error: &str) -> Vec<(String, String)> {
     const SETTINGS: &str = "correct this setting under spec.metadata";
-    let error = error
-        .strip_prefix("redis client configuration error: ")
-        .unwrap_or(error);
+    let error = error.strip_prefix("redis client configuration error: ").unwrap_or(error);
     let Some((_, rest)) = error.split_once("error(s) decoding:") else {
         return vec![(error.to_owned(), SETTINGS.to_owned())];
     };
-    let lines = rest
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("* "));
+    let lines = rest.lines().filter_map(|line| line.trim().strip_prefix("* "));
     lines
         .map(|line| {
-            let parts = line
-                .strip_prefix("error decoding '")
-                .and_then(|rest| rest.split_once("': "));
+            let parts = line.strip_prefix("error decoding '").and_then(|rest| rest.split_once("': "));
             let (text, reason) = match parts {
                 Some((name, reason)) => (format!("{name}: {reason}"), reason),
                 None => (line.to_owned(), line),
@@ -161,8 +139,7 @@ fn place_in(component: &Component, text: &str) -> Place {
     let is_named = |name: &str| {
         text.match_indices(name).any(|(at, _)| {
             let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
-            !is_letter(text[..at].chars().next_back())
-                && !is_letter(text[at + name.len()..].chars().next())
+            !is_letter(text[..at].chars().next_back()) && !is_letter(text[at + name.len()..].chars().next())
         })
     };
     let named = component
@@ -185,34 +162,17 @@ fn place_in(component: &Component, text: &str) -> Place {
 fn subscription(component: &Component, spec: &SubscriptionSpec, findings: &mut Vec<Finding>) {
     for text in registry::mistakes_of_subscription(&component.kind, &spec.metadata) {
         let names = spec.metadata.keys();
-        let named = names
-            .filter(|name| text.contains(name.as_str()))
-            .min_by_key(|name| text.find(name.as_str()));
-        let key = named.map_or_else(
-            || "spec.metadata".to_owned(),
-            |name| format!("spec.metadata.{name}"),
-        );
+        let named = names.filter(|name| text.contains(name.as_str())).min_by_key(|name| text.find(name.as_str()));
+        let key = named.map_or_else(|| "spec.metadata".to_owned(), |name| format!("spec.metadata.{name}"));
         let message = format!("subscription to {}: {text}", spec.topic);
-        findings.push(Finding::mistake(
-            spec.place_of(&key),
-            message,
-            "correct spec.metadata",
-        ));
+        findings.push(Finding::mistake(spec.place_of(&key), message, "correct spec.metadata"));
     }
 }
 
 /// Topics that the scopes of the component forbid.
-fn topics(
-    component: &Component,
-    spec: &SubscriptionSpec,
-    app_id: Option<&str>,
-    findings: &mut Vec<Finding>,
-) {
+fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, findings: &mut Vec<Finding>) {
     let apps = apps(component, app_id);
-    let all = || {
-        apps.iter()
-            .map(|app| Scopes::of(&component.properties, app))
-    };
+    let all = || apps.iter().map(|app| Scopes::of(&component.properties, app));
     let help = format!(
         "correct allowedTopics, protectedTopics, publishingScopes or subscriptionScopes of the component ({})",
         component.place
@@ -244,14 +204,9 @@ fn apps(component: &Component, app_id: Option<&str>) -> BTreeSet<String> {
         return BTreeSet::from([app_id.to_owned()]);
     }
     let lists = ["publishingScopes", "subscriptionScopes"];
-    let texts = lists
-        .iter()
-        .filter_map(|name| component.properties.get(name));
+    let texts = lists.iter().filter_map(|name| component.properties.get(name));
     let named = texts.flat_map(|text| {
-        text.split(';')
-            .filter_map(|scope| scope.split('=').next())
-            .map(|app| app.replace(' ', ""))
-            .collect::<Vec<_>>()
+        text.split(';').filter_map(|scope| scope.split('=').next()).map(|app| app.replace(' ', "")).collect::<Vec<_>>()
     });
     named.chain([ANY_APP.to_owned()]).collect()
 }

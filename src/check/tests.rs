@@ -2,11 +2,7 @@ use super::*;
 use std::path::PathBuf;
 
 /// Check a folder of files, or only what `only` names of them.
-fn check_with(
-    files: &[(&str, &str)],
-    args: impl FnOnce(&std::path::Path) -> CheckArgs,
-    stdin: &str,
-) -> (u8, String) {
+fn check_with(files: &[(&str, &str)], args: impl FnOnce(&std::path::Path) -> CheckArgs, stdin: &str) -> (u8, String) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
@@ -15,13 +11,7 @@ fn check_with(
     }
     let mut out = Vec::new();
     let args = args(folder.path());
-    let code = run(
-        &args,
-        &Environment::default(),
-        &mut stdin.as_bytes(),
-        &mut out,
-    )
-    .unwrap();
+    let code = run(&args, &Environment::default(), &mut stdin.as_bytes(), &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     (code, text.replace(folder.path().to_str().unwrap(), "DIR"))
 }
@@ -31,32 +21,17 @@ fn check(files: &[(&str, &str)], config: Option<&str>) -> (u8, String) {
     std::fs::write(config_file.path(), config.unwrap_or_default()).unwrap();
     let args = |folder: &std::path::Path| CheckArgs {
         resources_path: vec![folder.to_owned()],
-        config: config
-            .iter()
-            .map(|_| config_file.path().to_owned())
-            .collect(),
+        config: config.iter().map(|_| config_file.path().to_owned()).collect(),
         ..CheckArgs::default()
     };
     let (code, text) = check_with(files, args, "");
-    (
-        code,
-        text.replace(config_file.path().to_str().unwrap(), "CONFIG"),
-    )
+    (code, text.replace(config_file.path().to_str().unwrap(), "CONFIG"))
 }
 
 fn paths(paths: &[&str]) -> impl FnOnce(&std::path::Path) -> CheckArgs {
     let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
     move |folder| CheckArgs {
-        paths: paths
-            .iter()
-            .map(|path| {
-                if path == "-" {
-                    PathBuf::from("-")
-                } else {
-                    folder.join(path)
-                }
-            })
-            .collect(),
+        paths: paths.iter().map(|path| if path == "-" { PathBuf::from("-") } else { folder.join(path) }).collect(),
         ..CheckArgs::default()
     }
 }
@@ -90,20 +65,16 @@ Worth knowing
 fn the_policy_that_is_shown_is_a_good_one() {
     let (_, text) = check(&[("a.yaml", PUBSUB), ("b.yaml", SUBSCRIPTION)], None);
     let lines = text.lines().filter_map(|line| line.strip_prefix("      "));
-    let policy: Vec<&str> = lines
-        .skip_while(|line| !line.starts_with("apiVersion"))
-        .collect();
-    let (code, text) = check(
-        &[
-            ("a.yaml", PUBSUB),
-            ("b.yaml", SUBSCRIPTION),
-            ("c.yaml", &policy.join("\n")),
-        ],
-        None,
-    );
+    let policy: Vec<&str> = lines.skip_while(|line| !line.starts_with("apiVersion")).collect();
+    let (code, text) = check(&[("a.yaml", PUBSUB), ("b.yaml", SUBSCRIPTION), ("c.yaml", &policy.join("\n"))], None);
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("Worth knowing"), "{text}");
-    assert!(text.contains("  retry again: every 1s, 3 times after the first\n  component pubsub, deliveries: retry again\n"), "{text}");
+    assert!(
+        text.contains(
+            "  retry again: every 1s, 3 times after the first\n  component pubsub, deliveries: retry again\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -118,10 +89,7 @@ fn every_mistake_has_file_line_and_remedy() {
         ("g.yaml", PUBSUB.replace("Component", "Compnent")),
         ("h.yaml", SUBSCRIPTION.replace("{name: s}", "{name: h}").replace("topic: orders", "topic: odd\n  metadata: {ack: maybe}")),
     ];
-    let files: Vec<(&str, &str)> = files
-        .iter()
-        .map(|(name, text)| (*name, text.as_str()))
-        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let (code, text) = check(&files, Some("spec: {metric: {enabled: 'false'}}"));
     assert_eq!(code, 1);
     for expected in [
@@ -148,9 +116,7 @@ fn redis(more: &str) -> String {
 }
 
 fn settings(more: &str) -> String {
-    redis(&format!(
-        "  metadata:\n  - name: redisHost\n    value: 127.0.0.1:6379\n{more}"
-    ))
+    redis(&format!("  metadata:\n  - name: redisHost\n    value: 127.0.0.1:6379\n{more}"))
 }
 
 fn subscription(spec: &str) -> String {
@@ -169,12 +135,12 @@ fn resiliency(trip: &str, targets: &str) -> String {
 #[test]
 fn what_people_get_wrong_is_named() {
     let route = "  routes:\n    default: /orders\n";
-    let inbound = "    components:\n      pubsub:\n        inbound:\n          retry: r\n          circuitBreaker: cb\n";
+    let inbound =
+        "    components:\n      pubsub:\n        inbound:\n          retry: r\n          circuitBreaker: cb\n";
     let good_trip = "consecutiveFailures > 5";
     let scoped = |setting: &str| settings(&format!("  - name: {setting}\n"));
     let s = |spec: &str| format!("{}---\n{}", settings(""), subscription(spec));
-    let r =
-        |trip: &str, targets: &str| format!("{}---\n{}", resiliency(trip, targets), settings(""));
+    let r = |trip: &str, targets: &str| format!("{}---\n{}", resiliency(trip, targets), settings(""));
     for (name, text, code, expected) in [
         ("consumerId", settings("  - name: consumerId\n    value: grp\n"), 1, ":11: component pubsub (pubsub.redis/v1): setting \"consumerId\" has no effect, it must be spelt exactly consumerID"),
         ("kafka", settings("").replace("pubsub.redis", "pubsub.kafka"), 1, ":6: component pubsub (pubsub.kafka/v1): there is no broker for pubsub.kafka\n      this build has pubsub.redis and pubsub.in-memory\n"),
@@ -217,9 +183,7 @@ fn what_people_get_wrong_is_named() {
     }
     let granted = format!(
         "{}---\n{}",
-        scoped(
-            "protectedTopics\n    value: orders\n  - name: subscriptionScopes\n    value: shop=orders"
-        ),
+        scoped("protectedTopics\n    value: orders\n  - name: subscriptionScopes\n    value: shop=orders"),
         subscription(route)
     );
     let (code, out) = check(&[("it.yaml", &granted)], None);
@@ -228,124 +192,66 @@ fn what_people_get_wrong_is_named() {
 
 #[test]
 fn folders_files_run_files_and_standard_input_are_read() {
-    let run_file = "version: 1\ncommon:\n  resourcesPath: components\napps:\n- appID: shop\n  appDirPath: .\n  command: [x]\n";
+    let run_file =
+        "version: 1\ncommon:\n  resourcesPath: components\napps:\n- appID: shop\n  appDirPath: .\n  command: [x]\n";
     let bad = SUBSCRIPTION.replace("pubsubname: pubsub", "pubsubname: pubsb") + "scopes: [shop]\n";
     let files = [
         ("components/pubsub.yaml", PUBSUB),
         ("components/s.yaml", bad.as_str()),
         ("dapr.yaml", run_file),
-        (
-            "wrong.yaml",
-            "version: 1\napps:\n- appDirPath: nowhere\n  command: [x]\n",
-        ),
+        ("wrong.yaml", "version: 1\napps:\n- appDirPath: nowhere\n  command: [x]\n"),
         ("config.yaml", "kind: Configuration\nspec: {foo: 1}\n"),
         ("above/components/pubsub.yaml", PUBSUB),
     ];
     std::fs::create_dir_all(std::env::temp_dir()).unwrap();
     for (args, stdin, code, expected) in [
-        (
-            vec!["components"],
-            "",
-            1,
-            "DIR/components/s.yaml:5: subscription to topic orders waits for a pubsub pubsb",
-        ),
+        (vec!["components"], "", 1, "DIR/components/s.yaml:5: subscription to topic orders waits for a pubsub pubsb"),
         (
             vec!["components/pubsub.yaml"],
             "",
             0,
             "Components\n  pubsub (pubsub.in-memory/v1)  DIR/components/pubsub.yaml:1\n",
         ),
-        (
-            vec!["-"],
-            PUBSUB,
-            0,
-            "Components\n  pubsub (pubsub.in-memory/v1)  <stdin>:1\n",
-        ),
+        (vec!["-"], PUBSUB, 0, "Components\n  pubsub (pubsub.in-memory/v1)  <stdin>:1\n"),
         (
             vec!["-", "components/s.yaml"],
             PUBSUB,
             1,
             "DIR/components/s.yaml:5: subscription to topic orders waits for a pubsub pubsb, which does not exist\n      did you mean pubsub?\n",
         ),
-        (
-            vec!["dapr.yaml"],
-            "",
-            1,
-            "DIR/components/s.yaml:5: subscription to topic orders waits for a pubsub pubsb",
-        ),
-        (
-            vec!["wrong.yaml"],
-            "",
-            1,
-            "DIR/wrong.yaml:3: appDirPath: DIR/nowhere is not a folder\n",
-        ),
-        (
-            vec!["config.yaml"],
-            "",
-            1,
-            "DIR/config.yaml:2: unknown field spec.foo is ignored\n",
-        ),
+        (vec!["dapr.yaml"], "", 1, "DIR/components/s.yaml:5: subscription to topic orders waits for a pubsub pubsb"),
+        (vec!["wrong.yaml"], "", 1, "DIR/wrong.yaml:3: appDirPath: DIR/nowhere is not a folder\n"),
+        (vec!["config.yaml"], "", 1, "DIR/config.yaml:2: unknown field spec.foo is ignored\n"),
         (
             vec!["above"],
             "",
             0,
             "DIR/above: no resource file is in this folder, only in folders inside, which are not read\n      name the folder that holds the files, for example DIR/above/components\n",
         ),
-        (
-            vec!["nope"],
-            "",
-            1,
-            "DIR/nope: cannot be read: no such file or directory\n",
-        ),
+        (vec!["nope"], "", 1, "DIR/nope: cannot be read: no such file or directory\n"),
     ] {
         let (found, out) = check_with(&files, paths(&args), stdin);
-        assert!(
-            out.contains(expected),
-            "{args:?}: {expected}\nis not in\n{out}"
-        );
+        assert!(out.contains(expected), "{args:?}: {expected}\nis not in\n{out}");
         assert_eq!(found, code, "{args:?}\n{out}");
     }
     // Documents of a stream come from files of their own as a rule.
     let stream = format!("{PUBSUB}---\nkind: Resiliency\nfoo: x\n");
     let (code, out) = check_with(&files, paths(&["-"]), &stream);
     assert_eq!(code, 0, "{out}");
-    assert!(
-        out.contains("<stdin>:7: unknown field foo is ignored"),
-        "{out}"
-    );
-    let run = |folder: &std::path::Path| CheckArgs {
-        run_file: Some(folder.join("dapr.yaml")),
-        ..CheckArgs::default()
-    };
+    assert!(out.contains("<stdin>:7: unknown field foo is ignored"), "{out}");
+    let run = |folder: &std::path::Path| CheckArgs { run_file: Some(folder.join("dapr.yaml")), ..CheckArgs::default() };
     let (code, out) = check_with(&files, run, "");
-    assert_eq!(
-        (code, out.matches("DIR/components/s.yaml:5").count()),
-        (1, 1),
-        "{out}"
-    );
-    let (code, out) = check_with(
-        &[],
-        |folder| CheckArgs {
-            paths: vec![folder.to_owned()],
-            ..CheckArgs::default()
-        },
-        "",
-    );
+    assert_eq!((code, out.matches("DIR/components/s.yaml:5").count()), (1, 1), "{out}");
+    let (code, out) =
+        check_with(&[], |folder| CheckArgs { paths: vec![folder.to_owned()], ..CheckArgs::default() }, "");
     assert_eq!(code, 0);
-    assert!(
-        out.contains("DIR: no resource file is in this folder\n"),
-        "{out}"
-    );
+    assert!(out.contains("DIR: no resource file is in this folder\n"), "{out}");
 }
 
 #[test]
 fn strict_counts_what_is_worth_knowing_and_json_has_it_all() {
     let args = |strict, json| {
-        move |folder: &std::path::Path| CheckArgs {
-            strict,
-            json,
-            ..paths(&["b.yaml", "a.yaml"])(folder)
-        }
+        move |folder: &std::path::Path| CheckArgs { strict, json, ..paths(&["b.yaml", "a.yaml"])(folder) }
     };
     let files = [("a.yaml", PUBSUB), ("b.yaml", SUBSCRIPTION)];
     assert_eq!(check_with(&files, args(false, false), "").0, 0);
@@ -353,28 +259,12 @@ fn strict_counts_what_is_worth_knowing_and_json_has_it_all() {
     let (code, out) = check_with(&files, args(false, true), "");
     assert_eq!(code, 0);
     let value: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(
-        (&value["mistakes"], &value["worthKnowing"]),
-        (&0.into(), &1.into())
-    );
+    assert_eq!((&value["mistakes"], &value["worthKnowing"]), (&0.into(), &1.into()));
     let finding = &value["findings"][0];
     assert_eq!(finding["severity"], "worth knowing");
-    assert_eq!(
-        (&finding["file"], &finding["line"]),
-        (&"DIR/b.yaml".into(), &8.into())
-    );
-    assert!(
-        finding["message"]
-            .as_str()
-            .unwrap()
-            .contains("no retry policy")
-    );
-    assert!(
-        finding["help"]
-            .as_str()
-            .unwrap()
-            .contains("kind: Resiliency")
-    );
+    assert_eq!((&finding["file"], &finding["line"]), (&"DIR/b.yaml".into(), &8.into()));
+    assert!(finding["message"].as_str().unwrap().contains("no retry policy"));
+    assert!(finding["help"].as_str().unwrap().contains("kind: Resiliency"));
     assert_eq!(value["loaded"][0]["components"][0]["name"], "pubsub");
     assert_eq!(value["loaded"][0]["subscriptions"][0]["topic"], "orders");
 }

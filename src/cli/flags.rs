@@ -194,10 +194,7 @@ impl Flags {
 
     /// All mistakes of this sort.
     pub fn mistakes(&self) -> Vec<FlagError> {
-        [self.max_body_bytes(), self.read_buffer_bytes()]
-            .into_iter()
-            .filter_map(Result::err)
-            .collect()
+        [self.max_body_bytes(), self.read_buffer_bytes()].into_iter().filter_map(Result::err).collect()
     }
 }
 
@@ -264,10 +261,7 @@ pub enum Shape {
 impl Flag {
     /// May it stand without a value?
     pub fn is_bool(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Bool(_) | Kind::OptionalBool(_) | Kind::Unused(Shape::Bool)
-        )
+        matches!(self.kind, Kind::Bool(_) | Kind::OptionalBool(_) | Kind::Unused(Shape::Bool))
     }
 
     /// Does it collect its occurrences?
@@ -314,9 +308,7 @@ impl Flag {
             Kind::Text(_) | Kind::OptionalText(_) | Kind::Unused(Shape::Text) => "string",
             Kind::Int(_) | Kind::OptionalInt(_) => "int",
             Kind::Unused(Shape::Uint) => "uint",
-            Kind::Duration(_) | Kind::OptionalDuration(_) | Kind::Unused(Shape::Duration) => {
-                "duration"
-            }
+            Kind::Duration(_) | Kind::OptionalDuration(_) | Kind::Unused(Shape::Duration) => "duration",
             Kind::List(_) | Kind::Unused(Shape::List) => "strings",
         }
     }
@@ -325,9 +317,7 @@ impl Flag {
     pub fn default(&self) -> Option<String> {
         let mut flags = Flags::default();
         match self.kind {
-            Kind::Text(place) => {
-                Some(format!("{:?}", place(&mut flags))).filter(|text| text != "\"\"")
-            }
+            Kind::Text(place) => Some(format!("{:?}", place(&mut flags))).filter(|text| text != "\"\""),
             Kind::Bool(place) => Some(place(&mut flags).to_string()).filter(|text| text == "true"),
             Kind::Int(place) => Some(place(&mut flags).to_string()).filter(|text| text != "0"),
             _ => None,
@@ -336,53 +326,27 @@ impl Flag {
 }
 
 const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag {
-        name,
-        kind,
-        help,
-        deprecated: None,
-    }
+    Flag { name, kind, help, deprecated: None }
 }
 
 const fn old(name: &'static str, kind: Kind, hint: &'static str) -> Flag {
-    Flag {
-        name,
-        kind,
-        help: "",
-        deprecated: Some(hint),
-    }
+    Flag { name, kind, help: "", deprecated: Some(hint) }
 }
 
 const NO_EFFECT: &str = "accepted, without effect here";
 
 /// All flags, by name.
 pub static FLAGS: &[Flag] = &[
-    flag(
-        "actors-disseminate-timeout",
-        Kind::Unused(Shape::Duration),
-        NO_EFFECT,
-    ),
+    flag("actors-disseminate-timeout", Kind::Unused(Shape::Duration), NO_EFFECT),
     flag("actors-service", Kind::Unused(Shape::Text), NO_EFFECT),
     flag(
         "allowed-origins",
         Kind::Text(|f| &mut f.allowed_origins),
         "Origins that browsers may call from; * for all, empty for no CORS",
     ),
-    flag(
-        "app-binding-options-timeout",
-        Kind::Unused(Shape::Duration),
-        NO_EFFECT,
-    ),
-    flag(
-        "app-channel-address",
-        Kind::Text(|f| &mut f.app_channel_address),
-        "Host on which the app listens",
-    ),
-    flag(
-        "app-health-check-path",
-        Kind::Text(|f| &mut f.app_health_check_path),
-        "Path of the app's health check",
-    ),
+    flag("app-binding-options-timeout", Kind::Unused(Shape::Duration), NO_EFFECT),
+    flag("app-channel-address", Kind::Text(|f| &mut f.app_channel_address), "Host on which the app listens"),
+    flag("app-health-check-path", Kind::Text(|f| &mut f.app_health_check_path), "Path of the app's health check"),
     flag(
         "app-health-probe-interval",
         Kind::Int(|f| &mut f.app_health_probe_interval),
@@ -398,11 +362,7 @@ pub static FLAGS: &[Flag] = &[
         Kind::Int(|f| &mut f.app_health_threshold),
         "Failed health checks until the app counts as unhealthy",
     ),
-    flag(
-        "app-id",
-        Kind::Text(|f| &mut f.app_id),
-        "Name of the app; required",
-    ),
+    flag("app-id", Kind::Text(|f| &mut f.app_id), "Name of the app; required"),
     flag(
         "app-max-concurrency",
         Kind::Int(|f| &mut f.app_max_concurrency),
@@ -413,46 +373,14 @@ pub static FLAGS: &[Flag] = &[
         Kind::Text(|f| &mut f.app_port),
         "Port on which the app listens; none for an app that only publishes",
     ),
-    flag(
-        "app-protocol",
-        Kind::Text(|f| &mut f.app_protocol),
-        "Protocol of the app: http, https, h2c, grpc or grpcs",
-    ),
-    old(
-        "app-ssl",
-        Kind::Bool(|f| &mut f.app_ssl),
-        "use '--app-protocol https|grpcs'",
-    ),
-    flag(
-        "build-info",
-        Kind::Bool(|f| &mut f.build_info),
-        "Print version and build, and exit",
-    ),
-    old(
-        "components-path",
-        Kind::Text(|f| &mut f.components_path),
-        "use --resources-path",
-    ),
-    flag(
-        "config",
-        Kind::List(|f| &mut f.config),
-        "Configuration file; may be given several times",
-    ),
-    flag(
-        "control-plane-address",
-        Kind::Unused(Shape::Text),
-        NO_EFFECT,
-    ),
-    flag(
-        "control-plane-namespace",
-        Kind::Unused(Shape::Text),
-        NO_EFFECT,
-    ),
-    flag(
-        "control-plane-trust-domain",
-        Kind::Unused(Shape::Text),
-        NO_EFFECT,
-    ),
+    flag("app-protocol", Kind::Text(|f| &mut f.app_protocol), "Protocol of the app: http, https, h2c, grpc or grpcs"),
+    old("app-ssl", Kind::Bool(|f| &mut f.app_ssl), "use '--app-protocol https|grpcs'"),
+    flag("build-info", Kind::Bool(|f| &mut f.build_info), "Print version and build, and exit"),
+    old("components-path", Kind::Text(|f| &mut f.components_path), "use --resources-path"),
+    flag("config", Kind::List(|f| &mut f.config), "Configuration file; may be given several times"),
+    flag("control-plane-address", Kind::Unused(Shape::Text), NO_EFFECT),
+    flag("control-plane-namespace", Kind::Unused(Shape::Text), NO_EFFECT),
+    flag("control-plane-trust-domain", Kind::Unused(Shape::Text), NO_EFFECT),
     flag(
         "dapr-block-shutdown-duration",
         Kind::OptionalDuration(|f| &mut f.dapr_block_shutdown_duration),
@@ -463,173 +391,81 @@ pub static FLAGS: &[Flag] = &[
         Kind::Int(|f| &mut f.dapr_graceful_shutdown_seconds),
         "Seconds an orderly stop may take; 0 for ever",
     ),
-    flag(
-        "dapr-grpc-port",
-        Kind::Text(|f| &mut f.dapr_grpc_port),
-        "Port of the gRPC API",
-    ),
+    flag("dapr-grpc-port", Kind::Text(|f| &mut f.dapr_grpc_port), "Port of the gRPC API"),
     old(
         "dapr-http-max-request-size",
         Kind::OptionalInt(|f| &mut f.dapr_http_max_request_size),
         "use '--max-body-size 4Mi'",
     ),
-    flag(
-        "dapr-http-port",
-        Kind::Text(|f| &mut f.dapr_http_port),
-        "Port of the HTTP API",
-    ),
+    flag("dapr-http-port", Kind::Text(|f| &mut f.dapr_http_port), "Port of the HTTP API"),
     old(
         "dapr-http-read-buffer-size",
         Kind::OptionalInt(|f| &mut f.dapr_http_read_buffer_size),
         "use '--read-buffer-size 4Ki'",
     ),
-    flag(
-        "dapr-internal-grpc-listen-address",
-        Kind::Unused(Shape::Text),
-        NO_EFFECT,
-    ),
-    flag(
-        "dapr-internal-grpc-port",
-        Kind::Text(|f| &mut f.dapr_internal_grpc_port),
-        NO_EFFECT,
-    ),
+    flag("dapr-internal-grpc-listen-address", Kind::Unused(Shape::Text), NO_EFFECT),
+    flag("dapr-internal-grpc-port", Kind::Text(|f| &mut f.dapr_internal_grpc_port), NO_EFFECT),
     flag(
         "dapr-listen-addresses",
         Kind::Text(|f| &mut f.dapr_listen_addresses),
         "Hosts on which the APIs listen, separated by commas; empty for all",
     ),
-    flag(
-        "dapr-public-listen-address",
-        Kind::Text(|f| &mut f.dapr_public_listen_address),
-        "Host of the public port",
-    ),
-    flag(
-        "dapr-public-port",
-        Kind::Text(|f| &mut f.dapr_public_port),
-        "Second HTTP port, for health and metadata only",
-    ),
-    flag(
-        "disable-builtin-k8s-secret-store",
-        Kind::Unused(Shape::Bool),
-        NO_EFFECT,
-    ),
+    flag("dapr-public-listen-address", Kind::Text(|f| &mut f.dapr_public_listen_address), "Host of the public port"),
+    flag("dapr-public-port", Kind::Text(|f| &mut f.dapr_public_port), "Second HTTP port, for health and metadata only"),
+    flag("disable-builtin-k8s-secret-store", Kind::Unused(Shape::Bool), NO_EFFECT),
     flag(
         "disable-init-endpoints",
         Kind::List(|f| &mut f.disable_init_endpoints),
         "Start-up requests to the app that are left out: config, subscribe",
     ),
-    flag(
-        "enable-api-logging",
-        Kind::OptionalBool(|f| &mut f.enable_api_logging),
-        "Log every call of the API",
-    ),
+    flag("enable-api-logging", Kind::OptionalBool(|f| &mut f.enable_api_logging), "Log every call of the API"),
     flag(
         "enable-app-health-check",
         Kind::Bool(|f| &mut f.enable_app_health_check),
         "Check the app's health and deliver only while it is healthy",
     ),
-    flag(
-        "enable-metrics",
-        Kind::Bool(|f| &mut f.enable_metrics),
-        "Serve metrics",
-    ),
+    flag("enable-metrics", Kind::Bool(|f| &mut f.enable_metrics), "Serve metrics"),
     flag("enable-mtls", Kind::Bool(|f| &mut f.enable_mtls), NO_EFFECT),
-    flag(
-        "enable-profiling",
-        Kind::Bool(|f| &mut f.enable_profiling),
-        NO_EFFECT,
-    ),
+    flag("enable-profiling", Kind::Bool(|f| &mut f.enable_profiling), NO_EFFECT),
     flag(
         "hot-reload-reconcile-interval",
         Kind::Duration(|f| &mut f.hot_reload_reconcile_interval),
         "Time between full comparisons with the resource folders; 0 for 60s",
     ),
-    flag(
-        "log-as-json",
-        Kind::Bool(|f| &mut f.log_as_json),
-        "Log JSON",
-    ),
-    flag(
-        "log-file",
-        Kind::Text(|f| &mut f.log_file),
-        "Append the log to this file in place of stdout",
-    ),
-    flag(
-        "log-level",
-        Kind::Text(|f| &mut f.log_level),
-        "debug, info, warn, error or fatal",
-    ),
+    flag("log-as-json", Kind::Bool(|f| &mut f.log_as_json), "Log JSON"),
+    flag("log-file", Kind::Text(|f| &mut f.log_file), "Append the log to this file in place of stdout"),
+    flag("log-level", Kind::Text(|f| &mut f.log_level), "debug, info, warn, error or fatal"),
     flag(
         "max-body-size",
         Kind::OptionalText(|f| &mut f.max_body_size),
         "Largest body of a request, for example 4Mi (the default)",
     ),
-    flag(
-        "metrics-listen-address",
-        Kind::Text(|f| &mut f.metrics_listen_address),
-        "Host of the metrics port",
-    ),
-    flag(
-        "metrics-port",
-        Kind::Text(|f| &mut f.metrics_port),
-        "Port of the metrics",
-    ),
-    flag(
-        "mode",
-        Kind::Text(|f| &mut f.mode),
-        "standalone; nothing else is supported",
-    ),
-    flag(
-        "placement-host-address",
-        Kind::Unused(Shape::Text),
-        NO_EFFECT,
-    ),
-    flag(
-        "profile-port",
-        Kind::Text(|f| &mut f.profile_port),
-        NO_EFFECT,
-    ),
+    flag("metrics-listen-address", Kind::Text(|f| &mut f.metrics_listen_address), "Host of the metrics port"),
+    flag("metrics-port", Kind::Text(|f| &mut f.metrics_port), "Port of the metrics"),
+    flag("mode", Kind::Text(|f| &mut f.mode), "standalone; nothing else is supported"),
+    flag("placement-host-address", Kind::Unused(Shape::Text), NO_EFFECT),
+    flag("profile-port", Kind::Text(|f| &mut f.profile_port), NO_EFFECT),
     flag(
         "read-buffer-size",
         Kind::OptionalText(|f| &mut f.read_buffer_size),
         "Largest head of a request, for example 4Ki (the default)",
     ),
-    old(
-        "reminders-service",
-        Kind::Unused(Shape::Text),
-        "flag no longer has any effect",
-    ),
+    old("reminders-service", Kind::Unused(Shape::Text), "flag no longer has any effect"),
     flag(
         "resources-path",
         Kind::List(|f| &mut f.resources_path),
         "Folder of resource files; may be given several times",
     ),
-    flag(
-        "scheduler-host-address",
-        Kind::Unused(Shape::List),
-        NO_EFFECT,
-    ),
-    flag(
-        "scheduler-job-streams",
-        Kind::Unused(Shape::Uint),
-        NO_EFFECT,
-    ),
+    flag("scheduler-host-address", Kind::Unused(Shape::List), NO_EFFECT),
+    flag("scheduler-job-streams", Kind::Unused(Shape::Uint), NO_EFFECT),
     flag("sentry-address", Kind::Unused(Shape::Text), NO_EFFECT),
-    flag(
-        "sentry-request-jwt-audiences",
-        Kind::Unused(Shape::List),
-        NO_EFFECT,
-    ),
+    flag("sentry-request-jwt-audiences", Kind::Unused(Shape::List), NO_EFFECT),
     flag(
         "unix-domain-socket",
         Kind::Text(|f| &mut f.unix_domain_socket),
         "Folder for unix domain sockets, which then replace the API ports",
     ),
-    flag(
-        "version",
-        Kind::Bool(|f| &mut f.version),
-        "Print the version, and exit",
-    ),
+    flag("version", Kind::Bool(|f| &mut f.version), "Print the version, and exit"),
     flag(
         "wait",
         Kind::Bool(|f| &mut f.wait),
@@ -681,10 +517,7 @@ mod tests {
 
     #[test]
     fn components_path_counts_only_alone() {
-        let mut flags = Flags {
-            components_path: "a,b".to_owned(),
-            ..Flags::default()
-        };
+        let mut flags = Flags { components_path: "a,b".to_owned(), ..Flags::default() };
         assert_eq!(flags.folders(), [PathBuf::from("a,b")]);
         flags.resources_path.push("c".to_owned());
         assert_eq!(flags.folders(), [PathBuf::from("c")]);

@@ -8,26 +8,11 @@ use crate::metadata::nearest;
 
 /// The commands, each with what it does.
 pub const COMMANDS: [(&str, &str); 5] = [
-    (
-        "demo",
-        "watch events flow, without Redis, app or configuration",
-    ),
-    (
-        "run",
-        "start a sidecar, and an app beside it; or all apps of a run file",
-    ),
-    (
-        "check",
-        "read resource files, and tell what is wrong with them",
-    ),
-    (
-        "help",
-        "show this text; `help COMMAND` shows that of a command",
-    ),
-    (
-        "version",
-        "show the versions of Sidestream and of the Dapr API",
-    ),
+    ("demo", "watch events flow, without Redis, app or configuration"),
+    ("run", "start a sidecar, and an app beside it; or all apps of a run file"),
+    ("check", "read resource files, and tell what is wrong with them"),
+    ("help", "show this text; `help COMMAND` shows that of a command"),
+    ("version", "show the versions of Sidestream and of the Dapr API"),
 ];
 
 /// The help of the whole program: commands, then the flags that do something, then those that daprd's users may leave where they are.
@@ -71,11 +56,8 @@ pub fn unknown_command(word: &str) -> String {
     let names: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
     let meant = nearest(word, &names);
     let meant = meant.map_or_else(String::new, |name| format!(", did you mean {name}?"));
-    let shown = if word.is_empty() || word.contains(char::is_whitespace) {
-        format!("{word:?}")
-    } else {
-        word.to_owned()
-    };
+    let shown =
+        if word.is_empty() || word.contains(char::is_whitespace) { format!("{word:?}") } else { word.to_owned() };
     format!(
         "Commands are {}. Without a command the first argument is a flag: sidestream --app-id NAME. `sidestream help` shows them all.\n\
          sidestream: unknown command {shown}{meant}\n",
@@ -106,41 +88,24 @@ mod tests {
         .collect();
         assert!(places.is_sorted(), "{places:?}: {text}");
         for flag in FLAGS {
-            assert_eq!(
-                text.contains(&format!("--{}", flag.name)),
-                flag.deprecated.is_none(),
-                "{}",
-                flag.name
-            );
+            assert_eq!(text.contains(&format!("--{}", flag.name)), flag.deprecated.is_none(), "{}", flag.name);
         }
-        assert!(
-            text.lines().all(|line| line.chars().count() < 140),
-            "{text}"
-        );
+        assert!(text.lines().all(|line| line.chars().count() < 140), "{text}");
     }
 
     #[test]
     fn the_last_line_names_the_word_and_what_was_most_likely_meant() {
         for (word, expected) in [
-            (
-                "chekc",
-                "sidestream: unknown command chekc, did you mean check?",
-            ),
+            ("chekc", "sidestream: unknown command chekc, did you mean check?"),
             ("Run", "sidestream: unknown command Run, did you mean run?"),
-            (
-                "dmeo",
-                "sidestream: unknown command dmeo, did you mean demo?",
-            ),
+            ("dmeo", "sidestream: unknown command dmeo, did you mean demo?"),
             ("publish", "sidestream: unknown command publish"),
             ("", "sidestream: unknown command \"\""),
             ("run demo", "sidestream: unknown command \"run demo\""),
         ] {
             let text = unknown_command(word);
             assert_eq!(text.lines().last(), Some(expected));
-            assert!(
-                text.starts_with("Commands are demo, run, check, help, version. "),
-                "{text}"
-            );
+            assert!(text.starts_with("Commands are demo, run, check, help, version. "), "{text}");
         }
     }
 }

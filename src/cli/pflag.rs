@@ -106,19 +106,13 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), SyntaxErr
 
 fn unknown_flag(name: &str) -> SyntaxError {
     let names: Vec<&str> = FLAGS.iter().map(|flag| flag.name).collect();
-    SyntaxError::UnknownFlag {
-        name: name.to_owned(),
-        meant: nearest(name, &names),
-    }
+    SyntaxError::UnknownFlag { name: name.to_owned(), meant: nearest(name, &names) }
 }
 
 /// The usage text of daprd: all flags, sorted.
 pub fn usage() -> String {
     let mut text = "Usage of daprd:\n".to_owned();
-    describe(
-        &mut text,
-        FLAGS.iter().filter(|flag| flag.deprecated.is_none()),
-    );
+    describe(&mut text, FLAGS.iter().filter(|flag| flag.deprecated.is_none()));
     text
 }
 
@@ -128,23 +122,11 @@ pub fn describe(text: &mut String, flags: impl Iterator<Item = &'static Flag> + 
         "" => format!("      --{}", flag.name),
         kind => format!("      --{} {kind}", flag.name),
     };
-    let width = flags
-        .clone()
-        .map(|flag| label(flag).len())
-        .max()
-        .unwrap_or(0);
+    let width = flags.clone().map(|flag| label(flag).len()).max().unwrap_or(0);
     for flag in flags {
-        let default = flag
-            .default()
-            .map(|default| format!(" (default {default})"));
+        let default = flag.default().map(|default| format!(" (default {default})"));
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{:width$}   {}{}",
-            label(flag),
-            flag.help,
-            default.unwrap_or_default()
-        );
+        let _ = writeln!(text, "{:width$}   {}{}", label(flag), flag.help, default.unwrap_or_default());
     }
 }
 
@@ -171,12 +153,11 @@ fn flag_text(argument: &str) -> Result<Option<&str>, SyntaxError> {
 }
 
 fn set(parsed: &mut Parsed, flag: &'static Flag, value: &str) -> Result<(), SyntaxError> {
-    flag.set(&mut parsed.flags, value)
-        .map_err(|cause| SyntaxError::Value {
-            value: value.to_owned(),
-            flag: flag.name,
-            cause,
-        })?;
+    flag.set(&mut parsed.flags, value).map_err(|cause| SyntaxError::Value {
+        value: value.to_owned(),
+        flag: flag.name,
+        cause,
+    })?;
     if let Some(hint) = flag.deprecated {
         let notice = format!("Flag --{} has been deprecated, {hint}", flag.name);
         parsed.notices.push(notice);
@@ -192,10 +173,7 @@ pub fn bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!(
-            "strconv.ParseBool: parsing {:?}: invalid syntax",
-            masked(text)
-        )),
+        _ => Err(format!("strconv.ParseBool: parsing {:?}: invalid syntax", masked(text))),
     }
 }
 
@@ -221,11 +199,7 @@ fn number<T: TryFrom<i128>>(text: &str, function: &str) -> Result<T, String> {
     value.ok_or_else(|| {
         let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let why = if is_number {
-            "value out of range"
-        } else {
-            "invalid syntax"
-        };
+        let why = if is_number { "value out of range" } else { "invalid syntax" };
         format!("strconv.{function}: parsing {:?}: {why}", masked(text))
     })
 }
@@ -277,10 +251,7 @@ fn field(text: &str) -> Result<(String, &str), (usize, &'static str)> {
         } else if after.is_empty() || after.starts_with(',') {
             return Ok((field, after));
         } else {
-            return Err((
-                text.len() - after.len(),
-                "extraneous or missing \" in quoted-field",
-            ));
+            return Err((text.len() - after.len(), "extraneous or missing \" in quoted-field"));
         }
     }
 }
@@ -290,10 +261,7 @@ mod tests {
     use super::*;
 
     fn arguments(line: &str) -> Vec<String> {
-        line.split(' ')
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect()
+        line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
     }
 
     fn flags(line: &str) -> Flags {
@@ -313,10 +281,7 @@ mod tests {
         refused("--foo=1", "unknown flag: --foo");
         refused("-foo", "unknown flag: --foo");
         refused("--appid a", "unknown flag: --appid, did you mean --app-id?");
-        refused(
-            "--resource-path=a",
-            "unknown flag: --resource-path, did you mean --resources-path?",
-        );
+        refused("--resource-path=a", "unknown flag: --resource-path, did you mean --resources-path?");
         refused("-x", "unknown shorthand flag: 'x' in -x");
         refused("-1", "unknown shorthand flag: '1' in -1");
         refused("---foo=1", "bad flag syntax: ---foo=1");
@@ -369,11 +334,9 @@ mod tests {
 
     #[test]
     fn a_bool_takes_no_value_after_a_space() {
-        for (line, expected) in [
-            ("--enable-metrics false", true),
-            ("--enable-metrics=F", false),
-            ("--enable-metrics", true),
-        ] {
+        for (line, expected) in
+            [("--enable-metrics false", true), ("--enable-metrics=F", false), ("--enable-metrics", true)]
+        {
             assert_eq!(flags(line).enable_metrics, expected, "{line}");
         }
         assert_eq!(flags("").enable_api_logging, None);
@@ -382,23 +345,11 @@ mod tests {
 
     #[test]
     fn lists_are_csv_and_are_appended() {
-        assert_eq!(
-            flags("--resources-path a,b --resources-path c").resources_path,
-            ["a", "b", "c"]
-        );
-        assert_eq!(
-            flags("--resources-path=").resources_path,
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            list("\"a,b\",c,"),
-            Ok(vec!["a,b".to_owned(), "c".to_owned(), String::new()])
-        );
+        assert_eq!(flags("--resources-path a,b --resources-path c").resources_path, ["a", "b", "c"]);
+        assert_eq!(flags("--resources-path=").resources_path, Vec::<String>::new());
+        assert_eq!(list("\"a,b\",c,"), Ok(vec!["a,b".to_owned(), "c".to_owned(), String::new()]));
         assert_eq!(list("\"a\"\"b\""), Ok(vec!["a\"b".to_owned()]));
-        assert_eq!(
-            list("a\"b"),
-            Err("parse error on line 1, column 2: bare \" in non-quoted field".to_owned())
-        );
+        assert_eq!(list("a\"b"), Err("parse error on line 1, column 2: bare \" in non-quoted field".to_owned()));
         assert!(list("\"a").is_err());
         assert!(list("\"a\"b").is_err());
     }
@@ -422,16 +373,9 @@ mod tests {
             ("--app-id a", ""),
             ("--enable-metrics false --app-id a", "false"),
             ("--app-id a python3 app.py", "python3 app.py"),
-            (
-                "--app-id a -- python3 app.py --port 1",
-                "python3 app.py --port 1",
-            ),
+            ("--app-id a -- python3 app.py --port 1", "python3 app.py --port 1"),
         ] {
-            assert_eq!(
-                parse(&arguments(line)).0.ignored.join(" "),
-                expected,
-                "{line}"
-            );
+            assert_eq!(parse(&arguments(line)).0.ignored.join(" "), expected, "{line}");
         }
     }
 

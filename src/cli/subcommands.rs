@@ -142,11 +142,7 @@ pub fn run(arguments: &[String]) -> Result<RunArgs, clap::Error> {
     for flag in FLAGS.iter().filter(|flag| is_for_run(flag)) {
         for value in words(&matches, flag.name) {
             flag.set(&mut parsed.flags, &value).map_err(|cause| {
-                let text = format!(
-                    "invalid argument {:?} for \"--{}\" flag: {cause}",
-                    masked(&value),
-                    flag.name
-                );
+                let text = format!("invalid argument {:?} for \"--{}\" flag: {cause}", masked(&value), flag.name);
                 command.error(clap::error::ErrorKind::ValueValidation, text)
             })?;
             if !parsed.given.contains(&flag.name) {
@@ -165,9 +161,7 @@ fn with_name<'a>(name: &'a str, arguments: &'a [String]) -> impl Iterator<Item =
 
 fn words(matches: &ArgMatches, name: &str) -> Vec<String> {
     let values = matches.get_many::<String>(name);
-    values
-        .map(|values| values.cloned().collect())
-        .unwrap_or_default()
+    values.map(|values| values.cloned().collect()).unwrap_or_default()
 }
 
 /// One-shot modes of the sidecar make no sense under `run`.
@@ -210,10 +204,7 @@ fn argument(flag: &'static Flag) -> Arg {
         None => argument,
     };
     if flag.is_bool() {
-        return argument
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true");
+        return argument.num_args(0..=1).require_equals(true).default_missing_value("true");
     }
     argument.num_args(1).value_name(value_name(flag))
 }
@@ -281,33 +272,17 @@ mod tests {
 
     #[test]
     fn check_needs_something_to_read() {
-        for line in [
-            "a",
-            "-",
-            "a b/c.yaml --strict --json",
-            "-f dapr.yaml",
-            "--resources-path a",
-        ] {
+        for line in ["a", "-", "a b/c.yaml --strict --json", "-f dapr.yaml", "--resources-path a"] {
             assert!(check(&words_of(line)).is_ok(), "{line}");
         }
-        let parsed = check(&words_of(
-            "--resources-path a,b --resources-path c --app-id x",
-        ))
-        .unwrap();
+        let parsed = check(&words_of("--resources-path a,b --resources-path c --app-id x")).unwrap();
         assert_eq!(parsed.resources_path.len(), 3);
         assert!(check(&[]).is_err());
     }
 
     #[test]
     fn demo_has_defaults() {
-        assert_eq!(
-            demo(&words_of("--count 3")).unwrap(),
-            DemoArgs {
-                count: Some(3),
-                rate: 1.0,
-                port: None
-            }
-        );
+        assert_eq!(demo(&words_of("--count 3")).unwrap(), DemoArgs { count: Some(3), rate: 1.0, port: None });
     }
 
     #[test]

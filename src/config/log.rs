@@ -51,11 +51,7 @@ impl LogSettings {
             _ => return Err(LogError::Level(flags.log_level.clone())),
         };
         let file = Some(&flags.log_file).filter(|file| !file.is_empty());
-        Ok(Self {
-            level,
-            json: flags.log_as_json,
-            file: file.map(PathBuf::from),
-        })
+        Ok(Self { level, json: flags.log_as_json, file: file.map(PathBuf::from) })
     }
 
     /// Where the log goes: the file, appended to, or stdout.
@@ -67,10 +63,8 @@ impl LogSettings {
             return Ok(Box::new(io::stdout()));
         };
         let file = OpenOptions::new().append(true).create(true).open(path);
-        let file = file.map_err(|error| LogError::File {
-            file: path.display().to_string(),
-            reason: folder::reason(&error),
-        })?;
+        let file =
+            file.map_err(|error| LogError::File { file: path.display().to_string(), reason: folder::reason(&error) })?;
         Ok(Box::new(file))
     }
 }
@@ -81,33 +75,17 @@ mod tests {
 
     #[test]
     fn levels_in_any_case() {
-        for (text, level) in [
-            ("WARN", Some(Level::Warn)),
-            ("debug", Some(Level::Debug)),
-            ("panic", None),
-            ("trace", None),
-            ("", None),
-        ] {
-            let flags = Flags {
-                log_level: text.to_owned(),
-                ..Flags::default()
-            };
-            assert_eq!(
-                LogSettings::resolve(&flags)
-                    .ok()
-                    .map(|settings| settings.level),
-                level,
-                "{text}"
-            );
+        for (text, level) in
+            [("WARN", Some(Level::Warn)), ("debug", Some(Level::Debug)), ("panic", None), ("trace", None), ("", None)]
+        {
+            let flags = Flags { log_level: text.to_owned(), ..Flags::default() };
+            assert_eq!(LogSettings::resolve(&flags).ok().map(|settings| settings.level), level, "{text}");
         }
     }
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let flags = Flags {
-            log_file: "/nope/out.log".to_owned(),
-            ..Flags::default()
-        };
+        let flags = Flags { log_file: "/nope/out.log".to_owned(), ..Flags::default() };
         let error = LogSettings::resolve(&flags).unwrap().open().err().unwrap();
         assert_eq!(
             error.to_string(),

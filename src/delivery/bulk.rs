@@ -61,12 +61,8 @@ pub(super) fn open(
     let limits = Limits::of(spec);
     // Not bounded here: the broker hands over no more than `places`.
     let (inbox, waiting) = mpsc::unbounded_channel();
-    let gathering = Gathering {
-        inbox,
-        count: limits.count,
-        stop: consumer.stop.clone(),
-        report: consumer.report.clone(),
-    };
+    let gathering =
+        Gathering { inbox, count: limits.count, stop: consumer.stop.clone(), report: consumer.report.clone() };
     (Arc::new(gathering), run(consumer, waiting, limits))
 }
 
@@ -91,11 +87,7 @@ impl Sink for Gathering {
 }
 
 /// Deliver batch after batch. What is not begun at the stop is handed back.
-async fn run(
-    consumer: Arc<Consumer>,
-    mut waiting: mpsc::UnboundedReceiver<Waiting>,
-    limits: Limits,
-) {
+async fn run(consumer: Arc<Consumer>, mut waiting: mpsc::UnboundedReceiver<Waiting>, limits: Limits) {
     while let Some(first) = waiting.recv().await {
         let mut batch = gather(first, &mut waiting, limits, &consumer.stop).await;
         if consumer.stop.is_ordered() {
@@ -105,10 +97,8 @@ async fn run(
         if batch.is_empty() {
             continue;
         }
-        let (messages, settles): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|waiting| (waiting.message, waiting.settle))
-            .unzip();
+        let (messages, settles): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.message, waiting.settle)).unzip();
         // A panic must not end the subscription: it counts as a retry of the whole batch.
         let settled = AssertUnwindSafe(batch::settle(&consumer, messages)).catch_unwind();
         for (settle, settlement) in settles.into_iter().zip(settled.await.unwrap_or_default()) {
@@ -142,11 +132,7 @@ impl Limits {
         let millis = u64::try_from(spec.max_await_duration_ms).unwrap_or(0);
         Self {
             count: positive(spec.max_messages_count).unwrap_or(COUNT).min(MOST),
-            wait: if millis > 0 {
-                Duration::from_millis(millis)
-            } else {
-                WAIT
-            },
+            wait: if millis > 0 { Duration::from_millis(millis) } else { WAIT },
         }
     }
 }

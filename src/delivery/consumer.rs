@@ -122,11 +122,7 @@ impl Consumer {
         }
         let path = self.path(&event)?;
         let traceparent = self.tracing.at_delivery(trace_of(&event).as_deref());
-        Ok(Prepared {
-            path,
-            body,
-            traceparent,
-        })
+        Ok(Prepared { path, body, traceparent })
     }
 
     /// The event as rules and trace see it, and the body to deliver.
@@ -155,13 +151,11 @@ impl Consumer {
         match self.subscription.rules.path::<RoutingError>(subject) {
             Ok(Some(path)) => Ok(path.clone()),
             Ok(None) => {
-                self.telemetry
-                    .event_without_route(&spec.pubsub, &spec.topic, &event.id());
+                self.telemetry.event_without_route(&spec.pubsub, &spec.topic, &event.id());
                 Err(Ending::Over(Cause::no_route()))
             }
             Err(error) => {
-                self.telemetry
-                    .routing_failed(&spec.pubsub, &spec.topic, &event.id(), &error);
+                self.telemetry.routing_failed(&spec.pubsub, &spec.topic, &event.id(), &error);
                 Err(Ending::Failed(Cause::new("rule-error", error.to_string())))
             }
         }
@@ -195,8 +189,7 @@ impl Consumer {
             Some(reason) => Verdict::Retry(reason),
         };
         let spec = &self.subscription.spec;
-        self.telemetry
-            .attempt_ended(&spec.pubsub, &spec.topic, ingress_of(&verdict));
+        self.telemetry.attempt_ended(&spec.pubsub, &spec.topic, ingress_of(&verdict));
         match verdict {
             Verdict::Success => Ok(Ending::Done),
             Verdict::Drop(reason) => Ok(self.dropped(&delivery.body, &reason)),
@@ -209,16 +202,14 @@ impl Consumer {
 
     fn undecodable(&self, error: &EventError) -> Ending {
         let spec = &self.subscription.spec;
-        self.telemetry
-            .event_undecodable(&spec.pubsub, &spec.topic, error);
+        self.telemetry.event_undecodable(&spec.pubsub, &spec.topic, error);
         Ending::Failed(Cause::new("undecodable", error.to_string()))
     }
 
     pub(super) fn expired(&self, event: &Event) -> Ending {
         let spec = &self.subscription.spec;
         let expiration = event.text("expiration").unwrap_or_default();
-        self.telemetry
-            .event_expired(&spec.pubsub, &spec.topic, &event.id(), &expiration);
+        self.telemetry.event_expired(&spec.pubsub, &spec.topic, &event.id(), &expiration);
         Ending::Over(Cause::new("expired", format!("expired at {expiration}")))
     }
 
@@ -249,8 +240,7 @@ impl Consumer {
 
     fn interrupted(&self, body: &Bytes, interruption: Interruption) -> Ending {
         let (topic, id) = (&self.subscription.spec.topic, id_in(body));
-        self.telemetry
-            .delivery_unanswered(topic, &id, &interruption.to_string());
+        self.telemetry.delivery_unanswered(topic, &id, &interruption.to_string());
         Ending::Failed(cause_of_interruption(interruption))
     }
 
@@ -259,8 +249,7 @@ impl Consumer {
         let spec = &self.subscription.spec;
         match self.subscription.dead_letter_topic() {
             None => {
-                self.telemetry
-                    .event_given_up(&spec.pubsub, &spec.topic, cause.reason);
+                self.telemetry.event_given_up(&spec.pubsub, &spec.topic, cause.reason);
                 Settlement::Ack
             }
             Some(topic) => self.dead_letter(message, topic, cause).await,
@@ -279,9 +268,7 @@ impl Consumer {
     /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
     pub(super) async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
         match self.subscription.dead_letter_topic() {
-            Some(topic)
-                if message.only_once || (!self.stop.is_ordered() && self.is_app_healthy()) =>
-            {
+            Some(topic) if message.only_once || (!self.stop.is_ordered() && self.is_app_healthy()) => {
                 self.dead_letter(message, topic, cause).await
             }
             _ => Settlement::Retry,
@@ -296,8 +283,7 @@ impl Consumer {
                 Settlement::Retry => Ingress::Retry,
             };
             let spec = &self.subscription.spec;
-            self.telemetry
-                .failure_ended(&spec.pubsub, &spec.topic, ingress);
+            self.telemetry.failure_ended(&spec.pubsub, &spec.topic, ingress);
         }
     }
 
@@ -313,22 +299,14 @@ impl Consumer {
             cause,
         };
         if let Err(error) = letter.send(&self.pubsub, topic).await {
-            self.telemetry
-                .dead_letter_failed(&spec.topic, topic, &error);
+            self.telemetry.dead_letter_failed(&spec.topic, topic, &error);
             return Settlement::Retry;
         }
         let (pubsub, origin) = (&spec.pubsub, &spec.topic);
         if is_bare {
-            self.telemetry.bare_event_dead_lettered(
-                pubsub,
-                origin,
-                topic,
-                cause.reason,
-                &cause.detail,
-            );
+            self.telemetry.bare_event_dead_lettered(pubsub, origin, topic, cause.reason, &cause.detail);
         } else {
-            self.telemetry
-                .event_dead_lettered(pubsub, origin, topic, cause.reason);
+            self.telemetry.event_dead_lettered(pubsub, origin, topic, cause.reason);
         }
         Settlement::Ack
     }
@@ -366,11 +344,7 @@ pub(super) fn cause_of_interruption(interruption: Interruption) -> Cause {
 
 /// The trace that the event belongs to (B20).
 pub(super) fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
-    if event.has("traceparent") {
-        event.text("traceparent")
-    } else {
-        event.text("traceid")
-    }
+    if event.has("traceparent") { event.text("traceparent") } else { event.text("traceid") }
 }
 
 fn is_binary(kind: &str) -> bool {
@@ -380,9 +354,7 @@ fn is_binary(kind: &str) -> bool {
 
 /// The id of a delivered body, for the log of what went wrong.
 pub(super) fn id_in(body: &Bytes) -> String {
-    Event::parse(body)
-        .map(|event| event.id().into_owned())
-        .unwrap_or_default()
+    Event::parse(body).map(|event| event.id().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

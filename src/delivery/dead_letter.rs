@@ -28,10 +28,7 @@ pub(super) struct Cause {
 
 impl Cause {
     pub(super) fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-        }
+        Self { reason, detail: detail.into() }
     }
 
     /// No rule takes the event.
@@ -67,10 +64,7 @@ pub(super) enum LetterError {
 impl Letter<'_> {
     /// Write it to the dead-letter topic. `Ok` once the broker has confirmed it.
     pub(super) async fn send(self, pubsub: &Pubsub, topic: &str) -> Result<(), LetterError> {
-        let metadata = self.marked(
-            pubsub.app_id(),
-            &Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
-        );
+        let metadata = self.marked(pubsub.app_id(), &Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
         match tokio::time::timeout(TIMEOUT, pubsub.send(topic, self.data, metadata)).await {
             Ok(sent) => Ok(sent?),
             Err(_) => Err(LetterError::Timeout),
@@ -97,12 +91,7 @@ impl Letter<'_> {
 /// Text that can be a header.
 fn in_one_line(text: &str) -> String {
     let visible = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars()
-        .take(LONGEST_DETAIL)
-        .map(visible)
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    text.chars().take(LONGEST_DETAIL).map(visible).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -115,13 +104,9 @@ mod tests {
         let letter = Letter {
             data: Bytes::from_static(b"{}"),
             metadata: Some(
-                [
-                    ("a", "b"),
-                    ("pubsubName", "p"),
-                    ("deadlettertopic", "older"),
-                ]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into(),
+                [("a", "b"), ("pubsubName", "p"), ("deadlettertopic", "older")]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
             ),
             origin: "orders",
             attempts: 3,

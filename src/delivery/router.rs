@@ -37,15 +37,8 @@ impl Rules {
                 "" => Ok(None),
                 text => Expression::compile(text).map(Some),
             };
-            let condition = condition.map_err(|error| BadRule {
-                number: index + 1,
-                text: text.to_owned(),
-                error,
-            })?;
-            Ok(Rule {
-                condition,
-                path: rule.path.as_str().into(),
-            })
+            let condition = condition.map_err(|error| BadRule { number: index + 1, text: text.to_owned(), error })?;
+            Ok(Rule { condition, path: rule.path.as_str().into() })
         });
         compiled.collect::<Result<_, _>>().map(Self)
     }
@@ -58,13 +51,9 @@ impl Rules {
                 continue;
             };
             let unknown = condition.unknown_variables(RULE_VARIABLES);
-            said.extend(unknown.iter().map(|variable| {
-                format!(
-                    "rule {}, match `{}`: {variable}",
-                    index + 1,
-                    condition.text()
-                )
-            }));
+            said.extend(
+                unknown.iter().map(|variable| format!("rule {}, match `{}`: {variable}", index + 1, condition.text())),
+            );
         }
         said
     }
@@ -87,9 +76,7 @@ impl Rules {
                 subject = Some(read()?);
             }
             if let Some(subject) = &subject
-                && condition
-                    .matches(subject)
-                    .map_err(|error| explained(error, index + 1, condition))?
+                && condition.matches(subject).map_err(|error| explained(error, index + 1, condition))?
             {
                 return Ok(Some(&rule.path));
             }
@@ -106,9 +93,7 @@ fn explained(error: EvaluationError, number: usize, condition: &Expression) -> E
         ""
     };
     let text = condition.text();
-    error.explained(&format!(
-        " (rule {number}, match `{text}`; later rules and the default are not tried{remedy})"
-    ))
+    error.explained(&format!(" (rule {number}, match `{text}`; later rules and the default are not tried{remedy})"))
 }
 
 #[cfg(test)]
@@ -119,10 +104,7 @@ mod tests {
     fn rules(rules: &[(&str, &str)]) -> Result<Rules, BadRule> {
         let rules: Vec<_> = rules
             .iter()
-            .map(|(text, path)| RuleSpec {
-                match_: (*text).to_owned(),
-                path: (*path).to_owned(),
-            })
+            .map(|(text, path)| RuleSpec { match_: (*text).to_owned(), path: (*path).to_owned() })
             .collect();
         Rules::compile(&rules)
     }
@@ -139,11 +121,7 @@ mod tests {
 
     #[test]
     fn the_first_true_rule_decides() {
-        let more = [
-            ("event.data.n > 10", "/a"),
-            ("event.data.n > 5", "/b"),
-            ("", "/c"),
-        ];
+        let more = [("event.data.n > 10", "/a"), ("event.data.n > 5", "/b"), ("", "/c")];
         for (n, path) in [(11, "/a"), (6, "/b"), (5, "/c")] {
             check(&more, n, path);
         }
@@ -159,22 +137,13 @@ mod tests {
             1,
             "no such key: missing (rule 1, match `event.data.missing == 1`; later rules and the default are not tried; a field that may be missing is asked for with has(...) first, for example has(event.data.x) && event.data.x == 1)",
         );
-        check(
-            &[
-                ("event.data.n == 1", "/a"),
-                ("event.data.missing == 1", "/b"),
-            ],
-            1,
-            "/a",
-        );
+        check(&[("event.data.n == 1", "/a"), ("event.data.missing == 1", "/b")], 1, "/a");
     }
 
     #[test]
     fn the_event_is_not_read_for_a_rule_without_condition() {
         let rules = rules(&[("", "/x"), ("event.a == 1", "/y")]).unwrap();
-        let path = rules
-            .path::<EvaluationError>(|| panic!("not needed"))
-            .unwrap();
+        let path = rules.path::<EvaluationError>(|| panic!("not needed")).unwrap();
         assert_eq!(path.map(|path| &**path), Some("/x"));
     }
 

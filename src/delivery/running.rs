@@ -81,30 +81,16 @@ enum Attempt {
 impl Running {
     /// One that is listed and cannot run: there is no such component.
     pub(super) fn inactive(subscription: Arc<Subscription>, stop: Stop) -> Self {
-        Self {
-            subscription,
-            stop,
-            task: None,
-            report: None,
-        }
+        Self { subscription, stop, task: None, report: None }
     }
 
     /// Begin a subscription. Returns after the first attempt; if that failed, a task goes on trying.
     pub(super) async fn start(consumer: Consumer, outages: &Arc<Outages>, tasks: &Tasks) -> Self {
         let (subscription, stop) = (consumer.subscription.clone(), consumer.stop.clone());
         let report = Some(consumer.report.clone());
-        let attempts = Attempts {
-            consumer: Arc::new(consumer),
-            outages: outages.clone(),
-            told: None,
-        };
+        let attempts = Attempts { consumer: Arc::new(consumer), outages: outages.clone(), told: None };
         let task = establish(attempts, &stop, tasks).await;
-        Self {
-            subscription,
-            stop,
-            task,
-            report,
-        }
+        Self { subscription, stop, task, report }
     }
 
     /// Stop these, and wait until the app has nothing of theirs in hand.
@@ -214,11 +200,7 @@ impl Attempts {
             self.told = Some(text);
             telemetry.subscription_failed(&spec.pubsub, &spec.topic, error);
         }
-        if is_hopeless(error) {
-            Attempt::Hopeless
-        } else {
-            Attempt::Failed
-        }
+        if is_hopeless(error) { Attempt::Hopeless } else { Attempt::Failed }
     }
 
     /// It runs, not at the first attempt.

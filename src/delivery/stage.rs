@@ -34,18 +34,9 @@ pub(super) struct Shelf {
 
 impl Shelf {
     pub(super) fn pubsub(self: &Arc<Self>) -> Arc<Pubsub> {
-        let identity = Identity {
-            name: "pubsub".to_owned(),
-            kind: "pubsub.shelf".to_owned(),
-            version: "v1".to_owned(),
-        };
-        Arc::new(Pubsub::new(
-            identity,
-            self.clone(),
-            &Properties::default(),
-            "shop",
-            "",
-        ))
+        let identity =
+            Identity { name: "pubsub".to_owned(), kind: "pubsub.shelf".to_owned(), version: "v1".to_owned() };
+        Arc::new(Pubsub::new(identity, self.clone(), &Properties::default(), "shop", ""))
     }
 
     /// Hand a message to the subscriber of a topic, if there is one.
@@ -91,10 +82,7 @@ impl Broker for Shelf {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check()?;
-        self.sinks
-            .lock()
-            .unwrap()
-            .insert(request.topic.clone(), sink);
+        self.sinks.lock().unwrap().insert(request.topic.clone(), sink);
         let sinks = self.sinks.clone();
         Ok(Box::pin(async move {
             stop.ordered().await;
@@ -109,10 +97,7 @@ pub(super) fn message(topic: &str, data: &[u8], metadata: &[(&str, &str)]) -> In
     Incoming {
         topic: topic.into(),
         data: Bytes::copy_from_slice(data),
-        metadata: metadata
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect::<Metadata>(),
+        metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Metadata>(),
         has_metadata: !metadata.is_empty(),
         attempt: 1,
         only_once: false,
@@ -146,10 +131,7 @@ pub(super) struct App {
 
 impl App {
     pub(super) async fn start(answers: &[(&'static str, u16, &str)]) -> Self {
-        let answers = answers
-            .iter()
-            .map(|(path, code, body)| (*path, [(*code, (*body).to_owned())].into()))
-            .collect();
+        let answers = answers.iter().map(|(path, code, body)| (*path, [(*code, (*body).to_owned())].into())).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let settings = AppSettings {
@@ -178,9 +160,7 @@ impl App {
     }
 
     pub(super) fn answer_in_turn(&self, path: &'static str, answers: &[(u16, &str)]) {
-        let answers = answers
-            .iter()
-            .map(|(code, body)| (*code, (*body).to_owned()));
+        let answers = answers.iter().map(|(code, body)| (*code, (*body).to_owned()));
         self.answers.lock().unwrap().insert(path, answers.collect());
     }
 
@@ -203,11 +183,7 @@ impl App {
     /// The events that came, without questions for subscriptions.
     pub(super) fn events(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
-        asked
-            .iter()
-            .filter(|line| line.starts_with("POST"))
-            .cloned()
-            .collect()
+        asked.iter().filter(|line| line.starts_with("POST")).cloned().collect()
     }
 
     /// Be gone: the port is closed, connections too.
@@ -231,16 +207,8 @@ impl App {
         let handler = async move |request: Request| {
             let (parts, body) = request.into_parts();
             let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-            let trace = parts
-                .headers
-                .get("traceparent")
-                .map_or("-", |value| value.to_str().unwrap());
-            let line = format!(
-                "{} {} {trace} {}",
-                parts.method,
-                parts.uri,
-                String::from_utf8_lossy(&body)
-            );
+            let trace = parts.headers.get("traceparent").map_or("-", |value| value.to_str().unwrap());
+            let line = format!("{} {} {trace} {}", parts.method, parts.uri, String::from_utf8_lossy(&body));
             asked.lock().unwrap().push(line);
             let answer = {
                 let mut answers = answers.lock().unwrap();
@@ -259,8 +227,7 @@ impl App {
         };
         let routes = axum::Router::new().fallback(handler);
         self.tasks.spawn("app", async move {
-            stop.or(async { axum::serve(listener, routes).await.unwrap() })
-                .await;
+            stop.or(async { axum::serve(listener, routes).await.unwrap() }).await;
         });
     }
 }
@@ -283,7 +250,5 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(45), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain: {what}"));
+    tokio::time::timeout(Duration::from_secs(45), waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }

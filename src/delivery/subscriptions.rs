@@ -36,8 +36,7 @@ impl Subscription {
     /// # Errors
     /// If a rule does not compile.
     pub(super) fn compile(spec: SubscriptionSpec, origin: Origin) -> Result<Arc<Self>, RuleError> {
-        let rules = Rules::compile(&spec.rules)
-            .map_err(|error| RuleError(format!("{}: {error}", described(&spec))))?;
+        let rules = Rules::compile(&spec.rules).map_err(|error| RuleError(format!("{}: {error}", described(&spec))))?;
         Ok(Arc::new(Self {
             rules,
             origin,
@@ -63,32 +62,19 @@ impl Subscription {
 
 /// A subscription in words, with its place in a file.
 pub(super) fn described(spec: &SubscriptionSpec) -> String {
-    let place = spec
-        .place
-        .as_ref()
-        .map(|place| format!(" ({place})"))
-        .unwrap_or_default();
+    let place = spec.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
     match spec.name.as_str() {
-        "" => format!(
-            "subscription to topic {} of pubsub {}{place}",
-            spec.topic, spec.pubsub
-        ),
+        "" => format!("subscription to topic {} of pubsub {}{place}", spec.topic, spec.pubsub),
         name => format!("subscription {name}{place}"),
     }
 }
 
 /// One subscription for each topic: the first of those declared, replaced by the last that the app asks for. In the order of the
 /// metadata API (spec http-api.md 7.1).
-pub(super) fn merge(
-    declared: &[Arc<Subscription>],
-    programmatic: &[Arc<Subscription>],
-) -> Vec<Arc<Subscription>> {
-    let mut merged: Vec<Arc<Subscription>> =
-        Vec::with_capacity(declared.len() + programmatic.len());
+pub(super) fn merge(declared: &[Arc<Subscription>], programmatic: &[Arc<Subscription>]) -> Vec<Arc<Subscription>> {
+    let mut merged: Vec<Arc<Subscription>> = Vec::with_capacity(declared.len() + programmatic.len());
     let place_of = |merged: &[Arc<Subscription>], new: &Subscription| {
-        merged
-            .iter()
-            .position(|known| known.is_for(&new.spec.pubsub, &new.spec.topic))
+        merged.iter().position(|known| known.is_for(&new.spec.pubsub, &new.spec.topic))
     };
     for subscription in declared {
         if place_of(&merged, subscription).is_none() {
@@ -115,10 +101,7 @@ mod tests {
             let spec = SubscriptionSpec {
                 pubsub: parts[0].to_owned(),
                 topic: parts[1].to_owned(),
-                rules: vec![RuleSpec {
-                    path: parts[2].to_owned(),
-                    ..RuleSpec::default()
-                }],
+                rules: vec![RuleSpec { path: parts[2].to_owned(), ..RuleSpec::default() }],
                 ..SubscriptionSpec::default()
             };
             Subscription::compile(spec, origin).unwrap()
@@ -127,17 +110,11 @@ mod tests {
     }
 
     fn check(declared: &[&str], programmatic: &[&str], expected: &[&str]) {
-        let merged = merge(
-            &of(Origin::Declarative, declared),
-            &of(Origin::Programmatic, programmatic),
-        );
+        let merged = merge(&of(Origin::Declarative, declared), &of(Origin::Programmatic, programmatic));
         let shown: Vec<_> = merged
             .iter()
             .map(|entry| {
-                format!(
-                    "{} {} {} {:?}",
-                    entry.spec.pubsub, entry.spec.topic, entry.spec.rules[0].path, entry.origin
-                )
+                format!("{} {} {} {:?}", entry.spec.pubsub, entry.spec.topic, entry.spec.rules[0].path, entry.origin)
             })
             .collect();
         assert_eq!(shown, expected, "{declared:?} {programmatic:?}");
@@ -147,42 +124,25 @@ mod tests {
     fn who_wins() {
         check(&["p t /a", "p t /b"], &[], &["p t /a Declarative"]);
         check(&[], &["p t /a", "p t /b"], &["p t /b Programmatic"]);
-        check(
-            &["p t /a", "p u /b"],
-            &["p t /c"],
-            &["p t /c Programmatic", "p u /b Declarative"],
-        );
+        check(&["p t /a", "p u /b"], &["p t /c"], &["p t /c Programmatic", "p u /b Declarative"]);
         check(
             &["p t /a"],
             &["q t /b", "p u /c"],
-            &[
-                "p t /a Declarative",
-                "q t /b Programmatic",
-                "p u /c Programmatic",
-            ],
+            &["p t /a Declarative", "q t /b Programmatic", "p u /c Programmatic"],
         );
-        check(
-            &[],
-            &["p u /1", "p t /2", "p u /3"],
-            &["p u /3 Programmatic", "p t /2 Programmatic"],
-        );
+        check(&[], &["p u /1", "p t /2", "p u /3"], &["p u /3 Programmatic", "p t /2 Programmatic"]);
     }
 
     #[test]
     fn a_bad_rule_names_its_subscription() {
         let spec = SubscriptionSpec {
             name: "orders".to_owned(),
-            rules: vec![RuleSpec {
-                match_: "event.type ==".to_owned(),
-                path: "/x".to_owned(),
-            }],
+            rules: vec![RuleSpec { match_: "event.type ==".to_owned(), path: "/x".to_owned() }],
             ..SubscriptionSpec::default()
         };
         let error = Subscription::compile(spec, Origin::Declarative).unwrap_err();
         assert!(
-            error.0.starts_with(
-                "subscription orders: rule 1, match `event.type ==`: ERROR: <input>:1:"
-            ),
+            error.0.starts_with("subscription orders: rule 1, match `event.type ==`: ERROR: <input>:1:"),
             "{error}"
         );
     }

@@ -106,10 +106,7 @@ impl Supervisor {
             .into_iter()
             .map(|spec| Subscription::compile(spec, Origin::Declarative))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut known = Known {
-            declared,
-            ..Known::default()
-        };
+        let mut known = Known { declared, ..Known::default() };
         known.merge();
         Ok(Self(Arc::new(Inner {
             targets: RwLock::new(parts.targets.clone()),
@@ -156,10 +153,8 @@ impl Supervisor {
 
     /// What is subscribed, in the order of the metadata API (spec http-api.md 7.1).
     pub fn listed(&self) -> Vec<Listed> {
-        let list = |subscription: &Arc<Subscription>| Listed {
-            spec: subscription.spec.clone(),
-            origin: subscription.origin,
-        };
+        let list =
+            |subscription: &Arc<Subscription>| Listed { spec: subscription.spec.clone(), origin: subscription.origin };
         self.0.merged().iter().map(list).collect()
     }
 
@@ -203,9 +198,7 @@ impl Inner {
     }
 
     fn has_programmatic(&self) -> bool {
-        self.merged()
-            .iter()
-            .any(|known| known.origin == Origin::Programmatic)
+        self.merged().iter().any(|known| known.origin == Origin::Programmatic)
     }
 
     fn merged(&self) -> Vec<Arc<Subscription>> {
@@ -216,16 +209,9 @@ impl Inner {
     /// Make what runs equal to what is listed, or to nothing while the app is unhealthy.
     async fn run(&self, channel: &Arc<dyn Channel>) {
         let mut running = self.running.lock().await;
-        let listed = if self.is_app_healthy() {
-            self.merged()
-        } else {
-            Vec::new()
-        };
-        let runs = |running: &[Running], wanted: &Subscription| {
-            running
-                .iter()
-                .any(|known| known.subscription.equals(wanted))
-        };
+        let listed = if self.is_app_healthy() { self.merged() } else { Vec::new() };
+        let runs =
+            |running: &[Running], wanted: &Subscription| running.iter().any(|known| known.subscription.equals(wanted));
         let is_unwanted = |known: &mut Running| {
             let same = |wanted: &Arc<Subscription>| wanted.equals(&known.subscription);
             !listed.iter().any(same)
@@ -233,26 +219,18 @@ impl Inner {
         let ending = Running::end_all(running.extract_if(.., is_unwanted).collect());
         // Those that take longer go on ending without anybody waiting for it.
         let _ = tokio::time::timeout(DRAIN, ending).await;
-        let missing: Vec<_> = listed
-            .iter()
-            .filter(|wanted| !runs(&running, wanted))
-            .collect();
+        let missing: Vec<_> = listed.iter().filter(|wanted| !runs(&running, wanted)).collect();
         if missing.is_empty() || self.stop.is_ordered() {
             return;
         }
         self.announce(&missing);
-        let starting = missing
-            .into_iter()
-            .map(|wanted| self.start(wanted, channel));
+        let starting = missing.into_iter().map(|wanted| self.start(wanted, channel));
         let started = join_all(starting).await;
         running.extend(started);
     }
 
     fn targets(&self) -> Targets {
-        self.targets
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.targets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn announce(&self, new: &[&Arc<Subscription>]) {
@@ -296,9 +274,7 @@ impl Inner {
         let Some(pubsub) = self.parts.catalog.get(&wanted.spec.pubsub) else {
             return Running::inactive(subscription, stop);
         };
-        let policy = self
-            .targets()
-            .policy(&pubsub.name, Direction::Inbound, stop.clone());
+        let policy = self.targets().policy(&pubsub.name, Direction::Inbound, stop.clone());
         let spec = &wanted.spec;
         let report = self.parts.health.subscription(&spec.pubsub, &spec.topic);
         let consumer = Consumer {

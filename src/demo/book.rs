@@ -30,12 +30,7 @@ impl Book {
     /// An empty book.
     pub(super) fn new(narrator: Narrator) -> Self {
         Self {
-            pages: Mutex::new(Pages {
-                narrator,
-                tally: Tally::default(),
-                guests: 0,
-                deliveries: HashMap::new(),
-            }),
+            pages: Mutex::new(Pages { narrator, tally: Tally::default(), guests: 0, deliveries: HashMap::new() }),
             changed: Notify::new(),
         }
     }
@@ -68,22 +63,13 @@ impl Book {
     pub(super) fn refused(&self, order: &Order, reason: &str) {
         let mut pages = self.open();
         pages.tally.refused(order.number);
-        pages.narrator.tell_now(
-            Who::Order(order.number),
-            Step::Refused,
-            format_args!("{reason}"),
-        );
+        pages.narrator.tell_now(Who::Order(order.number), Step::Refused, format_args!("{reason}"));
         pages.narrator.release(order.number);
         self.changed.notify_waiters();
     }
 
     /// The app has been given an event of `orders` or `payments`; `answer` is what it says, by how often it has seen the event.
-    pub(super) fn delivered(
-        &self,
-        path: &str,
-        event: &Event,
-        answer: impl FnOnce(u32) -> Answer,
-    ) -> Answer {
+    pub(super) fn delivered(&self, path: &str, event: &Event, answer: impl FnOnce(u32) -> Answer) -> Answer {
         let mut pages = self.open();
         let attempt = pages.note_delivery(path, event);
         let answer = answer(attempt);
@@ -103,10 +89,7 @@ impl Book {
         pages.narrator.tell(
             who,
             Step::DeadLettered,
-            format_args!(
-                "came out of its dead-letter topic at POST {path}{}",
-                because.unwrap_or_default()
-            ),
+            format_args!("came out of its dead-letter topic at POST {path}{}", because.unwrap_or_default()),
         );
         self.changed.notify_waiters();
     }
@@ -160,19 +143,11 @@ impl Pages {
             Who::Order(number) => self.tally.delivered(number),
             Who::Guest => self.guests += 1,
         }
-        let (attempt, before) = self
-            .deliveries
-            .get(&event.id)
-            .map_or((1, now), |(seen, before)| (seen + 1, *before));
+        let (attempt, before) = self.deliveries.get(&event.id).map_or((1, now), |(seen, before)| (seen + 1, *before));
         self.deliveries.insert(event.id.clone(), (attempt, now));
         if attempt == 1 {
-            self.narrator.tell(
-                who,
-                Step::Wrapped,
-                format_args!("CloudEvent {} of type {}", event.id, event.kind),
-            );
-            self.narrator
-                .tell(who, Step::Delivered, format_args!("POST {path}"));
+            self.narrator.tell(who, Step::Wrapped, format_args!("CloudEvent {} of type {}", event.id, event.kind));
+            self.narrator.tell(who, Step::Delivered, format_args!("POST {path}"));
         } else {
             let wait = (now - before).as_secs_f64();
             self.narrator.tell(

@@ -75,13 +75,7 @@ impl Step {
 impl Narrator {
     /// A narrator that writes to `out`, and gives the order to halt when it cannot.
     pub(super) fn new(out: Box<dyn Write + Send>, colour: bool, halt: Stop) -> Self {
-        Self {
-            out,
-            colour,
-            started: Instant::now(),
-            held: BTreeMap::new(),
-            halt,
-        }
+        Self { out, colour, started: Instant::now(), held: BTreeMap::new(), halt }
     }
 
     /// Keep back what happens to this order.
@@ -115,10 +109,7 @@ impl Narrator {
 
     /// Write a line as it is.
     pub(super) fn print(&mut self, line: &str) {
-        let written = self
-            .out
-            .write_all(format!("{line}\n").as_bytes())
-            .and_then(|()| self.out.flush());
+        let written = self.out.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.out.flush());
         if written.is_err() {
             self.halt.order();
         }
@@ -168,16 +159,10 @@ pub(super) mod tests {
 
     fn told(colour: bool, steps: impl FnOnce(&mut Narrator)) -> String {
         let paper = Paper::default();
-        steps(&mut Narrator::new(
-            Box::new(paper.clone()),
-            colour,
-            Stop::new(),
-        ));
+        steps(&mut Narrator::new(Box::new(paper.clone()), colour, Stop::new()));
         // Without the time, which is not the same in every run.
         let text = paper.text();
-        text.lines()
-            .map(|line| format!("{}\n", &line[9..]))
-            .collect()
+        text.lines().map(|line| format!("{}\n", &line[9..])).collect()
     }
 
     #[test]

@@ -23,10 +23,7 @@ pub(super) struct Publisher {
 impl Publisher {
     /// A client of the sidecar on this port. Connects on first use.
     pub(super) fn new(port: u16) -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            url: format!("http://127.0.0.1:{port}"),
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), url: format!("http://127.0.0.1:{port}") }
     }
 
     /// Where the sidecar is.
@@ -54,40 +51,20 @@ impl Publisher {
     pub(super) async fn publish(&self, order: &Order) -> Result<(), String> {
         let path = format!("/v1.0/publish/pubsub/{}", order.topic());
         let (status, text) = self.call(Method::POST, &path, order.body()).await?;
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(format!("{status}: {text}"))
-        }
+        if status.is_success() { Ok(()) } else { Err(format!("{status}: {text}")) }
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: String,
-    ) -> Result<(StatusCode, String), String> {
+    async fn call(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, String), String> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| error.to_string())?;
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok((
-            status,
-            String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-        ))
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
+        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
     }
 }
 
@@ -113,15 +90,10 @@ mod tests {
     async fn the_sample_app_answers_over_http_and_ends_with_its_stop() {
         let (stop, tasks, paper) = (Stop::new(), Tasks::new(), Paper::default());
         let narrator = Narrator::new(Box::new(paper.clone()), false, Stop::new());
-        let port = sample_app::start(Arc::new(Book::new(narrator)), &stop, &tasks)
-            .await
-            .unwrap();
+        let port = sample_app::start(Arc::new(Book::new(narrator)), &stop, &tasks).await.unwrap();
         let client = Publisher::new(port);
         let post = async |path: &str, body: &str| {
-            let (status, text) = client
-                .call(Method::POST, path, body.to_owned())
-                .await
-                .unwrap();
+            let (status, text) = client.call(Method::POST, path, body.to_owned()).await.unwrap();
             (status.as_u16(), text)
         };
 

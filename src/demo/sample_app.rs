@@ -113,9 +113,7 @@ async fn serve(stream: TcpStream, book: Arc<Book>) {
         async move { Ok::<_, Infallible>(answer(request, &book).await) }
     });
     // A connection that breaks is the sidecar's to notice.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(request: Request<Incoming>, book: &Book) -> Response<Full<Bytes>> {
@@ -126,19 +124,13 @@ async fn answer(request: Request<Incoming>, book: &Book) -> Response<Full<Bytes>
         (&Method::POST, "/orders" | "/payments") => match body.collect().await {
             Ok(body) => {
                 let event = Event::read(&body.to_bytes());
-                json(
-                    book.delivered(&path, &event, |attempt| event.answer(attempt))
-                        .body(),
-                )
+                json(book.delivered(&path, &event, |attempt| event.answer(attempt)).body())
             }
             Err(_) => status(StatusCode::BAD_REQUEST),
         },
         (&Method::POST, "/payments-dead") => match body.collect().await {
             Ok(body) => {
-                let reason = head
-                    .headers
-                    .get(REASON)
-                    .and_then(|value| value.to_str().ok());
+                let reason = head.headers.get(REASON).and_then(|value| value.to_str().ok());
                 book.dead_lettered(&path, &Event::read(&body.to_bytes()), reason);
                 json(Answer::Success.body())
             }
@@ -150,10 +142,7 @@ async fn answer(request: Request<Incoming>, book: &Book) -> Response<Full<Bytes>
 
 fn json(body: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }
 
@@ -170,9 +159,7 @@ mod tests {
     use super::*;
 
     fn event(id: &str, data: &str) -> Event {
-        Event::read(
-            format!(r#"{{"id":"{id}","type":"com.dapr.event.sent","data":{data}}}"#).as_bytes(),
-        )
+        Event::read(format!(r#"{{"id":"{id}","type":"com.dapr.event.sent","data":{data}}}"#).as_bytes())
     }
 
     #[test]
@@ -215,26 +202,13 @@ mod tests {
         }
         assert_eq!(book.close(Some(4)), 0);
         let told = paper.text();
-        let steps: Vec<&str> = told
-            .lines()
-            .filter_map(|line| line.get(20..33).map(str::trim))
-            .take(16)
-            .collect();
+        let steps: Vec<&str> = told.lines().filter_map(|line| line.get(20..33).map(str::trim)).take(16).collect();
         let fine = ["published", "wrapped", "delivered", "SUCCESS"];
-        let busy = [
-            "published",
-            "wrapped",
-            "delivered",
-            "RETRY",
-            "redelivered",
-            "SUCCESS",
-        ];
+        let busy = ["published", "wrapped", "delivered", "RETRY", "redelivered", "SUCCESS"];
         let dropped = ["published", "wrapped", "delivered", "DROP", "dead-lettered"];
         let all: Vec<&str> = [&fine[..], &busy, &fine, &dropped].concat();
         assert_eq!(steps, all[..16], "{told}");
-        assert!(told.contains(
-            "came out of its dead-letter topic at POST /payments-dead, because: dropped"
-        ));
+        assert!(told.contains("came out of its dead-letter topic at POST /payments-dead, because: dropped"));
         assert!(told.ends_with("4 orders: 2 succeeded at once, 1 after redelivery, 1 came out of the dead-letter topic. Every order is accounted for.\n"));
     }
 }

@@ -21,23 +21,14 @@ enum Kind {
 }
 
 /// The kinds take turns; a short demo has seen them all after four orders.
-const KINDS: [Kind; 5] = [
-    Kind::Order,
-    Kind::BusyOrder,
-    Kind::Payment,
-    Kind::ExpiredPayment,
-    Kind::Order,
-];
+const KINDS: [Kind; 5] = [Kind::Order, Kind::BusyOrder, Kind::Payment, Kind::ExpiredPayment, Kind::Order];
 
 const ITEMS: [&str; 7] = ["tea", "coffee", "bread", "apples", "honey", "rice", "figs"];
 
 impl Order {
     /// The order of this number; always the same.
     pub(super) fn nth(number: u64) -> Self {
-        Self {
-            number,
-            kind: pick(&KINDS, number),
-        }
+        Self { number, kind: pick(&KINDS, number) }
     }
 
     /// Where it is published.
@@ -53,15 +44,9 @@ impl Order {
         let number = self.number;
         match self.kind {
             Kind::Order => format!(r#"{{"orderId":{number},"item":"{}"}}"#, self.item()),
-            Kind::BusyOrder => format!(
-                r#"{{"orderId":{number},"item":"{}","warehouse":"busy"}}"#,
-                self.item()
-            ),
+            Kind::BusyOrder => format!(r#"{{"orderId":{number},"item":"{}","warehouse":"busy"}}"#, self.item()),
             Kind::Payment => format!(r#"{{"orderId":{number},"amount":{}}}"#, self.amount()),
-            Kind::ExpiredPayment => format!(
-                r#"{{"orderId":{number},"amount":{},"card":"expired"}}"#,
-                self.amount()
-            ),
+            Kind::ExpiredPayment => format!(r#"{{"orderId":{number},"amount":{},"card":"expired"}}"#, self.amount()),
         }
     }
 
@@ -91,17 +76,9 @@ mod tests {
             assert_eq!((order.topic(), order.body().as_str()), (topic, body));
         };
         check(1, "orders", r#"{"orderId":1,"item":"tea"}"#);
-        check(
-            2,
-            "orders",
-            r#"{"orderId":2,"item":"coffee","warehouse":"busy"}"#,
-        );
+        check(2, "orders", r#"{"orderId":2,"item":"coffee","warehouse":"busy"}"#);
         check(3, "payments", r#"{"orderId":3,"amount":26}"#);
-        check(
-            4,
-            "payments",
-            r#"{"orderId":4,"amount":33,"card":"expired"}"#,
-        );
+        check(4, "payments", r#"{"orderId":4,"amount":33,"card":"expired"}"#);
         check(6, "orders", r#"{"orderId":6,"item":"rice"}"#);
     }
 }

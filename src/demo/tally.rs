@@ -51,8 +51,7 @@ impl Tally {
 
     /// The app has taken it.
     pub(super) fn succeeded(&mut self, number: u64) {
-        let late =
-            matches!(self.0.get(&number), Some(Progress::Open { deliveries }) if *deliveries > 1);
+        let late = matches!(self.0.get(&number), Some(Progress::Open { deliveries }) if *deliveries > 1);
         self.end(number, Progress::Succeeded { late });
     }
 
@@ -80,10 +79,7 @@ impl Tally {
     }
 
     fn count(&self, is_meant: impl Fn(&Progress) -> bool) -> usize {
-        self.0
-            .values()
-            .filter(|progress| is_meant(progress))
-            .count()
+        self.0.values().filter(|progress| is_meant(progress)).count()
     }
 
     fn unaccounted(&self) -> impl Iterator<Item = u64> {
@@ -105,10 +101,7 @@ impl fmt::Display for Tally {
             f,
             "{sent} {orders}: {at_once} succeeded at once, {late} after redelivery, {dead} came out of the dead-letter topic. "
         )?;
-        let missing: Vec<String> = self
-            .unaccounted()
-            .map(|number| number.to_string())
-            .collect();
+        let missing: Vec<String> = self.unaccounted().map(|number| number.to_string()).collect();
         if missing.is_empty() {
             f.write_str("Every order is accounted for.")
         } else {

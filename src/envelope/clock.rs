@@ -39,10 +39,7 @@ impl Clock {
 impl Moment {
     /// This time, written in its own zone.
     pub fn at<Z: TimeZone<Offset: std::fmt::Display>>(time: &DateTime<Z>) -> Self {
-        Self {
-            utc: time.with_timezone(&Utc),
-            text: rfc3339(time),
-        }
+        Self { utc: time.with_timezone(&Utc), text: rfc3339(time) }
     }
 }
 
@@ -60,10 +57,7 @@ mod tests {
         let utc = DateTime::from_timestamp(1_714_564_800, 900_000_000).unwrap();
         let east = FixedOffset::east_opt(7200).unwrap();
         assert_eq!(&*Moment::at(&utc).text, "2024-05-01T12:00:00Z");
-        assert_eq!(
-            &*Moment::at(&utc.with_timezone(&east)).text,
-            "2024-05-01T14:00:00+02:00"
-        );
+        assert_eq!(&*Moment::at(&utc.with_timezone(&east)).text, "2024-05-01T14:00:00+02:00");
     }
 
     #[test]

@@ -46,18 +46,11 @@ mod tests {
     #[test]
     fn the_part_before_the_semicolon_decides_in_any_case_and_untrimmed() {
         let check = |content_type: &str, expected: Content| {
-            assert_eq!(
-                Content::of(content_type, b"\xff"),
-                expected,
-                "{content_type}"
-            );
+            assert_eq!(Content::of(content_type, b"\xff"), expected, "{content_type}");
         };
-        for content_type in [
-            "application/json",
-            "APPLICATION/JSON",
-            "application/json;charset=utf-8",
-            "application/json;",
-        ] {
+        for content_type in
+            ["application/json", "APPLICATION/JSON", "application/json;charset=utf-8", "application/json;"]
+        {
             check(content_type, Content::Json);
         }
         check("application/cloudevents+json; x", Content::Event);

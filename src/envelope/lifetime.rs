@@ -20,23 +20,15 @@ pub fn lifetime(metadata: &Metadata) -> Option<Duration> {
 /// `expiration` of an event made at `now`.
 pub(super) fn expiration(now: DateTime<Utc>, lifetime: Duration) -> String {
     let lifetime = chrono::Duration::from_std(lifetime).unwrap_or(chrono::Duration::MAX);
-    now.checked_add_signed(lifetime)
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
-        .to_rfc3339_opts(SecondsFormat::Secs, true)
+    now.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// A time as RFC 3339 writes it, as strictly as Go reads it: chrono also takes blanks, small letters, leap seconds and other signs.
 pub(super) fn time(text: &str) -> Option<DateTime<FixedOffset>> {
     let bytes = text.as_bytes();
-    let is_strict = text.is_ascii()
-        && bytes.get(10) == Some(&b'T')
-        && bytes.get(17..19) != Some(b"60")
-        && !text.ends_with('z');
-    if is_strict {
-        DateTime::parse_from_rfc3339(text).ok()
-    } else {
-        None
-    }
+    let is_strict =
+        text.is_ascii() && bytes.get(10) == Some(&b'T') && bytes.get(17..19) != Some(b"60") && !text.ends_with('z');
+    if is_strict { DateTime::parse_from_rfc3339(text).ok() } else { None }
 }
 
 /// A metadata value by name: exact spelling first, else any case.
@@ -64,10 +56,7 @@ mod tests {
     use super::*;
 
     fn check(metadata: &[(&str, &str)], expected: Option<f64>) {
-        let map = metadata
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let map = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let seconds = lifetime(&map).map(|lifetime| lifetime.as_secs_f64());
         assert_eq!(seconds, expected, "{metadata:?}");
     }
@@ -92,9 +81,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_no_lifetime() {
-        for text in [
-            "", "-5", "abc", "1.5", "0x10", "0x", "1d", "600+", "s", "1", "-", "1h-1m", " 5", ".s",
-        ] {
+        for text in ["", "-5", "abc", "1.5", "0x10", "0x", "1d", "600+", "s", "1", "-", "1h-1m", " 5", ".s"] {
             let expected = (text == "1").then_some(1.0);
             check(&[("ttlInSeconds", text)], expected);
         }

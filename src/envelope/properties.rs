@@ -9,9 +9,7 @@ use proptest::sample::select;
 use uuid::Uuid;
 
 use super::*;
-use crate::json::arbitrary::{
-    blank, cases, in_time, metadata, object, string, text, value, wounded,
-};
+use crate::json::arbitrary::{blank, cases, in_time, metadata, object, string, text, value, wounded};
 use crate::json::{self, members, one_value, text_of};
 use crate::message::Metadata;
 
@@ -29,13 +27,8 @@ fn wrapped(body: &[u8], content_type: &str, topic: &str, metadata: &Metadata) ->
     };
     let event = in_time(|| wrap(body, &publication)).ok()?;
     let length = |(name, value): (&String, &String)| name.len() + value.len();
-    let given =
-        body.len() + content_type.len() + topic.len() + metadata.iter().map(length).sum::<usize>();
-    assert!(
-        event.len() <= 6 * given + 1024,
-        "{} bytes from {given}",
-        event.len()
-    );
+    let given = body.len() + content_type.len() + topic.len() + metadata.iter().map(length).sum::<usize>();
+    assert!(event.len() <= 6 * given + 1024, "{} bytes from {given}", event.len());
     let event = String::from_utf8(event.into()).unwrap();
     assert!(one_value(event.as_bytes()).is_some(), "{event}");
     Some(event)

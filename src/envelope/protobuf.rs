@@ -84,8 +84,7 @@ mod tests {
 
     #[test]
     fn an_event_is_told_from_other_bytes() {
-        let check =
-            |bytes: &[u8], expected: bool| assert_eq!(is_event(bytes), expected, "{bytes:?}");
+        let check = |bytes: &[u8], expected: bool| assert_eq!(is_event(bytes), expected, "{bytes:?}");
         check(b"", true);
         check(b"\x0a\x011\x12\x01s\x1a\x031.0\x22\x01t", true);
         check(b"\xff\xff\xff\xff", false);

@@ -80,10 +80,7 @@ impl Event {
                 (name, Attribute::Json(range_of(value)))
             })
             .collect();
-        Ok(Self {
-            text: bytes.clone(),
-            attributes,
-        })
+        Ok(Self { text: bytes.clone(), attributes })
     }
 
     /// The event of binary mode: attributes from `ce_*` metadata, the payload is `data`.
@@ -140,9 +137,7 @@ impl Event {
 
     /// Is its `expiration` over? One that is no RFC 3339 time never is.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
-        self.text("expiration")
-            .and_then(|text| lifetime::time(&text))
-            .is_some_and(|expiration| expiration < now)
+        self.text("expiration").and_then(|text| lifetime::time(&text)).is_some_and(|expiration| expiration < now)
     }
 
     /// The event as a value for expressions: every number is a double.
@@ -188,8 +183,7 @@ impl Event {
 
     fn set_text(&mut self, name: &str, value: &str) {
         let (name, value) = (name.to_owned(), value.to_owned());
-        self.attributes
-            .push((Name::Text(name), Attribute::Text(value)));
+        self.attributes.push((Name::Text(name), Attribute::Text(value)));
     }
 }
 
@@ -229,10 +223,9 @@ pub fn raw_event(data: &[u8], pubsub: &str, topic: &str, metadata: &Metadata) ->
 fn with_doubles(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
-        Value::Number(number) => number
-            .as_f64()
-            .and_then(Number::from_f64)
-            .map_or(Value::Number(number), Value::Number),
+        Value::Number(number) => {
+            number.as_f64().and_then(Number::from_f64).map_or(Value::Number(number), Value::Number)
+        }
         Value::Array(items) => items.into_iter().map(with_doubles).collect(),
         Value::Object(members) => {
             let member = |(name, value)| (name, with_doubles(value));
@@ -257,25 +250,10 @@ mod tests {
             let parsed = Event::parse(&Bytes::from_static(payload));
             assert_eq!(parsed.is_ok(), expected, "{payload:?}");
         };
-        for payload in [
-            &b"{}"[..],
-            b"{\"orderId\":1}",
-            b" {\"a\":\"\xff\"} ",
-            b"null",
-            b" null\n",
-        ] {
+        for payload in [&b"{}"[..], b"{\"orderId\":1}", b" {\"a\":\"\xff\"} ", b"null", b" null\n"] {
             check(payload, true);
         }
-        for payload in [
-            &b""[..],
-            b"[1]",
-            b"1",
-            b"\"x\"",
-            b"not json",
-            b"{} x",
-            b"{\"a\":",
-            b"\xef\xbb\xbf{}",
-        ] {
+        for payload in [&b""[..], b"[1]", b"1", b"\"x\"", b"not json", b"{} x", b"{\"a\":", b"\xef\xbb\xbf{}"] {
             check(payload, false);
         }
     }
@@ -283,9 +261,7 @@ mod tests {
     #[test]
     fn attributes_are_read_as_text() {
         let event = event(r#"{"id":"å<b","t":"\u0041\ud800","n":5,"z":null,"o":{},"id2":""}"#);
-        let check = |name: &str, expected: Option<&str>| {
-            assert_eq!(event.text(name).as_deref(), expected, "{name}")
-        };
+        let check = |name: &str, expected: Option<&str>| assert_eq!(event.text(name).as_deref(), expected, "{name}");
         check("id", Some("å<b"));
         check("t", Some("A\u{fffd}"));
         check("id2", Some(""));
@@ -302,9 +278,7 @@ mod tests {
     #[test]
     fn an_event_is_expired_strictly_after_a_valid_time() {
         let now = DateTime::from_timestamp(1_714_564_800, 0).unwrap(); // 2024-05-01T12:00:00Z
-        let check = |text: &'static str, expected: bool| {
-            assert_eq!(event(text).is_expired(now), expected, "{text}")
-        };
+        let check = |text: &'static str, expected: bool| assert_eq!(event(text).is_expired(now), expected, "{text}");
         check(r#"{"expiration":"2024-05-01T11:59:59Z"}"#, true);
         check(r#"{"expiration":"2024-05-01T13:59:59+02:00"}"#, true);
         check(r#"{"expiration":"2024-05-01T12:00:00Z"}"#, false);
@@ -326,9 +300,7 @@ mod tests {
 
     #[test]
     fn values_for_expressions_have_doubles_for_numbers() {
-        let event = event(
-            r#"{"n":1,"big":12345678901234567890123,"a":[1,{"x":-0.5}],"s":"\ud800","t":"x"}"#,
-        );
+        let event = event(r#"{"n":1,"big":12345678901234567890123,"a":[1,{"x":-0.5}],"s":"\ud800","t":"x"}"#);
         let expected = json!({"n":1.0,"big":12345678901234567890123.0,"a":[1.0,{"x":-0.5}],"s":"\u{fffd}","t":"x"});
         assert_eq!(event.to_json_value().unwrap(), expected);
     }
@@ -343,32 +315,18 @@ mod tests {
 
     #[test]
     fn trace_attributes_are_filled_from_metadata_if_they_are_missing() {
-        let metadata = [
-            ("traceparent".to_owned(), "P".to_owned()),
-            ("tracestate".to_owned(), "S".to_owned()),
-        ]
-        .into();
+        let metadata = [("traceparent".to_owned(), "P".to_owned()), ("tracestate".to_owned(), "S".to_owned())].into();
         let mut bare = event("{}");
         bare.fill_trace(&metadata);
-        assert_eq!(
-            bare.to_json_value().unwrap(),
-            json!({"traceid":"P","traceparent":"P","tracestate":"S"})
-        );
+        assert_eq!(bare.to_json_value().unwrap(), json!({"traceid":"P","traceparent":"P","tracestate":"S"}));
         let mut own = event(r#"{"traceparent":"own","tracestate":""}"#);
         own.fill_trace(&metadata);
-        assert_eq!(
-            own.to_json_value().unwrap(),
-            json!({"traceparent":"own","tracestate":""})
-        );
+        assert_eq!(own.to_json_value().unwrap(), json!({"traceparent":"own","tracestate":""}));
     }
 
     #[test]
     fn binary_mode_takes_attributes_from_metadata() {
-        let metadata = [
-            ("CE_Type".to_owned(), "t".to_owned()),
-            ("other".to_owned(), "x".to_owned()),
-        ]
-        .into();
+        let metadata = [("CE_Type".to_owned(), "t".to_owned()), ("other".to_owned(), "x".to_owned())].into();
         let event = Event::binary(b"ab", "application/octet-stream", &metadata);
         let expected = json!({"data":"ab","datacontenttype":"application/octet-stream","type":"t"});
         assert_eq!(event.to_json_value().unwrap(), expected);
@@ -377,18 +335,11 @@ mod tests {
     #[test]
     fn raw_payloads_get_an_event_of_their_own_with_a_new_id_each_time() {
         let raw = |pairs: &[(&str, &str)]| {
-            let metadata = pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect();
-            String::from_utf8(raw_event(br#"{"orderId":1}"#, "pubsub", "orders", &metadata).into())
-                .unwrap()
+            let metadata = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            String::from_utf8(raw_event(br#"{"orderId":1}"#, "pubsub", "orders", &metadata).into()).unwrap()
         };
         let without_id = |event: &str| {
-            let id = Event::parse(&Bytes::copy_from_slice(event.as_bytes()))
-                .unwrap()
-                .id()
-                .into_owned();
+            let id = Event::parse(&Bytes::copy_from_slice(event.as_bytes())).unwrap().id().into_owned();
             event.replace(&id, "U")
         };
         assert_eq!(

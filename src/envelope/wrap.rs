@@ -108,11 +108,7 @@ fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) {
     match overridden.id {
         "" => {
             let mut buffer = Uuid::encode_buffer();
-            push_member(
-                out,
-                "id",
-                publication.id.hyphenated().encode_lower(&mut buffer),
-            );
+            push_member(out, "id", publication.id.hyphenated().encode_lower(&mut buffer));
         }
         id => push_member(out, "id", id),
     }
@@ -185,22 +181,16 @@ impl<'a> Overrides<'a> {
 /// A structured event with what it lacks (A6). Values of the publisher are copied as they are.
 fn complete(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapError> {
     let text = json::utf8(json::trimmed(body))?;
-    let mut event = json::members(text)?
-        .into_iter()
-        .map(|(name, value)| (name, Value::Raw(value)))
-        .collect::<BTreeMap<_, _>>();
-    let expiration = lifetime::lifetime(publication.metadata)
-        .map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
+    let mut event =
+        json::members(text)?.into_iter().map(|(name, value)| (name, Value::Raw(value))).collect::<BTreeMap<_, _>>();
+    let expiration =
+        lifetime::lifetime(publication.metadata).map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
     if let Some(expiration) = &expiration {
         event.insert("expiration".into(), Value::Text(expiration));
     }
     event.insert("topic".into(), Value::Text(publication.topic));
     event.insert("pubsubname".into(), Value::Text(publication.pubsub));
-    for (name, default) in [
-        ("source", DEFAULT_SOURCE),
-        ("type", DEFAULT_TYPE),
-        ("specversion", SPEC_VERSION),
-    ] {
+    for (name, default) in [("source", DEFAULT_SOURCE), ("type", DEFAULT_TYPE), ("specversion", SPEC_VERSION)] {
         if matches!(event.get(name), None | Some(Value::Raw("null"))) {
             event.insert(name.into(), Value::Text(default));
         }
@@ -211,10 +201,7 @@ fn complete(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapErr
             event.insert(name.into(), Value::Text(publication.trace.parent));
         }
     }
-    for (name, default) in [
-        ("time", &*publication.now.text),
-        ("tracestate", publication.trace.state),
-    ] {
+    for (name, default) in [("time", &*publication.now.text), ("tracestate", publication.trace.state)] {
         event.entry(name.into()).or_insert(Value::Text(default));
     }
     Ok(written(&event, body.len()))

@@ -58,19 +58,8 @@ impl Type {
 }
 
 /// Names that stand for types. They are no attributes of the event: `type == 'x'` never works (B8).
-pub(super) const TYPES: [&str; 11] = [
-    "bool",
-    "bytes",
-    "double",
-    "dyn",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "string",
-    "type",
-    "uint",
-];
+pub(super) const TYPES: [&str; 11] =
+    ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string", "type", "uint"];
 
 /// One way to call a function: name, receiver, arguments, result.
 type Overload = (&'static str, Option<Type>, &'static [Type], Type);
@@ -167,10 +156,7 @@ const OPERATORS: [(&str, Type, Type, Type); 25] = [
 
 /// Find what can never work.
 pub(super) fn check(tree: &IdedExpr, text: &str) -> Result<(), String> {
-    let mut checker = Checker {
-        text,
-        locals: Vec::new(),
-    };
+    let mut checker = Checker { text, locals: Vec::new() };
     checker.type_of(tree).map(drop)
 }
 
@@ -200,17 +186,10 @@ impl<'a> Checker<'a> {
                 for child in super::children(node) {
                     self.type_of(child)?;
                 }
-                Ok(if matches!(node.expr, Expr::List(_)) {
-                    List
-                } else {
-                    Map
-                })
+                Ok(if matches!(node.expr, Expr::List(_)) { List } else { Map })
             }
             Expr::Struct(value) => {
-                let said = format!(
-                    "undeclared reference to '{}' (in container '')",
-                    value.type_name
-                );
+                let said = format!("undeclared reference to '{}' (in container '')", value.type_name);
                 Err(self.at(&value.type_name, &said))
             }
         }
@@ -237,8 +216,7 @@ impl<'a> Checker<'a> {
         let outer = self.locals.len();
         self.locals.push((&inner.accu_var, start));
         self.locals.push((&inner.iter_var, Dyn));
-        self.locals
-            .extend(inner.iter_var2.as_deref().map(|name| (name, Dyn)));
+        self.locals.extend(inner.iter_var2.as_deref().map(|name| (name, Dyn)));
         self.type_of(&inner.loop_cond)?;
         self.type_of(&inner.loop_step)?;
         let result = self.type_of(&inner.result);
@@ -272,13 +250,8 @@ impl<'a> Checker<'a> {
 
     fn misfit(&self, name: &str, target: Option<Type>, arguments: &[Type]) -> String {
         let arguments: Vec<_> = arguments.iter().map(Type::to_string).collect();
-        let receiver = target
-            .map(|target| format!("{target}."))
-            .unwrap_or_default();
-        let said = format!(
-            "found no matching overload for '{name}' applied to '{receiver}({})'",
-            arguments.join(", ")
-        );
+        let receiver = target.map(|target| format!("{target}.")).unwrap_or_default();
+        let said = format!("found no matching overload for '{name}' applied to '{receiver}({})'", arguments.join(", "));
         self.at(name, &said)
     }
 
@@ -287,9 +260,7 @@ impl<'a> Checker<'a> {
         // Operators are named `_==_`: what stands in the text is between the underscores.
         let written = name.trim_matches(|c| c == '_' || c == '@');
         let code = outside_literals(self.text);
-        let found = (!written.is_empty())
-            .then(|| occurrences(self.text, written, &code).next())
-            .flatten();
+        let found = (!written.is_empty()).then(|| occurrences(self.text, written, &code).next()).flatten();
         match found {
             None => format!("ERROR: <input>: {said}"),
             Some(offset) => {
@@ -321,12 +292,8 @@ fn type_of_literal(literal: &LiteralValue) -> Type {
 fn type_of_operator(name: &str, arguments: &[Type]) -> Option<Result<Type, Misfit>> {
     let when = |fits: bool, result: Type| Some(if fits { Ok(result) } else { Err(Misfit::Types) });
     match (name, arguments) {
-        (operators::LOGICAL_AND | operators::LOGICAL_OR, sides) => {
-            when(sides.iter().all(|side| side.fits(Bool)), Bool)
-        }
-        (operators::LOGICAL_NOT | operators::NOT_STRICTLY_FALSE, [side]) => {
-            when(side.fits(Bool), Bool)
-        }
+        (operators::LOGICAL_AND | operators::LOGICAL_OR, sides) => when(sides.iter().all(|side| side.fits(Bool)), Bool),
+        (operators::LOGICAL_NOT | operators::NOT_STRICTLY_FALSE, [side]) => when(side.fits(Bool), Bool),
         (operators::NEGATE, [side]) => when(side.fits(Int) || *side == Double, *side),
         (operators::CONDITIONAL, [condition, yes, no]) => {
             let result = if yes == no { *yes } else { Dyn };
@@ -335,30 +302,20 @@ fn type_of_operator(name: &str, arguments: &[Type]) -> Option<Result<Type, Misfi
         (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
             when(left.fits(*right) || both_numbers(*left, *right), Bool)
         }
-        (
-            operators::LESS
-            | operators::LESS_EQUALS
-            | operators::GREATER
-            | operators::GREATER_EQUALS,
-            [left, right],
-        ) => {
+        (operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS, [left, right]) => {
             let ordered = |side: &Type| !matches!(side, Null | List | Map | Meta);
             let alike = left.fits(*right) || both_numbers(*left, *right);
             // What comes from the event may be compared with null: that fails with the event, as in cel-go.
             let is_null_beside_any = matches!((*left, *right), (Dyn, Null) | (Null, Dyn));
-            when(
-                is_null_beside_any || (alike && ordered(left) && ordered(right)),
-                Bool,
-            )
+            when(is_null_beside_any || (alike && ordered(left) && ordered(right)), Bool)
         }
-        (operators::INDEX, [operand, index]) => when(
-            operand.fits(Map) || (*operand == List && (index.fits(Int) || index.is_number())),
-            Dyn,
-        ),
+        (operators::INDEX, [operand, index]) => {
+            when(operand.fits(Map) || (*operand == List && (index.fits(Int) || index.is_number())), Dyn)
+        }
         (_, [left, right]) if OPERATORS.iter().any(|(known, ..)| *known == name) => {
-            let fitting = OPERATORS.iter().filter(|(known, on_left, on_right, _)| {
-                *known == name && left.fits(*on_left) && right.fits(*on_right)
-            });
+            let fitting = OPERATORS
+                .iter()
+                .filter(|(known, on_left, on_right, _)| *known == name && left.fits(*on_left) && right.fits(*on_right));
             Some(one_of(fitting.map(|(.., result)| *result)))
         }
         _ => None,
@@ -375,23 +332,13 @@ fn type_of_function(name: &str, target: Option<Type>, arguments: &[Type]) -> Res
         ("type", None, [_]) => return Ok(Meta),
         ("dyn", None, [_]) => return Ok(Dyn),
         (_, Some(target), zone) if is_time_part => {
-            let of_time = target.fits(Timestamp)
-                && zone.len() <= 1
-                && zone.iter().all(|zone| zone.fits(Text));
-            let of_duration =
-                target.fits(Duration) && zone.is_empty() && DURATION_PARTS.contains(&name);
-            return if of_time || of_duration {
-                Ok(Int)
-            } else {
-                Err(Misfit::Types)
-            };
+            let of_time = target.fits(Timestamp) && zone.len() <= 1 && zone.iter().all(|zone| zone.fits(Text));
+            let of_duration = target.fits(Duration) && zone.is_empty() && DURATION_PARTS.contains(&name);
+            return if of_time || of_duration { Ok(Int) } else { Err(Misfit::Types) };
         }
         _ => {}
     }
-    let known = is_time_part
-        || name == "type"
-        || name == "dyn"
-        || FUNCTIONS.iter().any(|(known, ..)| *known == name);
+    let known = is_time_part || name == "type" || name == "dyn" || FUNCTIONS.iter().any(|(known, ..)| *known == name);
     if !known {
         return Err(Misfit::Unknown);
     }
@@ -404,10 +351,7 @@ fn type_of_function(name: &str, target: Option<Type>, arguments: &[Type]) -> Res
         *known == name
             && receives
             && wanted.len() == arguments.len()
-            && arguments
-                .iter()
-                .zip(*wanted)
-                .all(|(argument, wanted)| argument.fits(*wanted))
+            && arguments.iter().zip(*wanted).all(|(argument, wanted)| argument.fits(*wanted))
     });
     one_of(fitting.map(|(.., result)| *result))
 }
@@ -415,11 +359,7 @@ fn type_of_function(name: &str, target: Option<Type>, arguments: &[Type]) -> Res
 /// The type of a call that fits these overloads: theirs if they agree.
 fn one_of(mut results: impl Iterator<Item = Type>) -> Result<Type, Misfit> {
     let first = results.next().ok_or(Misfit::Types)?;
-    Ok(if results.all(|result| result == first) {
-        first
-    } else {
-        Dyn
-    })
+    Ok(if results.all(|result| result == first) { first } else { Dyn })
 }
 
 /// Where a variable stands for the first time, as line and column: not as a field, a function or a part of a literal.
@@ -428,14 +368,11 @@ pub(super) fn position_of_variable(text: &str, name: &str) -> Option<(usize, usi
     let is_variable = |offset: &usize| {
         let before = text[..*offset].trim_end();
         let operand = before.strip_suffix('.').map(str::trim_end);
-        let is_field = operand
-            .is_some_and(|operand| operand.ends_with(|c: char| is_name(c) || ")]}'\"".contains(c)));
+        let is_field = operand.is_some_and(|operand| operand.ends_with(|c: char| is_name(c) || ")]}'\"".contains(c)));
         let after = text[*offset + name.len()..].trim_start();
         !is_field && !after.starts_with('(')
     };
-    occurrences(text, name, &outside)
-        .find(is_variable)
-        .map(|offset| line_and_column(text, offset))
+    occurrences(text, name, &outside).find(is_variable).map(|offset| line_and_column(text, offset))
 }
 
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
@@ -450,20 +387,14 @@ fn is_name(c: char) -> bool {
 }
 
 /// Where `wanted` stands, not as a part of a longer name or of what is no code.
-fn occurrences<'t>(
-    text: &'t str,
-    wanted: &'t str,
-    code: &'t [bool],
-) -> impl Iterator<Item = usize> + 't {
-    text.match_indices(wanted)
-        .map(|(offset, _)| offset)
-        .filter(move |offset| {
-            let before = text[..*offset].chars().next_back();
-            let after = text[offset + wanted.len()..].chars().next();
-            code.get(*offset) == Some(&true)
-                && !(wanted.starts_with(is_name) && before.is_some_and(is_name))
-                && !(wanted.ends_with(is_name) && after.is_some_and(is_name))
-        })
+fn occurrences<'t>(text: &'t str, wanted: &'t str, code: &'t [bool]) -> impl Iterator<Item = usize> + 't {
+    text.match_indices(wanted).map(|(offset, _)| offset).filter(move |offset| {
+        let before = text[..*offset].chars().next_back();
+        let after = text[offset + wanted.len()..].chars().next();
+        code.get(*offset) == Some(&true)
+            && !(wanted.starts_with(is_name) && before.is_some_and(is_name))
+            && !(wanted.ends_with(is_name) && after.is_some_and(is_name))
+    })
 }
 
 /// For each byte: is it code, and no part of a literal in quotes or of a comment?
@@ -472,10 +403,7 @@ fn outside_literals(text: &str) -> Vec<bool> {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let (length, is_code) = match first {
-            '\'' | '"' => (
-                length_of_literal(rest, is_raw(&text[..text.len() - rest.len()])),
-                false,
-            ),
+            '\'' | '"' => (length_of_literal(rest, is_raw(&text[..text.len() - rest.len()])), false),
             '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), false),
             other => (other.len_utf8(), true),
         };
@@ -496,11 +424,7 @@ fn is_raw(before: &str) -> bool {
 fn length_of_literal(text: &str, is_raw: bool) -> usize {
     let one = &text[..1];
     let three = one.repeat(3);
-    let quote = if text.starts_with(&three) {
-        three.as_str()
-    } else {
-        one
-    };
+    let quote = if text.starts_with(&three) { three.as_str() } else { one };
     let mut offset = quote.len();
     while let Some(c) = text[offset..].chars().next() {
         if text[offset..].starts_with(quote) {

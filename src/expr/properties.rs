@@ -63,9 +63,7 @@ fn expression() -> impl Strategy<Value = String> + Clone {
     .prop_map(str::to_owned);
     leaf.prop_recursive(4, 20, 3, |inner| {
         let two = (inner.clone(), inner.clone());
-        let operator = select(vec![
-            "+", "-", "*", "/", "%", "==", "!=", "<", ">=", "&&", "||", " in ",
-        ]);
+        let operator = select(vec!["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "&&", "||", " in "]);
         let method = select(vec![
             "contains",
             "startsWith",
@@ -103,8 +101,7 @@ fn expression() -> impl Strategy<Value = String> + Clone {
             two.clone().prop_map(|(a, b)| format!("{a}[{b}]")),
             two.prop_map(|(a, b)| format!("{{{a}: {b}}}")),
             vec(inner.clone(), 0..3).prop_map(|items| format!("[{}]", items.join(", "))),
-            (inner.clone(), inner.clone(), inner)
-                .prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
         ]
     })
 }

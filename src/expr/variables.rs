@@ -43,10 +43,7 @@ impl fmt::Display for UnknownVariable<'_> {
 ///
 /// # Errors
 /// If the text is no expression.
-pub fn unknown_variables<'a>(
-    text: &str,
-    known: &'a [&'a str],
-) -> Result<Vec<UnknownVariable<'a>>, CompileError> {
+pub fn unknown_variables<'a>(text: &str, known: &'a [&'a str]) -> Result<Vec<UnknownVariable<'a>>, CompileError> {
     Expression::compile(text).map(|expression| expression.unknown_variables(known))
 }
 
@@ -55,8 +52,7 @@ impl Expression {
     pub fn unknown_variables<'a>(&self, known: &'a [&'a str]) -> Vec<UnknownVariable<'a>> {
         let mut free = Vec::new();
         collect(&self.tree, &mut Vec::new(), &mut free);
-        let is_known =
-            |name: &str| known.contains(&name) || check::TYPES.contains(&name) || name.is_empty();
+        let is_known = |name: &str| known.contains(&name) || check::TYPES.contains(&name) || name.is_empty();
         let mut unknown: Vec<UnknownVariable<'a>> = Vec::new();
         for name in free {
             if !is_known(name) && !unknown.iter().any(|said| said.name == name) {
@@ -76,9 +72,7 @@ impl Expression {
 /// Names that no macro around them sets. `set` are those of the macros around this node.
 fn collect<'t>(node: &'t IdedExpr, set: &mut Vec<&'t str>, free: &mut Vec<&'t str>) {
     match &node.expr {
-        Expr::Ident(name) if !set.contains(&name.as_str()) => {
-            free.push(name.trim_start_matches('.'))
-        }
+        Expr::Ident(name) if !set.contains(&name.as_str()) => free.push(name.trim_start_matches('.')),
         Expr::Comprehension(inner) => {
             collect(&inner.iter_range, set, free);
             collect(&inner.accu_init, set, free);
@@ -119,122 +113,49 @@ mod tests {
             (
                 "evnt.type == 'a'",
                 &["event"],
-                vec![format!(
-                    "evnt {only_event} (line 1, column 1); did you mean event?"
-                )],
+                vec![format!("evnt {only_event} (line 1, column 1); did you mean event?")],
             ),
             (
                 "Event.type == 'a'",
                 &["event"],
-                vec![format!(
-                    "Event {only_event} (line 1, column 1); did you mean event?"
-                )],
+                vec![format!("Event {only_event} (line 1, column 1); did you mean event?")],
             ),
-            (
-                "data.n == 1",
-                &["event"],
-                vec![format!("data {only_event} (line 1, column 1)")],
-            ),
-            (
-                "event.data.n == data",
-                &["event"],
-                vec![format!("data {only_event} (line 1, column 17)")],
-            ),
-            (
-                "'data' == event.data && data",
-                &["event"],
-                vec![format!("data {only_event} (line 1, column 25)")],
-            ),
-            (
-                "r'\\' == 'data' || data",
-                &["event"],
-                vec![format!("data {only_event} (line 1, column 19)")],
-            ),
+            ("data.n == 1", &["event"], vec![format!("data {only_event} (line 1, column 1)")]),
+            ("event.data.n == data", &["event"], vec![format!("data {only_event} (line 1, column 17)")]),
+            ("'data' == event.data && data", &["event"], vec![format!("data {only_event} (line 1, column 25)")]),
+            ("r'\\' == 'data' || data", &["event"], vec![format!("data {only_event} (line 1, column 19)")]),
             (
                 "'''a' data''' == b || data",
                 &["event"],
-                vec![
-                    format!("b {only_event} (line 1, column 18)"),
-                    format!("data {only_event} (line 1, column 23)"),
-                ],
+                vec![format!("b {only_event} (line 1, column 18)"), format!("data {only_event} (line 1, column 23)")],
             ),
-            (
-                "true // data\n && data",
-                &["event"],
-                vec![format!("data {only_event} (line 2, column 5)")],
-            ),
-            (
-                "has(evnt.a)",
-                &["event"],
-                vec![format!(
-                    "evnt {only_event} (line 1, column 5); did you mean event?"
-                )],
-            ),
-            (
-                "has(event.a) && event.size() > size",
-                &["event"],
-                vec![format!("size {only_event} (line 1, column 32)")],
-            ),
+            ("true // data\n && data", &["event"], vec![format!("data {only_event} (line 2, column 5)")]),
+            ("has(evnt.a)", &["event"], vec![format!("evnt {only_event} (line 1, column 5); did you mean event?")]),
+            ("has(event.a) && event.size() > size", &["event"], vec![format!("size {only_event} (line 1, column 32)")]),
             ("event.l.all(x, x > 1)", &["event"], vec![]),
-            (
-                "event.l.all(x, x > 1) && x",
-                &["event"],
-                vec![format!("x {only_event} (line 1, column 13)")],
-            ),
-            (
-                "event.l.map(x, y)",
-                &["event"],
-                vec![format!("y {only_event} (line 1, column 16)")],
-            ),
-            (
-                "event.l.exists(x, x.exists(y, x == y)) || event.l.exists_one(z, z == 1)",
-                &["event"],
-                vec![],
-            ),
-            (
-                "event.l.filter(event, event == 1).size() == 1",
-                &["event"],
-                vec![],
-            ),
+            ("event.l.all(x, x > 1) && x", &["event"], vec![format!("x {only_event} (line 1, column 13)")]),
+            ("event.l.map(x, y)", &["event"], vec![format!("y {only_event} (line 1, column 16)")]),
+            ("event.l.exists(x, x.exists(y, x == y)) || event.l.exists_one(z, z == 1)", &["event"], vec![]),
+            ("event.l.filter(event, event == 1).size() == 1", &["event"], vec![]),
             (
                 "type(event.n) == int && {'a': b}.a == [c][0]",
                 &["event"],
-                vec![
-                    format!("b {only_event} (line 1, column 31)"),
-                    format!("c {only_event} (line 1, column 40)"),
-                ],
+                vec![format!("b {only_event} (line 1, column 31)"), format!("c {only_event} (line 1, column 40)")],
             ),
             (
                 "a && b && a",
                 &["event"],
-                vec![
-                    format!("a {only_event} (line 1, column 1)"),
-                    format!("b {only_event} (line 1, column 6)"),
-                ],
+                vec![format!("a {only_event} (line 1, column 1)"), format!("b {only_event} (line 1, column 6)")],
             ),
-            (
-                "'å' == .foo",
-                &["event"],
-                vec![format!("foo {only_event} (line 1, column 9)")],
-            ),
+            ("'å' == .foo", &["event"], vec![format!("foo {only_event} (line 1, column 9)")]),
             ("consecutiveFailures > 5 || requests > 9", &COUNTS, vec![]),
             (
                 "consecutiveFailure > 5",
                 &COUNTS,
-                vec![format!(
-                    "consecutiveFailure {counts} (line 1, column 1); did you mean consecutiveFailures?"
-                )],
+                vec![format!("consecutiveFailure {counts} (line 1, column 1); did you mean consecutiveFailures?")],
             ),
-            (
-                "bogus > 5",
-                &COUNTS,
-                vec![format!("bogus {counts} (line 1, column 1)")],
-            ),
-            (
-                "bogus > 5",
-                &[],
-                vec!["bogus is not known (line 1, column 1)".to_owned()],
-            ),
+            ("bogus > 5", &COUNTS, vec![format!("bogus {counts} (line 1, column 1)")]),
+            ("bogus > 5", &[], vec!["bogus is not known (line 1, column 1)".to_owned()]),
         ] {
             assert_eq!(said(text, known), expected, "{text}");
         }

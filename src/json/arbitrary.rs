@@ -105,12 +105,9 @@ pub(crate) fn value() -> impl Strategy<Value = String> + Clone {
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
-            (vec(inner.clone(), 0..5), blank()).prop_map(|(items, blank)| format!(
-                "[{blank}{}]",
-                items.join(&format!("{blank},"))
-            )),
-            (vec((string(), inner), 0..5), blank())
-                .prop_map(|(members, blank)| object(&members, blank)),
+            (vec(inner.clone(), 0..5), blank())
+                .prop_map(|(items, blank)| format!("[{blank}{}]", items.join(&format!("{blank},")))),
+            (vec((string(), inner), 0..5), blank()).prop_map(|(members, blank)| object(&members, blank)),
         ]
     })
 }

@@ -86,11 +86,7 @@ impl Publisher {
     ///
     /// # Errors
     /// If an entry cannot be wrapped or the scopes forbid the topic; nothing has been sent then.
-    pub async fn publish_bulk(
-        &self,
-        pubsub: &Pubsub,
-        request: &BulkRequest,
-    ) -> Result<Vec<Failure>, PublishError> {
+    pub async fn publish_bulk(&self, pubsub: &Pubsub, request: &BulkRequest) -> Result<Vec<Failure>, PublishError> {
         let topic = &request.topic;
         let events = self.events(pubsub, request)?;
         pubsub.check_publish(topic)?;
@@ -100,8 +96,7 @@ impl Publisher {
         let (start, count) = (Instant::now(), events.len());
         let failures = send(pubsub, request, events).await;
         let elapsed = start.elapsed();
-        self.telemetry
-            .bulk_publish_ended(&pubsub.name, topic, elapsed, count, failures.len());
+        self.telemetry.bulk_publish_ended(&pubsub.name, topic, elapsed, count, failures.len());
         Ok(failures)
     }
 
@@ -147,10 +142,7 @@ async fn send(pubsub: &Pubsub, request: &BulkRequest, events: Vec<Event>) -> Vec
 /// The metadata of an entry with that of the request under it.
 fn merged(own: &Metadata, of_request: &Metadata) -> Metadata {
     let mut merged = of_request.clone();
-    merged.extend(
-        own.iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    merged.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
     merged
 }
 
@@ -166,12 +158,7 @@ mod tests {
     #[test]
     fn ids_are_there_and_differ() {
         let mut entries = Entries::default();
-        let mut push = |id: &str| {
-            entries.push(Entry {
-                id: id.to_owned(),
-                ..Entry::default()
-            })
-        };
+        let mut push = |id: &str| entries.push(Entry { id: id.to_owned(), ..Entry::default() });
         assert_eq!(push("1"), Ok(()));
         assert_eq!(push(" "), Ok(()));
         assert_eq!(push(""), Err(EntryIdError));

@@ -15,13 +15,8 @@ use crate::telemetry::Telemetry;
 const FAILURES_IN_A_ROW: i64 = 5;
 
 /// The variables that `trip` can ask about.
-pub const TRIP_VARIABLES: &[&str] = &[
-    "requests",
-    "totalSuccesses",
-    "totalFailures",
-    "consecutiveSuccesses",
-    "consecutiveFailures",
-];
+pub const TRIP_VARIABLES: &[&str] =
+    &["requests", "totalSuccesses", "totalFailures", "consecutiveSuccesses", "consecutiveFailures"];
 
 /// A breaker as it is declared, with its expression compiled.
 pub(super) struct Template {
@@ -61,11 +56,7 @@ impl Breaker {
     pub(super) fn enter(&self) -> Result<Permit<'_>, Interruption> {
         let settings = &self.template.settings;
         let generation = self.change(|machine| machine.enter(settings, Instant::now()))?;
-        Ok(Permit {
-            breaker: self,
-            generation,
-            has_succeeded: false,
-        })
+        Ok(Permit { breaker: self, generation, has_succeeded: false })
     }
 
     fn leave(&self, generation: u64, has_succeeded: bool) {
@@ -81,8 +72,7 @@ impl Breaker {
         let after = machine.state;
         drop(machine);
         if before != after {
-            self.telemetry
-                .breaker_changed(&self.name, before.word(), after.word());
+            self.telemetry.breaker_changed(&self.name, before.word(), after.word());
         }
         result
     }
@@ -177,9 +167,7 @@ impl Machine {
             state: State::Closed,
             counts: Counts::default(),
             generation: 0,
-            until: settings
-                .interval
-                .and_then(|interval| now.checked_add(interval)),
+            until: settings.interval.and_then(|interval| now.checked_add(interval)),
         }
     }
 
@@ -233,9 +221,7 @@ impl Machine {
         self.generation += 1;
         // A time too far away to be told never comes.
         self.until = match state {
-            State::Closed => settings
-                .interval
-                .and_then(|interval| now.checked_add(interval)),
+            State::Closed => settings.interval.and_then(|interval| now.checked_add(interval)),
             State::Open => now.checked_add(settings.timeout),
             State::HalfOpen => None,
         };
@@ -280,11 +266,7 @@ mod tests {
                         got.push('.');
                     }
                     Err(refusal) => {
-                        got.push(if refusal == Interruption::Open {
-                            'O'
-                        } else {
-                            'B'
-                        });
+                        got.push(if refusal == Interruption::Open { 'O' } else { 'B' });
                         continue;
                     }
                 }
@@ -339,43 +321,19 @@ mod tests {
 
     #[test]
     fn the_interval_clears_the_counts() {
-        check(
-            &template(1, Some(15), "totalFailures >= 2"),
-            "-s-",
-            ".. open",
-        );
-        check(
-            &template(1, Some(15), "totalFailures >= 2"),
-            "-ss-",
-            ".. closed",
-        );
-        check(
-            &template(1, None, "totalFailures >= 2"),
-            "-sssss-",
-            ".. open",
-        );
+        check(&template(1, Some(15), "totalFailures >= 2"), "-s-", ".. open");
+        check(&template(1, Some(15), "totalFailures >= 2"), "-ss-", ".. closed");
+        check(&template(1, None, "totalFailures >= 2"), "-sssss-", ".. open");
     }
 
     #[test]
     fn all_counts_can_be_asked_for() {
         for (trip, script, expected) in [
             ("requests >= 2", "+-", ".. open"),
-            (
-                "totalSuccesses == 2 && totalFailures == 2",
-                "+-+-",
-                ".... open",
-            ),
+            ("totalSuccesses == 2 && totalFailures == 2", "+-+-", ".... open"),
             ("consecutiveSuccesses == 0 && requests > 1", "--", ".. open"),
-            (
-                "double(totalFailures) / double(requests) > 0.5",
-                "+--",
-                "... open",
-            ),
-            (
-                "double(totalFailures) / double(requests) > 0.5",
-                "+-",
-                ".. closed",
-            ),
+            ("double(totalFailures) / double(requests) > 0.5", "+--", "... open"),
+            ("double(totalFailures) / double(requests) > 0.5", "+-", ".. closed"),
             ("true", "+", ". closed"),
         ] {
             check(&template(1, None, trip), script, expected);
@@ -384,13 +342,7 @@ mod tests {
 
     #[test]
     fn an_expression_without_a_boolean_answer_never_trips() {
-        for trip in [
-            "bogus > 1",
-            "consecutiveFailures",
-            "1",
-            "totalFailures / 0 > 1",
-            "event.id == 1",
-        ] {
+        for trip in ["bogus > 1", "consecutiveFailures", "1", "totalFailures / 0 > 1", "event.id == 1"] {
             check(&template(1, None, trip), "----------", ".......... closed");
         }
     }

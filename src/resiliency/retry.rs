@@ -21,19 +21,11 @@ pub(super) struct Delays<'a> {
 
 impl<'a> Delays<'a> {
     pub(super) fn new(retry: &'a Retry) -> Self {
-        Self {
-            retry,
-            left: retry.most,
-            next: FIRST,
-        }
+        Self { retry, left: retry.most, next: FIRST }
     }
 
     /// Is this failure one to retry after? A code counts if there is a list of codes; what has no code is always retried.
-    pub(super) fn covers<E>(
-        &self,
-        failure: &Failure<E>,
-        http_code: impl Fn(&E) -> Option<u16>,
-    ) -> bool {
+    pub(super) fn covers<E>(&self, failure: &Failure<E>, http_code: impl Fn(&E) -> Option<u16>) -> bool {
         let codes = &self.retry.http_codes;
         match failure {
             Failure::Policy(Interruption::Open | Interruption::Busy) => false,
@@ -53,9 +45,7 @@ impl<'a> Delays<'a> {
         match self.retry.pause {
             Pause::Constant(pause) => Some(pause),
             Pause::Exponential(longest) => {
-                let pause = self
-                    .next
-                    .mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64());
+                let pause = self.next.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64());
                 self.next = self.next.mul_f64(GROWTH).min(longest);
                 (elapsed + pause <= IN_ALL).then_some(pause)
             }
@@ -68,12 +58,7 @@ mod tests {
     use super::*;
 
     fn retry(pause: Pause, most: Option<u64>, http_codes: &[(u16, u16)]) -> Retry {
-        Retry {
-            pause,
-            most,
-            http_codes: http_codes.to_vec(),
-            grpc_codes: Vec::new(),
-        }
+        Retry { pause, most, http_codes: http_codes.to_vec(), grpc_codes: Vec::new() }
     }
 
     #[test]

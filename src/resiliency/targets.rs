@@ -62,12 +62,7 @@ impl Targets {
             }
             policies.add(&read);
         }
-        let targets = Self(Arc::new(Inner {
-            policies,
-            templates,
-            breakers: Mutex::default(),
-            telemetry,
-        }));
+        let targets = Self(Arc::new(Inner { policies, templates, breakers: Mutex::default(), telemetry }));
         (targets, notes)
     }
 
@@ -81,9 +76,7 @@ impl Targets {
         let policies = &self.0.policies;
         let timeout = policies.timeout_of(component, direction);
         let retry = policies.retry_of(component, direction);
-        let breaker = policies
-            .breaker_of(component, direction)
-            .and_then(|name| self.guard(component, name));
+        let breaker = policies.breaker_of(component, direction).and_then(|name| self.guard(component, name));
         if timeout.is_none() && retry.is_none() && breaker.is_none() {
             return None;
         }
@@ -106,30 +99,15 @@ impl Targets {
 
     fn guard(&self, component: &str, template: &str) -> Option<Guard> {
         let template = self.0.templates.get(template)?.clone();
-        let mut breakers = self
-            .0
-            .breakers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut breakers = self.0.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = breakers.entry(component.to_owned()).or_default().clone();
-        Some(Guard {
-            component: component.into(),
-            template,
-            slot,
-            telemetry: self.0.telemetry.clone(),
-        })
+        Some(Guard { component: component.into(), template, slot, telemetry: self.0.telemetry.clone() })
     }
 }
 
 impl Guard {
     pub(super) fn breaker(&self) -> &Breaker {
-        let make = || {
-            Breaker::new(
-                self.template.clone(),
-                &self.component,
-                self.telemetry.clone(),
-            )
-        };
+        let make = || Breaker::new(self.template.clone(), &self.component, self.telemetry.clone());
         self.slot.get_or_init(make)
     }
 }
@@ -149,22 +127,19 @@ fn variables_that_nothing_sets(resource: &Resiliency, template: &Template) -> Ve
 }
 
 /// The breakers of a resource, each compiled or with what is wrong.
-fn compile(
-    resource: &Resiliency,
-) -> impl Iterator<Item = (String, Result<Template, Box<Note>>)> + use<'_> {
+fn compile(resource: &Resiliency) -> impl Iterator<Item = (String, Result<Template, Box<Note>>)> + use<'_> {
     resource.policies.breakers.iter().map(|(name, settings)| {
         let trip = settings.trip.as_ref().map(|(text, line)| {
             Expression::compile(text).map_err(|error| {
                 let place = Place::new(&resource.place.file, *line);
-                let text = format!("Could not read resiliency policy {}: circuit breaker {name:?}: trip {text:?}: {error}", resource.name);
+                let text = format!(
+                    "Could not read resiliency policy {}: circuit breaker {name:?}: trip {text:?}: {error}",
+                    resource.name
+                );
                 Box::new(Note::mistake(Level::Error, place, text))
             })
         });
-        let template = trip.transpose().map(|trip| Template {
-            name: name.clone(),
-            settings: settings.clone(),
-            trip,
-        });
+        let template = trip.transpose().map(|trip| Template { name: name.clone(), settings: settings.clone(), trip });
         (name.clone(), template)
     })
 }

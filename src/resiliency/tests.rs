@@ -63,9 +63,7 @@ pub(crate) fn targets(policies: &str, telemetry: Telemetry) -> Targets {
 }
 
 fn outbound(targets: &Targets) -> Policy {
-    targets
-        .policy("pubsub", Direction::Outbound, Stop::new())
-        .unwrap()
+    targets.policy("pubsub", Direction::Outbound, Stop::new()).unwrap()
 }
 
 /// An error of a call, with or without an HTTP status.
@@ -74,11 +72,7 @@ fn outbound(targets: &Targets) -> Policy {
 struct CallError(Option<u16>);
 
 /// Calls: `+` succeeds, `-` fails, `5` fails with status 500, `4` with 429, `h` hangs. The last one repeats.
-async fn call(
-    script: &str,
-    made: &RefCell<Vec<Duration>>,
-    begun: Instant,
-) -> Result<(), CallError> {
+async fn call(script: &str, made: &RefCell<Vec<Duration>>, begun: Instant) -> Result<(), CallError> {
     let step = {
         let mut made = made.borrow_mut();
         let step = script.chars().nth(made.len()).or(script.chars().last());
@@ -97,9 +91,7 @@ async fn call(
 /// What came of it, and when calls were made, in seconds.
 async fn run(policy: &Policy, script: &str) -> (String, Vec<u64>) {
     let (begun, made) = (Instant::now(), RefCell::default());
-    let result = policy
-        .run(|error: &CallError| error.0, || call(script, &made, begun))
-        .await;
+    let result = policy.run(|error: &CallError| error.0, || call(script, &made, begun)).await;
     let said = result.map_or_else(|failure| failure.to_string(), |()| "done".to_owned());
     let seconds = made.take().iter().map(Duration::as_secs).collect();
     (said, seconds)
@@ -108,11 +100,7 @@ async fn run(policy: &Policy, script: &str) -> (String, Vec<u64>) {
 async fn check(policies: &str, script: &str, expected: &str, times: &[u64]) {
     let policy = outbound(&targets(policies, Lines::default().telemetry()));
     let got = run(&policy, script).await;
-    assert_eq!(
-        got,
-        (expected.to_owned(), times.to_vec()),
-        "{policies} {script}"
-    );
+    assert_eq!(got, (expected.to_owned(), times.to_vec()), "{policies} {script}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,13 +110,7 @@ async fn a_retry_policy_calls_again() {
     check(twice, "-+", "done", &[0, 2]).await;
     check(twice, "-", "call failed", &[0, 2, 4]).await;
     check("retries: {r: {maxRetries: 0}}", "-", "call failed", &[0]).await;
-    check(
-        "retries: {r: {}}",
-        "-------+",
-        "done",
-        &[0, 5, 10, 15, 20, 25, 30, 35],
-    )
-    .await;
+    check("retries: {r: {}}", "-------+", "done", &[0, 5, 10, 15, 20, 25, 30, 35]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,24 +137,12 @@ async fn each_call_has_the_time_of_the_timeout() {
 async fn an_open_breaker_ends_the_retries() {
     let many = "retries: {r: {duration: 1s, maxRetries: 9}}";
     let breaker = "circuitBreakers: {b: {timeout: 30s, trip: consecutiveFailures > 2}}";
-    check(
-        &format!("{many}, {breaker}"),
-        "-",
-        "circuit breaker is open",
-        &[0, 1, 2],
-    )
-    .await;
+    check(&format!("{many}, {breaker}"), "-", "circuit breaker is open", &[0, 1, 2]).await;
     let slow = format!("{many}, {breaker}, timeouts: {{t: 2s}}");
     check(&slow, "h", "circuit breaker is open", &[0, 3, 6]).await;
     // The pauses are longer than the breaker stays open.
     let patient = "retries: {r: {duration: 31s, maxRetries: 3}}";
-    check(
-        &format!("{patient}, {breaker}"),
-        "---+",
-        "done",
-        &[0, 31, 62, 93],
-    )
-    .await;
+    check(&format!("{patient}, {breaker}"), "---+", "done", &[0, 31, 62, 93]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,12 +167,7 @@ async fn a_call_that_is_given_up_leaves_the_breaker_usable() {
 async fn a_component_has_one_breaker_for_both_ways() {
     let policies = "circuitBreakers: {b: {trip: consecutiveFailures > 0}}";
     let targets = targets(policies, Lines::default().telemetry());
-    let (out, into) = (
-        outbound(&targets),
-        targets
-            .policy("pubsub", Direction::Inbound, Stop::new())
-            .unwrap(),
-    );
+    let (out, into) = (outbound(&targets), targets.policy("pubsub", Direction::Inbound, Stop::new()).unwrap());
     assert_eq!(run(&into, "-").await.0, "call failed");
     assert_eq!(run(&out, "+").await.0, "circuit breaker is open");
 }
@@ -227,9 +192,7 @@ async fn the_first_used_breaker_is_the_one_of_the_component() {
 async fn the_stop_ends_the_retries() {
     let policies = "retries: {r: {duration: 10s}}";
     let (stop, lines) = (Stop::new(), Lines::default());
-    let policy = targets(policies, lines.telemetry())
-        .policy("pubsub", Direction::Inbound, stop.clone())
-        .unwrap();
+    let policy = targets(policies, lines.telemetry()).policy("pubsub", Direction::Inbound, stop.clone()).unwrap();
     let ((said, calls), ()) = tokio::join!(run(&policy, "-"), async {
         tokio::time::sleep(Duration::from_secs(25)).await;
         stop.order();
@@ -243,9 +206,7 @@ async fn the_log_tells_the_first_failure_the_recovery_and_the_breaker() {
     let policies = "retries: {r: {duration: 1s, maxRetries: 4}}, circuitBreakers: {b: {trip: consecutiveFailures > 3, timeout: 9s}}";
     let targets = targets(policies, lines.telemetry());
     run(&outbound(&targets), "---+").await;
-    let inbound = targets
-        .policy("pubsub", Direction::Inbound, Stop::new())
-        .unwrap();
+    let inbound = targets.policy("pubsub", Direction::Inbound, Stop::new()).unwrap();
     run(&inbound, "-").await;
     tokio::time::advance(Duration::from_secs(10)).await;
     run(&inbound, "+").await;
@@ -269,31 +230,13 @@ fn what_is_not_defined_is_no_policy() {
         [Direction::Outbound, Direction::Inbound]
             .map(|direction| targets.policy(component, direction, Stop::new()).is_some())
     };
-    assert_eq!(
-        has(&Targets::new(&[], telemetry()).0, "pubsub"),
-        [false, false]
-    );
-    assert_eq!(
-        has(&targets("timeouts: {t: 0}", telemetry()), "pubsub"),
-        [false, false]
-    );
-    assert_eq!(
-        has(&targets("timeouts: {x: 1s}", telemetry()), "pubsub"),
-        [false, false]
-    );
-    assert_eq!(
-        has(&targets("timeouts: {t: 1s}", telemetry()), "pubsub"),
-        [true, true]
-    );
-    assert_eq!(
-        has(&targets("timeouts: {t: 1s}", telemetry()), "PubSub"),
-        [false, false]
-    );
+    assert_eq!(has(&Targets::new(&[], telemetry()).0, "pubsub"), [false, false]);
+    assert_eq!(has(&targets("timeouts: {t: 0}", telemetry()), "pubsub"), [false, false]);
+    assert_eq!(has(&targets("timeouts: {x: 1s}", telemetry()), "pubsub"), [false, false]);
+    assert_eq!(has(&targets("timeouts: {t: 1s}", telemetry()), "pubsub"), [true, true]);
+    assert_eq!(has(&targets("timeouts: {t: 1s}", telemetry()), "PubSub"), [false, false]);
     let defaults = "timeouts: {DefaultPubsubComponentOutboundTimeoutPolicy: 1s}";
-    assert_eq!(
-        has(&targets(defaults, telemetry()), "pubsub"),
-        [false, false]
-    );
+    assert_eq!(has(&targets(defaults, telemetry()), "pubsub"), [false, false]);
     assert_eq!(has(&targets(defaults, telemetry()), "other"), [true, false]);
     let breaker = "circuitBreakers: {DefaultCircuitBreakerPolicy: {}}";
     assert_eq!(has(&targets(breaker, telemetry()), "other"), [true, true]);
@@ -308,25 +251,16 @@ fn a_built_in_policy_can_be_named() {
 
 #[test]
 fn a_trip_that_does_not_compile_takes_the_targets_away() {
-    let good = resource(
-        "{policies: {timeouts: {t: 1s}}, targets: {components: {other: {outbound: {timeout: t}}}}}",
-    );
+    let good = resource("{policies: {timeouts: {t: 1s}}, targets: {components: {other: {outbound: {timeout: t}}}}}");
     let bad = resource(
         "{policies: {timeouts: {t: 1s}, circuitBreakers: {b: {trip: 'consecutiveFailures >'}}}, targets: {components: {pubsub: {outbound: {timeout: t}}}}}",
     );
     let (targets, notes) = Targets::new(&[good, bad], Lines::default().telemetry());
-    let has = |component| {
-        targets
-            .policy(component, Direction::Outbound, Stop::new())
-            .is_some()
-    };
+    let has = |component| targets.policy(component, Direction::Outbound, Stop::new()).is_some();
     assert_eq!((has("other"), has("pubsub")), (true, false));
     let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
     assert_eq!(texts.len(), 1);
-    assert!(
-        texts[0].starts_with("Could not read resiliency policy r: circuit breaker \"b\": trip"),
-        "{texts:?}"
-    );
+    assert!(texts[0].starts_with("Could not read resiliency policy r: circuit breaker \"b\": trip"), "{texts:?}");
 }
 
 #[test]

@@ -15,16 +15,12 @@ use crate::telemetry::log::Level;
 
 /// Something at this place that does not do what its author wants.
 fn mistake(place: &Place, text: String, help: impl Into<String>) -> Note {
-    Remark::mistake(place.line, text)
-        .with_help(help)
-        .at(&place.file)
+    Remark::mistake(place.line, text).with_help(help).at(&place.file)
 }
 
 /// Something at this place that is worth knowing.
 fn hint(place: &Place, text: String, help: impl Into<String>) -> Note {
-    Remark::hint(place.line, text)
-        .with_help(help)
-        .at(&place.file)
+    Remark::hint(place.line, text).with_help(help).at(&place.file)
 }
 
 /// All advice about a set of resources.
@@ -70,18 +66,13 @@ fn loaded_or_meant(name: &str, loaded: &[&str]) -> String {
     match (nearest(name, loaded), loaded) {
         (Some(meant), _) => format!("did you mean {meant}?"),
         (None, []) => "no pub/sub is loaded, add a component of this name".to_owned(),
-        (None, loaded) => format!(
-            "add a component of this name, or use one that is loaded: {}",
-            loaded.join(", ")
-        ),
+        (None, loaded) => format!("add a component of this name, or use one that is loaded: {}", loaded.join(", ")),
     }
 }
 
 /// A dead-letter topic without a retry policy: the first failure moves the event (design.md D25).
 pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) -> Option<Note> {
-    let has_retry = policies
-        .retry_of(&spec.pubsub, Direction::Inbound)
-        .is_some();
+    let has_retry = policies.retry_of(&spec.pubsub, Direction::Inbound).is_some();
     if spec.dead_letter_topic.is_empty() || has_retry {
         return None;
     }
@@ -123,26 +114,17 @@ fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Ve
                 if name.is_empty() || known.contains(&name) {
                     continue;
                 }
-                let key = format!(
-                    "spec.targets.components.{component}.{way}.{}",
-                    field_of(what)
-                );
+                let key = format!("spec.targets.components.{component}.{way}.{}", field_of(what));
                 let text = format!(
                     "{way} target of component {component} in resiliency {} names the {what} {name}, which no resource defines: it has none",
                     resource.name
                 );
-                let own: Vec<&str> = known
-                    .iter()
-                    .copied()
-                    .filter(|name| !Policies::built_in().retries.contains_key(*name))
-                    .collect();
+                let own: Vec<&str> =
+                    known.iter().copied().filter(|name| !Policies::built_in().retries.contains_key(*name)).collect();
                 let remedy = match (nearest(name, &known), own.as_slice()) {
                     (Some(meant), _) => format!("did you mean {meant}?"),
                     (None, []) => "define it under spec.policies".to_owned(),
-                    (None, own) => format!(
-                        "define it under spec.policies, or name one of: {}",
-                        own.join(", ")
-                    ),
+                    (None, own) => format!("define it under spec.policies, or name one of: {}", own.join(", ")),
                 };
                 let note = Note::mistake(Level::Error, resource.place_of(&key), text);
                 notes.push(note.with_remedy(remedy));
@@ -152,10 +134,7 @@ fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Ve
 }
 
 /// What is looked up, by which name, among which.
-fn lookups<'a>(
-    names: &'a PolicyNames,
-    policies: &'a Policies,
-) -> [(&'static str, &'a str, Vec<&'a str>); 3] {
+fn lookups<'a>(names: &'a PolicyNames, policies: &'a Policies) -> [(&'static str, &'a str, Vec<&'a str>); 3] {
     let timeouts = policies.timeouts.keys().map(String::as_str).collect();
     let retries = policies.retries.keys().map(String::as_str).collect();
     let breakers = policies.breakers.keys().map(String::as_str).collect();
@@ -205,15 +184,12 @@ fn only_service_invocation(resource: &Resiliency) -> Option<Note> {
     if resource.foreign.is_empty() || resource.has_targets() {
         return None;
     }
-    let (key, about) = if resource.lines.has("spec.targets.apps") {
-        ("apps", "service invocation")
-    } else {
-        ("actors", "actors")
-    };
+    let (key, about) =
+        if resource.lines.has("spec.targets.apps") { ("apps", "service invocation") } else { ("actors", "actors") };
     let place = resource.place_of(&format!("spec.targets.{key}"));
-    let text =
-        format!("targets.{key} is about {about}: it has no effect on deliveries and publishing");
-    let help = "for those write targets.components.<name of the pub/sub> with inbound (deliveries) or outbound (publishing)";
+    let text = format!("targets.{key} is about {about}: it has no effect on deliveries and publishing");
+    let help =
+        "for those write targets.components.<name of the pub/sub> with inbound (deliveries) or outbound (publishing)";
     Some(hint(&place, text, help))
 }
 
@@ -235,12 +211,7 @@ fn unused_policies(resources: &Resources, notes: &mut Vec<Note>) {
         return;
     }
     for resource in &resources.resiliencies {
-        let Policies {
-            timeouts,
-            retries,
-            breakers,
-            ..
-        } = &resource.policies;
+        let Policies { timeouts, retries, breakers, .. } = &resource.policies;
         let timeouts = timeouts.keys().map(|name| ("timeouts", "timeout", name));
         let retries = retries.keys().map(|name| ("retries", "retry policy", name));
         let breakers = breakers.keys();
@@ -258,26 +229,16 @@ fn unused_policies(resources: &Resources, notes: &mut Vec<Note>) {
 }
 
 fn same_topic(spec: &SubscriptionSpec, earlier: &[SubscriptionSpec]) -> Option<Note> {
-    let is_same =
-        |known: &&SubscriptionSpec| known.pubsub == spec.pubsub && known.topic == spec.topic;
+    let is_same = |known: &&SubscriptionSpec| known.pubsub == spec.pubsub && known.topic == spec.topic;
     let first = earlier.iter().find(is_same)?;
-    let text = format!(
-        "topic {} on pubsub {} is subscribed to twice, this one is not used",
-        spec.topic, spec.pubsub
-    );
-    let help = format!(
-        "remove it; the one that is used stands at {}",
-        first.place_of("spec.topic")
-    );
+    let text = format!("topic {} on pubsub {} is subscribed to twice, this one is not used", spec.topic, spec.pubsub);
+    let help = format!("remove it; the one that is used stands at {}", first.place_of("spec.topic"));
     let place = spec.place_of("spec.topic");
     Some(mistake(&place, text, help))
 }
 
 fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Note> {
-    let pubsubs = resources
-        .components
-        .iter()
-        .filter(|component| component.is_pubsub());
+    let pubsubs = resources.components.iter().filter(|component| component.is_pubsub());
     let known: Vec<&str> = pubsubs.map(|component| component.name.as_str()).collect();
     if spec.pubsub.is_empty() || known.contains(&spec.pubsub.as_str()) {
         return None;
@@ -291,17 +252,10 @@ fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Note
         let help = "see the scopes, the type and the mistakes of that component";
         return Some(hint(&place, text, help));
     }
-    let text = format!(
-        "subscription to topic {} waits for a pubsub {}, which does not exist",
-        spec.topic, spec.pubsub
-    );
+    let text = format!("subscription to topic {} waits for a pubsub {}, which does not exist", spec.topic, spec.pubsub);
     let help = loaded_or_meant(&spec.pubsub, &known);
     let is_alone = resources.component_names.is_empty() && known.is_empty();
-    Some(if is_alone {
-        hint(&place, text, help)
-    } else {
-        mistake(&place, text, help)
-    })
+    Some(if is_alone { hint(&place, text, help) } else { mistake(&place, text, help) })
 }
 
 fn no_route(spec: &SubscriptionSpec) -> Option<Note> {
@@ -322,17 +276,10 @@ fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Note>) {
     let mut earlier: Vec<&str> = Vec::new();
     for (index, rule) in spec.rules.iter().enumerate() {
         let path = format!("spec.routes.rules[{index}]");
-        let mut key = if spec.lines.has(&path) {
-            path
-        } else {
-            "spec.routes.default".to_owned()
-        };
+        let mut key = if spec.lines.has(&path) { path } else { "spec.routes.default".to_owned() };
         if rule.path.is_empty() {
             key.push_str(".match");
-            let text = format!(
-                "rule {} has no path: what it matches is not delivered",
-                index + 1
-            );
+            let text = format!("rule {} has no path: what it matches is not delivered", index + 1);
             let help = "add path, for example path: /orders";
             notes.push(mistake(&spec.place_of(&key), text, help));
         } else if earlier.contains(&"") {
@@ -343,10 +290,7 @@ fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Note>) {
             let help = "move the rule without match to the end";
             notes.push(hint(&spec.place_of(&key), text, help));
         } else if earlier.contains(&rule.match_.as_str()) {
-            let text = format!(
-                "the route to {} is never used: a rule before it has the same match",
-                rule.path
-            );
+            let text = format!("the route to {} is never used: a rule before it has the same match", rule.path);
             notes.push(hint(&spec.place_of(&key), text, "remove one of the two"));
         }
         earlier.push(&rule.match_);
@@ -362,10 +306,7 @@ pub fn dead_letters_to_itself(spec: &SubscriptionSpec) -> Option<Note> {
         "the dead-letter topic of topic {0} on pubsub {1} is {0} itself, a loop: an event that fails comes again at once, for ever",
         spec.topic, spec.pubsub
     );
-    let help = format!(
-        "give it a topic of its own, for example {}-dead",
-        spec.topic
-    );
+    let help = format!("give it a topic of its own, for example {}-dead", spec.topic);
     let place = spec.place_of("spec.deadLetterTopic");
     let note = match &spec.place {
         Some(_) => mistake(&place, text, help),
@@ -412,16 +353,11 @@ mod tests {
 
     #[test]
     fn a_pubsub_that_is_not_loaded_is_named_with_what_is() {
-        let start = "the app subscribes to a, b of the pub/sub pubsb, which is not loaded: nothing is delivered from it; ";
+        let start =
+            "the app subscribes to a, b of the pub/sub pubsb, which is not loaded: nothing is delivered from it; ";
         for (loaded, rest) in [
-            (
-                vec!["other", "pubsub"],
-                "did you mean pubsub? Loaded: other, pubsub",
-            ),
-            (
-                vec!["kitchen", "other"],
-                "add a component of this name, or use one that is loaded: kitchen, other",
-            ),
+            (vec!["other", "pubsub"], "did you mean pubsub? Loaded: other, pubsub"),
+            (vec!["kitchen", "other"], "add a component of this name, or use one that is loaded: kitchen, other"),
             (vec![], "no pub/sub is loaded, add a component of this name"),
         ] {
             let text = pubsub_not_loaded("pubsb", &["a", "b"], &loaded);

@@ -25,18 +25,8 @@ const KINDS: [&str; 3] = ["Component", "Subscription", "Resiliency"];
 const FOREIGN_KINDS: [&str; 3] = ["HTTPEndpoint", "MCPServer", "WorkflowAccessPolicy"];
 
 /// Read all folders of a request.
-pub(super) fn all(
-    request: &LoadRequest<'_>,
-    last_good: &LastGood,
-    refused: &BTreeSet<PathBuf>,
-) -> Resources {
-    let mut collector = Collector {
-        request,
-        last_good,
-        refused,
-        resources: Resources::default(),
-        files: Vec::new(),
-    };
+pub(super) fn all(request: &LoadRequest<'_>, last_good: &LastGood, refused: &BTreeSet<PathBuf>) -> Resources {
+    let mut collector = Collector { request, last_good, refused, resources: Resources::default(), files: Vec::new() };
     for folder in request.folders {
         collector.folder(folder);
     }
@@ -104,19 +94,16 @@ impl Collector<'_> {
         let reason = folder::reason(error);
         if error.kind() == std::io::ErrorKind::NotADirectory {
             let path = path.display();
-            let text =
-                format!("Failed to read resiliency files from path {path}: open {path}: {reason}");
+            let text = format!("Failed to read resiliency files from path {path}: open {path}: {reason}");
             self.resources.notes.push(Note::log(Level::Error, text));
         }
         let folder = path.to_owned();
         let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-        self.resources
-            .errors
-            .push(if is_missing && self.request.hot_reload {
-                LoadError::NotWatched { folder, reason }
-            } else {
-                LoadError::NotListed { folder, reason }
-            });
+        self.resources.errors.push(if is_missing && self.request.hot_reload {
+            LoadError::NotWatched { folder, reason }
+        } else {
+            LoadError::NotListed { folder, reason }
+        });
     }
 
     fn file(&mut self, file: &FolderFile) {
@@ -129,8 +116,7 @@ impl Collector<'_> {
                         Err(mistake) => {
                             if index == 0 {
                                 // Policies are looked for in every first document, whatever it may be (spec resources-cli.md 8.1).
-                                let text =
-                                    format!("Could not determine resource type: {}", mistake.text);
+                                let text = format!("Could not determine resource type: {}", mistake.text);
                                 let note = Note::log(Level::Error, text);
                                 self.resources.notes.push(note);
                             }
@@ -155,23 +141,17 @@ impl Collector<'_> {
 
     fn foreign_file(&mut self, path: &Path) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let text = |kind: &str| {
-            format!("A non-YAML {kind} file {name} was detected, it will not be loaded")
-        };
+        let text = |kind: &str| format!("A non-YAML {kind} file {name} was detected, it will not be loaded");
         let place = Place::new(path, 0);
         let notes = &mut self.resources.notes;
-        notes.push(
-            Note::hint(Level::Warn, place, text("Component"))
-                .with_remedy("only .yaml and .yml are read"),
-        );
+        notes.push(Note::hint(Level::Warn, place, text("Component")).with_remedy("only .yaml and .yml are read"));
         notes.push(Note::log(Level::Warn, text("Subscription")));
     }
 
     /// A document, or a part of one, that is not what its kind asks for.
     fn broken(&mut self, path: &Path, kind: &str, mistake: Mistake) {
         let shown = path.display();
-        self.version()
-            .breaks(format!("line {}: {}", mistake.line, mistake.text));
+        self.version().breaks(format!("line {}: {}", mistake.line, mistake.text));
         // The kind of a document that cannot be read is not known.
         let load = match kind {
             "" => format!("resource file {shown}:"),
@@ -209,12 +189,8 @@ impl Collector<'_> {
         }
         match (kind.as_str(), version.as_str()) {
             ("Component", "dapr.io/v1alpha1") => self.component(document, place),
-            ("Subscription", "dapr.io/v1alpha1") => {
-                self.subscription(document, place, SubscriptionVersion::V1Alpha1)
-            }
-            ("Subscription", "dapr.io/v2alpha1") => {
-                self.subscription(document, place, SubscriptionVersion::V2Alpha1)
-            }
+            ("Subscription", "dapr.io/v1alpha1") => self.subscription(document, place, SubscriptionVersion::V1Alpha1),
+            ("Subscription", "dapr.io/v2alpha1") => self.subscription(document, place, SubscriptionVersion::V2Alpha1),
             ("Resiliency", _) if is_first => self.resiliency(document, place),
             _ => self.skipped(&kind, &version, place),
         }
@@ -223,18 +199,21 @@ impl Collector<'_> {
     /// daprd is silent about documents it does not know; `check` is not.
     fn skipped(&mut self, kind: &str, version: &str, place: Place) {
         if is_almost_a_resource(kind, version) {
-            let reason = format!(
-                "line {}: kind {kind:?} of apiVersion {version:?} is not known",
-                place.line
-            );
+            let reason = format!("line {}: kind {kind:?} of apiVersion {version:?} is not known", place.line);
             self.version().breaks(reason);
         }
         let note = match kind {
             _ if FOREIGN_KINDS.contains(&kind) => return,
-            "Component" | "Subscription" => Note::mistake(Level::Debug, place, format!("{kind} of apiVersion {version:?} is ignored"))
-                .with_remedy("use apiVersion dapr.io/v1alpha1, or dapr.io/v2alpha1 for a subscription with routes"),
-            "Resiliency" => Note::mistake(Level::Debug, place, "Resiliency is ignored: only the first document of a file is read for it")
-                .with_remedy("give it a file of its own"),
+            "Component" | "Subscription" => {
+                Note::mistake(Level::Debug, place, format!("{kind} of apiVersion {version:?} is ignored"))
+                    .with_remedy("use apiVersion dapr.io/v1alpha1, or dapr.io/v2alpha1 for a subscription with routes")
+            }
+            "Resiliency" => Note::mistake(
+                Level::Debug,
+                place,
+                "Resiliency is ignored: only the first document of a file is read for it",
+            )
+            .with_remedy("give it a file of its own"),
             "Configuration" => Note::hint(Level::Debug, place, "Configuration is ignored in a resource folder")
                 .with_remedy("pass it with --config"),
             "" => Note::mistake(Level::Debug, place, "a document without kind is ignored")
@@ -294,14 +273,9 @@ impl Collector<'_> {
         let text = format!("Found Subscription: {}", spec.name);
         self.resources.notes.push(Note::log(Level::Info, text));
         let subscriptions = &mut self.resources.subscriptions;
-        let same = subscriptions
-            .iter()
-            .position(|known| known.name == spec.name && !spec.name.is_empty());
+        let same = subscriptions.iter().position(|known| known.name == spec.name && !spec.name.is_empty());
         if let Some(earlier) = same.map(|index| subscriptions.remove(index)) {
-            let text = format!(
-                "Subscription {} replaces an earlier one of the same name",
-                spec.name
-            );
+            let text = format!("Subscription {} replaces an earlier one of the same name", spec.name);
             let note = Note::mistake(Level::Debug, spec.place.clone().unwrap_or_default(), text);
             let earlier = earlier.place.unwrap_or_default();
             let remedy = format!("give it another name, the earlier one stands at {earlier}");
@@ -320,8 +294,7 @@ impl Collector<'_> {
         let first_wrong = wrong.first();
         let first_wrong = first_wrong.map(|(line, error)| format!("line {line}: {error}"));
         let first_mistake = mistakes.first();
-        let first_mistake =
-            first_mistake.map(|mistake| format!("line {}: {}", mistake.line, mistake.text));
+        let first_mistake = first_mistake.map(|mistake| format!("line {}: {}", mistake.line, mistake.text));
         if let Some(reason) = first_mistake.or(first_wrong) {
             self.version().breaks(reason);
         }
@@ -347,14 +320,11 @@ impl Collector<'_> {
         self.resources.notes.push(Note::log(Level::Info, text));
         let is_whole = wrong.is_empty();
         for (line, error) in wrong {
-            let text = format!(
-                "Could not read resiliency policy {}: {error}",
-                resource.name
-            );
+            let text = format!("Could not read resiliency policy {}: {error}", resource.name);
             let note = Note::mistake(Level::Error, Place::new(&path, line), text);
-            self.resources.notes.push(
-                note.with_remedy("correct it; until then no target of this resource has a policy"),
-            );
+            self.resources
+                .notes
+                .push(note.with_remedy("correct it; until then no target of this resource has a policy"));
         }
         for text in resource.policies.respect_built_in() {
             let note = Note::mistake(Level::Warn, resource.place.clone(), text);
@@ -386,11 +356,8 @@ impl Collector<'_> {
     /// Of a key that is written twice the last one counts, as in daprd.
     fn duplicates(&mut self, path: &Path, document: &Document) {
         let remarks = document.duplicates.iter().map(|duplicate| {
-            Remark::mistake(
-                duplicate.line,
-                format!("{}: the last one counts", duplicate.text),
-            )
-            .with_help("remove one of them")
+            Remark::mistake(duplicate.line, format!("{}: the last one counts", duplicate.text))
+                .with_help("remove one of them")
         });
         self.remarks(path, remarks.collect());
     }
@@ -415,8 +382,7 @@ impl Collector<'_> {
     /// Filter, then secret stores first, then the rest.
     fn components(&mut self, manifests: Vec<Manifest>) -> Stores {
         let manifests = self.filtered(manifests);
-        let is_store =
-            |manifest: &Manifest| Category::of(&manifest.kind) == Some(Category::SecretStore);
+        let is_store = |manifest: &Manifest| Category::of(&manifest.kind) == Some(Category::SecretStore);
         let (stores, others): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_store);
         let mut opened = BTreeMap::new();
         for manifest in stores {
@@ -471,18 +437,14 @@ impl Collector<'_> {
             return false;
         }
         let versioned = format!("{}/{}", manifest.kind, manifest.version);
-        let is_denied = denied
-            .iter()
-            .any(|denied| *denied == manifest.kind || *denied == versioned);
+        let is_denied = denied.iter().any(|denied| *denied == manifest.kind || *denied == versioned);
         if is_denied {
             let name = log_name(&manifest.name, &manifest.kind, &manifest.version);
             let text = format!(
                 "component '{}' cannot be loaded because components of type '{name}' are not allowed",
                 manifest.name
             );
-            self.resources
-                .notes
-                .push(Note::hint(Level::Warn, manifest.place.clone(), text));
+            self.resources.notes.push(Note::hint(Level::Warn, manifest.place.clone(), text));
         }
         !is_denied
     }
@@ -497,9 +459,7 @@ impl Collector<'_> {
             Some(Category::Foreign | Category::SecretStore) => {
                 let name = log_name(&manifest.name, &manifest.kind, &manifest.version);
                 let mut handlers = self.request.handlers.iter();
-                if let Some(handler) =
-                    handlers.find(|handler| handler.means(&manifest.name, &manifest.kind))
-                {
+                if let Some(handler) = handlers.find(|handler| handler.means(&manifest.name, &manifest.kind)) {
                     return self.resources.errors.push(LoadError::Middleware {
                         log_name: name,
                         pipeline: handler.pipeline,
@@ -540,11 +500,7 @@ impl Collector<'_> {
             self.failed(&component, error);
             return None;
         }
-        match SecretStore::open(
-            &component.kind,
-            &component.properties,
-            self.request.environment,
-        ) {
+        match SecretStore::open(&component.kind, &component.properties, self.request.environment) {
             Ok(store) => {
                 self.resources.notes.push(component.loaded());
                 self.resources.components.push(component.clone());
@@ -623,9 +579,7 @@ mod tests {
     const HEAD: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\n";
 
     fn memory(name: &str, more: &str) -> String {
-        format!(
-            "{HEAD}metadata: {{name: {name}}}\nspec: {{type: pubsub.in-memory, version: v1}}\n{more}"
-        )
+        format!("{HEAD}metadata: {{name: {name}}}\nspec: {{type: pubsub.in-memory, version: v1}}\n{more}")
     }
 
     struct Loaded(Resources, tempfile::TempDir);
@@ -636,10 +590,8 @@ mod tests {
             let text = text.replace("{dir}", folder.path().to_str().unwrap());
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let environment: Environment = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let environment: Environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let denied: Vec<String> = denied.iter().map(|&denied| denied.to_owned()).collect();
         let resources = Resources::load(&LoadRequest {
             app_id: Some("app"),
@@ -663,9 +615,8 @@ mod tests {
 
     #[test]
     fn a_middleware_is_refused_if_a_pipeline_asks_for_it() {
-        let component = |name: &str, kind: &str| {
-            format!("{HEAD}metadata: {{name: {name}}}\nspec: {{type: {kind}, version: v1}}\n")
-        };
+        let component =
+            |name: &str, kind: &str| format!("{HEAD}metadata: {{name: {name}}}\nspec: {{type: {kind}, version: v1}}\n");
         for (name, kind, expected) in [
             (
                 "auth",
@@ -685,9 +636,7 @@ mod tests {
     impl Loaded {
         fn names(&self) -> Vec<&str> {
             let components = self.0.components.iter();
-            components
-                .map(|component| component.name.as_str())
-                .collect()
+            components.map(|component| component.name.as_str()).collect()
         }
 
         fn topics(&self) -> Vec<&str> {
@@ -708,14 +657,8 @@ mod tests {
 
         /// Lines of the mistakes that `check` tells.
         fn mistakes(&self) -> Vec<usize> {
-            let mistakes = self
-                .0
-                .notes
-                .iter()
-                .filter(|note| note.weight == Weight::Mistake);
-            mistakes
-                .map(|note| note.place.as_ref().unwrap().line)
-                .collect()
+            let mistakes = self.0.notes.iter().filter(|note| note.weight == Weight::Mistake);
+            mistakes.map(|note| note.place.as_ref().unwrap().line).collect()
         }
     }
 
@@ -725,7 +668,9 @@ mod tests {
         let loaded = load(&[("1.yaml", &text), ("2.yml", &memory("d", ""))]);
         assert_eq!(loaded.names(), ["a", "c", "d"]);
         assert_eq!(loaded.mistakes(), [6]);
-        assert!(loaded.warnings()[0].starts_with("resource file DIR/1.yaml: error when parsing manifests yaml resource in DIR/1.yaml: line 6: "));
+        assert!(loaded.warnings()[0].starts_with(
+            "resource file DIR/1.yaml: error when parsing manifests yaml resource in DIR/1.yaml: line 6: "
+        ));
     }
 
     #[test]
@@ -734,10 +679,7 @@ mod tests {
             ("b.json", "{}"),
             ("c.yaml", &memory("c", "").replace("v1alpha1", "v1")),
             ("d.yaml", &memory("d", "").replace("Component", "component")),
-            (
-                "e.yaml",
-                "kind: HTTPEndpoint\napiVersion: dapr.io/v1alpha1\n",
-            ),
+            ("e.yaml", "kind: HTTPEndpoint\napiVersion: dapr.io/v1alpha1\n"),
             ("f.yaml", ""),
             ("g.yaml", "# nothing\n"),
             ("h.yaml", &memory("h", "")),
@@ -764,11 +706,7 @@ mod tests {
             let loaded = load(&[("1.yaml", &memory(&format!("'{name}'"), ""))]);
             assert_eq!(loaded.names(), Vec::<&str>::new());
             let text = format!("invalid name {name:?} for \"Component\": {why}");
-            assert!(
-                loaded.warnings()[0].ends_with(&text),
-                "{:?}",
-                loaded.warnings()
-            );
+            assert!(loaded.warnings()[0].ends_with(&text), "{:?}", loaded.warnings());
         }
     }
 
@@ -778,10 +716,7 @@ mod tests {
         let loaded = load(&[
             ("1.yaml", &memory("a", "")),
             ("2.yaml", &redis),
-            (
-                "3.yaml",
-                &format!("{}---\n{}", memory("b", ""), memory("a", "")),
-            ),
+            ("3.yaml", &format!("{}---\n{}", memory("b", ""), memory("a", ""))),
         ]);
         assert_eq!(
             loaded.0.error_texts(ToString::to_string),
@@ -798,26 +733,18 @@ mod tests {
         for (files, names, errors) in [
             (&[("1.yaml", nameless.as_str())][..], &[""][..], 0),
             (&[("1.yaml", bare.as_str())], &[""], 0),
-            (
-                &[("1.yaml", nameless.as_str()), ("2.yaml", bare.as_str())],
-                &[""],
-                1,
-            ),
+            (&[("1.yaml", nameless.as_str()), ("2.yaml", bare.as_str())], &[""], 1),
         ] {
             let loaded = load(files);
-            assert_eq!(
-                (loaded.names(), loaded.errors().len()),
-                (names.to_vec(), errors)
-            );
+            assert_eq!((loaded.names(), loaded.errors().len()), (names.to_vec(), errors));
         }
     }
 
     #[test]
     fn duplicates_scopes_and_namespaces() {
         let other = "scopes: [other]\n";
-        let namespaced = |namespace: &str| {
-            memory("a", "").replace("name: a", &format!("name: a, namespace: {namespace}"))
-        };
+        let namespaced =
+            |namespace: &str| memory("a", "").replace("name: a", &format!("name: a, namespace: {namespace}"));
         let duplicate = "failed to load components: duplicate definition of Component name a (pubsub.in-memory/v1) with existing a (pubsub.in-memory/v1)";
         for (first, second, namespace, error) in [
             (memory("a", ""), memory("a", ""), None, Some(duplicate)),
@@ -825,22 +752,10 @@ mod tests {
             (memory("a", ""), memory("a", other), None, Some(duplicate)),
             (namespaced("ns"), namespaced("other"), Some("ns"), None),
             (namespaced("ns"), namespaced("other"), None, Some(duplicate)),
-            (
-                namespaced("ns"),
-                namespaced("other"),
-                Some(""),
-                Some(duplicate),
-            ),
+            (namespaced("ns"), namespaced("other"), Some(""), Some(duplicate)),
         ] {
-            let environment: Vec<_> = namespace
-                .into_iter()
-                .map(|namespace| ("NAMESPACE", namespace))
-                .collect();
-            let loaded = load_with(
-                &[("1.yaml", &first), ("2.yaml", &second)],
-                &environment,
-                &[],
-            );
+            let environment: Vec<_> = namespace.into_iter().map(|namespace| ("NAMESPACE", namespace)).collect();
+            let loaded = load_with(&[("1.yaml", &first), ("2.yaml", &second)], &environment, &[]);
             assert_eq!(loaded.names(), ["a"]);
             assert_eq!(loaded.errors(), Vec::from_iter(error));
         }
@@ -858,16 +773,8 @@ mod tests {
             ("1.yaml", &memory("a", "")),
             ("2.yaml", &memory("a", "")),
             ("3.yaml", &memory("b", "").replace("pubsub.", "foo.")),
-            (
-                "4.yaml",
-                &memory("c", "").replace("pubsub.in-memory", "secretstores.local.file"),
-            ),
-            (
-                "5.yaml",
-                &memory("d", "")
-                    .replace("pubsub.in-memory", "secretstores.local.env")
-                    .replace("v1}", "v2}"),
-            ),
+            ("4.yaml", &memory("c", "").replace("pubsub.in-memory", "secretstores.local.file")),
+            ("5.yaml", &memory("d", "").replace("pubsub.in-memory", "secretstores.local.env").replace("v1}", "v2}")),
         ]);
         assert_eq!(
             loaded.errors(),
@@ -883,14 +790,8 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_skipped_what_is_ignored_is_absent() {
         let loaded = load(&[
-            (
-                "1.yaml",
-                &memory("statestore", "").replace("pubsub.in-memory", "state.redis"),
-            ),
-            (
-                "2.yaml",
-                &memory("x", "").replace("pubsub.in-memory", "foo.bar, ignoreErrors: true"),
-            ),
+            ("1.yaml", &memory("statestore", "").replace("pubsub.in-memory", "state.redis")),
+            ("2.yaml", &memory("x", "").replace("pubsub.in-memory", "foo.bar, ignoreErrors: true")),
             ("3.yaml", &memory("mem", "")),
         ]);
         assert_eq!(loaded.names(), ["mem"]);
@@ -915,10 +816,7 @@ mod tests {
         let secrets = ("secrets.json", "{\"g\": \"host\"}");
         let loaded = load(&[("a.yaml", &user), ("z.yaml", &store), secrets]);
         assert_eq!(loaded.names(), ["store", "a"]);
-        assert_eq!(
-            loaded.0.components[1].properties.get("redisHost"),
-            Some("host")
-        );
+        assert_eq!(loaded.0.components[1].properties.get("redisHost"), Some("host"));
         let loaded = load(&[("a.yaml", &user), secrets]);
         assert_eq!(loaded.names(), Vec::<&str>::new());
         assert_eq!(loaded.errors(), Vec::<String>::new());
@@ -952,40 +850,17 @@ mod tests {
         let topics = |texts: &[String]| {
             let text = texts.join("---\n");
             let loaded = load(&[("1.yaml", &text)]);
-            loaded
-                .topics()
-                .iter()
-                .map(|&topic| topic.to_owned())
-                .collect::<Vec<_>>()
+            loaded.topics().iter().map(|&topic| topic.to_owned()).collect::<Vec<_>>()
         };
         let other = "scopes: [other]\n";
+        assert_eq!(topics(&[subscription("s", "a", other), subscription("t", "b", "scopes: [1, app]\n")]), ["b"]);
         assert_eq!(
-            topics(&[
-                subscription("s", "a", other),
-                subscription("t", "b", "scopes: [1, app]\n")
-            ]),
-            ["b"]
-        );
-        assert_eq!(
-            topics(&[
-                subscription("s", "a", ""),
-                subscription("t", "b", ""),
-                subscription("s", "c", "")
-            ]),
+            topics(&[subscription("s", "a", ""), subscription("t", "b", ""), subscription("s", "c", "")]),
             ["b", "c"]
         );
-        assert_eq!(
-            topics(&[subscription("''", "a", ""), subscription("''", "b", "")]),
-            ["a", "b"]
-        );
-        assert_eq!(
-            topics(&[subscription("s", "a", "").replace("v2alpha1", "v2")]),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            topics(&[subscription("s/t", "a", "")]),
-            Vec::<String>::new()
-        );
+        assert_eq!(topics(&[subscription("''", "a", ""), subscription("''", "b", "")]), ["a", "b"]);
+        assert_eq!(topics(&[subscription("s", "a", "").replace("v2alpha1", "v2")]), Vec::<String>::new());
+        assert_eq!(topics(&[subscription("s/t", "a", "")]), Vec::<String>::new());
     }
 
     #[test]
@@ -993,38 +868,17 @@ mod tests {
         let resiliency = "kind: Resiliency\nmetadata: {name: r}\nspec: {policies: {retries: {two: {maxRetries: 2}}}}\n";
         let names = |files: &[(&str, &str)]| {
             let loaded = load(files);
-            loaded
-                .0
-                .resiliencies
-                .iter()
-                .map(|resource| resource.name.clone())
-                .collect::<Vec<_>>()
+            loaded.0.resiliencies.iter().map(|resource| resource.name.clone()).collect::<Vec<_>>()
         };
         assert_eq!(names(&[("r.yaml", resiliency)]), ["r"]);
-        assert_eq!(
-            names(&[("r.yaml", &format!("kind: Foo\n---\n{resiliency}"))]),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            names(&[("r.yaml", &format!("{resiliency}scopes: [other]\n"))]),
-            Vec::<String>::new()
-        );
-        let loaded = load(&[(
-            "r.yaml",
-            &resiliency.replace("maxRetries: 2", "maxRetries: many"),
-        )]);
-        assert!(
-            loaded.warnings()[0].starts_with("Could not parse resiliency file r.yaml: line 3: ")
-        );
-        let loaded = load(&[(
-            "r.yaml",
-            &resiliency.replace("maxRetries: 2", "duration: soon"),
-        )]);
+        assert_eq!(names(&[("r.yaml", &format!("kind: Foo\n---\n{resiliency}"))]), Vec::<String>::new());
+        assert_eq!(names(&[("r.yaml", &format!("{resiliency}scopes: [other]\n"))]), Vec::<String>::new());
+        let loaded = load(&[("r.yaml", &resiliency.replace("maxRetries: 2", "maxRetries: many"))]);
+        assert!(loaded.warnings()[0].starts_with("Could not parse resiliency file r.yaml: line 3: "));
+        let loaded = load(&[("r.yaml", &resiliency.replace("maxRetries: 2", "duration: soon"))]);
         assert_eq!(
             loaded.warnings(),
-            [
-                "Could not read resiliency policy r: invalid duration \"two\", soon: time: invalid duration \"soon\""
-            ]
+            ["Could not read resiliency policy r: invalid duration \"two\", soon: time: invalid duration \"soon\""]
         );
     }
 
@@ -1043,29 +897,13 @@ mod tests {
             environment: &environment,
         };
         let texts = |hot_reload| {
-            Resources::load(&request(hot_reload))
-                .errors
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
+            Resources::load(&request(hot_reload)).errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        let not_folder = format!(
-            "failed to load components: open {}: not a directory",
-            file.path().display()
-        );
+        let not_folder = format!("failed to load components: open {}: not a directory", file.path().display());
         assert_eq!(
             texts(true),
-            [
-                "failed to create watcher: failed to add target /nope: no such file or directory",
-                &not_folder
-            ]
+            ["failed to create watcher: failed to add target /nope: no such file or directory", &not_folder]
         );
-        assert_eq!(
-            texts(false),
-            [
-                "failed to load components: open /nope: no such file or directory",
-                &not_folder
-            ]
-        );
+        assert_eq!(texts(false), ["failed to load components: open /nope: no such file or directory", &not_folder]);
     }
 }

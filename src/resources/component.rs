@@ -63,9 +63,7 @@ impl Component {
             log_name: self.log_name().to_string(),
             place: match &cause {
                 ComponentError::Category(_) => self.place_of("spec.type"),
-                ComponentError::Unknown { kind, .. } if is_known(kind) => {
-                    self.place_of("spec.version")
-                }
+                ComponentError::Unknown { kind, .. } if is_known(kind) => self.place_of("spec.version"),
                 ComponentError::Unknown { .. } => self.place_of("spec.type"),
                 ComponentError::Init { .. } => self.place_of("spec.metadata"),
             },
@@ -86,12 +84,7 @@ struct LogName<'a>(&'a Component);
 
 impl fmt::Display for LogName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Component {
-            name,
-            kind,
-            version,
-            ..
-        } = self.0;
+        let Component { name, kind, version, .. } = self.0;
         f.write_str(&log_name(name, kind, version))
     }
 }
@@ -124,8 +117,8 @@ impl Category {
             ("pubsub", _) => Some(Self::Pubsub),
             ("secretstores", "local.env" | "local.file") => Some(Self::SecretStore),
             (
-                "secretstores" | "state" | "bindings" | "middleware" | "configuration" | "crypto"
-                | "lock" | "conversation",
+                "secretstores" | "state" | "bindings" | "middleware" | "configuration" | "crypto" | "lock"
+                | "conversation",
                 _,
             ) => Some(Self::Foreign),
             _ => None,
@@ -208,19 +201,14 @@ impl ComponentError {
 
     /// It could not be started, in its own words.
     pub fn init(component: &Component, cause: impl fmt::Display) -> Self {
-        Self::Init {
-            log_name: component.log_name().to_string(),
-            cause: cause.to_string(),
-        }
+        Self::Init { log_name: component.log_name().to_string(), cause: cause.to_string() }
     }
 
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Category(_) => "correct spec.type",
-            Self::Unknown { kind, .. } if is_known(kind) => {
-                "correct spec.version: only v1 is there"
-            }
+            Self::Unknown { kind, .. } if is_known(kind) => "correct spec.version: only v1 is there",
             Self::Unknown { .. } => "correct spec.type",
             Self::Init { .. } => "correct spec.metadata of the component",
         }
@@ -254,12 +242,7 @@ impl ProcessError {
     pub fn plain(&self) -> String {
         let cause = match &self.cause {
             ComponentError::Init { cause, .. } => cause.clone(),
-            ComponentError::Unknown {
-                what,
-                kind,
-                version,
-                ..
-            } => {
+            ComponentError::Unknown { what, kind, version, .. } => {
                 format!("couldn't find {what} {kind}/{version}{}", hint(kind))
             }
             cause @ ComponentError::Category(_) => cause.to_string(),
@@ -327,39 +310,21 @@ mod tests {
         let (notes, error) = component.failed(cause);
         assert_eq!(error, None);
         let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
-        assert_eq!(
-            texts,
-            [format!("Ignoring error processing component: {process}")]
-        );
+        assert_eq!(texts, [format!("Ignoring error processing component: {process}")]);
     }
 
     #[test]
     fn a_type_that_is_not_known_is_answered_with_those_that_are() {
         for (kind, expected) in [
-            (
-                "pubsub.kafka",
-                ": this build has pubsub.redis and pubsub.in-memory",
-            ),
-            (
-                "pubsub.reddis",
-                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?",
-            ),
-            (
-                "pubsub.inmemory",
-                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.in-memory?",
-            ),
-            (
-                "pubsb.redis",
-                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?",
-            ),
+            ("pubsub.kafka", ": this build has pubsub.redis and pubsub.in-memory"),
+            ("pubsub.reddis", ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?"),
+            ("pubsub.inmemory", ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.in-memory?"),
+            ("pubsb.redis", ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?"),
             (
                 "secretstore.local.file",
                 ": this build has pubsub.redis and pubsub.in-memory, and the secret stores secretstores.local.file and secretstores.local.env, did you mean secretstores.local.file?",
             ),
-            (
-                "PubSub.redis",
-                ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?",
-            ),
+            ("PubSub.redis", ": this build has pubsub.redis and pubsub.in-memory, did you mean pubsub.redis?"),
             ("pubsub.Redis", ": only version v1 is there"),
         ] {
             assert_eq!(hint(kind), expected, "{kind}");

@@ -125,10 +125,7 @@ pub enum ConfigurationError {
         text: String,
     },
     /// An exporter speaks only two protocols.
-    #[error(
-        "failed to setup tracing: invalid protocol {} provided for Otel endpoint",
-        masked(protocol)
-    )]
+    #[error("failed to setup tracing: invalid protocol {} provided for Otel endpoint", masked(protocol))]
     OtelProtocol {
         /// As written.
         protocol: String,
@@ -140,10 +137,7 @@ pub enum ConfigurationError {
         store: String,
     },
     /// `defaultAccess` is neither of the two.
-    #[error(
-        "error loading configuration: defaultAccess {} can be either allow or deny",
-        masked(access)
-    )]
+    #[error("error loading configuration: defaultAccess {} can be either allow or deny", masked(access))]
     StoreAccess {
         /// As written.
         access: String,
@@ -180,34 +174,21 @@ pub fn read(
     let (mut errors, mut notes) = (Vec::new(), Vec::new());
     for file in files {
         match text_of(file) {
-            Ok(text) => {
-                configuration.add(file, &expanded(&text, environment), &mut errors, &mut notes)
-            }
+            Ok(text) => configuration.add(file, &expanded(&text, environment), &mut errors, &mut notes),
             Err(error) => errors.push(error),
         }
     }
     let tracing = &configuration.tracing;
-    if !tracing.otel_address.is_empty()
-        && !matches!(tracing.otel_protocol.as_str(), "" | "http" | "grpc")
-    {
-        errors.push(ConfigurationError::OtelProtocol {
-            protocol: tracing.otel_protocol.clone(),
-        });
+    if !tracing.otel_address.is_empty() && !matches!(tracing.otel_protocol.as_str(), "" | "http" | "grpc") {
+        errors.push(ConfigurationError::OtelProtocol { protocol: tracing.otel_protocol.clone() });
     }
-    if errors.is_empty() {
-        Ok((configuration, notes))
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok((configuration, notes)) } else { Err(errors) }
 }
 
 impl Configuration {
     /// Names of the enabled features, in order of bytes: what is on by default, and what the files say.
     pub fn enabled_features(&self) -> Vec<String> {
-        let mut features = BTreeMap::from([
-            ("HotReload", true),
-            ("WorkflowsRemoteActivityReminder", true),
-        ]);
+        let mut features = BTreeMap::from([("HotReload", true), ("WorkflowsRemoteActivityReminder", true)]);
         for feature in &self.features {
             features.insert(&feature.name, feature.enabled);
         }
@@ -215,21 +196,9 @@ impl Configuration {
         enabled.map(|(name, _)| name.to_owned()).collect()
     }
 
-    fn add(
-        &mut self,
-        file: &Path,
-        text: &str,
-        errors: &mut Vec<ConfigurationError>,
-        notes: &mut Vec<Note>,
-    ) {
-        let at = |mistake: &Mistake| Place {
-            file: file.to_owned(),
-            line: mistake.line,
-        };
-        let wrong = |mistake: Mistake| ConfigurationError::Wrong {
-            place: at(&mistake),
-            text: mistake.text,
-        };
+    fn add(&mut self, file: &Path, text: &str, errors: &mut Vec<ConfigurationError>, notes: &mut Vec<Note>) {
+        let at = |mistake: &Mistake| Place { file: file.to_owned(), line: mistake.line };
+        let wrong = |mistake: Mistake| ConfigurationError::Wrong { place: at(&mistake), text: mistake.text };
         let document = match load::document(text, 1) {
             Ok(Some(document)) => document,
             Ok(None) => return,
@@ -260,10 +229,7 @@ impl Configuration {
             self.features = spec.list("features").iter().map(read_feature).collect();
         }
         if let Some(api) = spec.fields("api") {
-            for (name, rules) in [
-                ("allowed", &mut self.allowed_apis),
-                ("denied", &mut self.denied_apis),
-            ] {
+            for (name, rules) in [("allowed", &mut self.allowed_apis), ("denied", &mut self.denied_apis)] {
                 if api.has(name) {
                     *rules = api.list(name).iter().map(read_api_rule).collect();
                 }
@@ -285,13 +251,7 @@ impl Configuration {
         pipeline::read(spec, &mut self.handlers);
         check_secret_scopes(spec, errors);
         // Known, without effect here.
-        for name in [
-            "accessControl",
-            "nameResolution",
-            "mtls",
-            "wasm",
-            "workflow",
-        ] {
+        for name in ["accessControl", "nameResolution", "mtls", "wasm", "workflow"] {
             spec.has(name);
         }
         spec.done();
@@ -348,18 +308,13 @@ fn check_duration(fields: &Fields<'_>, name: &'static str) {
             name,
             &format!("expected a duration with its unit, found the number {number}: write {number}s for seconds"),
         ),
-        _ => fields.mistake(
-            name,
-            &format!("expected a duration such as 10s, found {}", node.kind()),
-        ),
+        _ => fields.mistake(name, &format!("expected a duration such as 10s, found {}", node.kind())),
     }
 }
 
 fn read_metrics(fields: &Fields<'_>, metrics: &mut MetricsSpec) {
     metrics.enabled = fields.bool("enabled").or(metrics.enabled);
-    metrics.record_error_codes = fields
-        .bool("recordErrorCodes")
-        .or(metrics.record_error_codes);
+    metrics.record_error_codes = fields.bool("recordErrorCodes").or(metrics.record_error_codes);
     let buckets = fields.texts("latencyDistributionBuckets", false);
     if !buckets.is_empty() {
         let numbers: Option<Vec<i64>> = buckets.iter().map(|bucket| bucket.parse().ok()).collect();
@@ -369,9 +324,7 @@ fn read_metrics(fields: &Fields<'_>, metrics: &mut MetricsSpec) {
         }
     }
     if let Some(http) = fields.fields("http") {
-        metrics.increased_cardinality = http
-            .bool("increasedCardinality")
-            .or(metrics.increased_cardinality);
+        metrics.increased_cardinality = http.bool("increasedCardinality").or(metrics.increased_cardinality);
         metrics.exclude_verbs = http.bool("excludeVerbs").or(metrics.exclude_verbs);
         if http.has("pathMatching") {
             metrics.path_matching = http.texts("pathMatching", false);
@@ -383,10 +336,7 @@ fn read_metrics(fields: &Fields<'_>, metrics: &mut MetricsSpec) {
 }
 
 fn read_feature(fields: &Fields<'_>) -> Feature {
-    fields.done_with(|fields| Feature {
-        name: fields.text("name"),
-        enabled: fields.bool("enabled").unwrap_or(false),
-    })
+    fields.done_with(|fields| Feature { name: fields.text("name"), enabled: fields.bool("enabled").unwrap_or(false) })
 }
 
 fn read_api_rule(fields: &Fields<'_>) -> ApiRule {
@@ -399,12 +349,8 @@ fn read_api_rule(fields: &Fields<'_>) -> ApiRule {
 
 fn read_api_logging(fields: &Fields<'_>, logging: &mut ApiLogging) {
     logging.enabled = fields.bool("enabled").or(logging.enabled);
-    logging.obfuscate_urls = fields
-        .bool("obfuscateURLs")
-        .unwrap_or(logging.obfuscate_urls);
-    logging.omit_health_checks = fields
-        .bool("omitHealthChecks")
-        .unwrap_or(logging.omit_health_checks);
+    logging.obfuscate_urls = fields.bool("obfuscateURLs").unwrap_or(logging.obfuscate_urls);
+    logging.omit_health_checks = fields.bool("omitHealthChecks").unwrap_or(logging.omit_health_checks);
     fields.done();
 }
 
@@ -419,9 +365,7 @@ fn check_secret_scopes(spec: &Fields<'_>, errors: &mut Vec<ConfigurationError>) 
             errors.push(ConfigurationError::StoreAccess { access });
         }
         if seen.contains(&store) {
-            errors.push(ConfigurationError::StoreRepeated {
-                store: store.clone(),
-            });
+            errors.push(ConfigurationError::StoreRepeated { store: store.clone() });
         }
         seen.push(store);
         scope.has("allowedSecrets");
@@ -435,10 +379,7 @@ fn text_of(file: &Path) -> Result<String, ConfigurationError> {
     let path = file.to_owned();
     match std::fs::metadata(file) {
         Err(error) => {
-            return Err(ConfigurationError::Missing {
-                path,
-                reason: folder::reason(&error),
-            });
+            return Err(ConfigurationError::Missing { path, reason: folder::reason(&error) });
         }
         Ok(about) if about.is_dir() => {
             let reason = "is a directory".to_owned();
@@ -446,10 +387,7 @@ fn text_of(file: &Path) -> Result<String, ConfigurationError> {
         }
         Ok(_) => {}
     }
-    encoding::read(file).map_err(|error| ConfigurationError::Unreadable {
-        path,
-        reason: folder::reason(&error),
-    })
+    encoding::read(file).map_err(|error| ConfigurationError::Unreadable { path, reason: folder::reason(&error) })
 }
 
 /// Fill in `$NAME` and `${NAME}` as a shell without rules would (spec 9.1.2).
@@ -505,8 +443,7 @@ mod tests {
         }
         let environment = [("ONE".to_owned(), "one".to_owned())].into_iter().collect();
         let read = read(&files, &environment);
-        read.map(|(configuration, _)| configuration)
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+        read.map(|(configuration, _)| configuration).map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     fn shown(note: &Note) -> String {
@@ -518,36 +455,18 @@ mod tests {
     fn every_key_that_nothing_reads_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (text, expected) in [
-            (
-                "kind: Configuration\nspecs: {}\n",
-                "2 unknown field specs is ignored",
-            ),
+            ("kind: Configuration\nspecs: {}\n", "2 unknown field specs is ignored"),
             ("colour: blue\n", "1 unknown field colour is ignored"),
-            (
-                "spec:\n  Tracing: {}\n",
-                "2 unknown field spec.Tracing is ignored",
-            ),
+            ("spec:\n  Tracing: {}\n", "2 unknown field spec.Tracing is ignored"),
             ("spec: {foo: 1}\n", "1 unknown field spec.foo is ignored"),
-            (
-                "spec: {logging: {apiLoging: {}}}\n",
-                "1 unknown field spec.logging.apiLoging is ignored",
-            ),
-            (
-                "spec: {components: {denied: []}}\n",
-                "1 unknown field spec.components.denied is ignored",
-            ),
-            (
-                "spec: {tracing: {zipkin: {endpoint: x}}}\n",
-                "1 unknown field spec.tracing.zipkin.endpoint is ignored",
-            ),
+            ("spec: {logging: {apiLoging: {}}}\n", "1 unknown field spec.logging.apiLoging is ignored"),
+            ("spec: {components: {denied: []}}\n", "1 unknown field spec.components.denied is ignored"),
+            ("spec: {tracing: {zipkin: {endpoint: x}}}\n", "1 unknown field spec.tracing.zipkin.endpoint is ignored"),
             (
                 "spec: {secrets: {scopes: [{storeName: a, allow: []}]}}\n",
                 "1 unknown field spec.secrets.scopes[0].allow is ignored",
             ),
-            (
-                "spec: {metric: {http: {paths: []}}}\n",
-                "1 unknown field spec.metric.http.paths is ignored",
-            ),
+            ("spec: {metric: {http: {paths: []}}}\n", "1 unknown field spec.metric.http.paths is ignored"),
         ] {
             std::fs::write(file.path(), text).unwrap();
             let (_, notes) = read(&[file.path().to_owned()], &Environment::default()).unwrap();
@@ -557,10 +476,7 @@ mod tests {
 
     fn features(texts: &[&str]) -> Vec<String> {
         let features = read_texts(texts).unwrap().enabled_features();
-        features
-            .into_iter()
-            .filter(|name| !name.starts_with("Workflows"))
-            .collect()
+        features.into_iter().filter(|name| !name.starts_with("Workflows")).collect()
     }
 
     #[test]
@@ -582,60 +498,30 @@ mod tests {
     #[test]
     fn features_of_the_last_list_count() {
         assert_eq!(features(&["\n"]), ["HotReload"]);
+        assert_eq!(features(&["spec: {features: [{name: Foo, enabled: yes}]}"]), ["Foo", "HotReload"]);
+        assert_eq!(features(&["spec: {features: [{name: HotReload, enabled: false}]}"]), Vec::<String>::new());
         assert_eq!(
-            features(&["spec: {features: [{name: Foo, enabled: yes}]}"]),
-            ["Foo", "HotReload"]
-        );
-        assert_eq!(
-            features(&["spec: {features: [{name: HotReload, enabled: false}]}"]),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            features(&[
-                "spec: {features: [{name: A, enabled: true}]}",
-                "spec: {features: [{name: B, enabled: true}]}"
-            ]),
+            features(&["spec: {features: [{name: A, enabled: true}]}", "spec: {features: [{name: B, enabled: true}]}"]),
             ["B", "HotReload"]
         );
         assert_eq!(
             features(&["spec: {features: [{name: A, enabled: true}]}\n---\nspec: {features: []}"]),
             ["A", "HotReload"]
         );
-        assert_eq!(
-            features(&["spec: {Features: [{name: A, enabled: true}]}"]),
-            ["HotReload"]
-        );
-        assert_eq!(
-            features(&["spec: {features: [{name: $ONE, enabled: true}]}"]),
-            ["HotReload", "one"]
-        );
+        assert_eq!(features(&["spec: {Features: [{name: A, enabled: true}]}"]), ["HotReload"]);
+        assert_eq!(features(&["spec: {features: [{name: $ONE, enabled: true}]}"]), ["HotReload", "one"]);
     }
 
     #[test]
     fn sections_merge_and_an_empty_one_clears() {
         let rate = |texts: &[&str]| read_texts(texts).unwrap().tracing.sampling_rate;
+        assert_eq!(rate(&["spec: {tracing: {samplingRate: 0.10}}"]).as_deref(), Some("0.10"));
         assert_eq!(
-            rate(&["spec: {tracing: {samplingRate: 0.10}}"]).as_deref(),
-            Some("0.10")
-        );
-        assert_eq!(
-            rate(&[
-                "spec: {tracing: {samplingRate: '1'}}",
-                "spec: {tracing: {stdout: true}}"
-            ])
-            .as_deref(),
+            rate(&["spec: {tracing: {samplingRate: '1'}}", "spec: {tracing: {stdout: true}}"]).as_deref(),
             Some("1")
         );
-        assert_eq!(
-            rate(&[
-                "spec: {tracing: {samplingRate: '1'}}",
-                "spec:\n  tracing:\n"
-            ]),
-            None
-        );
-        let metrics = read_texts(&["spec: {metric: {enabled: false}, metrics: {enabled: true}}"])
-            .unwrap()
-            .metrics;
+        assert_eq!(rate(&["spec: {tracing: {samplingRate: '1'}}", "spec:\n  tracing:\n"]), None);
+        let metrics = read_texts(&["spec: {metric: {enabled: false}, metrics: {enabled: true}}"]).unwrap().metrics;
         assert_eq!(metrics.enabled, Some(true));
     }
 
@@ -687,9 +573,6 @@ mod tests {
     #[test]
     fn a_missing_file_is_named_as_in_daprd() {
         let errors = read(&[PathBuf::from("/nope.yaml")], &Environment::default()).unwrap_err();
-        assert_eq!(
-            errors[0].to_string(),
-            "error loading configuration: stat /nope.yaml: no such file or directory"
-        );
+        assert_eq!(errors[0].to_string(), "error loading configuration: stat /nope.yaml: no such file or directory");
     }
 }

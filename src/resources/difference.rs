@@ -40,8 +40,7 @@ impl<T: Resource> Difference<T> {
                 None => gone.push(old),
             }
         }
-        let is_gone =
-            |new: &&T| !new.name().is_empty() && gone.iter().any(|gone| gone.name() == new.name());
+        let is_gone = |new: &&T| !new.name().is_empty() && gone.iter().any(|gone| gone.name() == new.name());
         let (updated, created): (Vec<&T>, Vec<&T>) = new.into_iter().partition(is_gone);
         let is_back = |gone: &T| updated.iter().any(|new| new.name() == gone.name());
         let deleted = gone.into_iter().filter(|gone| !is_back(gone)).cloned();
@@ -60,11 +59,7 @@ impl<T: Resource> Difference<T> {
 
     /// What is known afterwards: updated ones have moved to the end, before the new ones.
     pub fn applied(&self) -> Vec<T> {
-        [&self.kept, &self.updated, &self.created]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        [&self.kept, &self.updated, &self.created].into_iter().flatten().cloned().collect()
     }
 }
 
@@ -90,10 +85,7 @@ impl Resource for SubscriptionSpec {
     }
 
     fn says_the_same(&self, other: &Self) -> bool {
-        let without_place = |spec: &Self| Self {
-            place: None,
-            ..spec.clone()
-        };
+        let without_place = |spec: &Self| Self { place: None, ..spec.clone() };
         without_place(self) == without_place(other)
     }
 }
@@ -116,9 +108,7 @@ mod tests {
 
     /// `name=meaning`, the place is made up.
     fn subscriptions(text: &str, line: usize) -> Vec<SubscriptionSpec> {
-        let parts = text
-            .split_whitespace()
-            .filter_map(|part| part.split_once('='));
+        let parts = text.split_whitespace().filter_map(|part| part.split_once('='));
         parts
             .map(|(name, topic)| SubscriptionSpec {
                 name: name.to_owned(),
@@ -130,10 +120,7 @@ mod tests {
     }
 
     fn shown(specs: &[SubscriptionSpec]) -> String {
-        let shown: Vec<_> = specs
-            .iter()
-            .map(|spec| format!("{}={}", spec.name, spec.topic))
-            .collect();
+        let shown: Vec<_> = specs.iter().map(|spec| format!("{}={}", spec.name, spec.topic)).collect();
         shown.join(" ")
     }
 
@@ -167,13 +154,9 @@ mod tests {
 
     fn component(spec: &str, variable: &str) -> Component {
         let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "# a comment\napiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: c}}\n{spec}"
-        );
+        let text = format!("# a comment\napiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: c}}\n{spec}");
         std::fs::write(folder.path().join("c.yaml"), text).unwrap();
-        let environment = [("VARIABLE".to_owned(), variable.to_owned())]
-            .into_iter()
-            .collect::<Environment>();
+        let environment = [("VARIABLE".to_owned(), variable.to_owned())].into_iter().collect::<Environment>();
         let mut resources = Resources::load(&LoadRequest {
             app_id: Some("app"),
             folders: &[folder.path().to_owned()],
@@ -195,16 +178,8 @@ mod tests {
             (base.replace("v1", "v0"), "1", false),
             (base.replace("redis", "in-memory"), "1", false),
             (base.replace("{uuid}", "{uuid}-"), "1", false),
-            (
-                base.replace("spec: {", "spec: {ignoreErrors: true, "),
-                "1",
-                false,
-            ),
-            (
-                base.replace("spec: {", "spec: {initTimeout: 7s, "),
-                "1",
-                false,
-            ),
+            (base.replace("spec: {", "spec: {ignoreErrors: true, "), "1", false),
+            (base.replace("spec: {", "spec: {initTimeout: 7s, "), "1", false),
             (format!("{base}\nscopes: [app]"), "1", true),
         ] {
             let (one, two) = (component(base, "1"), component(&other, variable));

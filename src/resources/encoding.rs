@@ -96,11 +96,7 @@ fn utf8(bytes: Vec<u8>) -> Result<String, EncodingError> {
     })
 }
 
-fn utf16(
-    bytes: &[u8],
-    unit: fn([u8; 2]) -> u16,
-    encoding: &'static str,
-) -> Result<String, EncodingError> {
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, encoding: &'static str) -> Result<String, EncodingError> {
     let (units, rest) = bytes.as_chunks::<2>();
     let units: Vec<u16> = units.iter().map(|bytes| unit(*bytes)).collect();
     let text = String::from_utf16(&units).ok();
@@ -108,11 +104,7 @@ fn utf16(
     text.ok_or(EncodingError::Damaged { encoding })
 }
 
-fn utf32(
-    bytes: &[u8],
-    unit: fn([u8; 4]) -> u32,
-    encoding: &'static str,
-) -> Result<String, EncodingError> {
+fn utf32(bytes: &[u8], unit: fn([u8; 4]) -> u32, encoding: &'static str) -> Result<String, EncodingError> {
     let (units, rest) = bytes.as_chunks::<4>();
     let letters = units.iter().map(|bytes| char::from_u32(unit(*bytes)));
     let text: Option<String> = letters.collect();
@@ -174,22 +166,10 @@ mod tests {
     fn what_is_not_understood_is_named_with_the_remedy() {
         let yaml = "kind: Component\n";
         for (bytes, said) in [
-            (
-                encoded16(yaml, u16::to_le_bytes),
-                "it looks like UTF-16 LE without a byte order mark: save it as UTF-8",
-            ),
-            (
-                encoded16(yaml, u16::to_be_bytes),
-                "it looks like UTF-16 BE without a byte order mark: save it as UTF-8",
-            ),
-            (
-                encoded32(yaml, u32::to_le_bytes),
-                "it looks like UTF-32 LE without a byte order mark: save it as UTF-8",
-            ),
-            (
-                encoded32(yaml, u32::to_be_bytes),
-                "it looks like UTF-32 BE without a byte order mark: save it as UTF-8",
-            ),
+            (encoded16(yaml, u16::to_le_bytes), "it looks like UTF-16 LE without a byte order mark: save it as UTF-8"),
+            (encoded16(yaml, u16::to_be_bytes), "it looks like UTF-16 BE without a byte order mark: save it as UTF-8"),
+            (encoded32(yaml, u32::to_le_bytes), "it looks like UTF-32 LE without a byte order mark: save it as UTF-8"),
+            (encoded32(yaml, u32::to_be_bytes), "it looks like UTF-32 BE without a byte order mark: save it as UTF-8"),
             (
                 b"a: 1\nb: caf\xe9\n".to_vec(),
                 "line 2, byte 7 (0xe9) is no UTF-8, the file may be in Windows-1252 or Latin-1: save it as UTF-8",
@@ -198,26 +178,11 @@ mod tests {
                 b"\xc3".to_vec(),
                 "line 1, byte 1 (0xc3) is no UTF-8, the file may be in Windows-1252 or Latin-1: save it as UTF-8",
             ),
-            (
-                b"\xff\xfea".to_vec(),
-                "it begins as UTF-16 LE and is none: save it as UTF-8",
-            ),
-            (
-                b"\xfe\xff\xd8\x00\x00a".to_vec(),
-                "it begins as UTF-16 BE and is none: save it as UTF-8",
-            ),
-            (
-                b"\0\0\xfe\xff\0\x11\0\0".to_vec(),
-                "it begins as UTF-32 BE and is none: save it as UTF-8",
-            ),
-            (
-                b"\x1f\x8b\x08\0".to_vec(),
-                "it is a gzip file and no text: unpack it",
-            ),
-            (
-                b"PK\x03\x04".to_vec(),
-                "it is a zip file and no text: unpack it",
-            ),
+            (b"\xff\xfea".to_vec(), "it begins as UTF-16 LE and is none: save it as UTF-8"),
+            (b"\xfe\xff\xd8\x00\x00a".to_vec(), "it begins as UTF-16 BE and is none: save it as UTF-8"),
+            (b"\0\0\xfe\xff\0\x11\0\0".to_vec(), "it begins as UTF-32 BE and is none: save it as UTF-8"),
+            (b"\x1f\x8b\x08\0".to_vec(), "it is a gzip file and no text: unpack it"),
+            (b"PK\x03\x04".to_vec(), "it is a zip file and no text: unpack it"),
         ] {
             let error = text(bytes.clone()).unwrap_err().to_string();
             assert_eq!(error, said, "{bytes:?}");

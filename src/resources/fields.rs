@@ -39,39 +39,24 @@ pub struct Remark {
 impl Remark {
     /// Something that does not do what its author wants.
     pub fn mistake(line: usize, text: impl Into<String>) -> Self {
-        Self {
-            line,
-            text: text.into(),
-            help: None,
-            weight: Weight::Mistake,
-        }
+        Self { line, text: text.into(), help: None, weight: Weight::Mistake }
     }
 
     /// Something worth knowing.
     pub fn hint(line: usize, text: impl Into<String>) -> Self {
-        Self {
-            weight: Weight::Hint,
-            ..Self::mistake(line, text)
-        }
+        Self { weight: Weight::Hint, ..Self::mistake(line, text) }
     }
 
     /// The same with what to do about it.
     pub fn with_help(self, help: impl Into<String>) -> Self {
-        Self {
-            help: Some(help.into()),
-            ..self
-        }
+        Self { help: Some(help.into()), ..self }
     }
 
     /// For the log and for `check`.
     pub fn at(self, file: &Path) -> Note {
         let place = Place::new(file, self.line);
         let text = format!("{place}: {}", self.sentence());
-        Note {
-            weight: self.weight,
-            remedy: self.help,
-            ..Note::mistake(Level::Warn, place, text).plainly(self.text)
-        }
+        Note { weight: self.weight, remedy: self.help, ..Note::mistake(Level::Warn, place, text).plainly(self.text) }
     }
 
     /// Text and help in one line.
@@ -149,11 +134,7 @@ impl<'a> Fields<'a> {
                         Dialect::Typed => key.as_text().map(str::to_owned),
                     };
                     match name {
-                        Some(name) => fields.entries.push(Entry {
-                            name,
-                            line: key.line,
-                            value,
-                        }),
+                        Some(name) => fields.entries.push(Entry { name, line: key.line, value }),
                         None => fields.wrong(key, "", "a name"),
                     }
                 }
@@ -250,9 +231,7 @@ impl<'a> Fields<'a> {
     /// The mappings of a list; none when it is absent.
     pub fn list(&self, name: &'static str) -> Vec<Self> {
         let items = self.items(name).into_iter().enumerate();
-        items
-            .map(|(index, node)| self.inside(node, &format!("{name}[{index}]")))
-            .collect()
+        items.map(|(index, node)| self.inside(node, &format!("{name}[{index}]"))).collect()
     }
 
     /// The entries of a mapping whose names are free, each with a mapping inside; of equal names the last.
@@ -319,17 +298,13 @@ impl<'a> Fields<'a> {
         let path = self.path_of(&entry.name);
         let text = format!("unknown field {path} is ignored");
         let explained = self.explained.borrow();
-        let explained = explained
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(&entry.name));
+        let explained = explained.iter().find(|(name, _)| name.eq_ignore_ascii_case(&entry.name));
         if let Some((_, help)) = explained {
             return Remark::mistake(entry.line, text).with_help(*help);
         }
         let meant = nearest(&entry.name, known).filter(|name| !self.has_exactly(name));
         match meant {
-            Some(meant) => {
-                Remark::mistake(entry.line, text).with_help(format!("did you mean {meant}?"))
-            }
+            Some(meant) => Remark::mistake(entry.line, text).with_help(format!("did you mean {meant}?")),
             None if path.starts_with("spec.") => Remark::mistake(entry.line, text),
             None => Remark::hint(entry.line, text),
         }
@@ -344,9 +319,8 @@ impl<'a> Fields<'a> {
     /// by the reader of YAML.
     fn one_of_two_spellings(&self, index: usize) {
         let name = &self.entries[index].name;
-        let other = self.entries[..index]
-            .iter()
-            .find(|other| other.name != *name && other.name.eq_ignore_ascii_case(name));
+        let other =
+            self.entries[..index].iter().find(|other| other.name != *name && other.name.eq_ignore_ascii_case(name));
         if let (Some(other), Dialect::Resource) = (other, self.dialect) {
             let text = format!(
                 "{} and {} are the same field, only one of them counts",
@@ -384,8 +358,7 @@ impl<'a> Fields<'a> {
     /// Something in the value of a field that does not do what its author wants.
     pub fn remark(&self, name: &'static str, text: &str) {
         let text = format!("{}: {text}", self.path_of(name));
-        self.findings
-            .remark(Remark::mistake(self.line_of(name), text));
+        self.findings.remark(Remark::mistake(self.line_of(name), text));
     }
 
     /// Something in the value of a field that is worth knowing.
@@ -446,10 +419,7 @@ impl<'a> Fields<'a> {
             Some(_) if path.starts_with("spec.metadata") => "a text".to_owned(),
             _ => node.kind(),
         };
-        self.findings.mistake(
-            node.line,
-            format!("{of}: expected {expected}, found {found}"),
-        );
+        self.findings.mistake(node.line, format!("{of}: expected {expected}, found {found}"));
     }
 
     /// The path of a field in the document.
@@ -474,11 +444,7 @@ mod tests {
     use super::*;
     use crate::resources::load;
 
-    fn read<T>(
-        yaml: &str,
-        dialect: Dialect,
-        get: impl FnOnce(&Fields<'_>) -> T,
-    ) -> (T, Vec<String>) {
+    fn read<T>(yaml: &str, dialect: Dialect, get: impl FnOnce(&Fields<'_>) -> T) -> (T, Vec<String>) {
         let document = load::document(yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
         let fields = Fields::root(&document.root, dialect, &findings);
@@ -488,34 +454,22 @@ mod tests {
         let mistakes = mistakes.into_iter().map(|found| (found.line, found.text));
         let remarks = remarks.iter().map(|found| (found.line, found.sentence()));
         let all = mistakes.chain(remarks);
-        (
-            got,
-            all.map(|(line, text)| format!("{line}: {text}")).collect(),
-        )
+        (got, all.map(|(line, text)| format!("{line}: {text}")).collect())
     }
 
     #[test]
     fn resource_files_match_names_in_any_case_and_make_text_of_numbers() {
-        let (got, found) = read(
-            "NAME: 12\nName: a\nscopes: [1, yes]\n",
-            Dialect::Resource,
-            |f| (f.text("name"), f.texts("scopes", false)),
-        );
-        assert_eq!(
-            got,
-            ("a".to_owned(), vec!["1".to_owned(), "true".to_owned()])
-        );
-        assert_eq!(
-            found,
-            ["2: NAME and Name are the same field, only one of them counts, remove one of them"]
-        );
+        let (got, found) = read("NAME: 12\nName: a\nscopes: [1, yes]\n", Dialect::Resource, |f| {
+            (f.text("name"), f.texts("scopes", false))
+        });
+        assert_eq!(got, ("a".to_owned(), vec!["1".to_owned(), "true".to_owned()]));
+        assert_eq!(found, ["2: NAME and Name are the same field, only one of them counts, remove one of them"]);
     }
 
     #[test]
     fn configuration_files_match_names_exactly_and_keep_texts() {
-        let (got, _) = read("Name: a\nrate: 0.10\non: yes\n", Dialect::Typed, |f| {
-            (f.text("name"), f.text("rate"), f.has("on"))
-        });
+        let (got, _) =
+            read("Name: a\nrate: 0.10\non: yes\n", Dialect::Typed, |f| (f.text("name"), f.text("rate"), f.has("on")));
         assert_eq!(got.0, "");
         assert_eq!(got.1, "0.10");
     }
@@ -545,8 +499,7 @@ mod tests {
 
     #[test]
     fn every_field_that_nothing_reads_is_named_at_its_key() {
-        let yaml =
-            "deadLeterTopic:\n  d\nfoo:\n  - 1\nx-retry: &r {a: 1}\ndlq: d\nspec:\n  bar:\n    1\n";
+        let yaml = "deadLeterTopic:\n  d\nfoo:\n  - 1\nx-retry: &r {a: 1}\ndlq: d\nspec:\n  bar:\n    1\n";
         let document = load::document(yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
         let root = Fields::root(&document.root, Dialect::Resource, &findings);

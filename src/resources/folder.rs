@@ -66,8 +66,7 @@ pub fn is_yaml(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy());
     let extension = name.as_deref().and_then(|name| name.rsplit_once('.'));
     let extension = extension.map(|(_, extension)| extension);
-    extension
-        .is_some_and(|name| name.eq_ignore_ascii_case("yaml") || name.eq_ignore_ascii_case("yml"))
+    extension.is_some_and(|name| name.eq_ignore_ascii_case("yaml") || name.eq_ignore_ascii_case("yml"))
 }
 
 fn content(path: &Path) -> FileContent {
@@ -87,15 +86,7 @@ mod tests {
     #[test]
     fn yaml_files_in_byte_order_hidden_ones_too_folders_not() {
         let folder = tempfile::tempdir().unwrap();
-        for name in [
-            "b.yml",
-            "a.YML",
-            ".hidden.yaml",
-            ".yaml",
-            "c.json",
-            "d.yaml.bak",
-            "yaml",
-        ] {
+        for name in ["b.yml", "a.YML", ".hidden.yaml", ".yaml", "c.json", "d.yaml.bak", "yaml"] {
             fs::write(folder.path().join(name), "x").unwrap();
         }
         fs::create_dir(folder.path().join("sub.yaml")).unwrap();

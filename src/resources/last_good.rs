@@ -55,10 +55,7 @@ type Identity = (&'static str, String);
 impl LastGood {
     pub(super) fn of(files: &[FileVersion], stores: Stores) -> Self {
         let files = files.iter().map(|file| (file.path.clone(), file.clone()));
-        Self {
-            files: files.collect(),
-            stores,
-        }
+        Self { files: files.collect(), stores }
     }
 
     /// The files that are broken and of which an earlier version is in force.
@@ -91,9 +88,7 @@ impl LastGood {
     /// Did the file hold resources?
     pub(super) fn had_resources(&self, path: &Path) -> bool {
         self.files.get(path).is_some_and(|file| {
-            !(file.components.is_empty()
-                && file.subscriptions.is_empty()
-                && file.resiliencies.is_empty())
+            !(file.components.is_empty() && file.subscriptions.is_empty() && file.resiliencies.is_empty())
         })
     }
 
@@ -104,10 +99,7 @@ impl LastGood {
                 file.broken = Some("it is empty".to_owned());
             }
         }
-        let mut present: BTreeSet<Identity> = files
-            .iter()
-            .flat_map(|file| file.identities(&counts))
-            .collect();
+        let mut present: BTreeSet<Identity> = files.iter().flat_map(|file| file.identities(&counts)).collect();
         for file in files.iter_mut().filter(|file| file.broken.is_some()) {
             if let Some(last) = self.files.get(&file.path) {
                 file.keep(last, &mut present);
@@ -118,10 +110,7 @@ impl LastGood {
 
 impl FileVersion {
     pub(super) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            ..Self::default()
-        }
+        Self { path: path.to_owned(), ..Self::default() }
     }
 
     /// Note that it is not whole; the first reason is told.
@@ -142,10 +131,7 @@ impl FileVersion {
         let subscriptions = subscriptions.map(|spec| ("Subscription", spec.name.clone()));
         let resiliencies = self.resiliencies.iter();
         let resiliencies = resiliencies.map(|resource| ("Resiliency", resource.name.clone()));
-        components
-            .chain(subscriptions)
-            .chain(resiliencies)
-            .collect()
+        components.chain(subscriptions).chain(resiliencies).collect()
     }
 
     fn keep(&mut self, last: &Self, present: &mut BTreeSet<Identity>) {
@@ -164,26 +150,14 @@ impl FileVersion {
                 self.resiliencies.push(resource.clone());
             }
         }
-        for spec in last
-            .subscriptions
-            .iter()
-            .filter(|spec| !spec.name.is_empty())
-        {
+        for spec in last.subscriptions.iter().filter(|spec| !spec.name.is_empty()) {
             if is_missing("Subscription", &spec.name) {
                 self.subscriptions.push(spec.clone());
             }
         }
         // Those without name are told apart by what they say.
-        for spec in last
-            .subscriptions
-            .iter()
-            .filter(|spec| spec.name.is_empty())
-        {
-            if !self
-                .subscriptions
-                .iter()
-                .any(|known| known.says_the_same(spec))
-            {
+        for spec in last.subscriptions.iter().filter(|spec| spec.name.is_empty()) {
+            if !self.subscriptions.iter().any(|known| known.says_the_same(spec)) {
                 self.kept.push(shown("Subscription", ""));
                 self.subscriptions.push(spec.clone());
             }
@@ -235,30 +209,15 @@ mod tests {
             let note = component.properties.get("note").unwrap_or_default();
             format!("{}{note}", component.name)
         });
-        let subscriptions = resources
-            .subscriptions
-            .iter()
-            .map(|spec| spec.topic.clone());
-        let resiliencies = resources
-            .resiliencies
-            .iter()
-            .map(|resource| resource.name.clone());
-        let all: Vec<_> = components
-            .chain(subscriptions)
-            .chain(resiliencies)
-            .collect();
+        let subscriptions = resources.subscriptions.iter().map(|spec| spec.topic.clone());
+        let resiliencies = resources.resiliencies.iter().map(|resource| resource.name.clone());
+        let all: Vec<_> = components.chain(subscriptions).chain(resiliencies).collect();
         all.join(" ")
     }
 
     /// What is in force of `first`, after `then`, and how many files keep something.
     #[track_caller]
-    fn check(
-        what: &str,
-        first: &[(&str, &str)],
-        then: &[(&str, &str)],
-        expected: &str,
-        kept: usize,
-    ) {
+    fn check(what: &str, first: &[(&str, &str)], then: &[(&str, &str)], expected: &str, kept: usize) {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), first);
         let before = read(folder.path(), &LastGood::default(), &[]);
@@ -270,11 +229,7 @@ mod tests {
         // The next reading keeps the same.
         let later = read(folder.path(), &after.last_good, &[]);
         assert_eq!(shown(&later), expected, "{what}, later");
-        assert_eq!(
-            later.last_good.kept(),
-            after.last_good.kept(),
-            "{what}, later"
-        );
+        assert_eq!(later.last_good.kept(), after.last_good.kept(), "{what}, later");
     }
 
     const A: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: a}\nspec: {type: pubsub.in-memory, version: v1}\n";
@@ -309,13 +264,7 @@ mod tests {
             "- a\n- b\n",
             "x: .inf\n",
         ] {
-            check(
-                broken,
-                &[("f.yaml", &all)],
-                &[("f.yaml", broken)],
-                "a t r",
-                1,
-            );
+            check(broken, &[("f.yaml", &all)], &[("f.yaml", broken)], "a t r", 1);
         }
     }
 
@@ -323,108 +272,36 @@ mod tests {
     fn what_is_whole_counts_and_what_is_gone_is_gone() {
         let both = documents(&[A, B]);
         let first = [("f.yaml", both.as_str())];
-        let a_new = A.replace(
-            "version: v1",
-            "version: v1, metadata: [{name: note, value: '2'}]",
-        );
+        let a_new = A.replace("version: v1", "version: v1, metadata: [{name: note, value: '2'}]");
         let broken_b = documents(&[&a_new, "b: [\n"]);
-        check(
-            "one document is broken, the other has changed",
-            &first,
-            &[("f.yaml", &broken_b)],
-            "a2 b",
-            1,
-        );
+        check("one document is broken, the other has changed", &first, &[("f.yaml", &broken_b)], "a2 b", 1);
         check("one document is gone", &first, &[("f.yaml", A)], "a", 0);
         check("the file is gone", &first, &[("f.yaml", "deleted")], "", 0);
-        check(
-            "another thing stands in it",
-            &first,
-            &[("f.yaml", "a: 1\n")],
-            "",
-            0,
-        );
-        check(
-            "a foreign kind stands in it",
-            &first,
-            &[("f.yaml", "kind: ConfigMap\napiVersion: v1\n")],
-            "",
-            0,
-        );
-        check(
-            "it was broken at first",
-            &[("f.yaml", "a: [")],
-            &[("f.yaml", &both)],
-            "a b",
-            0,
-        );
-        check(
-            "it was empty and is",
-            &[("f.yaml", "")],
-            &[("f.yaml", "# x\n")],
-            "",
-            0,
-        );
-        check(
-            "another file is broken",
-            &[("f.yaml", A), ("g.yaml", B)],
-            &[("g.yaml", "[")],
-            "a b",
-            1,
-        );
-        check(
-            "no YAML any more",
-            &first,
-            &[("f.yaml", "deleted"), ("f.txt", "a: [")],
-            "",
-            0,
-        );
+        check("another thing stands in it", &first, &[("f.yaml", "a: 1\n")], "", 0);
+        check("a foreign kind stands in it", &first, &[("f.yaml", "kind: ConfigMap\napiVersion: v1\n")], "", 0);
+        check("it was broken at first", &[("f.yaml", "a: [")], &[("f.yaml", &both)], "a b", 0);
+        check("it was empty and is", &[("f.yaml", "")], &[("f.yaml", "# x\n")], "", 0);
+        check("another file is broken", &[("f.yaml", A), ("g.yaml", B)], &[("g.yaml", "[")], "a b", 1);
+        check("no YAML any more", &first, &[("f.yaml", "deleted"), ("f.txt", "a: [")], "", 0);
     }
 
     #[test]
     fn what_stands_in_another_file_now_is_taken_from_there() {
-        let a_new = A.replace(
-            "version: v1",
-            "version: v1, metadata: [{name: note, value: '2'}]",
-        );
+        let a_new = A.replace("version: v1", "version: v1, metadata: [{name: note, value: '2'}]");
         let files = [("f.yaml", A), ("g.yaml", B)];
         check("swapped", &files, &[("f.yaml", B), ("g.yaml", A)], "b a", 0);
-        check(
-            "half swapped",
-            &files,
-            &[("f.yaml", "["), ("g.yaml", &a_new)],
-            "a2",
-            0,
-        );
-        check(
-            "moved while broken",
-            &files,
-            &[("f.yaml", "["), ("h.yaml", &a_new)],
-            "b a2",
-            0,
-        );
+        check("half swapped", &files, &[("f.yaml", "["), ("g.yaml", &a_new)], "a2", 0);
+        check("moved while broken", &files, &[("f.yaml", "["), ("h.yaml", &a_new)], "b a2", 0);
         let other = A.to_owned() + "scopes: [other]\n";
-        check(
-            "of another app",
-            &[("f.yaml", A)],
-            &[("f.yaml", "["), ("h.yaml", &other)],
-            "a",
-            1,
-        );
+        check("of another app", &[("f.yaml", A)], &[("f.yaml", "["), ("h.yaml", &other)], "a", 1);
     }
 
     #[test]
     fn a_secret_store_whose_file_is_broken_keeps_its_secrets() {
         let store = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: store}\nspec:\n  type: secretstores.local.file\n  version: v1\n  metadata: [{name: secretsFile, value: '{dir}/secrets.json'}]\n";
-        let user = A.replace(
-            "version: v1",
-            "version: v1, metadata: [{name: note, secretKeyRef: {name: g}}]",
-        ) + "auth: {secretStore: store}\n";
-        let first = [
-            ("a.yaml", user.as_str()),
-            ("s.yaml", store),
-            ("secrets.json", r#"{"g": "1"}"#),
-        ];
+        let user = A.replace("version: v1", "version: v1, metadata: [{name: note, secretKeyRef: {name: g}}]")
+            + "auth: {secretStore: store}\n";
+        let first = [("a.yaml", user.as_str()), ("s.yaml", store), ("secrets.json", r#"{"g": "1"}"#)];
         for (what, then) in [
             ("broken", ("secrets.json", "{")),
             ("empty", ("secrets.json", "")),
@@ -434,13 +311,7 @@ mod tests {
             let kept = usize::from(then.0 == "s.yaml");
             check(what, &first, &[then], "store a1", kept);
         }
-        check(
-            "changed",
-            &first,
-            &[("secrets.json", r#"{"g": "2"}"#)],
-            "store a2",
-            0,
-        );
+        check("changed", &first, &[("secrets.json", r#"{"g": "2"}"#)], "store a2", 0);
     }
 
     #[test]
@@ -453,18 +324,8 @@ mod tests {
         assert_eq!(duplicate.errors.len(), 1);
         let refused = duplicate.errors[0].place().file;
         let refused = refused.file_name().unwrap().to_str().unwrap();
-        assert_eq!(
-            shown(&read(folder.path(), &before.last_good, &[refused])),
-            "b"
-        );
-        assert_eq!(
-            shown(&read(
-                folder.path(),
-                &before.last_good,
-                &["f.yaml", "g.yaml"]
-            )),
-            "a"
-        );
+        assert_eq!(shown(&read(folder.path(), &before.last_good, &[refused])), "b");
+        assert_eq!(shown(&read(folder.path(), &before.last_good, &["f.yaml", "g.yaml"])), "a");
     }
 
     #[test]

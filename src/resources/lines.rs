@@ -43,10 +43,7 @@ impl KeyLines {
 
     /// Where a path stands in a resource that begins at `resource`, which stands for a path that is not written at all.
     pub fn place(&self, path: &str, resource: &Place) -> Place {
-        Place {
-            line: self.line(path).unwrap_or(resource.line),
-            ..resource.clone()
-        }
+        Place { line: self.line(path).unwrap_or(resource.line), ..resource.clone() }
     }
 
     /// Is the path written?

@@ -33,13 +33,9 @@ impl Links {
                 passed.extend(end);
             }
         }
-        let is_elsewhere =
-            |path: &PathBuf| path.parent().is_some_and(|parent| !real.contains(parent));
+        let is_elsewhere = |path: &PathBuf| path.parent().is_some_and(|parent| !real.contains(parent));
         passed.retain(is_elsewhere);
-        Self {
-            real,
-            elsewhere: passed,
-        }
+        Self { real, elsewhere: passed }
     }
 }
 
@@ -77,11 +73,7 @@ fn follow(path: &Path, passed: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
 
 /// The steps of a path, the last first. That to the root leads there from everywhere.
 fn steps(path: &Path) -> Vec<OsString> {
-    path.components()
-        .rev()
-        .filter(|step| *step != Component::CurDir)
-        .map(|step| step.as_os_str().to_owned())
-        .collect()
+    path.components().rev().filter(|step| *step != Component::CurDir).map(|step| step.as_os_str().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -114,20 +106,12 @@ mod tests {
         let check = |folder: &str, real: &str, elsewhere: &[&str]| {
             let found = Links::of(&[root.join(folder)]);
             let all = |paths: &[&str]| paths.iter().map(|path| root.join(path)).collect();
-            let expected = Links {
-                real: all(&[real]),
-                elsewhere: all(elsewhere),
-            };
+            let expected = Links { real: all(&[real]), elsewhere: all(elsewhere) };
             assert_eq!(found, expected, "{folder}");
         };
         check("mount", "mount", &["mount/..one/a.yaml"]);
         check("stock", "stock", &[]);
-        let of_plain = [
-            "mount/..data",
-            "mount/..one/a.yaml",
-            "nowhere/c.yaml",
-            "stock/b.yaml",
-        ];
+        let of_plain = ["mount/..data", "mount/..one/a.yaml", "nowhere/c.yaml", "stock/b.yaml"];
         check("plain", "plain", &of_plain);
         check("current", "plain", &[&["current"][..], &of_plain].concat());
         check("plain/../stock/.", "stock", &[]);

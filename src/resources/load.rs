@@ -47,10 +47,7 @@ pub fn document(text: &str, first_line: usize) -> Result<Option<Document>, Mista
             text: "a NUL byte, which no text holds: save the file as UTF-8".to_owned(),
         });
     }
-    let mut builder = Builder {
-        first_line,
-        ..Builder::default()
-    };
+    let mut builder = Builder { first_line, ..Builder::default() };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| builder.scan_error(&error))?;
@@ -88,10 +85,7 @@ impl Builder {
             Event::DocumentEnd => return Ok(true),
             Event::Scalar(text, style, anchor, tag) => {
                 let quoted = style != ScalarStyle::Plain;
-                let content = Content::Scalar {
-                    text: text.into_owned(),
-                    is_text: is_text(quoted, tag.as_deref()),
-                };
+                let content = Content::Scalar { text: text.into_owned(), is_text: is_text(quoted, tag.as_deref()) };
                 self.place(Node { line, content }, anchor)?;
             }
             Event::SequenceStart(_, anchor, _) => self.start(line, anchor, false),
@@ -99,10 +93,7 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
-                let mut node = node.ok_or_else(|| Mistake {
-                    line,
-                    text: "an anchor contains itself".to_owned(),
-                })?;
+                let mut node = node.ok_or_else(|| Mistake { line, text: "an anchor contains itself".to_owned() })?;
                 node.line = line;
                 self.nodes += node.size();
                 self.place(node, 0)?;
@@ -113,23 +104,14 @@ impl Builder {
     }
 
     fn start(&mut self, line: usize, anchor: usize, is_map: bool) {
-        self.open.push(Open {
-            line,
-            anchor,
-            is_map,
-            children: Vec::new(),
-        });
+        self.open.push(Open { line, anchor, is_map, children: Vec::new() });
     }
 
     fn end(&mut self) -> Result<(), Mistake> {
         let Some(open) = self.open.pop() else {
             return Ok(());
         };
-        let content = if open.is_map {
-            self.mapping(open.children)?
-        } else {
-            Content::List(open.children)
-        };
+        let content = if open.is_map { self.mapping(open.children)? } else { Content::List(open.children) };
         let line = open.line;
         self.place(Node { line, content }, open.anchor)
     }
@@ -171,10 +153,7 @@ impl Builder {
                     Entry::Vacant(vacant) => drop(vacant.insert(key.line)),
                     Entry::Occupied(first) => self.duplicates.push(Mistake {
                         line: key.line,
-                        text: format!(
-                            "mapping key {text:?} already defined at line {}",
-                            first.get()
-                        ),
+                        text: format!("mapping key {text:?} already defined at line {}", first.get()),
                     }),
                 }
             }
@@ -189,10 +168,7 @@ impl Builder {
     }
 
     fn scan_error(&self, error: &ScanError) -> Mistake {
-        Mistake {
-            line: self.line(error.marker().line()),
-            text: error.info(),
-        }
+        Mistake { line: self.line(error.marker().line()), text: error.info() }
     }
 }
 
@@ -229,10 +205,7 @@ fn merge(value: Node, into: &mut Vec<Vec<(Node, Node)>>) -> Result<(), Mistake> 
 }
 
 fn not_a_mapping(line: usize) -> Mistake {
-    Mistake {
-        line,
-        text: "map merge requires map or sequence of maps as the value".to_owned(),
-    }
+    Mistake { line, text: "map merge requires map or sequence of maps as the value".to_owned() }
 }
 
 #[cfg(test)]
@@ -245,18 +218,11 @@ mod tests {
             Content::Scalar { text, is_text } if *is_text => format!("{text:?}"),
             Content::Scalar { text, .. } => text.clone(),
             Content::List(items) => {
-                format!(
-                    "[{}]",
-                    items.iter().map(shown).collect::<Vec<_>>().join(" ")
-                )
+                format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" "))
             }
             Content::Map(entries) => {
-                let entry =
-                    |(key, value): &(Node, Node)| format!("{}:{}", shown(key), shown(value));
-                format!(
-                    "{{{}}}",
-                    entries.iter().map(entry).collect::<Vec<_>>().join(" ")
-                )
+                let entry = |(key, value): &(Node, Node)| format!("{}:{}", shown(key), shown(value));
+                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(" "))
             }
         }
     }
@@ -279,10 +245,7 @@ mod tests {
         check("# only a comment\n", "nothing");
         check("", "nothing");
         check("a: &x {b: 1}\nc: *x", "{a:{b:1} c:{b:1}}");
-        check(
-            "a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}",
-            "{a:{b:1 c:2} d:{b:1 c:2 c:3}}",
-        );
+        check("a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}", "{a:{b:1 c:2} d:{b:1 c:2 c:3}}");
         check("d: {<<: [{a: 1}, {a: 2}]}", "{d:{a:2 a:1}}");
         check("d: {<<: 1}", "line 1");
         check("a: 1\nb: [\n", "line 2");
@@ -330,14 +293,8 @@ mod tests {
         let parts = |text: &str| split(text);
         let part = |line: usize, text: &str| (line, text.to_owned());
         assert_eq!(parts("a\n---\nb\n"), [part(1, "a\n"), part(3, "b\n")]);
-        assert_eq!(
-            parts("---\na\n--- # c\nb"),
-            [part(1, "---\na\n"), part(4, "b")]
-        );
-        assert_eq!(
-            parts("a\r\n---\r\nb\r\n"),
-            [part(1, "a\r\n"), part(3, "b\r\n")]
-        );
+        assert_eq!(parts("---\na\n--- # c\nb"), [part(1, "---\na\n"), part(4, "b")]);
+        assert_eq!(parts("a\r\n---\r\nb\r\n"), [part(1, "a\r\n"), part(3, "b\r\n")]);
         assert_eq!(parts("a\n ---\n"), [part(1, "a\n ---\n")]);
         assert_eq!(parts("a\n--- "), [part(1, "a\n"), part(3, "")]);
     }

@@ -138,9 +138,7 @@ impl Manifest {
         let line = self.lines.line(&format!("spec.metadata.{}", first.name));
         let line = line.unwrap_or(fields.line());
         let what = if first.name == name {
-            format!(
-                "{name} is set twice in spec.metadata, first in line {line}: the last one counts"
-            )
+            format!("{name} is set twice in spec.metadata, first in line {line}: the last one counts")
         } else {
             format!(
                 "{} (line {line}) and {name} are the same setting of spec.metadata: only one of them counts",
@@ -153,14 +151,9 @@ impl Manifest {
 
 fn init_timeout(spec: &Fields<'_>) -> Duration {
     let text = spec.text("initTimeout");
-    let length = duration::parse(&text)
-        .ok()
-        .and_then(duration::GoDuration::positive);
+    let length = duration::parse(&text).ok().and_then(duration::GoDuration::positive);
     if length.is_none() && !text.is_empty() {
-        spec.remark(
-            "initTimeout",
-            &format!("{text:?} is no duration above zero, 5s is used"),
-        );
+        spec.remark("initTimeout", &format!("{text:?} is no duration above zero, 5s is used"));
     }
     length.unwrap_or(DEFAULT_INIT_TIMEOUT)
 }
@@ -169,7 +162,8 @@ fn item(fields: &Fields<'_>) -> Item {
     let secret = fields
         .fields("secretKeyRef")
         .map(|secret| secret.done_with(|secret| (secret.text("name"), secret.text("key"))));
-    let secret_help = "write secretKeyRef with name and key, and auth.secretStore at the root: as it is the value is empty";
+    let secret_help =
+        "write secretKeyRef with name and key, and auth.secretStore at the root: as it is the value is empty";
     for name in ["valueFrom", "secretRef", "secret"] {
         fields.explain(name, secret_help);
     }
@@ -184,8 +178,7 @@ fn item(fields: &Fields<'_>) -> Item {
     };
     if item.name.is_empty() {
         let text = "an entry of spec.metadata has no name: it is ignored";
-        fields
-            .say(Remark::mistake(fields.line(), text).with_help("add name, for example redisHost"));
+        fields.say(Remark::mistake(fields.line(), text).with_help("add name, for example redisHost"));
     }
     fields.done();
     item
@@ -215,10 +208,7 @@ mod tests {
     fn findings(yaml: &str) -> (Manifest, (Vec<Mistake>, Vec<Remark>)) {
         let document = load::document(yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
-        let manifest = Manifest::read(
-            &Fields::root(&document.root, Dialect::Resource, &findings),
-            Place::default(),
-        );
+        let manifest = Manifest::read(&Fields::root(&document.root, Dialect::Resource, &findings), Place::default());
         (manifest, findings.into_parts())
     }
 
@@ -239,9 +229,7 @@ mod tests {
             ("'<a&b>'", Some("<a&b>")),
             ("1e400", Some("1e400")),
         ] {
-            let (manifest, mistakes) = read(&format!(
-                "spec: {{metadata: [{{name: x, value: {written}}}]}}"
-            ));
+            let (manifest, mistakes) = read(&format!("spec: {{metadata: [{{name: x, value: {written}}}]}}"));
             assert_eq!(mistakes, 0);
             assert_eq!(manifest.items[0].value.as_deref(), text, "{written}");
         }
@@ -249,17 +237,43 @@ mod tests {
 
     #[test]
     fn keys_that_nothing_reads_and_names_that_stand_twice_are_named() {
-        let secret = "write secretKeyRef with name and key, and auth.secretStore at the root: as it is the value is empty";
+        let secret =
+            "write secretKeyRef with name and key, and auth.secretStore at the root: as it is the value is empty";
         for (yaml, line, expected) in [
-            ("spec:\n  metadata:\n  - name: a\n    valueFrom:\n      x: y\n", 4, format!("unknown field spec.metadata[0].valueFrom is ignored, {secret}")),
-            ("spec:\n  metadata:\n  - {name: a, value: 1}\n  - {name: a, value: 2}\n", 4, "a is set twice in spec.metadata, first in line 3: the last one counts, remove one of them".to_owned()),
-            ("spec:\n  metadata:\n  - {name: ab, value: 1}\n  - {name: aB, value: 2}\n", 4, "ab (line 3) and aB are the same setting of spec.metadata: only one of them counts, remove one of them".to_owned()),
-            ("spec:\n  metadata:\n  - value: 1\n", 3, "an entry of spec.metadata has no name: it is ignored, add name, for example redisHost".to_owned()),
+            (
+                "spec:\n  metadata:\n  - name: a\n    valueFrom:\n      x: y\n",
+                4,
+                format!("unknown field spec.metadata[0].valueFrom is ignored, {secret}"),
+            ),
+            (
+                "spec:\n  metadata:\n  - {name: a, value: 1}\n  - {name: a, value: 2}\n",
+                4,
+                "a is set twice in spec.metadata, first in line 3: the last one counts, remove one of them".to_owned(),
+            ),
+            (
+                "spec:\n  metadata:\n  - {name: ab, value: 1}\n  - {name: aB, value: 2}\n",
+                4,
+                "ab (line 3) and aB are the same setting of spec.metadata: only one of them counts, remove one of them"
+                    .to_owned(),
+            ),
+            (
+                "spec:\n  metadata:\n  - value: 1\n",
+                3,
+                "an entry of spec.metadata has no name: it is ignored, add name, for example redisHost".to_owned(),
+            ),
             ("kind: x\ncolour: blue\n", 2, "unknown field colour is ignored".to_owned()),
             ("spec:\n  foo: bar\n", 2, "unknown field spec.foo is ignored".to_owned()),
             ("spec:\n  scopes: [a]\n", 2, format!("unknown field spec.scopes is ignored, {SCOPES_IN_SPEC}")),
-            ("metadata:\n  name: x\n  nmespace: y\n", 3, "unknown field metadata.nmespace is ignored, did you mean namespace?".to_owned()),
-            ("auth: {secretStores: y}\n", 1, "unknown field auth.secretStores is ignored, did you mean secretStore?".to_owned()),
+            (
+                "metadata:\n  name: x\n  nmespace: y\n",
+                3,
+                "unknown field metadata.nmespace is ignored, did you mean namespace?".to_owned(),
+            ),
+            (
+                "auth: {secretStores: y}\n",
+                1,
+                "unknown field auth.secretStores is ignored, did you mean secretStore?".to_owned(),
+            ),
         ] {
             let (_, found) = findings(yaml);
             assert_eq!(found.1.len(), 1, "{yaml}");
@@ -275,23 +289,16 @@ mod tests {
             "Metadata: {NAME: 12}\nspec: {TYPE: pubsub.redis, version: 1, initTimeout: soon}\nauth: {secretstore: s}\n",
         );
         assert_eq!(mistakes, 0);
-        assert_eq!(
-            (manifest.name.as_str(), manifest.version.as_str()),
-            ("12", "1")
-        );
+        assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("12", "1"));
         assert_eq!(manifest.secret_store, "s");
         assert_eq!(manifest.init_timeout, DEFAULT_INIT_TIMEOUT);
     }
 
     #[test]
     fn a_wrong_type_is_a_mistake() {
-        for yaml in [
-            "spec: {ignoreErrors: 'true'}",
-            "scopes: app1",
-            "scopes: [1]",
-            "spec: {metadata: {a: b}}",
-            "spec: [a]",
-        ] {
+        for yaml in
+            ["spec: {ignoreErrors: 'true'}", "scopes: app1", "scopes: [1]", "spec: {metadata: {a: b}}", "spec: [a]"]
+        {
             assert_eq!(read(yaml).1, 1, "{yaml}");
         }
     }

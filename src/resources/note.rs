@@ -42,49 +42,27 @@ pub struct Note {
 impl Note {
     /// A line for the log.
     pub fn log(level: Level, text: impl Into<String>) -> Self {
-        Self {
-            level,
-            scope: RUNTIME,
-            text: text.into(),
-            weight: Weight::Log,
-            place: None,
-            remedy: None,
-            plain: None,
-        }
+        Self { level, scope: RUNTIME, text: text.into(), weight: Weight::Log, place: None, remedy: None, plain: None }
     }
 
     /// A mistake at a place.
     pub fn mistake(level: Level, place: Place, text: impl Into<String>) -> Self {
-        Self {
-            weight: Weight::Mistake,
-            place: Some(place),
-            ..Self::log(level, text)
-        }
+        Self { weight: Weight::Mistake, place: Some(place), ..Self::log(level, text) }
     }
 
     /// Something worth knowing at a place.
     pub fn hint(level: Level, place: Place, text: impl Into<String>) -> Self {
-        Self {
-            weight: Weight::Hint,
-            place: Some(place),
-            ..Self::log(level, text)
-        }
+        Self { weight: Weight::Hint, place: Some(place), ..Self::log(level, text) }
     }
 
     /// The same with what to do about it.
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
-        Self {
-            remedy: Some(remedy.into()),
-            ..self
-        }
+        Self { remedy: Some(remedy.into()), ..self }
     }
 
     /// The same with a text for somebody who is told the place.
     pub fn plainly(self, text: impl Into<String>) -> Self {
-        Self {
-            plain: Some(text.into()),
-            ..self
-        }
+        Self { plain: Some(text.into()), ..self }
     }
 
     /// The same from another logger.

@@ -45,16 +45,9 @@ fn handler(pipeline: &'static str, fields: &Fields<'_>) -> Handler {
     let handler = fields.done_with(|fields| {
         fields.has("selector");
         fields.text("version");
-        Handler {
-            pipeline,
-            name: fields.text("name"),
-            kind: fields.text("type"),
-        }
+        Handler { pipeline, name: fields.text("name"), kind: fields.text("type") }
     });
-    let text = format!(
-        "middleware {} ({}) is left out, this sidecar has no middleware",
-        handler.name, handler.kind
-    );
+    let text = format!("middleware {} ({}) is left out, this sidecar has no middleware", handler.name, handler.kind);
     fields.remark("name", &text);
     handler
 }

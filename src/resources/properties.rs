@@ -54,29 +54,25 @@ fn document() -> impl Strategy<Value = String> {
         1 => Just(Change::Repeat),
         1 => Just(Change::Indent),
     ];
-    (
-        select(DOCUMENTS.to_vec()),
-        vec((any::<Index>(), change), 0..4),
-    )
-        .prop_map(|(document, changes)| {
-            let mut lines: Vec<String> = document.lines().map(str::to_owned).collect();
-            for (at, change) in changes {
-                let at = at.index(lines.len().max(1));
-                let Some(line) = lines.get(at).cloned() else {
-                    continue;
-                };
-                match change {
-                    Change::Value(value) => {
-                        let key = line.split_once(':').map_or("- ", |(key, _)| key);
-                        lines[at] = format!("{key}: {value}");
-                    }
-                    Change::Remove => drop(lines.remove(at)),
-                    Change::Repeat => lines.insert(at, line),
-                    Change::Indent => lines[at] = format!(" {line}"),
+    (select(DOCUMENTS.to_vec()), vec((any::<Index>(), change), 0..4)).prop_map(|(document, changes)| {
+        let mut lines: Vec<String> = document.lines().map(str::to_owned).collect();
+        for (at, change) in changes {
+            let at = at.index(lines.len().max(1));
+            let Some(line) = lines.get(at).cloned() else {
+                continue;
+            };
+            match change {
+                Change::Value(value) => {
+                    let key = line.split_once(':').map_or("- ", |(key, _)| key);
+                    lines[at] = format!("{key}: {value}");
                 }
+                Change::Remove => drop(lines.remove(at)),
+                Change::Repeat => lines.insert(at, line),
+                Change::Indent => lines[at] = format!(" {line}"),
             }
-            lines.join("\n") + "\n"
-        })
+        }
+        lines.join("\n") + "\n"
+    })
 }
 
 fn file() -> impl Strategy<Value = Vec<u8>> {

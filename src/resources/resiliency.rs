@@ -128,12 +128,8 @@ impl Resiliency {
     /// Read one. Wrong types are mistakes in the findings of `root`; wrong meanings come beside it, as daprd words them, each with
     /// its line, and leave the resource without its targets (spec 8.1).
     pub fn read(root: &Fields<'_>, place: Place) -> (Self, Vec<WrongPolicy>) {
-        let mut resource = Self {
-            place,
-            lines: root.key_lines(),
-            scopes: root.texts("scopes", false),
-            ..Self::default()
-        };
+        let mut resource =
+            Self { place, lines: root.key_lines(), scopes: root.texts("scopes", false), ..Self::default() };
         if let Some(metadata) = root.fields("metadata") {
             resource.name = metadata.text("name");
             without_effect(&metadata);
@@ -177,31 +173,15 @@ impl Policies {
         let retries = [
             ("DaprBuiltInServiceRetries", second, Some(3)),
             ("DaprBuiltInActorRetries", second, Some(3)),
-            (
-                "DaprBuiltInActorReminderRetries",
-                Pause::Exponential(Duration::from_secs(60)),
-                None,
-            ),
+            ("DaprBuiltInActorReminderRetries", Pause::Exponential(Duration::from_secs(60)), None),
             (PROTECTED, second, Some(5)),
-            (
-                "DaprBuiltInInitializationRetries",
-                Pause::Exponential(Duration::from_secs(1)),
-                Some(3),
-            ),
+            ("DaprBuiltInInitializationRetries", Pause::Exponential(Duration::from_secs(1)), Some(3)),
         ];
         let retry = |(name, pause, most): (&str, Pause, Option<u64>)| {
-            let retry = Retry {
-                pause,
-                most,
-                http_codes: Vec::new(),
-                grpc_codes: Vec::new(),
-            };
+            let retry = Retry { pause, most, http_codes: Vec::new(), grpc_codes: Vec::new() };
             (name.to_owned(), retry)
         };
-        Self {
-            retries: retries.into_iter().map(retry).collect(),
-            ..Self::default()
-        }
+        Self { retries: retries.into_iter().map(retry).collect(), ..Self::default() }
     }
 
     /// Is this retry policy there without any resource?
@@ -221,7 +201,9 @@ impl Policies {
             };
             if retry.most.is_none_or(|most| most < LEAST_BUILT_IN) {
                 retry.most = Some(LEAST_BUILT_IN);
-                said.push(format!("Attempted override of {name} did not meet minimum retry count, resetting to {LEAST_BUILT_IN}."));
+                said.push(format!(
+                    "Attempted override of {name} did not meet minimum retry count, resetting to {LEAST_BUILT_IN}."
+                ));
             }
         }
         said
@@ -229,12 +211,7 @@ impl Policies {
 
     /// Add what a later resource says; it wins.
     pub fn add(&mut self, later: &Self) {
-        let Self {
-            timeouts,
-            retries,
-            breakers,
-            components,
-        } = later.clone();
+        let Self { timeouts, retries, breakers, components } = later.clone();
         self.timeouts.extend(timeouts);
         self.retries.extend(retries);
         self.breakers.extend(breakers);
@@ -243,26 +220,20 @@ impl Policies {
 
     /// The retry policy of a pub/sub component, with its name (spec 8.3): its own target's, or the first default there is.
     pub fn retry_of(&self, component: &str, direction: Direction) -> Option<(&str, &Retry)> {
-        let found = self.choose(&self.retries, component, direction, "Retry", |names| {
-            &names.retry
-        });
+        let found = self.choose(&self.retries, component, direction, "Retry", |names| &names.retry);
         found.map(|(name, retry)| (name.as_str(), retry))
     }
 
     /// The timeout of a pub/sub component, if it has one.
     pub fn timeout_of(&self, component: &str, direction: Direction) -> Option<Duration> {
-        let found = self.choose(&self.timeouts, component, direction, "Timeout", |names| {
-            &names.timeout
-        });
+        let found = self.choose(&self.timeouts, component, direction, "Timeout", |names| &names.timeout);
         found.and_then(|(_, timeout)| *timeout)
     }
 
     /// The name of the circuit breaker of a pub/sub component.
     pub fn breaker_of(&self, component: &str, direction: Direction) -> Option<&str> {
         let kind = "CircuitBreaker";
-        let found = self.choose(&self.breakers, component, direction, kind, |names| {
-            &names.breaker
-        });
+        let found = self.choose(&self.breakers, component, direction, kind, |names| &names.breaker);
         found.map(|(name, _)| name.as_str())
     }
 
@@ -290,16 +261,12 @@ impl Policies {
             return policies.get_key_value(named(target.names(direction)));
         }
         let defaults = default_names(direction, kind);
-        defaults
-            .iter()
-            .find_map(|name| policies.get_key_value(name))
+        defaults.iter().find_map(|name| policies.get_key_value(name))
     }
 
     fn read(&mut self, policies: &Fields<'_>, wrong: &mut Vec<WrongPolicy>) {
         for (name, (text, line)) in policies.text_map("timeouts") {
-            if let Some(remark) =
-                without_unit(&format!("spec.policies.timeouts.{name}"), &text, line)
-            {
+            if let Some(remark) = without_unit(&format!("spec.policies.timeouts.{name}"), &text, line) {
                 policies.say(remark);
             }
             match length(&name, &text) {
@@ -335,15 +302,9 @@ impl Policies {
                 let names = fields.fields(name).map(|side| side.done_with(read_names));
                 names.unwrap_or_default()
             };
-            let target = ComponentTarget {
-                inbound: side("inbound"),
-                outbound: side("outbound"),
-            };
+            let target = ComponentTarget { inbound: side("inbound"), outbound: side("outbound") };
             for policy in ["retry", "timeout", "circuitBreaker"] {
-                fields.explain(
-                    policy,
-                    "it belongs under inbound (deliveries to the app) or outbound (publishing)",
-                );
+                fields.explain(policy, "it belongs under inbound (deliveries to the app) or outbound (publishing)");
             }
             fields.done();
             self.components.insert(name, target);
@@ -395,19 +356,13 @@ fn read_names(side: &Fields<'_>) -> PolicyNames {
     side.explain("retries", "did you mean retry?");
     side.explain("timeouts", "did you mean timeout?");
     side.explain("circuitBreakers", "did you mean circuitBreaker?");
-    PolicyNames {
-        timeout: side.text("timeout"),
-        retry: side.text("retry"),
-        breaker: side.text("circuitBreaker"),
-    }
+    PolicyNames { timeout: side.text("timeout"), retry: side.text("retry"), breaker: side.text("circuitBreaker") }
 }
 
 /// Milliseconds or a Go duration; `None` for zero and less.
 fn length(name: &str, text: &str) -> Result<Option<Duration>, String> {
     let length = duration::parse_or_millis(text);
-    length
-        .map(duration::GoDuration::positive)
-        .map_err(|error| format!("invalid duration {name:?}, {text}: {error}"))
+    length.map(duration::GoDuration::positive).map_err(|error| format!("invalid duration {name:?}, {text}: {error}"))
 }
 
 /// A length of time below this, written as a number alone, was most likely meant in seconds.
@@ -430,11 +385,7 @@ fn without_unit(key: &str, text: &str, line: usize) -> Option<Remark> {
 }
 
 /// The same for a field that may be absent.
-fn length_of(
-    name: &str,
-    fields: &Fields<'_>,
-    field: &'static str,
-) -> Result<Option<Option<Duration>>, WrongPolicy> {
+fn length_of(name: &str, fields: &Fields<'_>, field: &'static str) -> Result<Option<Option<Duration>>, WrongPolicy> {
     let Some(text) = fields.given_text(field).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
@@ -457,10 +408,7 @@ fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, WrongPolicy> {
         };
         codes(&matching.text(field), valid).map_err(|error| (matching.line_of(field), error))
     };
-    let (http_codes, grpc_codes) = (
-        codes("httpStatusCodes", (100, 599)),
-        codes("gRPCStatusCodes", (0, 16)),
-    );
+    let (http_codes, grpc_codes) = (codes("httpStatusCodes", (100, 599)), codes("gRPCStatusCodes", (0, 16)));
     if let Some(matching) = &matching {
         matching.done();
     }
@@ -473,11 +421,7 @@ fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, WrongPolicy> {
     fields.done();
     let pause = match policy.to_ascii_lowercase().as_str() {
         "" | "constant" => {
-            no_effect(
-                fields,
-                "maxInterval",
-                "it is for the policy exponential, this one is constant",
-            );
+            no_effect(fields, "maxInterval", "it is for the policy exponential, this one is constant");
             Pause::Constant(given(duration?, Duration::from_secs(5)))
         }
         "exponential" => {
@@ -489,18 +433,11 @@ fn read_retry(name: &str, fields: &Fields<'_>) -> Result<Retry, WrongPolicy> {
             Pause::Exponential(given(longest?, Duration::from_secs(60)))
         }
         _ => {
-            let text = format!(
-                "unrecognized policy {policy:?} of retry {name:?}: use constant or exponential"
-            );
+            let text = format!("unrecognized policy {policy:?} of retry {name:?}: use constant or exponential");
             return Err((fields.line_of("policy"), text));
         }
     };
-    Ok(Retry {
-        pause,
-        most: u64::try_from(most).ok(),
-        http_codes: http_codes?,
-        grpc_codes: grpc_codes?,
-    })
+    Ok(Retry { pause, most: u64::try_from(most).ok(), http_codes: http_codes?, grpc_codes: grpc_codes? })
 }
 
 /// A known field that the rest of its policy leaves without effect.
@@ -519,9 +456,7 @@ fn read_breaker(name: &str, fields: &Fields<'_>) -> Result<Breaker, WrongPolicy>
     let interval = length_of(name, fields, "interval");
     let timeout = length_of(name, fields, "timeout");
     let most_requests = fields.int("maxRequests").unwrap_or(0);
-    let trip = fields
-        .given_text("trip")
-        .filter(|text| !text.trim().is_empty());
+    let trip = fields.given_text("trip").filter(|text| !text.trim().is_empty());
     let line = fields.line_of("trip");
     Ok(Breaker {
         most_requests: u32::try_from(most_requests).unwrap_or(0).max(1),
@@ -534,11 +469,7 @@ fn read_breaker(name: &str, fields: &Fields<'_>) -> Result<Breaker, WrongPolicy>
 /// A list of codes and ranges, `429,500-599`; errors in daprd's words.
 fn codes(list: &str, (least, most): (u16, u16)) -> Result<Vec<(u16, u16)>, String> {
     let patterns = list.split(',').filter(|pattern| !pattern.is_empty());
-    let valid = |code: i64| {
-        u16::try_from(code)
-            .ok()
-            .filter(|code| (least..=most).contains(code))
-    };
+    let valid = |code: i64| u16::try_from(code).ok().filter(|code| (least..=most).contains(code));
     patterns
         .map(|pattern| {
             let mut parts = pattern.split('-');
@@ -580,9 +511,7 @@ mod tests {
     }
 
     fn retry(settings: &str) -> Result<Retry, String> {
-        let (resource, wrong, _) = read(&format!(
-            "{{policies: {{retries: {{two: {{{settings}}}}}}}}}"
-        ));
+        let (resource, wrong, _) = read(&format!("{{policies: {{retries: {{two: {{{settings}}}}}}}}}"));
         match wrong.into_iter().next() {
             Some(error) => Err(error),
             None => Ok(resource.policies.retries["two"].clone()),
@@ -594,22 +523,10 @@ mod tests {
         let ms = Duration::from_millis;
         for (settings, pause, most) in [
             ("", Pause::Constant(ms(5000)), None),
-            (
-                "duration: 10, maxRetries: 2",
-                Pause::Constant(ms(10)),
-                Some(2),
-            ),
-            (
-                "policy: CONSTANT, duration: 10ms, maxRetries: 0",
-                Pause::Constant(ms(10)),
-                Some(0),
-            ),
+            ("duration: 10, maxRetries: 2", Pause::Constant(ms(10)), Some(2)),
+            ("policy: CONSTANT, duration: 10ms, maxRetries: 0", Pause::Constant(ms(10)), Some(0)),
             ("policy: exponential", Pause::Exponential(ms(60_000)), None),
-            (
-                "policy: exponential, maxInterval: 20ms, maxRetries: -1",
-                Pause::Exponential(ms(20)),
-                None,
-            ),
+            ("policy: exponential, maxInterval: 20ms, maxRetries: -1", Pause::Exponential(ms(20)), None),
             ("duration: 0", Pause::Constant(ms(0)), None),
         ] {
             let retry = retry(settings).unwrap();
@@ -619,27 +536,16 @@ mod tests {
 
     #[test]
     fn codes_are_checked() {
-        for (list, codes) in [
-            ("429,500-599", vec![(429, 429), (500, 599)]),
-            (",500,", vec![(500, 500)]),
-            ("500", vec![(500, 500)]),
-        ] {
+        for (list, codes) in
+            [("429,500-599", vec![(429, 429), (500, 599)]), (",500,", vec![(500, 500)]), ("500", vec![(500, 500)])]
+        {
             let retry = retry(&format!("matching: {{httpStatusCodes: '{list}'}}")).unwrap();
             assert_eq!(retry.http_codes, codes);
         }
         for (matching, error) in [
-            (
-                "gRPCStatusCodes: 400",
-                "invalid pattern 400, start code 400 is not valid",
-            ),
-            (
-                "httpStatusCodes: 503-500",
-                "invalid pattern 503-500, start value should not bigger than end value",
-            ),
-            (
-                "httpStatusCodes: 500-502-504",
-                "invalid pattern 500-502-504, more than one '-' exists",
-            ),
+            ("gRPCStatusCodes: 400", "invalid pattern 400, start code 400 is not valid"),
+            ("httpStatusCodes: 503-500", "invalid pattern 503-500, start value should not bigger than end value"),
+            ("httpStatusCodes: 500-502-504", "invalid pattern 500-502-504, more than one '-' exists"),
             (
                 "httpStatusCodes: x",
                 "failed to parse start code x from pattern x to int, strconv.Atoi: parsing \"x\": invalid syntax",
@@ -649,10 +555,7 @@ mod tests {
                 "failed to parse start code  500 from pattern  500 to int, strconv.Atoi: parsing \" 500\": invalid syntax",
             ),
         ] {
-            assert_eq!(
-                retry(&format!("matching: {{{matching}}}")).unwrap_err(),
-                error
-            );
+            assert_eq!(retry(&format!("matching: {{{matching}}}")).unwrap_err(), error);
         }
     }
 
@@ -661,10 +564,7 @@ mod tests {
         let targets = "targets: {components: {pubsub: {inbound: {retry: two}}}}";
         for (policies, errors) in [
             ("timeouts: {t: 5}", vec![]),
-            (
-                "timeouts: {t: 5 s}",
-                vec!["invalid duration \"t\", 5 s: time: unknown unit \" s\" in duration \"5 s\""],
-            ),
+            ("timeouts: {t: 5 s}", vec!["invalid duration \"t\", 5 s: time: unknown unit \" s\" in duration \"5 s\""]),
             (
                 "retries: {a: {duration: soon}, b: {policy: linear}}",
                 vec![
@@ -673,8 +573,7 @@ mod tests {
                 ],
             ),
         ] {
-            let (resource, wrong, mistakes) =
-                read(&format!("{{policies: {{{policies}}}, {targets}}}"));
+            let (resource, wrong, mistakes) = read(&format!("{{policies: {{{policies}}}, {targets}}}"));
             assert_eq!(wrong, errors);
             assert_eq!(mistakes, 0);
             assert_eq!(resource.policies.components.is_empty(), !errors.is_empty());
@@ -727,26 +626,14 @@ mod tests {
     #[test]
     fn a_listed_component_has_no_defaults() {
         let policies = |spec: &str| read(spec).0.policies;
-        let inbound = |policies: &Policies| {
-            policies
-                .retry_of("pubsub", Direction::Inbound)
-                .map(|(name, _)| name.to_owned())
-        };
+        let inbound =
+            |policies: &Policies| policies.retry_of("pubsub", Direction::Inbound).map(|(name, _)| name.to_owned());
         let all = "retries: {DefaultRetryPolicy: {}, DefaultPubsubComponentInboundRetryPolicy: {}}";
         let name = inbound(&policies(&format!("{{policies: {{{all}}}}}")));
-        assert_eq!(
-            name.as_deref(),
-            Some("DefaultPubsubComponentInboundRetryPolicy")
-        );
+        assert_eq!(name.as_deref(), Some("DefaultPubsubComponentInboundRetryPolicy"));
         let listed = "targets: {components: {pubsub: {outbound: {timeout: nope}}}}";
-        assert_eq!(
-            inbound(&policies(&format!("{{policies: {{{all}}}, {listed}}}"))),
-            None
-        );
+        assert_eq!(inbound(&policies(&format!("{{policies: {{{all}}}, {listed}}}"))), None);
         let own = "policies: {retries: {two: {}}}, targets: {components: {pubsub: {inbound: {retry: two}}}}";
-        assert_eq!(
-            inbound(&policies(&format!("{{{own}}}"))).as_deref(),
-            Some("two")
-        );
+        assert_eq!(inbound(&policies(&format!("{{{own}}}"))).as_deref(), Some("two"));
     }
 }

@@ -45,13 +45,9 @@ impl Resolver<'_> {
             // Without a store's name daprd gives up on the first secret and leaves all later items as they are written.
             let value = match &item.secret {
                 _ if !store_known => None,
-                Some(_) if self.is_from_environment(item) => {
-                    Some(self.value_of_variable(manifest, item, notes))
-                }
+                Some(_) if self.is_from_environment(item) => Some(self.value_of_variable(manifest, item, notes)),
                 Some((secret, key)) => match self.stores.get(&manifest.secret_store) {
-                    Some((_, store)) => {
-                        self.value_of_secret(store, (secret, key), item, manifest, notes)
-                    }
+                    Some((_, store)) => self.value_of_secret(store, (secret, key), item, manifest, notes),
                     None => {
                         notes.push(store_not_loaded(manifest));
                         if !manifest.secret_store.is_empty() {
@@ -61,17 +57,13 @@ impl Resolver<'_> {
                         None
                     }
                 },
-                None if self.is_from_environment(item) => {
-                    Some(self.value_of_variable(manifest, item, notes))
-                }
+                None if self.is_from_environment(item) => Some(self.value_of_variable(manifest, item, notes)),
                 None => None,
             };
             let value = value.or_else(|| item.value.clone()).unwrap_or_default();
             values.push((item.name.clone(), value));
         }
-        component.namespace_scoped = values
-            .iter()
-            .any(|(_, value)| value.contains("{namespace}"));
+        component.namespace_scoped = values.iter().any(|(_, value)| value.contains("{namespace}"));
         component.written.clone_from(&values);
         match self.fill(values) {
             Ok(properties) => component.properties = properties,
@@ -92,14 +84,11 @@ impl Resolver<'_> {
 
     fn value_of_variable(&self, manifest: &Manifest, item: &Item, notes: &mut Vec<Note>) -> String {
         if !self.may_read(&item.env) {
-            let text = format!(
-                "Component {} references an env variable that isn't allowed: {}",
-                manifest.name, item.env
-            );
-            notes.push(
-                Note::mistake(Level::Warn, manifest.place_of(item), text)
-                    .with_remedy("use a variable that does not begin with DAPR_, and name it in DAPR_ENV_KEYS if that is set"),
-            );
+            let text =
+                format!("Component {} references an env variable that isn't allowed: {}", manifest.name, item.env);
+            notes.push(Note::mistake(Level::Warn, manifest.place_of(item), text).with_remedy(
+                "use a variable that does not begin with DAPR_, and name it in DAPR_ENV_KEYS if that is set",
+            ));
             return String::new();
         }
         let value = self.environment.get(&item.env);
@@ -173,8 +162,7 @@ impl Resolver<'_> {
         let templates = Templates::of(self.environment, self.app_id);
         for (name, value) in values {
             let filled = templates.fill(&value);
-            let filled = filled
-                .map_err(|error| format!("failed to parse metadata: property {name} {error}"))?;
+            let filled = filled.map_err(|error| format!("failed to parse metadata: property {name} {error}"))?;
             properties.set(name, filled);
         }
         Ok(properties)
@@ -190,17 +178,12 @@ impl Resolver<'_> {
 }
 
 fn store_not_loaded(manifest: &Manifest) -> Note {
-    let text = format!(
-        "Component {} references a secret store that isn't loaded: {}",
-        manifest.name, manifest.secret_store
-    );
+    let text =
+        format!("Component {} references a secret store that isn't loaded: {}", manifest.name, manifest.secret_store);
     let remedy = if manifest.secret_store.is_empty() {
         "name the store in auth.secretStore of the component".to_owned()
     } else {
-        format!(
-            "add a component {} of type secretstores.local.file or secretstores.local.env",
-            manifest.secret_store
-        )
+        format!("add a component {} of type secretstores.local.file or secretstores.local.env", manifest.secret_store)
     };
     let note = Note::mistake(Level::Warn, manifest.place.clone(), text);
     note.with_remedy(remedy).from(PROCESSOR)
@@ -214,23 +197,15 @@ fn secret_note(error: &SecretError, item: &Item, manifest: &Manifest) -> Note {
         error => Note::mistake(
             Level::Error,
             place,
-            format!(
-                "Error getting secret: {error} (component {}, setting {})",
-                manifest.name, item.name
-            ),
+            format!("Error getting secret: {error} (component {}, setting {})", manifest.name, item.name),
         )
-        .with_remedy(format!(
-            "add the secret to the store {}",
-            manifest.secret_store
-        )),
+        .with_remedy(format!("add the secret to the store {}", manifest.secret_store)),
     }
 }
 
 /// Without its quotes, if the whole text is a Go string literal (spec 5.3.4).
 fn unquoted(text: &str) -> String {
-    let inner = text
-        .get(1..text.len().saturating_sub(1))
-        .unwrap_or_default();
+    let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
     let literal = match (text.chars().next(), text.chars().last()) {
         _ if text.len() < 2 => None,
         (Some('"'), Some('"')) => serde_json::from_str(text).ok(),
@@ -271,11 +246,7 @@ mod tests {
                 lines: Default::default(),
             };
             let environment = Environment::default();
-            Self {
-                environment,
-                stores: BTreeMap::new(),
-                manifest,
-            }
+            Self { environment, stores: BTreeMap::new(), manifest }
         }
 
         fn set(mut self, name: &str, value: &str) -> Self {
@@ -285,11 +256,7 @@ mod tests {
 
         fn run(&self) -> (Resolved, Vec<String>) {
             let mut notes = Vec::new();
-            let resolver = Resolver {
-                app_id: "app",
-                environment: &self.environment,
-                stores: &self.stores,
-            };
+            let resolver = Resolver { app_id: "app", environment: &self.environment, stores: &self.stores };
             let resolved = resolver.resolve(&self.manifest, &mut notes);
             (resolved, notes.into_iter().map(|note| note.text).collect())
         }
@@ -304,28 +271,16 @@ mod tests {
     }
 
     fn plain(name: &str, value: &str) -> Item {
-        Item {
-            name: name.to_owned(),
-            value: Some(value.to_owned()),
-            ..Item::default()
-        }
+        Item { name: name.to_owned(), value: Some(value.to_owned()), ..Item::default() }
     }
 
     fn from_env(name: &str, env: &str) -> Item {
-        Item {
-            name: name.to_owned(),
-            env: env.to_owned(),
-            ..Item::default()
-        }
+        Item { name: name.to_owned(), env: env.to_owned(), ..Item::default() }
     }
 
     fn from_secret(name: &str, secret: &str) -> Item {
         let secret = Some((secret.to_owned(), String::new()));
-        Item {
-            name: name.to_owned(),
-            secret,
-            ..Item::default()
-        }
+        Item { name: name.to_owned(), secret, ..Item::default() }
     }
 
     #[test]
@@ -378,11 +333,7 @@ mod tests {
             ("consumerId", "two", "app"),
         ] {
             let (component, _) = Case::new(&[plain(name, value)]).ready();
-            assert_eq!(
-                component.properties.get_exact("consumerID"),
-                Some(id),
-                "{name}: {value}"
-            );
+            assert_eq!(component.properties.get_exact("consumerID"), Some(id), "{name}: {value}");
         }
     }
 
@@ -396,9 +347,7 @@ mod tests {
             (Some("A B"), "GROUP_X", "", true),
             (Some("A GROUP_X"), "GROUP_X", "x", false),
         ] {
-            let mut case = Case::new(&[from_env("p", name)])
-                .set("GROUP_X", "x")
-                .set("DAPR_API_TOKEN", "t");
+            let mut case = Case::new(&[from_env("p", name)]).set("GROUP_X", "x").set("DAPR_API_TOKEN", "t");
             if let Some(keys) = keys {
                 case = case.set("DAPR_ENV_KEYS", keys);
             }
@@ -406,10 +355,7 @@ mod tests {
             assert_eq!(component.properties.get("p"), Some(value), "{name}");
             assert_eq!(!notes.is_empty(), warned, "{notes:?}");
         }
-        let item = Item {
-            value: Some(String::new()),
-            ..from_env("p", "GROUP_X")
-        };
+        let item = Item { value: Some(String::new()), ..from_env("p", "GROUP_X") };
         let (component, _) = Case::new(&[item]).set("GROUP_X", "x").ready();
         assert_eq!(component.properties.get("p"), Some(""));
     }
@@ -420,18 +366,11 @@ mod tests {
             "g".to_owned(),
             BTreeMap::from([("g".to_owned(), "\"quoted\"".to_owned())]),
         )]));
-        let with_value = |secret: &str| Item {
-            value: Some("plain".to_owned()),
-            ..from_secret("p", secret)
-        };
+        let with_value = |secret: &str| Item { value: Some("plain".to_owned()), ..from_secret("p", secret) };
         for (item, value, note) in [
             (from_secret("p", "g"), "quoted", None),
             (with_value("g"), "quoted", None),
-            (
-                with_value("nope"),
-                "plain",
-                Some("Error getting secret: secret nope not found (component c, setting p)"),
-            ),
+            (with_value("nope"), "plain", Some("Error getting secret: secret nope not found (component c, setting p)")),
             (
                 from_secret("p", "nope"),
                 "",
@@ -449,18 +388,14 @@ mod tests {
 
     #[test]
     fn a_store_that_is_not_loaded_parks_the_component_one_without_name_does_not() {
-        let mut case =
-            Case::new(&[from_secret("p", "g"), from_env("q", "GROUP_X")]).set("GROUP_X", "x");
+        let mut case = Case::new(&[from_secret("p", "g"), from_env("q", "GROUP_X")]).set("GROUP_X", "x");
         assert!(
             matches!(case.run(), (Resolved::Parked, notes) if notes == ["Component c references a secret store that isn't loaded: s"])
         );
         case.manifest.secret_store = String::new();
         let (component, notes) = case.ready();
         assert_eq!(component.properties.get("q"), Some(""));
-        assert_eq!(
-            notes,
-            ["Component c references a secret store that isn't loaded: "]
-        );
+        assert_eq!(notes, ["Component c references a secret store that isn't loaded: "]);
     }
 
     #[test]

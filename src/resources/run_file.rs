@@ -181,11 +181,7 @@ pub struct Problem {
 impl Problem {
     /// From its parts.
     pub fn new(place: Place, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            place,
-            text: text.into(),
-            remedy: remedy.into(),
-        }
+        Self { place, text: text.into(), remedy: remedy.into() }
     }
 }
 
@@ -211,11 +207,8 @@ pub struct Reading {
 /// Read the text of a run file; `path` is for messages.
 pub fn read(path: &Path, text: &str) -> Reading {
     let mut reading = Reading::default();
-    let problem = |mistake: Mistake| Problem {
-        place: Place::new(path, mistake.line),
-        text: mistake.text,
-        remedy: String::new(),
-    };
+    let problem =
+        |mistake: Mistake| Problem { place: Place::new(path, mistake.line), text: mistake.text, remedy: String::new() };
     let document = match load::document(text, 1) {
         Ok(Some(document)) => document,
         Ok(None) => {
@@ -232,12 +225,9 @@ pub fn read(path: &Path, text: &str) -> Reading {
     let reader = Reader { path };
     reading.file = reader.file(&root, &mut reading.problems);
     let (mistakes, remarks) = findings.into_parts();
-    reading
-        .problems
-        .extend(document.duplicates.into_iter().chain(mistakes).map(problem));
+    reading.problems.extend(document.duplicates.into_iter().chain(mistakes).map(problem));
     reading.problems.sort_by_key(|problem| problem.place.line);
-    let remark =
-        |remark: Remark| Problem::new(Place::new(path, remark.line), remark.sentence(), "");
+    let remark = |remark: Remark| Problem::new(Place::new(path, remark.line), remark.sentence(), "");
     reading.remarks = remarks.into_iter().map(remark).collect();
     reading.remarks.sort_by_key(|remark| remark.place.line);
     reading
@@ -264,15 +254,8 @@ impl Reader<'_> {
         }
         let file = RunFile {
             name: root.text("name"),
-            common: root
-                .fields("common")
-                .map(|common| common_of(self.path, &common, problems))
-                .unwrap_or_default(),
-            apps: root
-                .list("apps")
-                .iter()
-                .map(|app| self.app(app, problems))
-                .collect(),
+            common: root.fields("common").map(|common| common_of(self.path, &common, problems)).unwrap_or_default(),
+            apps: root.list("apps").iter().map(|app| self.app(app, problems)).collect(),
         };
         if file.apps.is_empty() {
             let line = root.node("apps").map_or(root.line(), |node| node.line);
@@ -342,21 +325,12 @@ const APP_KEYS: [&str; 10] = [
 ];
 
 /// The same of keys that `common` may have.
-const SHARED_KEYS: [&str; 6] = [
-    "resourcesPaths",
-    "resourcesPath",
-    "configFilePath",
-    "runtimePath",
-    "daprdLogDestination",
-    "appLogDestination",
-];
+const SHARED_KEYS: [&str; 6] =
+    ["resourcesPaths", "resourcesPath", "configFilePath", "runtimePath", "daprdLogDestination", "appLogDestination"];
 
 fn lines(path: &Path, fields: &Fields<'_>, keys: &[&'static str]) -> Lines {
     let line = |key: &&'static str| Some((*key, fields.node(key)?.line));
-    Lines {
-        own: Place::new(path, fields.line()),
-        keys: keys.iter().filter_map(line).collect(),
-    }
+    Lines { own: Place::new(path, fields.line()), keys: keys.iter().filter_map(line).collect() }
 }
 
 fn common_of(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shared {
@@ -403,11 +377,7 @@ fn shared(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shar
         app_health_threshold: int("appHealthThreshold"),
         enable_api_logging: bool("enableApiLogging"),
         runtime_path: fields.text("runtimePath"),
-        env: fields
-            .text_map("env")
-            .into_iter()
-            .map(|(name, (value, _))| (name, value))
-            .collect(),
+        env: fields.text_map("env").into_iter().map(|(name, (value, _))| (name, value)).collect(),
         sidecar_log: destination("daprdLogDestination"),
         app_log: destination("appLogDestination"),
         lines,
@@ -416,14 +386,8 @@ fn shared(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shar
 
 /// The list, which older files write as a single text, and the deprecated key after it.
 fn resources(fields: &Fields<'_>) -> Vec<String> {
-    let is_single = fields
-        .node("resourcesPaths")
-        .is_some_and(|node| matches!(node.content, Content::Scalar { .. }));
-    let mut paths = if is_single {
-        vec![fields.text("resourcesPaths")]
-    } else {
-        fields.texts("resourcesPaths", false)
-    };
+    let is_single = fields.node("resourcesPaths").is_some_and(|node| matches!(node.content, Content::Scalar { .. }));
+    let mut paths = if is_single { vec![fields.text("resourcesPaths")] } else { fields.texts("resourcesPaths", false) };
     paths.push(fields.text("resourcesPath"));
     paths.retain(|path| !path.is_empty());
     paths
@@ -442,10 +406,7 @@ mod tests {
         let reading = reading(
             "version: 1\nname: shop\ncommon:\n  resourcesPath: ./old\n  env: {A: 010, B: 1.50, C: true, D: }\n  logLevel: debug\napps:\n- appDirPath: ./a\n  appID: kitchen\n  appPort: 8001\n  command: [python3, -u, app.py, 5]\n  resourcesPaths: ./x\n  env: {A: x}\n  enableApiLogging: yes\n- appDirPath: ./b\n  daprdLogDestination: console\n",
         );
-        assert_eq!(
-            (&reading.problems[..], &reading.remarks[..]),
-            (&[][..], &[][..])
-        );
+        assert_eq!((&reading.problems[..], &reading.remarks[..]), (&[][..], &[][..]));
         let file = reading.file;
         assert_eq!(file.name, "shop");
         assert_eq!(file.common.resources, ["./old"]);
@@ -453,18 +414,12 @@ mod tests {
         let env: Vec<_> = file.common.env.values().collect();
         assert_eq!(env, ["010", "1.50", "true", ""]);
         let kitchen = &file.apps[0];
-        assert_eq!(
-            (kitchen.app_id.as_str(), kitchen.app_port),
-            ("kitchen", 8001)
-        );
+        assert_eq!((kitchen.app_id.as_str(), kitchen.app_port), ("kitchen", 8001));
         assert_eq!(kitchen.command, ["python3", "-u", "app.py", "5"]);
         assert_eq!(kitchen.shared.resources, ["./x"]);
         assert!(kitchen.shared.enable_api_logging);
         assert_eq!(kitchen.lines.of("appPort").to_string(), "dapr.yaml:10");
-        assert_eq!(
-            file.apps[1].shared.sidecar_log,
-            Some(LogDestination::Console)
-        );
+        assert_eq!(file.apps[1].shared.sidecar_log, Some(LogDestination::Console));
         assert_eq!(file.apps[1].lines.of("appPort").to_string(), "dapr.yaml:15");
     }
 
@@ -472,29 +427,18 @@ mod tests {
     fn every_mistake_is_told_with_its_line_and_what_to_do() {
         #[track_caller]
         fn check(text: &str, expected: &[&str]) {
-            let told: Vec<String> = reading(text)
-                .problems
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+            let told: Vec<String> = reading(text).problems.iter().map(ToString::to_string).collect();
             assert_eq!(told, expected, "{text}");
         }
         const APP: &str = "apps: [{appDirPath: .}]";
         let no_version = "required field 'version' not found in the provided run template file\n      add `version: 1` as the first line";
         check("", &[&format!("dapr.yaml: {no_version}")]);
         check(APP, &[&format!("dapr.yaml:1: {no_version}")]);
-        check(
-            &format!("version: 0\n{APP}"),
-            &[&format!("dapr.yaml:1: {no_version}")],
-        );
+        check(&format!("version: 0\n{APP}"), &[&format!("dapr.yaml:1: {no_version}")]);
         check(&format!("version: 2\n{APP}"), &[]);
-        let no_apps =
-            "No apps to run\n      add `apps`, a list with `appDirPath` and `command` for each app";
+        let no_apps = "No apps to run\n      add `apps`, a list with `appDirPath` and `command` for each app";
         check("version: 1", &[&format!("dapr.yaml:1: {no_apps}")]);
-        check(
-            "version: 1\napps: []",
-            &[&format!("dapr.yaml:2: {no_apps}")],
-        );
+        check("version: 1\napps: []", &[&format!("dapr.yaml:2: {no_apps}")]);
         check(
             "version: 1\napps:\n- appID: a\n- appDirPath: ''\n",
             &[
@@ -525,10 +469,7 @@ mod tests {
         );
         check(
             "version: 1\napps: {a: 1}\n",
-            &[
-                &format!("dapr.yaml:2: {no_apps}"),
-                "dapr.yaml:2: apps: expected a list, found a mapping",
-            ],
+            &[&format!("dapr.yaml:2: {no_apps}"), "dapr.yaml:2: apps: expected a list, found a mapping"],
         );
         assert_eq!(reading("version: 1\napps: [\n").problems[0].place.line, 2);
     }

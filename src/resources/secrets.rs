@@ -72,31 +72,18 @@ impl SecretStore {
     ///
     /// # Errors
     /// The file of a file store is missing or not of the right shape.
-    pub fn open(
-        kind: &str,
-        properties: &Properties,
-        environment: &Environment,
-    ) -> Result<Self, SecretError> {
+    pub fn open(kind: &str, properties: &Properties, environment: &Environment) -> Result<Self, SecretError> {
         if kind.eq_ignore_ascii_case("secretstores.local.env") {
             let prefix = properties.get("prefix").unwrap_or_default().to_owned();
             return Ok(Self::Environment { prefix });
         }
-        let file = properties
-            .get("secretsFile")
-            .filter(|file| !file.is_empty());
+        let file = properties.get("secretsFile").filter(|file| !file.is_empty());
         let file = file.ok_or(SecretError::NoFile)?;
-        let root =
-            read(file, &environment.path(file)).map_err(|error| error.in_folder(environment))?;
-        let separator = properties
-            .get("nestedSeparator")
-            .filter(|text| !text.is_empty());
+        let root = read(file, &environment.path(file)).map_err(|error| error.in_folder(environment))?;
+        let separator = properties.get("nestedSeparator").filter(|text| !text.is_empty());
         let separator = separator.unwrap_or(":");
         let multi_valued = properties.get("multiValued").is_some_and(is_truthy);
-        Ok(Self::File(if multi_valued {
-            several(root, separator)
-        } else {
-            single(root, separator)
-        }))
+        Ok(Self::File(if multi_valued { several(root, separator) } else { single(root, separator) }))
     }
 
     /// Is it the environment? There every secret exists, as an empty one if need be.
@@ -118,10 +105,7 @@ impl SecretStore {
                 let value = environment.get(&variable).unwrap_or_default();
                 Ok(Secret::from([(name.to_owned(), value.to_owned())]))
             }
-            Self::File(secrets) => secrets
-                .get(name)
-                .cloned()
-                .ok_or_else(|| SecretError::NotFound(name.to_owned())),
+            Self::File(secrets) => secrets.get(name).cloned().ok_or_else(|| SecretError::NotFound(name.to_owned())),
         }
     }
 }
@@ -152,10 +136,7 @@ pub fn is_forbidden(name: &str) -> bool {
 
 /// The words that mean yes (spec 2.1).
 pub fn is_truthy(text: &str) -> bool {
-    matches!(
-        text.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes" | "true" | "t" | "on" | "1"
-    )
+    matches!(text.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "true" | "t" | "on" | "1")
 }
 
 /// JSON in file order, leaves as text.
@@ -167,14 +148,9 @@ enum Json {
 }
 
 fn read(file: &str, path: &Path) -> Result<Vec<(String, Json)>, SecretError> {
-    let text = encoding::read(path).map_err(|error| SecretError::Unreadable {
-        file: file.to_owned(),
-        reason: folder::reason(&error),
-    })?;
-    let not_json = |reason: String| SecretError::NotJson {
-        file: file.to_owned(),
-        reason,
-    };
+    let text = encoding::read(path)
+        .map_err(|error| SecretError::Unreadable { file: file.to_owned(), reason: folder::reason(&error) })?;
+    let not_json = |reason: String| SecretError::NotJson { file: file.to_owned(), reason };
     if text.trim().is_empty() {
         return Err(not_json("the file is empty".to_owned()));
     }
@@ -186,10 +162,7 @@ fn read(file: &str, path: &Path) -> Result<Vec<(String, Json)>, SecretError> {
 
 /// Every leaf is a secret of its own, named by its path.
 fn single(root: Vec<(String, Json)>, separator: &str) -> BTreeMap<String, Secret> {
-    flattened(root, separator)
-        .into_iter()
-        .map(|(name, value)| (name.clone(), Secret::from([(name, value)])))
-        .collect()
+    flattened(root, separator).into_iter().map(|(name, value)| (name.clone(), Secret::from([(name, value)]))).collect()
 }
 
 /// Every object at the top is a secret of several keys, every text one of a single key; the rest is dropped.
@@ -299,17 +272,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secrets.json");
         fs::write(&file, json).unwrap();
-        let mut properties: Properties = [("secretsfile", file.to_str().unwrap())]
-            .into_iter()
-            .collect();
+        let mut properties: Properties = [("secretsfile", file.to_str().unwrap())].into_iter().collect();
         for (name, value) in more {
             properties.set(*name, *value);
         }
-        SecretStore::open(
-            "secretstores.local.file",
-            &properties,
-            &Environment::default(),
-        )
+        SecretStore::open("secretstores.local.file", &properties, &Environment::default())
     }
 
     fn keys(store: &SecretStore, name: &str) -> Vec<(String, String)> {
@@ -325,13 +292,7 @@ mod tests {
     fn nested_objects_are_flattened() {
         let json = r#"{"a": {"b": "x"}, "l": ["p", 5], "t": true, "n": null, "a:b": "late"}"#;
         let store = file_store(json, &[]).unwrap();
-        for (name, value) in [
-            ("a:b", "x"),
-            ("l:0", "p"),
-            ("l:1", "5"),
-            ("t", "true"),
-            ("n", ""),
-        ] {
+        for (name, value) in [("a:b", "x"), ("l:0", "p"), ("l:1", "5"), ("t", "true"), ("n", "")] {
             assert_eq!(keys(&store, name), [pair(name, value)]);
         }
         let missing = store.get("nope", &Environment::default()).unwrap_err();
@@ -352,13 +313,9 @@ mod tests {
     #[test]
     fn a_file_store_without_a_good_file_does_not_open() {
         let environment = Environment::default();
-        let open = |properties: &Properties| {
-            SecretStore::open("secretstores.local.file", properties, &environment)
-        };
+        let open = |properties: &Properties| SecretStore::open("secretstores.local.file", properties, &environment);
         assert_eq!(open(&Properties::default()), Err(SecretError::NoFile));
-        let properties = [("secretsFile", "/nope/secrets.json")]
-            .into_iter()
-            .collect();
+        let properties = [("secretsFile", "/nope/secrets.json")].into_iter().collect();
         let error = open(&properties).unwrap_err().to_string();
         assert_eq!(error, "open /nope/secrets.json: no such file or directory");
         assert!(file_store("[]", &[]).is_err());
@@ -377,15 +334,10 @@ mod tests {
 
     #[test]
     fn the_environment_is_a_store_but_not_all_of_it() {
-        let environment = [
-            ("APP_X".to_owned(), "1".to_owned()),
-            ("DAPR_Y".to_owned(), "2".to_owned()),
-        ]
-        .into_iter()
-        .collect();
-        let open = |properties: &Properties| {
-            SecretStore::open("secretstores.local.env", properties, &environment).unwrap()
-        };
+        let environment =
+            [("APP_X".to_owned(), "1".to_owned()), ("DAPR_Y".to_owned(), "2".to_owned())].into_iter().collect();
+        let open =
+            |properties: &Properties| SecretStore::open("secretstores.local.env", properties, &environment).unwrap();
         let store = open(&[("prefix", "APP_")].into_iter().collect());
         assert_eq!(store.get("X", &environment).unwrap()["X"], "1");
         assert_eq!(store.get("Z", &environment).unwrap()["Z"], "");

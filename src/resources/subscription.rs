@@ -86,11 +86,7 @@ pub enum SubscriptionVersion {
 impl SubscriptionResource {
     /// Read one (spec resources-cli.md 7); what is wrong with it is among the findings of `root`.
     pub fn read(root: &Fields<'_>, version: SubscriptionVersion, place: Place) -> Self {
-        let mut spec = SubscriptionSpec {
-            place: Some(place),
-            lines: root.key_lines(),
-            ..SubscriptionSpec::default()
-        };
+        let mut spec = SubscriptionSpec { place: Some(place), lines: root.key_lines(), ..SubscriptionSpec::default() };
         if let Some(metadata) = root.fields("metadata") {
             spec.name = metadata.text("name");
             without_effect(&metadata);
@@ -112,23 +108,16 @@ fn read_spec(fields: &Fields<'_>, version: SubscriptionVersion, spec: &mut Subsc
     spec.dead_letter_topic = fields.text("deadLetterTopic");
     let metadata = fields.text_map("metadata").into_iter();
     spec.metadata = metadata.map(|(name, (value, _))| (name, value)).collect();
-    spec.bulk = fields
-        .fields("bulkSubscribe")
-        .map(|bulk| bulk.done_with(read_bulk));
+    spec.bulk = fields.fields("bulkSubscribe").map(|bulk| bulk.done_with(read_bulk));
     let default = match version {
         SubscriptionVersion::V1Alpha1 => fields.text("route"),
-        SubscriptionVersion::V2Alpha1 => {
-            fields.fields("routes").map_or_else(String::new, |routes| {
-                spec.rules = routes.list("rules").iter().map(read_rule).collect();
-                routes.done_with(|routes| routes.text("default"))
-            })
-        }
+        SubscriptionVersion::V2Alpha1 => fields.fields("routes").map_or_else(String::new, |routes| {
+            spec.rules = routes.list("rules").iter().map(read_rule).collect();
+            routes.done_with(|routes| routes.text("default"))
+        }),
     };
     if !default.is_empty() {
-        spec.rules.push(RuleSpec {
-            match_: String::new(),
-            path: default,
-        });
+        spec.rules.push(RuleSpec { match_: String::new(), path: default });
     }
     fields.explain("scopes", SCOPES_IN_SPEC);
     for dead_letter in ["deadLetter", "deadLetterQueue", "deadLetters", "dlq", "dlt"] {
@@ -166,10 +155,7 @@ fn read_spec(fields: &Fields<'_>, version: SubscriptionVersion, spec: &mut Subsc
 }
 
 fn read_rule(rule: &Fields<'_>) -> RuleSpec {
-    rule.done_with(|rule| RuleSpec {
-        match_: rule.text("match").trim().to_owned(),
-        path: rule.text("path"),
-    })
+    rule.done_with(|rule| RuleSpec { match_: rule.text("match").trim().to_owned(), path: rule.text("path") })
 }
 
 fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
@@ -207,9 +193,7 @@ mod tests {
 
     fn rules(spec: &SubscriptionSpec) -> Vec<(&str, &str)> {
         let rules = spec.rules.iter();
-        rules
-            .map(|rule| (rule.match_.as_str(), rule.path.as_str()))
-            .collect()
+        rules.map(|rule| (rule.match_.as_str(), rule.path.as_str())).collect()
     }
 
     #[test]
@@ -226,36 +210,20 @@ mod tests {
 
     #[test]
     fn the_old_version_has_one_route() {
-        let (spec, _) = read(
-            "{pubsubname: p, topic: t, route: a, deadLetterTopic: d}",
-            SubscriptionVersion::V1Alpha1,
-        );
+        let (spec, _) = read("{pubsubname: p, topic: t, route: a, deadLetterTopic: d}", SubscriptionVersion::V1Alpha1);
         assert_eq!(rules(&spec), [("", "a")]);
         assert_eq!(spec.dead_letter_topic, "d");
-        let (spec, _) = read(
-            "{pubsubname: p, topic: t, route: ''}",
-            SubscriptionVersion::V1Alpha1,
-        );
+        let (spec, _) = read("{pubsubname: p, topic: t, route: ''}", SubscriptionVersion::V1Alpha1);
         assert_eq!(rules(&spec), []);
     }
 
     #[test]
     fn bulk_settings_must_be_a_mapping_of_numbers_that_fit() {
         let bulk = |text: &str| {
-            read(
-                &format!("{{pubsubname: p, topic: t, bulkSubscribe: {text}}}"),
-                SubscriptionVersion::V2Alpha1,
-            )
+            read(&format!("{{pubsubname: p, topic: t, bulkSubscribe: {text}}}"), SubscriptionVersion::V2Alpha1)
         };
         let (spec, _) = bulk("{enabled: true, maxMessagesCount: 10}");
-        assert_eq!(
-            spec.bulk,
-            Some(BulkSpec {
-                enabled: true,
-                max_messages_count: 10,
-                max_await_duration_ms: 0
-            })
-        );
+        assert_eq!(spec.bulk, Some(BulkSpec { enabled: true, max_messages_count: 10, max_await_duration_ms: 0 }));
         assert_eq!(bulk("[a]").1.len(), 1);
         assert_eq!(bulk("{maxMessagesCount: 3000000000}").1.len(), 1);
     }
@@ -264,8 +232,7 @@ mod tests {
     fn keys_of_other_names_are_explained() {
         let old = SubscriptionVersion::V1Alpha1;
         let new = SubscriptionVersion::V2Alpha1;
-        let route =
-            "it belongs to apiVersion dapr.io/v1alpha1; here write routes, with rules or default";
+        let route = "it belongs to apiVersion dapr.io/v1alpha1; here write routes, with rules or default";
         let routes = "it belongs to apiVersion dapr.io/v2alpha1; here write route, with one path";
         for (version, key, help) in [
             (new, "route", route),
@@ -276,17 +243,10 @@ mod tests {
             (new, "bulk", "did you mean bulkSubscribe?"),
             (new, "pubsub", "did you mean pubsubname?"),
             (old, "scopes", SCOPES_IN_SPEC),
-            (
-                old,
-                "retries",
-                "policies are for a resource of kind Resiliency",
-            ),
+            (old, "retries", "policies are for a resource of kind Resiliency"),
         ] {
             let (_, found) = read(&format!("{{pubsubname: p, topic: t, {key}: x}}"), version);
-            assert_eq!(
-                found,
-                [format!("unknown field spec.{key} is ignored, {help}")]
-            );
+            assert_eq!(found, [format!("unknown field spec.{key} is ignored, {help}")]);
         }
         let (_, found) = read("{pubsubname: p, topic: t, colour: x}", old);
         assert_eq!(found, ["unknown field spec.colour is ignored"]);

@@ -61,10 +61,7 @@ impl Node {
     /// What it means; `None` if it is a list or a mapping.
     pub fn scalar(&self) -> Option<Scalar<'_>> {
         match &self.content {
-            Content::Scalar {
-                text,
-                is_text: true,
-            } => Some(Scalar::Text(text)),
+            Content::Scalar { text, is_text: true } => Some(Scalar::Text(text)),
             Content::Scalar { text, .. } => Some(resolve(text)),
             Content::List(_) | Content::Map(_) => None,
         }
@@ -114,14 +111,13 @@ impl Node {
     pub fn not_finite(&self) -> Option<usize> {
         match &self.content {
             Content::Scalar { .. } => {
-                let is_bad =
-                    matches!(self.scalar(), Some(Scalar::Float(value)) if !value.is_finite());
+                let is_bad = matches!(self.scalar(), Some(Scalar::Float(value)) if !value.is_finite());
                 is_bad.then_some(self.line)
             }
             Content::List(items) => items.iter().find_map(Self::not_finite),
-            Content::Map(entries) => entries
-                .iter()
-                .find_map(|(key, value)| key.not_finite().or_else(|| value.not_finite())),
+            Content::Map(entries) => {
+                entries.iter().find_map(|(key, value)| key.not_finite().or_else(|| value.not_finite()))
+            }
         }
     }
 
@@ -159,10 +155,8 @@ impl Node {
                 json.push(']');
             }
             Content::Map(entries) => {
-                let sorted: std::collections::BTreeMap<String, &Self> = entries
-                    .iter()
-                    .filter_map(|(key, value)| Some((key.key()?, value)))
-                    .collect();
+                let sorted: std::collections::BTreeMap<String, &Self> =
+                    entries.iter().filter_map(|(key, value)| Some((key.key()?, value))).collect();
                 json.push('{');
                 for (index, (key, value)) in sorted.into_iter().enumerate() {
                     if index > 0 {
@@ -211,23 +205,14 @@ pub fn resolve(text: &str) -> Scalar<'_> {
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
         return Scalar::Text(text);
     }
-    let plain = if text.starts_with('.') {
-        text.to_owned()
-    } else {
-        text.replace('_', "")
-    };
-    integer(&plain)
-        .map(Scalar::Int)
-        .or_else(|| decimal(&plain).map(Scalar::Float))
-        .unwrap_or(Scalar::Text(text))
+    let plain = if text.starts_with('.') { text.to_owned() } else { text.replace('_', "") };
+    integer(&plain).map(Scalar::Int).or_else(|| decimal(&plain).map(Scalar::Float)).unwrap_or(Scalar::Text(text))
 }
 
 /// A number with digits, a point or an exponent, that fits 64 bits; `1e400` does not and stays text.
 fn decimal(text: &str) -> Option<f64> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let shaped = digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
+    let shaped = digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
     let has_digit = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     if !shaped || !has_digit {
         return None;
@@ -331,10 +316,7 @@ mod tests {
             ("infinity", "\"infinity\""),
             ("<a&b>", "\"\\u003ca\\u0026b\\u003e\""),
         ] {
-            let content = Content::Scalar {
-                text: text.to_owned(),
-                is_text: false,
-            };
+            let content = Content::Scalar { text: text.to_owned(), is_text: false };
             let node = Node { line: 1, content };
             assert_eq!(node.to_json(), json, "{text}");
         }

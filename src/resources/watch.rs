@@ -72,10 +72,7 @@ impl Watch {
             folders: folders.to_owned(),
             changed,
             links,
-            watcher: Mutex::new(watcher.map(|system| Watcher {
-                system,
-                elsewhere: BTreeSet::new(),
-            })),
+            watcher: Mutex::new(watcher.map(|system| Watcher { system, elsewhere: BTreeSet::new() })),
         }));
         let problem = problem.or_else(|| watch.renew().err().map(|error| error.to_string()));
         (watch, problem)
@@ -97,10 +94,7 @@ impl Watch {
         let elsewhere = elsewhere.map(Path::to_owned).collect();
         *inner.links.lock().unwrap_or_else(PoisonError::into_inner) = links;
         watcher.watch_elsewhere(elsewhere);
-        let watched = inner
-            .folders
-            .iter()
-            .map(|folder| watcher.system.watch(folder, RecursiveMode::NonRecursive));
+        let watched = inner.folders.iter().map(|folder| watcher.system.watch(folder, RecursiveMode::NonRecursive));
         watched.fold(Ok(()), Result::and)
     }
 
@@ -144,9 +138,7 @@ impl Watcher {
 /// Is it about something in a resource folder, or something that a link leads to? About what, is not always known.
 fn concerns(event: &Event, folders: &[PathBuf], links: &Links) -> bool {
     let is_in_folder = |path: &Path| {
-        let is_it = |folder: &Path| {
-            links.real.contains(folder) || folders.iter().any(|given| given == folder)
-        };
+        let is_it = |folder: &Path| links.real.contains(folder) || folders.iter().any(|given| given == folder);
         is_it(path) || path.parent().is_some_and(is_it)
     };
     let matters = |path: &PathBuf| links.elsewhere.contains(path) || is_in_folder(path);
@@ -157,11 +149,7 @@ fn concerns(event: &Event, folders: &[PathBuf], links: &Links) -> bool {
 fn is_change(event: &Event) -> bool {
     match event.kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
-        EventKind::Any
-        | EventKind::Create(_)
-        | EventKind::Modify(_)
-        | EventKind::Remove(_)
-        | EventKind::Other => true,
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
     }
 }
 
@@ -261,10 +249,7 @@ mod tests {
         watch.renew().unwrap();
         watch.quiet(QUIET).await;
         fs::write(folder.join("a.yaml"), "new").unwrap();
-        assert_eq!(
-            watch.occasion(Duration::from_secs(20)).await,
-            Occasion::Change
-        );
+        assert_eq!(watch.occasion(Duration::from_secs(20)).await, Occasion::Change);
     }
 
     #[test]

@@ -47,11 +47,7 @@ impl Start<'_> {
         // As the stock command line does it (spec 3.5.7): a script needs no first line that says how to run it. One terminal cannot be
         // the standard input of several.
         let mut child = Command::new("/bin/sh");
-        child
-            .args(["-c", "exec \"$@\"", "sh", program])
-            .args(arguments)
-            .current_dir(folder)
-            .stdin(Stdio::null());
+        child.args(["-c", "exec \"$@\"", "sh", program]).args(arguments).current_dir(folder).stdin(Stdio::null());
         child
     }
 }
@@ -172,11 +168,7 @@ fn exit_code(status: Option<ExitStatus>, asked: bool) -> u8 {
 async fn pass_on(from: impl AsyncRead + Unpin, mut to: impl Write, mut line: Vec<u8>) {
     let prefix = line.len();
     let mut from = BufReader::new(from);
-    while let Ok(1..) = (&mut from)
-        .take(LONGEST_LINE)
-        .read_until(b'\n', &mut line)
-        .await
-    {
+    while let Ok(1..) = (&mut from).take(LONGEST_LINE).read_until(b'\n', &mut line).await {
         if !line.ends_with(b"\n") {
             line.push(b'\n');
         }
@@ -232,10 +224,7 @@ mod tests {
     #[tokio::test]
     async fn lines_get_the_prefix_and_the_exit_code_is_the_app_s() {
         let (mut app, out, err) = start("echo $APP_ID; printf 'no end'; echo oh >&2; exit 7");
-        assert_eq!(
-            app.as_ref().unwrap().command(),
-            "sh -c echo $APP_ID; printf 'no end'; echo oh >&2; exit 7"
-        );
+        assert_eq!(app.as_ref().unwrap().command(), "sh -c echo $APP_ID; printf 'no end'; echo oh >&2; exit 7");
         assert_eq!(App::ended(&mut app).await, 7);
         assert_eq!(out.text(), "== APP == orders\n== APP == no end\n");
         assert_eq!(err.text(), "== APP == oh\n");
@@ -252,11 +241,7 @@ mod tests {
             assert_eq!(app.stop().await, expected, "{script}");
         };
         check("echo ready; while :; do sleep 0.05; done", 0).await;
-        check(
-            "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done",
-            3,
-        )
-        .await;
+        check("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done", 3).await;
     }
 
     #[tokio::test]
@@ -286,10 +271,7 @@ mod tests {
             })
         };
         let error = start(&["no-such-command-here"]).err().unwrap();
-        assert!(
-            error.starts_with("Failed to find command no-such-command-here: "),
-            "{error}"
-        );
+        assert!(error.starts_with("Failed to find command no-such-command-here: "), "{error}");
         assert!(start(&[]).unwrap().is_none());
     }
 

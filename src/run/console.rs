@@ -83,8 +83,7 @@ impl Console {
 
 fn json_line(kind: Kind, message: &str, now: DateTime<Local>) -> String {
     let time = now.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let line =
-        serde_json::json!({"time": time, "status": kind.status(), "msg": message.trim_end()});
+    let line = serde_json::json!({"time": time, "status": kind.status(), "msg": message.trim_end()});
     format!("{line}\n")
 }
 

@@ -18,9 +18,7 @@ use crate::config::{LogSettings, Settings};
 use crate::environment::Environment;
 use crate::resources::encoding;
 use crate::resources::folder::reason;
-use crate::resources::run_file::{
-    self, AppEntry, LogDestination, Problem, RunFile, Shared, USUAL_NAME,
-};
+use crate::resources::run_file::{self, AppEntry, LogDestination, Problem, RunFile, Shared, USUAL_NAME};
 use crate::resources::{LoadRequest, Place, Resources};
 
 /// The apps of a run file, ready to be started.
@@ -66,11 +64,7 @@ impl Stack {
         let (shown, text) = text_of(asked)?;
         let reading = run_file::read(&shown, &text);
         let is_stdin = asked == Path::new("-");
-        let path = if is_stdin {
-            PathBuf::new()
-        } else {
-            absolute(&shown)?
-        };
+        let path = if is_stdin { PathBuf::new() } else { absolute(&shown)? };
         let base = match path.parent() {
             Some(folder) => folder.to_owned(),
             None => absolute(Path::new("."))?,
@@ -89,12 +83,7 @@ impl Stack {
             return Err(all(&shown, settler.problems, settler.remarks));
         }
         let remarks = settler.remarks.iter().map(ToString::to_string).collect();
-        Ok(Self {
-            path,
-            name: reading.file.name,
-            members,
-            remarks,
-        })
+        Ok(Self { path, name: reading.file.name, members, remarks })
     }
 }
 
@@ -104,8 +93,7 @@ fn all(shown: &Path, mut problems: Vec<Problem>, remarks: Vec<Problem>) -> Strin
         1 => "one mistake".to_owned(),
         more => format!("{more} mistakes"),
     };
-    let mut text =
-        format!("error in parsing the provided app config file: {count}, nothing was started");
+    let mut text = format!("error in parsing the provided app config file: {count}, nothing was started");
     problems.extend(remarks);
     problems.sort_by_key(|problem| (problem.place.file != shown, problem.place.line));
     for problem in problems {
@@ -120,17 +108,12 @@ fn text_of(asked: &Path) -> Result<(PathBuf, String), String> {
     if asked == Path::new("-") {
         let mut bytes = Vec::new();
         let read = std::io::stdin().read_to_end(&mut bytes);
-        let not_read =
-            |error: &dyn std::fmt::Display| format!("cannot read a run file from stdin: {error}");
+        let not_read = |error: &dyn std::fmt::Display| format!("cannot read a run file from stdin: {error}");
         read.map_err(|error| not_read(&reason(&error)))?;
         let text = encoding::text(bytes).map_err(|error| not_read(&error))?;
         return Ok((PathBuf::from("<stdin>"), text));
     }
-    let file = if asked.is_dir() {
-        asked.join(USUAL_NAME)
-    } else {
-        asked.to_owned()
-    };
+    let file = if asked.is_dir() { asked.join(USUAL_NAME) } else { asked.to_owned() };
     if !file.exists() {
         let remedy = if file == asked {
             "give the file, or the folder that holds it"
@@ -142,22 +125,15 @@ fn text_of(asked: &Path) -> Result<(PathBuf, String), String> {
             file.display()
         ));
     }
-    let is_yaml = file
-        .extension()
-        .is_some_and(|it| it == "yaml" || it == "yml");
+    let is_yaml = file.extension().is_some_and(|it| it == "yaml" || it == "yml");
     if !is_yaml {
         return Err(format!(
             "file {:?} is not a YAML file: give a file that ends in .yaml or .yml, or a folder that holds {USUAL_NAME}",
             file.display().to_string()
         ));
     }
-    let text = encoding::read(&file).map_err(|error| {
-        format!(
-            "error in getting the file info for {}: {}",
-            file.display(),
-            reason(&error)
-        )
-    })?;
+    let text = encoding::read(&file)
+        .map_err(|error| format!("error in getting the file info for {}: {}", file.display(), reason(&error)))?;
     Ok((file, text))
 }
 
@@ -263,10 +239,7 @@ impl Settler<'_> {
             Ok(_) => Some(full),
             Err(error) => {
                 let full = full.display();
-                let text = format!(
-                    "error in getting the file info for {full}: stat {full}: {}",
-                    reason(&error)
-                );
+                let text = format!("error in getting the file info for {full}: stat {full}: {}", reason(&error));
                 self.problem(
                     place,
                     text,
@@ -299,8 +272,7 @@ impl Settler<'_> {
                 }
                 let place = app.lines.of(key);
                 if let Some((first, at)) = seen.get(port) {
-                    let text =
-                        format!("{key}: port {port} is used twice, first as {first} at {at}");
+                    let text = format!("{key}: port {port} is used twice, first as {first} at {at}");
                     let remedy = "use another port, or leave Dapr's ports away to get free ones";
                     self.problem(place, text, remedy);
                     *port = 0;
@@ -342,13 +314,7 @@ impl Settler<'_> {
         }
     }
 
-    fn member(
-        &mut self,
-        app: &AppEntry,
-        app_id: &str,
-        folder: PathBuf,
-        common: &Shared,
-    ) -> Option<Member> {
+    fn member(&mut self, app: &AppEntry, app_id: &str, folder: PathBuf, common: &Shared) -> Option<Member> {
         let before = self.problems.len();
         let mut shared = app.shared.clone();
         self.settle_paths(&mut shared, &folder);
@@ -372,18 +338,8 @@ impl Settler<'_> {
         let environment = self.sidecar_environment(&folder);
         self.check_settings(&launch.flags, &environment, app);
         (self.problems.len() == before).then(|| Member {
-            sidecar_output: Output::new(
-                shared.sidecar_log.unwrap_or(LogDestination::File),
-                &folder,
-                app_id,
-                "daprd",
-            ),
-            app_output: Output::new(
-                shared.app_log.unwrap_or(LogDestination::FileAndConsole),
-                &folder,
-                app_id,
-                "app",
-            ),
+            sidecar_output: Output::new(shared.sidecar_log.unwrap_or(LogDestination::File), &folder, app_id, "daprd"),
+            app_output: Output::new(shared.app_log.unwrap_or(LogDestination::FileAndConsole), &folder, app_id, "app"),
             launch,
             command: app.command.clone(),
             folder,
@@ -406,11 +362,7 @@ impl Settler<'_> {
         if !shared.listen_addresses.is_empty() {
             given.push("dapr-listen-addresses");
         }
-        let for_all = [
-            "metrics-listen-address",
-            "dapr-public-listen-address",
-            "dapr-public-port",
-        ];
+        let for_all = ["metrics-listen-address", "dapr-public-listen-address", "dapr-public-port"];
         given.extend(for_all.into_iter().filter(|name| self.args.is_given(name)));
         given
     }
@@ -436,9 +388,7 @@ impl Settler<'_> {
     /// The shell that starts the app would only end with 126 or 127.
     fn check_command(&mut self, app: &AppEntry, folder: &Path, environment: &Environment) {
         let program = app.command.first();
-        if let Some(found) =
-            program.and_then(|program| program::problem(program, folder, environment))
-        {
+        if let Some(found) = program.and_then(|program| program::problem(program, folder, environment)) {
             self.problem(app.lines.of("command"), found.text, &found.remedy);
         }
     }
@@ -448,11 +398,7 @@ impl Settler<'_> {
         let own = app.lines.own();
         let about = |text: &dyn std::fmt::Display| format!("app {:?}: {text}", flags.app_id);
         if let Err(error) = LogSettings::resolve(flags) {
-            self.problem(
-                own.clone(),
-                about(&error),
-                "use debug, info, warn, error or fatal for `logLevel`",
-            );
+            self.problem(own.clone(), about(&error), "use debug, info, warn, error or fatal for `logLevel`");
         }
         let mut environment = environment.clone();
         let settings = match Settings::resolve(flags, &mut environment) {
@@ -534,14 +480,8 @@ fn merged(app: Shared, common: &Shared, folder: &Path) -> Shared {
         read_buffer_size: text(app.read_buffer_size, &common.read_buffer_size),
         enable_app_health_check: app.enable_app_health_check || common.enable_app_health_check,
         app_health_check_path: text(app.app_health_check_path, &common.app_health_check_path),
-        app_health_probe_interval: number(
-            app.app_health_probe_interval,
-            common.app_health_probe_interval,
-        ),
-        app_health_probe_timeout: number(
-            app.app_health_probe_timeout,
-            common.app_health_probe_timeout,
-        ),
+        app_health_probe_interval: number(app.app_health_probe_interval, common.app_health_probe_interval),
+        app_health_probe_timeout: number(app.app_health_probe_timeout, common.app_health_probe_timeout),
         app_health_threshold: number(app.app_health_threshold, common.app_health_threshold),
         enable_api_logging: app.enable_api_logging || common.enable_api_logging,
         runtime_path: text(app.runtime_path, &common.runtime_path),
@@ -555,11 +495,7 @@ fn merged(app: Shared, common: &Shared, folder: &Path) -> Shared {
 fn flags(given: &Flags, app: &AppEntry, app_id: &str, socket: String, shared: &Shared) -> Flags {
     let default = Flags::default();
     let or = |text: &String, default: String| {
-        if text.is_empty() {
-            default
-        } else {
-            text.clone()
-        }
+        if text.is_empty() { default } else { text.clone() }
     };
     let size = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     Flags {

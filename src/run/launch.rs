@@ -24,11 +24,7 @@ impl Launch {
     ///
     /// # Errors
     /// A text for the console, if a port is taken or a folder is not there.
-    pub(super) fn of(
-        args: &RunArgs,
-        environment: &Environment,
-        ports: &mut Ports,
-    ) -> Result<Self, String> {
+    pub(super) fn of(args: &RunArgs, environment: &Environment, ports: &mut Ports) -> Result<Self, String> {
         let dapr_dir = dapr_dir(args, environment);
         let mut resources = resources(&args.flags, dapr_dir.as_deref())?;
         let mut flags = sidecar(&args.flags);
@@ -39,19 +35,13 @@ impl Launch {
         }
         if flags.config.is_empty() {
             let default = dapr_dir.map(|dir| dir.join("config.yaml"));
-            flags
-                .config
-                .extend(default.filter(|file| file.is_file()).map(text));
+            flags.config.extend(default.filter(|file| file.is_file()).map(text));
         }
         flags.components_path.clear();
         let is_default = args.flags.folders().is_empty();
         let empty_folder = resources.pop_if(|folder| is_default && holds_nothing(folder));
         flags.resources_path = resources.into_iter().map(text).collect();
-        Ok(Self {
-            embedded_pubsub: flags.resources_path.is_empty(),
-            empty_folder,
-            flags,
-        })
+        Ok(Self { embedded_pubsub: flags.resources_path.is_empty(), empty_folder, flags })
     }
 
     /// Why there is the in-memory pub/sub.
@@ -89,18 +79,9 @@ fn sidecar(given: &Flags) -> Flags {
         flags.app_health_check_path = default.app_health_check_path;
     }
     for (number, usual) in [
-        (
-            &mut flags.app_health_probe_interval,
-            default.app_health_probe_interval,
-        ),
-        (
-            &mut flags.app_health_probe_timeout,
-            default.app_health_probe_timeout,
-        ),
-        (
-            &mut flags.app_health_threshold,
-            default.app_health_threshold,
-        ),
+        (&mut flags.app_health_probe_interval, default.app_health_probe_interval),
+        (&mut flags.app_health_probe_timeout, default.app_health_probe_timeout),
+        (&mut flags.app_health_threshold, default.app_health_threshold),
     ] {
         if *number == 0 {
             *number = usual;
@@ -113,10 +94,7 @@ fn sidecar(given: &Flags) -> Flags {
 fn stay_on_this_machine(flags: &mut Flags, args: &RunArgs) {
     for (name, addresses) in [
         ("dapr-listen-addresses", &mut flags.dapr_listen_addresses),
-        (
-            "dapr-public-listen-address",
-            &mut flags.dapr_public_listen_address,
-        ),
+        ("dapr-public-listen-address", &mut flags.dapr_public_listen_address),
         ("metrics-listen-address", &mut flags.metrics_listen_address),
     ] {
         if !args.is_given(name) {
@@ -134,11 +112,7 @@ fn take_ports(flags: &mut Flags, args: &RunArgs, ports: &mut Ports) -> Result<()
         ("dapr-http-port", "HTTPPort", &mut flags.dapr_http_port),
         ("dapr-grpc-port", "GRPCPort", &mut flags.dapr_grpc_port),
         ("metrics-port", "MetricsPort", &mut flags.metrics_port),
-        (
-            "dapr-public-port",
-            "PublicPort",
-            &mut flags.dapr_public_port,
-        ),
+        ("dapr-public-port", "PublicPort", &mut flags.dapr_public_port),
     ] {
         let is_given = args.is_given(name);
         if name == "dapr-public-port" && (!is_given || port.is_empty()) {
@@ -150,11 +124,7 @@ fn take_ports(flags: &mut Flags, args: &RunArgs, ports: &mut Ports) -> Result<()
             Err(problem) => problems.push(format!("{problem} (--{name})")),
         }
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problems.join("\n"))
-    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
 /// Is there nothing in a folder that could be a resource? One that cannot be listed is reported by the sidecar.
@@ -169,11 +139,7 @@ fn dapr_dir(args: &RunArgs, environment: &Environment) -> Option<PathBuf> {
         .extra
         .runtime_path
         .clone()
-        .or_else(|| {
-            environment
-                .non_empty("DAPR_RUNTIME_PATH")
-                .map(PathBuf::from)
-        })
+        .or_else(|| environment.non_empty("DAPR_RUNTIME_PATH").map(PathBuf::from))
         .or_else(|| environment.non_empty("HOME").map(PathBuf::from))?;
     Some(base.join(".dapr"))
 }
@@ -219,9 +185,7 @@ fn told(flags: &Flags) -> Vec<(&'static str, String)> {
 /// The app's port; `None` for 0 and less. What is no number is the sidecar's to refuse.
 pub(super) fn app_port(flags: &Flags) -> Option<&str> {
     let port = Some(flags.app_port.as_str()).filter(|port| !port.is_empty())?;
-    port.parse()
-        .map_or(true, |port: i64| port > 0)
-        .then_some(port)
+    port.parse().map_or(true, |port: i64| port > 0).then_some(port)
 }
 
 /// The name of the app's protocol; `None` if there is no such protocol, which is the sidecar's to say.
@@ -248,10 +212,7 @@ mod tests {
     use crate::cli::{Command, parse};
 
     fn run(line: &str) -> RunArgs {
-        let words: Vec<String> = format!("run {line}")
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect();
+        let words: Vec<String> = format!("run {line}").split_whitespace().map(str::to_owned).collect();
         match parse(&words).command {
             Command::Run(args) => *args,
             other => panic!("{line}: {other:?}"),
@@ -275,45 +236,26 @@ mod tests {
         check("-a orders", |flags| flags.app_id == "orders");
         check("", |flags| flags.app_id.contains('-'));
         check("", |flags| {
-            let ports = [
-                &flags.dapr_http_port,
-                &flags.dapr_grpc_port,
-                &flags.metrics_port,
-            ];
-            !ports.iter().any(|port| *port == "0" || *port == "3500")
-                && ports[0] != ports[1]
-                && ports[1] != ports[2]
+            let ports = [&flags.dapr_http_port, &flags.dapr_grpc_port, &flags.metrics_port];
+            !ports.iter().any(|port| *port == "0" || *port == "3500") && ports[0] != ports[1] && ports[1] != ports[2]
         });
-        check("-H 0 -M -1", |flags| {
-            flags.dapr_http_port != "0" && flags.metrics_port != "-1"
-        });
+        check("-H 0 -M -1", |flags| flags.dapr_http_port != "0" && flags.metrics_port != "-1");
         check("-p -1", |flags| flags.app_port.is_empty());
         check("-p 0", |flags| flags.app_port.is_empty());
         check("-p 8001", |flags| flags.app_port == "8001");
-        check("--app-max-concurrency 0", |flags| {
-            flags.app_max_concurrency == -1
+        check("--app-max-concurrency 0", |flags| flags.app_max_concurrency == -1);
+        check("--app-max-concurrency 3", |flags| flags.app_max_concurrency == 3);
+        check("--app-health-probe-interval 0 --app-health-threshold 2", |flags| {
+            flags.app_health_probe_interval == 5 && flags.app_health_threshold == 2
         });
-        check("--app-max-concurrency 3", |flags| {
-            flags.app_max_concurrency == 3
-        });
-        check(
-            "--app-health-probe-interval 0 --app-health-threshold 2",
-            |flags| flags.app_health_probe_interval == 5 && flags.app_health_threshold == 2,
-        );
-        check("--app-health-check-path=", |flags| {
-            flags.app_health_check_path == "/healthz"
-        });
+        check("--app-health-check-path=", |flags| flags.app_health_check_path == "/healthz");
     }
 
     #[test]
     fn it_listens_on_loopback_unless_a_flag_says_otherwise() {
         let check = |line: &str, expected: [&str; 3]| {
             let flags = launch(line).unwrap().flags;
-            let found = [
-                flags.dapr_listen_addresses,
-                flags.dapr_public_listen_address,
-                flags.metrics_listen_address,
-            ];
+            let found = [flags.dapr_listen_addresses, flags.dapr_public_listen_address, flags.metrics_listen_address];
             assert_eq!(found, expected, "{line}");
         };
         check("", [LOOPBACK; 3]);
@@ -327,52 +269,30 @@ mod tests {
     #[test]
     fn all_ports_that_cannot_be_had_are_told_with_their_flags() {
         let error = launch("-H 70000 -G x --dapr-public-port 70001").unwrap_err();
-        let flags: Vec<&str> = error
-            .lines()
-            .filter_map(|line| line.rsplit_once(" (").map(|(_, flag)| flag))
-            .collect();
-        assert_eq!(
-            flags,
-            [
-                "--dapr-http-port)",
-                "--dapr-grpc-port)",
-                "--dapr-public-port)"
-            ],
-            "{error}"
-        );
+        let flags: Vec<&str> = error.lines().filter_map(|line| line.rsplit_once(" (").map(|(_, flag)| flag)).collect();
+        assert_eq!(flags, ["--dapr-http-port)", "--dapr-grpc-port)", "--dapr-public-port)"], "{error}");
     }
 
     #[test]
     fn the_app_is_told_where_its_sidecar_is() {
         let check = |line: &str, expected: &[(&str, &str)]| {
             let told = told(&sidecar(&run(line).flags));
-            let rest: Vec<_> = told[5..]
-                .iter()
-                .map(|(name, value)| (*name, value.as_str()))
-                .collect();
+            let rest: Vec<_> = told[5..].iter().map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(told[0].1, "orders");
             assert_eq!(told[1].1, "127.0.0.1");
             assert_eq!(told[2], ("DAPR_HTTP_PORT", "3500".to_owned()));
             assert_eq!(rest, expected, "{line}");
         };
         check("-a orders", &[("APP_PROTOCOL", "http")]);
-        check(
-            "-a orders -p 8001 -P HTTP --app-ssl",
-            &[("APP_PORT", "8001"), ("APP_PROTOCOL", "https")],
-        );
-        check(
-            "-a orders -p 0 -P h2c --app-ssl",
-            &[("APP_PROTOCOL", "h2c")],
-        );
+        check("-a orders -p 8001 -P HTTP --app-ssl", &[("APP_PORT", "8001"), ("APP_PROTOCOL", "https")]);
+        check("-a orders -p 0 -P h2c --app-ssl", &[("APP_PROTOCOL", "h2c")]);
         check("-a orders -P pigeon", &[]);
     }
 
     #[test]
     fn resources_come_from_the_flag_or_from_the_dapr_folder_if_there_is_one() {
         let home = tempfile::tempdir().unwrap();
-        let environment: Environment = [("HOME".to_owned(), text(home.path()))]
-            .into_iter()
-            .collect();
+        let environment: Environment = [("HOME".to_owned(), text(home.path()))].into_iter().collect();
         let bare = launch_in("", &environment).unwrap();
         assert!(bare.embedded_pubsub && bare.flags.config.is_empty());
 
@@ -386,10 +306,7 @@ mod tests {
             }
             let empty = launch_in("", &environment).unwrap();
             assert!(empty.embedded_pubsub && empty.flags.resources_path.is_empty());
-            assert_eq!(
-                empty.no_resources(),
-                format!("No resources: {} holds no YAML file", components.display())
-            );
+            assert_eq!(empty.no_resources(), format!("No resources: {} holds no YAML file", components.display()));
             let named = format!("--resources-path {}", components.display());
             assert!(!launch_in(&named, &environment).unwrap().embedded_pubsub);
         }

@@ -1,13 +1,13 @@
 //! App ids for those who give none.
 
 const FIRST: [&str; 16] = [
-    "amber", "brave", "calm", "clever", "eager", "fair", "gentle", "glad", "keen", "lively",
-    "merry", "neat", "proud", "quiet", "swift", "witty",
+    "amber", "brave", "calm", "clever", "eager", "fair", "gentle", "glad", "keen", "lively", "merry", "neat", "proud",
+    "quiet", "swift", "witty",
 ];
 
 const SECOND: [&str; 16] = [
-    "badger", "beaver", "crane", "dolphin", "falcon", "finch", "heron", "lark", "marten", "otter",
-    "plover", "robin", "seal", "stoat", "swan", "wren",
+    "badger", "beaver", "crane", "dolphin", "falcon", "finch", "heron", "lark", "marten", "otter", "plover", "robin",
+    "seal", "stoat", "swan", "wren",
 ];
 
 /// Two words with a dash between: not secret, not unique, easy to say.

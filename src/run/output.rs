@@ -20,12 +20,7 @@ pub(super) struct Output {
 
 impl Output {
     /// For the lines of `what` (`app` or `daprd`) of an app. The file has the time of this start in its name.
-    pub(super) fn new(
-        destination: LogDestination,
-        folder: &Path,
-        app_id: &str,
-        what: &str,
-    ) -> Self {
+    pub(super) fn new(destination: LogDestination, folder: &Path, app_id: &str, what: &str) -> Self {
         let time = Local::now().format("%Y%m%d%H%M%S");
         let path = logs(folder).join(format!("{app_id}_{what}_{time}.log"));
         Self {
@@ -49,18 +44,9 @@ impl Output {
             OpenOptions::new().append(true).create(true).open(path)
         };
         let file = self.path.as_ref().map(|path| {
-            open(path).map_err(|error| {
-                format!(
-                    "cannot write logs to {}: {}",
-                    path.display(),
-                    reason(&error)
-                )
-            })
+            open(path).map_err(|error| format!("cannot write logs to {}: {}", path.display(), reason(&error)))
         });
-        Ok(Opened {
-            file: file.transpose()?,
-            has_console: self.has_console,
-        })
+        Ok(Opened { file: file.transpose()?, has_console: self.has_console })
     }
 }
 
@@ -171,24 +157,12 @@ mod tests {
             let mut tee = opened.writer(to_console, "== ").unwrap();
             tee.write_all(b"\x1b[36mline\x1b[0m\n").unwrap();
             let said = std::fs::read_to_string(console.path()).unwrap();
-            assert_eq!(
-                said,
-                if has_console {
-                    "== \x1b[36mline\x1b[0m\n"
-                } else {
-                    ""
-                }
-            );
-            let written = output
-                .path()
-                .map(|path| std::fs::read_to_string(path).unwrap());
+            assert_eq!(said, if has_console { "== \x1b[36mline\x1b[0m\n" } else { "" });
+            let written = output.path().map(|path| std::fs::read_to_string(path).unwrap());
             assert_eq!(written.as_deref(), has_file.then_some("line\n"));
             if let Some(path) = output.path() {
                 let name = path.file_name().unwrap().to_str().unwrap();
-                assert!(
-                    name.starts_with("orders_app_2")
-                        && name.len() == "orders_app_20260102030405.log".len()
-                );
+                assert!(name.starts_with("orders_app_2") && name.len() == "orders_app_20260102030405.log".len());
                 assert_eq!(path.parent().unwrap(), folder.path().join(".dapr/logs"));
             }
         };

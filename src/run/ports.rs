@@ -30,16 +30,12 @@ impl Ports {
             let asked = if asked.is_empty() { "\"\"" } else { asked };
             format!("invalid configuration for {name}. Port {asked} is {why}")
         };
-        let number: i64 = asked
-            .parse()
-            .map_err(|_| invalid("no number: use 1 to 65535, or 0 for any that is free"))?;
+        let number: i64 = asked.parse().map_err(|_| invalid("no number: use 1 to 65535, or 0 for any that is free"))?;
         let port = u16::try_from(number.max(0))
             .map_err(|_| invalid("not available: use 1 to 65535, or 0 for any that is free"))?;
         let listener = self.reserved.remove(&port).or_else(|| listen(port));
         let listener = listener.ok_or_else(|| {
-            invalid(
-                "not available: another program has it. Stop that, or use another port, or 0 for any that is free",
-            )
+            invalid("not available: another program has it. Stop that, or use another port, or 0 for any that is free")
         })?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         self.taken.push(listener);
@@ -67,14 +63,9 @@ mod tests {
         let any = ", or 0 for any that is free";
         check(
             &taken,
-            &format!(
-                "{taken} is not available: another program has it. Stop that, or use another port{any}"
-            ),
+            &format!("{taken} is not available: another program has it. Stop that, or use another port{any}"),
         );
-        check(
-            "70000",
-            &format!("70000 is not available: use 1 to 65535{any}"),
-        );
+        check("70000", &format!("70000 is not available: use 1 to 65535{any}"));
         check("abc", &format!("abc is no number: use 1 to 65535{any}"));
         check("", &format!("\"\" is no number: use 1 to 65535{any}"));
     }
@@ -86,10 +77,7 @@ mod tests {
         let free = fastrand::i64(20_000..30_000);
         ports.reserve(free);
         let asked = free.to_string();
-        assert_eq!(
-            ports.take(Some(&asked), "HTTPPort").map(i64::from),
-            Ok(free)
-        );
+        assert_eq!(ports.take(Some(&asked), "HTTPPort").map(i64::from), Ok(free));
         assert!(ports.take(Some(&asked), "GRPCPort").is_err());
         let any = [ports.take(None, "a"), ports.take(Some("-1"), "b")];
         assert!(any[0].is_ok() && any[1].is_ok() && any[0] != any[1]);

@@ -24,18 +24,13 @@ pub(super) fn problem(program: &str, folder: &Path, environment: &Environment) -
     } else {
         let path = environment.get("PATH").unwrap_or(USUAL_FOLDERS);
         let folders = std::env::split_paths(path);
-        folders
-            .map(|path| folder.join(path).join(program))
-            .collect()
+        folders.map(|path| folder.join(path).join(program)).collect()
     };
     if candidates.iter().any(|file| is_executable(file)) {
         return None;
     }
     let found = |text: &str, remedy: String| {
-        Some(Problem {
-            text: format!("Failed to find command {program}: {text}"),
-            remedy,
-        })
+        Some(Problem { text: format!("Failed to find command {program}: {text}"), remedy })
     };
     if candidates.iter().any(|file| file.is_file()) {
         let remedy = format!(
@@ -44,19 +39,14 @@ pub(super) fn problem(program: &str, folder: &Path, environment: &Environment) -
         return found("permission denied", remedy);
     }
     if folder.join(program).is_dir() {
-        let remedy =
-            "the command is a program and its arguments; a folder with a run file is given with -f";
+        let remedy = "the command is a program and its arguments; a folder with a run file is given with -f";
         return found("it is a folder", remedy.to_owned());
     }
-    found(
-        "no such file or directory",
-        remedy_of_absence(program, folder),
-    )
+    found("no such file or directory", remedy_of_absence(program, folder))
 }
 
 fn is_executable(file: &Path) -> bool {
-    file.metadata()
-        .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
 
 fn remedy_of_absence(program: &str, folder: &Path) -> String {
@@ -65,12 +55,11 @@ fn remedy_of_absence(program: &str, folder: &Path) -> String {
         return format!("a run file is given with -f: sidestream run -f {program}");
     }
     if program.contains(char::is_whitespace) {
-        return "program and arguments are words of their own: do not put all of them between one pair of quotes".to_owned();
+        return "program and arguments are words of their own: do not put all of them between one pair of quotes"
+            .to_owned();
     }
     if !program.contains('/') && folder.join(program).is_file() {
-        return format!(
-            "programs are looked for in PATH; for the file of this folder write ./{program}"
-        );
+        return format!("programs are looked for in PATH; for the file of this folder write ./{program}");
     }
     let start = if program.contains('/') {
         format!("the path begins at {}", folder.display())
@@ -93,9 +82,7 @@ mod tests {
             std::fs::write(&file, "").unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         }
-        let environment: Environment = [("PATH".to_owned(), "/usr/bin:/bin:bin".to_owned())]
-            .into_iter()
-            .collect();
+        let environment: Environment = [("PATH".to_owned(), "/usr/bin:/bin:bin".to_owned())].into_iter().collect();
         let check = |program: &str, expected: Option<(&str, &str)>| {
             let problem = problem(program, folder.path(), &environment);
             let told = problem.map(|it| (it.text, it.remedy));
@@ -115,10 +102,7 @@ mod tests {
         check("no-such-program", Some((absent, "looked for in PATH")));
         check("./no-such", Some((absent, "the path begins at /")));
         check("ready", Some((absent, "write ./ready")));
-        check(
-            "./plain.py",
-            Some(("permission denied", "python3 ./plain.py")),
-        );
+        check("./plain.py", Some(("permission denied", "python3 ./plain.py")));
         check("./bin", Some(("it is a folder", "-f")));
         check("dapr.yaml", Some((absent, "sidestream run -f dapr.yaml")));
         check("python3 app.py", Some((absent, "words of their own")));

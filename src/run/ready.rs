@@ -42,11 +42,7 @@ impl Readiness {
     /// Of a sidecar with these flags.
     pub(super) fn new(health: Health, flags: &Flags, has_app: bool) -> Self {
         let port = launch::app_port(flags).map(str::to_owned);
-        Self {
-            health,
-            app: port.map(|port| (flags.app_channel_address.clone(), port)),
-            has_app,
-        }
+        Self { health, app: port.map(|port| (flags.app_channel_address.clone(), port)), has_app }
     }
 
     /// Resolves when all is up. `tell` gets a line now and then about what is waited for.
@@ -102,10 +98,7 @@ mod tests {
     use super::*;
 
     fn flags(port: &str) -> Flags {
-        Flags {
-            app_port: port.to_owned(),
-            ..Flags::default()
-        }
+        Flags { app_port: port.to_owned(), ..Flags::default() }
     }
 
     /// What is said in the first seconds by the clock of the test.
@@ -125,10 +118,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port().to_string();
         let lines = told(&health, &port).await;
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(
-            lines[0].contains("has not answered its first requests"),
-            "{lines:?}"
-        );
+        assert!(lines[0].contains("has not answered its first requests"), "{lines:?}");
 
         drop(listener);
         let lines = told(&health, &port).await;
@@ -136,10 +126,7 @@ mod tests {
         assert!(lines[0].starts_with(&expected), "{lines:?}");
 
         health.waits_for("orders", "connection refused");
-        assert_eq!(
-            told(&health, "").await[0],
-            "Not up yet: orders: connection refused"
-        );
+        assert_eq!(told(&health, "").await[0], "Not up yet: orders: connection refused");
     }
 
     #[tokio::test(start_paused = true)]

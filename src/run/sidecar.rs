@@ -37,13 +37,7 @@ impl Sidecar {
             // Nobody listens any more only when this process is about to end.
             let _ = sender.send(end);
         });
-        Ok(Self {
-            stop,
-            tasks,
-            end,
-            extended,
-            health,
-        })
+        Ok(Self { stop, tasks, end, extended, health })
     }
 
     /// Keep a value where clients of the metadata API look for it.
@@ -58,9 +52,7 @@ impl Sidecar {
 
     /// Resolves when the sidecar ends by itself.
     pub(super) async fn ended(&mut self) -> Result<(), String> {
-        (&mut self.end)
-            .await
-            .unwrap_or_else(|_| Err("the sidecar ended without a word".to_owned()))
+        (&mut self.end).await.unwrap_or_else(|_| Err("the sidecar ended without a word".to_owned()))
     }
 
     /// An orderly stop, bounded by the sidecar's own grace period.

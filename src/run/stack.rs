@@ -19,12 +19,7 @@ use crate::runtime::{LogTarget, Plan, StartError};
 use crate::shutdown::signals::Signals;
 
 /// Run all until a signal comes or every app has ended. The answer is the exit code: 1 if anything failed.
-pub(super) async fn run(
-    args: &RunArgs,
-    environment: &Environment,
-    console: &Console,
-    signals: &mut Signals,
-) -> u8 {
+pub(super) async fn run(args: &RunArgs, environment: &Environment, console: &Console, signals: &mut Signals) -> u8 {
     let stack = match Stack::of(args, environment) {
         Ok(stack) => stack,
         Err(error) => return console.give_up(&error),
@@ -65,9 +60,7 @@ pub(super) async fn run(
 fn announce(args: &RunArgs, stack: &Stack, console: &Console) {
     for name in &args.given {
         if let Some((_, key)) = IN_THE_FILE.iter().find(|(flag, _)| flag == name) {
-            console.warning(&format!(
-                "--{name} is ignored with a run file: write `{key}` there"
-            ));
+            console.warning(&format!("--{name} is ignored with a run file: write `{key}` there"));
         }
     }
     if !args.command.is_empty() {
@@ -86,11 +79,7 @@ fn announce(args: &RunArgs, stack: &Stack, console: &Console) {
     }
 }
 
-async fn start_all(
-    stack: &Stack,
-    console: &Console,
-    running: &mut Vec<Running>,
-) -> Result<(), String> {
+async fn start_all(stack: &Stack, console: &Console, running: &mut Vec<Running>) -> Result<(), String> {
     let hub = Hub::default();
     for member in &stack.members {
         let id = &member.launch.flags.app_id;
@@ -108,16 +97,11 @@ fn tell(member: &Member, console: &Console) {
     if member.command.is_empty() {
         console.warning(&format!("no application command found for app {id:?}"));
     } else if launch::app_port(flags).is_none() {
-        console.info(&format!(
-            "App {id:?} has no appPort: it can publish, and is given no events."
-        ));
+        console.info(&format!("App {id:?} has no appPort: it can publish, and is given no events."));
     }
     if member.has_files() {
         let folder = output::logs(&member.folder);
-        console.info(&format!(
-            "Writing log files to directory : {}",
-            folder.display()
-        ));
+        console.info(&format!("Writing log files to directory : {}", folder.display()));
     }
     console.success(&if flags.unix_domain_socket.is_empty() {
         format!(
@@ -141,12 +125,7 @@ async fn start(stack: &Stack, member: &Member, hub: &Hub) -> Result<Running, Str
         }
     };
     describe(stack, member, &sidecar, app.as_ref());
-    Ok(Running {
-        id: member.launch.flags.app_id.clone(),
-        sidecar: Some(sidecar),
-        has_app: app.is_some(),
-        app,
-    })
+    Ok(Running { id: member.launch.flags.app_id.clone(), sidecar: Some(sidecar), has_app: app.is_some(), app })
 }
 
 async fn start_sidecar(member: &Member, hub: &Hub) -> Result<Sidecar, String> {
@@ -162,11 +141,7 @@ async fn start_sidecar(member: &Member, hub: &Hub) -> Result<Sidecar, String> {
         Some(Box::new(output.writer(Box::new(std::io::stdout()), prefix)?) as Box<_>)
     };
     let environment = member.environment.clone();
-    let target = LogTarget {
-        prefix: &prefix,
-        out,
-        leaves_failure_to_caller: has_console,
-    };
+    let target = LogTarget { prefix: &prefix, out, leaves_failure_to_caller: has_console };
     let reasons = |error: StartError| error.reasons().collect::<Vec<_>>().join("\n  ");
     let plan = Plan::from_flags_with_log(flags, environment, target);
     let mut plan = plan.map_err(reasons)?;
@@ -199,10 +174,7 @@ fn describe(stack: &Stack, member: &Member, sidecar: &Sidecar, app: Option<&App>
     }
     sidecar.put("runTemplatePath", launch::text(&stack.path));
     sidecar.put("runTemplateName", stack.name.as_str());
-    for (key, output) in [
-        ("appLogPath", &member.app_output),
-        ("daprdLogPath", &member.sidecar_output),
-    ] {
+    for (key, output) in [("appLogPath", &member.app_output), ("daprdLogPath", &member.sidecar_output)] {
         if let Some(path) = output.path() {
             sidecar.put(key, launch::text(path));
         }
@@ -261,9 +233,7 @@ impl Running {
             End::App(code) => {
                 self.app = None;
                 if code != 0 {
-                    console.failure(&format!(
-                        "{id}: The App process exited with error code: {code}"
-                    ));
+                    console.failure(&format!("{id}: The App process exited with error code: {code}"));
                     return false;
                 }
                 console.success(&format!("{id}: Exited App successfully"));
@@ -300,12 +270,7 @@ async fn up(id: String, readiness: Readiness, console: &Console) {
 }
 
 /// Wait for a signal, or for the last app. Has anything failed?
-async fn until_the_end(
-    stack: &Stack,
-    running: &mut [Running],
-    console: &Console,
-    signals: &mut Signals,
-) -> bool {
+async fn until_the_end(stack: &Stack, running: &mut [Running], console: &Console, signals: &mut Signals) -> bool {
     let waits = running.iter().zip(&stack.members);
     let waits = waits.filter_map(|(running, member)| {
         let health = running.sidecar.as_ref()?.health();

@@ -46,11 +46,7 @@ pub(super) struct Assembled {
 
 impl Assembly<'_> {
     /// Bring all components to work, one after the other.
-    pub(super) async fn components(
-        &self,
-        resources: &Resources,
-        catalog: &Catalog,
-    ) -> Result<Assembled, StartError> {
+    pub(super) async fn components(&self, resources: &Resources, catalog: &Catalog) -> Result<Assembled, StartError> {
         let mut assembled = Assembled::default();
         let mut fatal = Vec::new();
         for component in &resources.components {
@@ -62,9 +58,7 @@ impl Assembly<'_> {
             match self.pubsub(component).await {
                 Ok((pubsub, is_reached)) => {
                     let pubsub = Arc::new(pubsub);
-                    assembled
-                        .loaded
-                        .push(listed(component, pubsub.capabilities()));
+                    assembled.loaded.push(listed(component, pubsub.capabilities()));
                     catalog.insert(pubsub.clone());
                     if is_reached {
                         component.loaded().write(self.telemetry);
@@ -75,28 +69,17 @@ impl Assembly<'_> {
                 Err(cause) => {
                     let (notes, error) = component.failed(cause);
                     notes.iter().for_each(|note| note.write(self.telemetry));
-                    fatal.extend(error.map(|error| {
-                        format!("Fatal error from runtime: {}", LoadError::from(error))
-                    }));
+                    fatal.extend(error.map(|error| format!("Fatal error from runtime: {}", LoadError::from(error))));
                 }
             }
         }
-        if fatal.is_empty() {
-            Ok(assembled)
-        } else {
-            Err(StartError(fatal))
-        }
+        if fatal.is_empty() { Ok(assembled) } else { Err(StartError(fatal)) }
     }
 
     /// One pub/sub, and whether its broker has been reached. What an in-memory component of this name held before is there again.
-    pub(super) async fn pubsub(
-        &self,
-        component: &Component,
-    ) -> Result<(Pubsub, bool), ComponentError> {
+    pub(super) async fn pubsub(&self, component: &Component) -> Result<(Pubsub, bool), ComponentError> {
         let pubsub = self.new_pubsub(component)?;
-        let policy = self
-            .targets
-            .policy(&component.name, Direction::Outbound, Stop::new());
+        let policy = self.targets.policy(&component.name, Direction::Outbound, Stop::new());
         let pubsub = pubsub.under(policy);
         match pubsub.connect().await {
             Ok(()) => Ok((pubsub, true)),
@@ -110,11 +93,7 @@ impl Assembly<'_> {
     }
 
     fn topic_prefix(&self, component: &Component) -> &str {
-        if component.namespace_scoped {
-            self.environment.get("NAMESPACE").unwrap_or("default")
-        } else {
-            ""
-        }
+        if component.namespace_scoped { self.environment.get("NAMESPACE").unwrap_or("default") } else { "" }
     }
 
     /// With a broker of its own, which is not dialled yet.
@@ -151,11 +130,7 @@ impl Assembly<'_> {
 }
 
 fn identity(component: &Component) -> Identity {
-    Identity {
-        name: component.name.clone(),
-        kind: component.kind.clone(),
-        version: component.version.clone(),
-    }
+    Identity { name: component.name.clone(), kind: component.kind.clone(), version: component.version.clone() }
 }
 
 /// Does its broker live in this process?

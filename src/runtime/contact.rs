@@ -27,13 +27,7 @@ pub(super) struct Contacts {
 
 impl Contacts {
     pub(super) fn new(health: Health, telemetry: Telemetry, tasks: Tasks, stop: Stop) -> Self {
-        Self {
-            health,
-            telemetry,
-            tasks,
-            stop,
-            trying: BTreeMap::new(),
-        }
+        Self { health, telemetry, tasks, stop, trying: BTreeMap::new() }
     }
 
     /// Try to reach this one from now on; readiness waits for it.

@@ -26,16 +26,10 @@ pub(super) struct MetricsError {
 }
 
 /// What chooses the address.
-const CHOICE: Choice = Choice {
-    port: "metrics-port",
-    host: "metrics-listen-address",
-};
+const CHOICE: Choice = Choice { port: "metrics-port", host: "metrics-listen-address" };
 
 /// Take the address, if there is to be a listener.
-pub(super) async fn bind(
-    settings: &Settings,
-    telemetry: &Telemetry,
-) -> Result<Option<TcpListener>, MetricsError> {
+pub(super) async fn bind(settings: &Settings, telemetry: &Telemetry) -> Result<Option<TcpListener>, MetricsError> {
     let Some(metrics) = &settings.metrics else {
         return Ok(None);
     };
@@ -45,11 +39,7 @@ pub(super) async fn bind(
             telemetry.metrics_listening(&address);
             Ok(Some(listener))
         }
-        Err(reason) => Err(MetricsError {
-            address,
-            port: metrics.port,
-            reason,
-        }),
+        Err(reason) => Err(MetricsError { address, port: metrics.port, reason }),
     }
 }
 
@@ -57,24 +47,16 @@ pub(super) async fn bind(
 const DISABLED: &str = "# Metrics are disabled by the Configuration.\n";
 
 /// Answer scrapes until `stop`. Without telemetry the page has no series: that is what a Configuration that disables metrics asks for.
-pub(super) async fn serve(
-    listener: TcpListener,
-    telemetry: Option<Telemetry>,
-    stop: Stop,
-    tasks: Tasks,
-) {
+pub(super) async fn serve(listener: TcpListener, telemetry: Option<Telemetry>, stop: Stop, tasks: Tasks) {
     while let Some(accepted) = stop.or(listener.accept()).await {
         let Ok((stream, _)) = accepted else { continue };
         let (telemetry, stop) = (telemetry.clone(), stop.clone());
         tasks.spawn("metrics connection", async move {
             let service = service_fn(move |_: Request<Incoming>| {
-                let page = telemetry
-                    .as_ref()
-                    .map_or_else(|| DISABLED.to_owned(), Telemetry::render_metrics);
+                let page = telemetry.as_ref().map_or_else(|| DISABLED.to_owned(), Telemetry::render_metrics);
                 async move { Ok::<_, Infallible>(page_of(page)) }
             });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // A scraper that goes away in the middle has nobody to tell.
             let _ = stop.or(connection).await;
         });
@@ -83,9 +65,8 @@ pub(super) async fn serve(
 
 fn page_of(page: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(page)));
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     response
 }

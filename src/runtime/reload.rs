@@ -75,8 +75,7 @@ pub(super) struct Loaded {
 impl Loaded {
     /// What a sidecar starts with; components that failed (`ignoreErrors`) are not among it, they are tried again.
     pub(super) fn new(resources: Resources, shown: &[LoadedComponent]) -> Self {
-        let is_shown =
-            |component: &Component| shown.iter().any(|shown| shown.name == component.name);
+        let is_shown = |component: &Component| shown.iter().any(|shown| shown.name == component.name);
         let mut components = resources.components;
         components.retain(is_shown);
         Self {
@@ -92,9 +91,7 @@ impl Loaded {
 
     /// Would the end of this process lose events that are nowhere else?
     fn holds_events(&self) -> bool {
-        self.components
-            .iter()
-            .any(|component| is_embedded(&component.kind))
+        self.components.iter().any(|component| is_embedded(&component.kind))
     }
 }
 
@@ -127,10 +124,7 @@ impl Reload {
                 return;
             };
             if !found.errors.is_empty() && occasion == Occasion::Time {
-                found
-                    .errors
-                    .iter()
-                    .for_each(|error| self.telemetry.not_listed(error));
+                found.errors.iter().for_each(|error| self.telemetry.not_listed(error));
                 continue;
             }
             if self.apply(found, &stop).await.is_err() {
@@ -196,8 +190,7 @@ impl Reload {
         self.loaded.last_good = std::mem::take(&mut found.last_good);
         self.subscriptions(&changes.subscriptions)?;
         if !changes.resiliencies.is_empty() {
-            self.resiliencies(&changes.resiliencies, found.resiliencies)
-                .await;
+            self.resiliencies(&changes.resiliencies, found.resiliencies).await;
         }
         self.components(changes.components, stop).await?;
         self.supervisor.resume().await;
@@ -220,11 +213,7 @@ impl Reload {
         self.loaded.errors = texts.into_iter().collect();
         let files = found.errors.iter().map(|error| error.place().file);
         let rest = self.read(files.collect()).await;
-        Some(if rest.errors.is_empty() {
-            rest
-        } else {
-            self.unchanged()
-        })
+        Some(if rest.errors.is_empty() { rest } else { self.unchanged() })
     }
 
     /// Say which files are broken and what stays in force of them, when that begins and when it ends.
@@ -233,8 +222,7 @@ impl Reload {
         let is_among = |files: &[KeptFile], path: &Path| files.iter().any(|file| file.path == path);
         for file in now.iter().filter(|file| !is_among(&before, &file.path)) {
             let resources = file.resources.join(", ");
-            self.telemetry
-                .file_kept(&file.path, &file.reason, &resources);
+            self.telemetry.file_kept(&file.path, &file.reason, &resources);
         }
         for file in before.iter().filter(|file| !is_among(&now, &file.path)) {
             if found.has_file(&file.path) {
@@ -284,8 +272,7 @@ impl Reload {
                 self.telemetry.reload_refused(&text);
             }
             Err(error) => {
-                self.telemetry
-                    .subscription_refused(&error.name, &error.error);
+                self.telemetry.subscription_refused(&error.name, &error.error);
                 return Err(Unusable);
             }
         }
@@ -317,25 +304,18 @@ impl Reload {
         self.targets = targets;
     }
 
-    async fn components(
-        &mut self,
-        changes: Difference<Component>,
-        stop: &Stop,
-    ) -> Result<(), Unusable> {
+    async fn components(&mut self, changes: Difference<Component>, stop: &Stop) -> Result<(), Unusable> {
         for component in &changes.deleted {
-            self.telemetry
-                .component_closing_to_reload(&component.log_name());
+            self.telemetry.component_closing_to_reload(&component.log_name());
             self.forget(component).await;
         }
-        let is_refused = |component: &Component, refused: &[Component]| {
-            refused.iter().any(|known| known.says_the_same(component))
-        };
+        let is_refused =
+            |component: &Component, refused: &[Component]| refused.iter().any(|known| known.says_the_same(component));
         for component in &changes.updated {
             if is_refused(component, &self.loaded.refused) {
                 continue;
             }
-            self.telemetry
-                .component_closing_to_reload(&component.log_name());
+            self.telemetry.component_closing_to_reload(&component.log_name());
             self.add(component, stop).await?;
             if !is_refused(component, &self.loaded.refused) {
                 self.telemetry.component_updated(&component.log_name());
@@ -432,9 +412,7 @@ impl Reload {
             error.map_or(String::new(), |error| format!(": {error}")),
         );
         self.telemetry.reload_refused(&text);
-        self.loaded
-            .refused
-            .retain(|known| known.name != component.name);
+        self.loaded.refused.retain(|known| known.name != component.name);
         self.loaded.refused.push(component.clone());
     }
 

@@ -57,8 +57,7 @@ impl Runtime {
 
     /// No more deliveries, but everything else goes on for a while.
     async fn block(&self, duration: Duration) {
-        self.telemetry
-            .blocking_shutdown(&GoDuration::from(duration));
+        self.telemetry.blocking_shutdown(&GoDuration::from(duration));
         self.supervisor.stop().await;
         let app = self.settings.app.as_ref();
         let has_checks = app.is_some_and(|app| app.health.is_some());
@@ -82,11 +81,7 @@ impl Runtime {
         self.supervisor.stop().await;
         self.stop.order();
         for pubsub in self.catalog.all() {
-            self.telemetry.component_closing(&component::log_name(
-                &pubsub.name,
-                &pubsub.kind,
-                &pubsub.version,
-            ));
+            self.telemetry.component_closing(&component::log_name(&pubsub.name, &pubsub.kind, &pubsub.version));
             pubsub.close().await;
         }
         self.tasks.ended().await;

@@ -30,10 +30,7 @@ impl Signals {
     /// # Errors
     /// If the operating system refuses.
     pub fn listen_with_hang_up() -> std::io::Result<Self> {
-        Ok(Self {
-            hang_up: Some(signal(SignalKind::hangup())?),
-            ..Self::listen()?
-        })
+        Ok(Self { hang_up: Some(signal(SignalKind::hangup())?), ..Self::listen()? })
     }
 
     /// The next signal, by the name that daprd's log gives it. Nothing is lost if the future is dropped.

@@ -171,10 +171,7 @@ impl LogBuilder {
             version: self.version,
             prefix: self.prefix,
             started: Instant::now(),
-            out: Mutex::new(Out {
-                line: String::new(),
-                to: out,
-            }),
+            out: Mutex::new(Out { line: String::new(), to: out }),
         }))
     }
 }
@@ -191,31 +188,15 @@ impl Log {
     }
 
     /// Write one entry. `scope` is the name of the logger, for example `dapr.runtime`.
-    pub fn write(
-        &self,
-        level: Level,
-        scope: &str,
-        message: fmt::Arguments<'_>,
-        fields: Fields<'_>,
-    ) {
+    pub fn write(&self, level: Level, scope: &str, message: fmt::Arguments<'_>, fields: Fields<'_>) {
         if self.is_enabled(level) {
             self.write_always(level, scope, message, fields);
         }
     }
 
     /// Write one entry whatever level is on, as the API log does (spec resources-cli.md 12).
-    pub fn write_always(
-        &self,
-        level: Level,
-        scope: &str,
-        message: fmt::Arguments<'_>,
-        fields: Fields<'_>,
-    ) {
-        let entry = Entry {
-            level,
-            message,
-            fields: self.0.all_fields(&scope, fields),
-        };
+    pub fn write_always(&self, level: Level, scope: &str, message: fmt::Arguments<'_>, fields: Fields<'_>) {
+        let entry = Entry { level, message, fields: self.0.all_fields(&scope, fields) };
         let mut out = self.0.out.lock().unwrap_or_else(PoisonError::into_inner);
         let Out { line, to } = &mut *out;
         line.clear();
@@ -234,11 +215,7 @@ struct Entry<'a> {
 }
 
 impl Inner {
-    fn all_fields<'a>(
-        &'a self,
-        scope: &'a &'a str,
-        fields: Fields<'a>,
-    ) -> Vec<(&'a str, &'a dyn fmt::Display)> {
+    fn all_fields<'a>(&'a self, scope: &'a &'a str, fields: Fields<'a>) -> Vec<(&'a str, &'a dyn fmt::Display)> {
         let mut all: Vec<(&str, &dyn fmt::Display)> = Vec::with_capacity(fields.len() + 5);
         all.extend_from_slice(fields);
         if let Some(app_id) = &self.app_id {
@@ -264,11 +241,7 @@ impl Inner {
     }
 }
 
-fn text<Z: TimeZone<Offset: fmt::Display>>(
-    line: &mut String,
-    entry: &Entry<'_>,
-    now: &DateTime<Z>,
-) -> fmt::Result {
+fn text<Z: TimeZone<Offset: fmt::Display>>(line: &mut String, entry: &Entry<'_>, now: &DateTime<Z>) -> fmt::Result {
     write!(line, "time=\"{}\" level={}", Stamp(now), entry.level.word())?;
     let before = line.len();
     line.push_str(" msg=");
@@ -287,10 +260,7 @@ fn colour(line: &mut String, entry: &Entry<'_>, seconds: u64) -> fmt::Result {
     let (letters, colour) = entry.level.badge();
     let message = entry.message.to_string();
     let message = message.strip_suffix('\n').unwrap_or(&message);
-    write!(
-        line,
-        "\x1b[{colour}m{letters}\x1b[0m[{seconds:04}] {message:<44} "
-    )?;
+    write!(line, "\x1b[{colour}m{letters}\x1b[0m[{seconds:04}] {message:<44} ")?;
     for (name, value) in &entry.fields {
         write!(line, " \x1b[{colour}m{name}\x1b[0m=")?;
         quote::text(line, value)?;
@@ -299,19 +269,11 @@ fn colour(line: &mut String, entry: &Entry<'_>, seconds: u64) -> fmt::Result {
     Ok(())
 }
 
-fn json<Z: TimeZone<Offset: fmt::Display>>(
-    line: &mut String,
-    entry: &Entry<'_>,
-    now: &DateTime<Z>,
-) -> fmt::Result {
+fn json<Z: TimeZone<Offset: fmt::Display>>(line: &mut String, entry: &Entry<'_>, now: &DateTime<Z>) -> fmt::Result {
     let (level, time) = (entry.level.word(), Stamp(now));
     let mut members: Vec<(&str, &dyn fmt::Display)> = Vec::with_capacity(entry.fields.len() + 3);
     members.extend_from_slice(&entry.fields);
-    members.extend_from_slice(&[
-        ("level", &level as &dyn fmt::Display),
-        ("msg", &entry.message),
-        ("time", &time),
-    ]);
+    members.extend_from_slice(&[("level", &level as &dyn fmt::Display), ("msg", &entry.message), ("time", &time)]);
     members.sort_by_key(|(name, _)| *name);
     for (index, (name, value)) in members.iter().enumerate() {
         line.push(if index == 0 { '{' } else { ',' });
@@ -350,10 +312,7 @@ impl<Z: TimeZone<Offset: fmt::Display>> fmt::Display for Stamp<'_, Z> {
 
 /// The name of this host; empty if it has none that is text.
 fn host_name() -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_default()
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -382,16 +341,8 @@ mod tests {
     /// What stands on the paper after one entry, the time replaced by `<time>`.
     fn written(builder: LogBuilder, message: &str, fields: Fields<'_>) -> String {
         let paper = Paper::default();
-        let log = builder
-            .instance("host1")
-            .version("1.18.0")
-            .build(Box::new(paper.clone()));
-        log.write(
-            Level::Info,
-            "dapr.runtime",
-            format_args!("{message}"),
-            fields,
-        );
+        let log = builder.instance("host1").version("1.18.0").build(Box::new(paper.clone()));
+        log.write(Level::Info, "dapr.runtime", format_args!("{message}"), fields);
         let (line, calls) = paper.0.lock().unwrap().clone();
         assert!(calls <= 1, "a line is one write");
         let Some(at) = line.find("\"20").map(|quote| quote + 1) else {
@@ -435,10 +386,7 @@ mod tests {
     #[test]
     fn json_lines_have_sorted_keys_and_numbers_where_daprd_has_them() {
         let check = |message: &str, fields: Fields<'_>, expected: &str| {
-            let builder = LogBuilder::new(Level::Info)
-                .json(true)
-                .colour(true)
-                .app_id("myapp");
+            let builder = LogBuilder::new(Level::Info).json(true).colour(true).app_id("myapp");
             assert_eq!(written(builder, message, fields), format!("{expected}\n"));
         };
         check(
@@ -448,12 +396,7 @@ mod tests {
         );
         check(
             "HTTP API Called",
-            &[
-                ("method", &"GET /x"),
-                ("code", &204),
-                ("size", &0),
-                ("duration", &1),
-            ],
+            &[("method", &"GET /x"), ("code", &204), ("size", &0), ("duration", &1)],
             r#"{"app_id":"myapp","code":204,"duration":1,"instance":"host1","level":"info","method":"GET /x","msg":"HTTP API Called","scope":"dapr.runtime","size":0,"time":"<time>","type":"log","ver":"1.18.0"}"#,
         );
     }
@@ -475,27 +418,18 @@ mod tests {
         let log = Log::new(Level::Error, paper.clone());
         log.write(Level::Warn, "dapr.runtime", format_args!("hidden"), &[]);
         assert_eq!(paper.0.lock().unwrap().1, 0);
-        log.write_always(
-            Level::Info,
-            "dapr.runtime.http-info",
-            format_args!("seen"),
-            &[],
-        );
+        log.write_always(Level::Info, "dapr.runtime.http-info", format_args!("seen"), &[]);
         log.write(Level::Fatal, "dapr.runtime", format_args!("seen too"), &[]);
         let lines = paper.0.lock().unwrap().clone();
         assert_eq!(lines.1, 2);
-        assert!(
-            lines.0.contains("level=fatal msg=\"seen too\""),
-            "{lines:?}"
-        );
+        assert!(lines.0.contains("level=fatal msg=\"seen too\""), "{lines:?}");
     }
 
     #[test]
     fn times_are_go_s_with_zeros_cut() {
         let check = |nanos: u32, offset: i32, expected: &str| {
-            let time = NaiveDate::from_ymd_opt(2026, 8, 21)
-                .and_then(|day| day.and_hms_nano_opt(20, 12, 9, nanos))
-                .unwrap();
+            let time =
+                NaiveDate::from_ymd_opt(2026, 8, 21).and_then(|day| day.and_hms_nano_opt(20, 12, 9, nanos)).unwrap();
             let zone = FixedOffset::east_opt(offset).unwrap();
             let time = zone.from_local_datetime(&time).unwrap();
             assert_eq!(Stamp(&time).to_string(), expected);

@@ -10,18 +10,12 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncode
 /// A family of series: its name and what its HELP line says.
 type Family = (&'static str, &'static str);
 
-const EGRESS: Family = (
-    "dapr_component_pubsub_egress_count",
-    "The number of outgoing messages published to the pub/sub component.",
-);
-const INGRESS: Family = (
-    "dapr_component_pubsub_ingress_count",
-    "The number of incoming messages arriving from the pub/sub component.",
-);
-const ERRORS: Family = (
-    "dapr_error_code_total",
-    "Total number of times an error with a specific error code was encountered.",
-);
+const EGRESS: Family =
+    ("dapr_component_pubsub_egress_count", "The number of outgoing messages published to the pub/sub component.");
+const INGRESS: Family =
+    ("dapr_component_pubsub_ingress_count", "The number of incoming messages arriving from the pub/sub component.");
+const ERRORS: Family =
+    ("dapr_error_code_total", "Total number of times an error with a specific error code was encountered.");
 /// Ours: always there, so that a scraper sees at once that it has found the right page.
 const INFO: Family = ("sidestream_info", "The version of this sidecar.");
 
@@ -29,16 +23,10 @@ const INFO: Family = ("sidestream_info", "The version of this sidecar.");
 const SERIES: [(Family, &[(&str, &str)]); 6] = [
     (EGRESS, &[("success", "false")]),
     (EGRESS, &[("success", "true")]),
-    (
-        INGRESS,
-        &[("process_status", "success"), ("status", "success")],
-    ),
+    (INGRESS, &[("process_status", "success"), ("status", "success")]),
     (INGRESS, &[("process_status", "retry"), ("status", "retry")]),
     (INGRESS, &[("process_status", "drop"), ("status", "drop")]),
-    (
-        INGRESS,
-        &[("process_status", "drop"), ("status", "success")],
-    ),
+    (INGRESS, &[("process_status", "drop"), ("status", "success")]),
 ];
 
 /// The registry. Counters are made once for each topic and kept: counting is a look-up and an addition.
@@ -106,18 +94,14 @@ impl Metrics {
 
     /// A client was answered with an error (spec observability.md 4.8).
     pub fn error_answered(&self, app_id: &str, code: &'static str) {
-        self.errors
-            .with_label_values(&[app_id, category(code), code])
-            .inc();
+        self.errors.with_label_values(&[app_id, category(code), code]).inc();
     }
 
     /// The page a scraper reads.
     pub fn render(&self) -> String {
         let families = self.registry.gather();
         // Only a family without a name or without series is an error, and the registry gives none.
-        TextEncoder::new()
-            .encode_to_string(&families)
-            .unwrap_or_default()
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
 
     /// Count one event of a topic in the series at this place of [`SERIES`].
@@ -139,12 +123,9 @@ impl Metrics {
     fn counter(&self, pubsub: &str, topic: &str, place: usize) -> IntCounter {
         let (family, labels) = SERIES[place];
         let mut options = options(family, labels);
-        for (name, value) in [
-            ("app_id", self.app_id.as_str()),
-            ("component", pubsub),
-            ("namespace", &self.namespace),
-            ("topic", topic),
-        ] {
+        for (name, value) in
+            [("app_id", self.app_id.as_str()), ("component", pubsub), ("namespace", &self.namespace), ("topic", topic)]
+        {
             options = options.const_label(name, value);
         }
         registered(&self.registry, IntCounter::with_opts(options))
@@ -153,16 +134,11 @@ impl Metrics {
 
 fn options((name, help): Family, labels: &[(&str, &str)]) -> Opts {
     let options = Opts::new(name, help);
-    labels.iter().fold(options, |options, (name, value)| {
-        options.const_label(*name, *value)
-    })
+    labels.iter().fold(options, |options, (name, value)| options.const_label(*name, *value))
 }
 
 /// On the page from now on.
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    made: prometheus::Result<C>,
-) -> C {
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
     let made = made.expect("names of families and labels are constants of this file");
     // Every series is made once. What the registry still takes for one it has, by a collision of its hash, is not on the page.
     let _ = registry.register(Box::new(made.clone()));
@@ -186,9 +162,7 @@ fn category(code: &str) -> &'static str {
         ("ERR_INVOKE_OUTPUT_BINDING", "binding"),
         ("ERR_CONVERSATION", "conversation"),
     ];
-    let found = CATEGORIES
-        .iter()
-        .find(|(prefix, _)| code.starts_with(prefix));
+    let found = CATEGORIES.iter().find(|(prefix, _)| code.starts_with(prefix));
     found.map_or("common", |(_, category)| category)
 }
 
@@ -242,25 +216,12 @@ sidestream_info{app_id="app",version="VERSION"} 1
     fn topics_are_counted_apart_and_escaped() {
         let metrics = Metrics::new("app", "");
         for (pubsub, topic, labels) in [
-            (
-                "p",
-                "1x",
-                r#"component="p",namespace="",success="true",topic="1x""#,
-            ),
-            (
-                "p1",
-                "x",
-                r#"component="p1",namespace="",success="true",topic="x""#,
-            ),
-            (
-                "p",
-                "ö\"\\\n",
-                r#"component="p",namespace="",success="true",topic="ö\"\\\n""#,
-            ),
+            ("p", "1x", r#"component="p",namespace="",success="true",topic="1x""#),
+            ("p1", "x", r#"component="p1",namespace="",success="true",topic="x""#),
+            ("p", "ö\"\\\n", r#"component="p",namespace="",success="true",topic="ö\"\\\n""#),
         ] {
             metrics.published(pubsub, topic, true);
-            let line =
-                format!("\ndapr_component_pubsub_egress_count{{app_id=\"app\",{labels}}} 1\n");
+            let line = format!("\ndapr_component_pubsub_egress_count{{app_id=\"app\",{labels}}} 1\n");
             let page = metrics.render();
             assert!(page.contains(&line), "{line} in\n{page}");
         }

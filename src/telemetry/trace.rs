@@ -72,20 +72,14 @@ impl Tracing {
             (Some(_), Some(state)) => state::normalized(state).unwrap_or_default(),
             _ => String::new(),
         };
-        TraceContext {
-            parent: self.next_span(caller),
-            state,
-            is_answered: true,
-        }
+        TraceContext { parent: self.next_span(caller), state, is_answered: true }
     }
 
     /// The trace of one event of many: with spans each has one of its own.
     pub fn of_entry(&self, request: &TraceContext) -> TraceContext {
         TraceContext {
             // Without a parent the request is one that is never traced.
-            parent: request
-                .parent
-                .and_then(|parent| self.next_span(Some(parent))),
+            parent: request.parent.and_then(|parent| self.next_span(Some(parent))),
             ..request.clone()
         }
     }
@@ -96,11 +90,7 @@ impl Tracing {
             return None;
         }
         let span = self.next_span(TraceParent::parse(of_event?.as_bytes()));
-        Some(
-            span.as_ref()
-                .map_or(NO_TRACE, TraceParent::as_str)
-                .to_owned(),
-        )
+        Some(span.as_ref().map_or(NO_TRACE, TraceParent::as_str).to_owned())
     }
 
     /// What comes after the caller's span: the same one if no spans are made, else a new one.
@@ -129,15 +119,12 @@ impl TraceContext {
 
     /// The `traceparent` header of the answer, if there is to be one.
     pub fn answered_parent(&self) -> Option<&str> {
-        self.is_answered
-            .then(|| self.parent.as_ref().map_or(NO_TRACE, TraceParent::as_str))
+        self.is_answered.then(|| self.parent.as_ref().map_or(NO_TRACE, TraceParent::as_str))
     }
 
     /// The `tracestate` header of the answer, if there is to be one.
     pub fn answered_state(&self) -> Option<&str> {
-        (1..=LONGEST_ANSWERED_STATE)
-            .contains(&self.state.len())
-            .then_some(&*self.state)
+        (1..=LONGEST_ANSWERED_STATE).contains(&self.state.len()).then_some(&*self.state)
     }
 }
 
@@ -145,14 +132,11 @@ impl TraceParent {
     /// Ids in small letters and not all zero, whatever the version up to `fe`; of the flags the first byte.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = text.split(|byte| *byte == b'-');
-        let (version, trace, span, flags) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let is_hex = |part: &[u8]| part.iter().all(u8::is_ascii_hexdigit);
         let is_id = |part: &[u8], length: usize| {
             part.len() == length
-                && part
-                    .iter()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+                && part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
                 && part.iter().any(|byte| *byte != b'0')
         };
         let is_valid = version.len() == 2
@@ -218,21 +202,14 @@ mod tests {
 
     #[test]
     fn rates_say_what_tracing_does() {
-        let check = |rate: Option<&str>, expected: Tracing| {
-            assert_eq!(Tracing::from_rate(rate), expected, "{rate:?}")
-        };
+        let check = |rate: Option<&str>, expected: Tracing| assert_eq!(Tracing::from_rate(rate), expected, "{rate:?}");
         check(None, Tracing::PassOn);
         check(Some(""), Tracing::PassOn);
         check(Some("0"), Tracing::Off);
         check(Some("0.0"), Tracing::Off);
         check(Some("1"), Tracing::Spans { ratio: 1.0 });
         check(Some("-1"), Tracing::Spans { ratio: -1.0 });
-        check(
-            Some("abc"),
-            Tracing::Spans {
-                ratio: RATE_OF_NONSENSE,
-            },
-        );
+        check(Some("abc"), Tracing::Spans { ratio: RATE_OF_NONSENSE });
     }
 
     #[test]
@@ -283,12 +260,7 @@ mod tests {
 
     #[test]
     fn a_long_state_is_for_the_event_only() {
-        let state = format!(
-            "a={},b={},c={}",
-            "v".repeat(200),
-            "v".repeat(200),
-            "v".repeat(200)
-        );
+        let state = format!("a={},b={},c={}", "v".repeat(200), "v".repeat(200), "v".repeat(200));
         let context = Tracing::PassOn.begin(Some(PARENT.as_bytes()), Some(state.as_bytes()));
         assert_eq!(context.state(), state);
         assert_eq!(context.answered_state(), None);
@@ -332,31 +304,21 @@ mod tests {
     fn switched_off_means_nothing_at_all() {
         let context = Tracing::Off.begin(Some(PARENT.as_bytes()), Some(b"k=v"));
         assert_eq!(context, TraceContext::default());
-        assert_eq!(
-            (context.answered_parent(), context.answered_state()),
-            (None, None)
-        );
+        assert_eq!((context.answered_parent(), context.answered_state()), (None, None));
         assert_eq!(Tracing::Off.at_delivery(Some(PARENT)), None);
     }
 
     #[test]
     fn a_delivery_continues_the_trace_of_the_event() {
         let check = |of_event: Option<&str>, expected: Option<&str>| {
-            assert_eq!(
-                Tracing::PassOn.at_delivery(of_event).as_deref(),
-                expected,
-                "{of_event:?}"
-            );
+            assert_eq!(Tracing::PassOn.at_delivery(of_event).as_deref(), expected, "{of_event:?}");
         };
         check(Some(PARENT), Some(PARENT));
         check(Some(""), Some(NO_TRACE));
         check(Some("mine"), Some(NO_TRACE));
         check(None, None);
         let tracing = Tracing::Spans { ratio: 1.0 };
-        assert_eq!(
-            tracing.at_delivery(Some(PARENT)).unwrap()[..36],
-            PARENT[..36]
-        );
+        assert_eq!(tracing.at_delivery(Some(PARENT)).unwrap()[..36], PARENT[..36]);
         assert!(tracing.at_delivery(Some("")).unwrap().ends_with("-01"));
         assert_eq!(tracing.at_delivery(None), None);
     }

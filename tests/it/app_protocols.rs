@@ -38,13 +38,7 @@ fn https() -> Wire {
 async fn works(protocol: &str, wire: Wire) {
     for (subscriptions, mark) in [(SINGLE, r#""data":{"n":1}"#), (BULK, r#"{"entries":[{"#)] {
         let app = App::start_over(wire.clone(), subscriptions, |_| Answer::success()).await;
-        let flags = [
-            "--app-protocol",
-            protocol,
-            "--enable-app-health-check",
-            "--app-health-probe-interval",
-            "1",
-        ];
+        let flags = ["--app-protocol", protocol, "--enable-app-health-check", "--app-health-probe-interval", "1"];
         let sidecar = Sidecar::start(MEMORY, app.port, &flags).await;
         let has = |path: &str, text: &str| {
             let is_it = |seen: &crate::support::app::Delivered| {

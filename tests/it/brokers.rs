@@ -59,19 +59,12 @@ fn share(hub: &Hub, file: &Path, app_id: &str) -> MemoryBroker {
 }
 
 async fn publish(broker: &MemoryBroker, text: &'static str) {
-    let message = Outgoing {
-        topic: "orders".to_owned(),
-        data: Bytes::from_static(text.as_bytes()),
-        metadata: None,
-    };
+    let message = Outgoing { topic: "orders".to_owned(), data: Bytes::from_static(text.as_bytes()), metadata: None };
     broker.publish(message).await.unwrap();
 }
 
 async fn has(sink: &Recorder, texts: &[&str]) {
-    eventually(&format!("{texts:?}, got {:?}", sink.texts()), || async {
-        sink.texts() == texts
-    })
-    .await;
+    eventually(&format!("{texts:?}, got {:?}", sink.texts()), || async { sink.texts() == texts }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,15 +80,10 @@ async fn sidecars_share_a_memory_broker_of_the_same_file_each_as_a_group_of_its_
     let link = folder.path().join("link.yaml");
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let hub = Hub::default();
-    let (shop, kitchen, bar) = (
-        share(&hub, &file, "shop"),
-        share(&hub, &link, "kitchen"),
-        share(&hub, &file, "bar"),
-    );
+    let (shop, kitchen, bar) = (share(&hub, &file, "shop"), share(&hub, &link, "kitchen"), share(&hub, &file, "bar"));
     let elsewhere = share(&hub, &folder.path().join("other.yaml"), "kitchen");
 
-    let (for_kitchen, for_bar, for_nobody) =
-        (Recorder::acking(), Recorder::acking(), Recorder::acking());
+    let (for_kitchen, for_bar, for_nobody) = (Recorder::acking(), Recorder::acking(), Recorder::acking());
     let in_kitchen = subscribe(&kitchen, "orders", for_kitchen.clone()).await;
     let in_bar = subscribe(&bar, "orders", for_bar.clone()).await;
     let _elsewhere = subscribe(&elsewhere, "orders", for_nobody.clone()).await;
@@ -116,14 +104,7 @@ async fn sidecars_share_a_memory_broker_of_the_same_file_each_as_a_group_of_its_
     // One that ends does not end it for the others, and what it did not take is nobody's.
     kitchen.close().await;
     assert!(
-        kitchen
-            .publish(Outgoing {
-                topic: "orders".to_owned(),
-                data: Bytes::new(),
-                metadata: None
-            })
-            .await
-            .is_err()
+        kitchen.publish(Outgoing { topic: "orders".to_owned(), data: Bytes::new(), metadata: None }).await.is_err()
     );
     publish(&shop, "4").await;
     has(&again, &["3", "4"]).await;
@@ -155,25 +136,14 @@ async fn memory_hands_over_once_where_nothing_is_acknowledged() {
     async fn check(component: Ack, subscription: &[(&str, &str)], expected: usize) {
         let broker = MemoryBroker::new(quiet()).acknowledging(component);
         let sink = Recorder::answering(|message| {
-            if message.data == "first" && message.attempt == 1 {
-                Settlement::Retry
-            } else {
-                Settlement::Ack
-            }
+            if message.data == "first" && message.attempt == 1 { Settlement::Retry } else { Settlement::Ack }
         });
         let subscribed = subscribe_with(&broker, "t", subscription, sink.clone()).await;
         for data in ["first", "last"] {
-            let message = Outgoing {
-                topic: "t".to_owned(),
-                data: Bytes::from_static(data.as_bytes()),
-                metadata: None,
-            };
+            let message = Outgoing { topic: "t".to_owned(), data: Bytes::from_static(data.as_bytes()), metadata: None };
             broker.publish(message).await.unwrap();
         }
-        eventually("the last one has come", || async {
-            sink.count() >= expected
-        })
-        .await;
+        eventually("the last one has come", || async { sink.count() >= expected }).await;
         subscribed.end().await;
         assert_eq!(sink.count(), expected, "{component:?} {subscription:?}");
         let once = expected == 2;
@@ -183,13 +153,8 @@ async fn memory_hands_over_once_where_nothing_is_acknowledged() {
     check(Ack::None, &[], 2).await;
     check(Ack::Explicit, &[("ack", "none")], 2).await;
     check(Ack::None, &[("ack", "explicit")], 3).await;
-    let refused = MemoryBroker::new(quiet())
-        .subscribe(
-            request("t", &[("ack", "all")]),
-            Recorder::acking(),
-            Stop::new(),
-        )
-        .await;
+    let refused =
+        MemoryBroker::new(quiet()).subscribe(request("t", &[("ack", "all")]), Recorder::acking(), Stop::new()).await;
     let Err(error) = refused else {
         panic!("subscribed");
     };
@@ -236,20 +201,14 @@ async fn what_a_memory_broker_held_comes_back_with_its_component() {
 
 async fn has_all(sink: &Recorder, texts: &[&str]) {
     let expected: BTreeSet<_> = texts.iter().map(|&text| text.to_owned()).collect();
-    eventually(&format!("{texts:?}"), || async {
-        sink.texts().into_iter().collect::<BTreeSet<_>>() == expected
-    })
-    .await;
+    eventually(&format!("{texts:?}"), || async { sink.texts().into_iter().collect::<BTreeSet<_>>() == expected }).await;
 }
 
 #[tokio::test]
 async fn a_subscription_in_memory_that_is_dropped_loses_nothing() {
     let broker = MemoryBroker::new(quiet());
     let never = Recorder::behind(&Arc::new(Semaphore::new(0)), |_| Settlement::Ack);
-    let life = broker
-        .subscribe(request("orders", &[]), never.clone(), Stop::new())
-        .await
-        .unwrap();
+    let life = broker.subscribe(request("orders", &[]), never.clone(), Stop::new()).await.unwrap();
     let life = tokio::spawn(life);
     publish(&broker, "with the app").await;
     publish(&broker, "waiting").await;
@@ -300,10 +259,7 @@ async fn time_does_not_count_while_a_memory_component_is_away_and_counts_when_it
 async fn a_queue_in_memory_that_nobody_empties_says_when_it_is_full() {
     let lines = Lines::default();
     let broker = MemoryBroker::new(lines.telemetry());
-    subscribe(&broker, "orders", Recorder::acking())
-        .await
-        .end()
-        .await;
+    subscribe(&broker, "orders", Recorder::acking()).await.end().await;
     for _ in 0..1_002 {
         publish(&broker, "x").await;
     }

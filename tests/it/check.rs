@@ -32,24 +32,9 @@ fn mistakes_fail_and_what_is_worth_knowing_does_so_only_if_that_is_asked_for() {
     for (arguments, input, code, says) in [
         (&["-"][..], MEMORY, 0, "No mistakes found."),
         (&["-"], UNKNOWN_SETTING, 0, "\"colour\" is not known"),
-        (
-            &["-", "--strict"],
-            UNKNOWN_SETTING,
-            1,
-            "\"colour\" is not known",
-        ),
-        (
-            &["-"],
-            UNKNOWN_TYPE,
-            1,
-            "this build has pubsub.redis and pubsub.in-memory",
-        ),
-        (
-            &["--resources-path", "/nonexistent/folder"],
-            "",
-            1,
-            "/nonexistent/folder",
-        ),
+        (&["-", "--strict"], UNKNOWN_SETTING, 1, "\"colour\" is not known"),
+        (&["-"], UNKNOWN_TYPE, 1, "this build has pubsub.redis and pubsub.in-memory"),
+        (&["--resources-path", "/nonexistent/folder"], "", 1, "/nonexistent/folder"),
         (&["/nonexistent/file.yaml"], "", 1, "/nonexistent/file.yaml"),
     ] {
         let output = check(arguments, input);
@@ -74,24 +59,13 @@ fn a_folder_a_file_and_a_run_file_are_read_and_json_has_every_finding() {
         "dapr.yaml",
         "version: 1\napps:\n- appID: shop\n  appDirPath: .\n  resourcesPaths: [./resources]\n  command: [\"true\"]\n",
     );
-    for arguments in [
-        &["--json", resources.to_str().unwrap()][..],
-        &["--json", &file],
-        &["--json", "-f", &run],
-    ] {
+    for arguments in [&["--json", resources.to_str().unwrap()][..], &["--json", &file], &["--json", "-f", &run]] {
         let output = check(arguments, "");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(1), "{report}");
         let finding = &report["findings"][0];
         assert_eq!(finding["severity"], "mistake", "{report}");
-        assert!(
-            finding["file"].as_str().unwrap().ends_with("pubsub.yaml"),
-            "{report}"
-        );
-        assert_eq!(
-            (&finding["line"], &report["mistakes"]),
-            (&4.into(), &1.into()),
-            "{report}"
-        );
+        assert!(finding["file"].as_str().unwrap().ends_with("pubsub.yaml"), "{report}");
+        assert_eq!((&finding["line"], &report["mistakes"]), (&4.into(), &1.into()), "{report}");
     }
 }

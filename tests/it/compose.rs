@@ -60,9 +60,7 @@ impl Compose {
         let words = self.words(service);
         assert_eq!(words[0], "python3");
         let mut command = example(words[1].strip_prefix("/app/").unwrap());
-        command
-            .envs(self.environment(service))
-            .env("DAPR_HTTP_PORT", &self.http_ports[service]);
+        command.envs(self.environment(service)).env("DAPR_HTTP_PORT", &self.http_ports[service]);
         Process::start(command)
     }
 
@@ -88,10 +86,7 @@ impl Compose {
 
     fn mount(&self, service: &str) -> String {
         let volume = self.services[service]["volumes"][0].as_str().unwrap();
-        let (from, to) = volume
-            .strip_suffix(":ro")
-            .and_then(|volume| volume.split_once(':'))
-            .unwrap();
+        let (from, to) = volume.strip_suffix(":ro").and_then(|volume| volume.split_once(':')).unwrap();
         let folder = self.mounted.path().join(service);
         std::fs::create_dir_all(&folder).unwrap();
         let name = Path::new(to).file_name().unwrap();

@@ -8,15 +8,11 @@ use super::support::process::{Process, sidestream};
 
 #[tokio::test]
 async fn every_step_of_every_order_is_told_and_accounted_for() {
-    let mut demo = Process::start(sidestream([
-        "demo", "--count", "6", "--rate", "50", "--port", "0",
-    ]));
+    let mut demo = Process::start(sidestream(["demo", "--count", "6", "--rate", "50", "--port", "0"]));
     assert_eq!(demo.ended().await, 0, "{}", demo.said());
     let said = demo.said();
     let steps = |word: &str| {
-        let lines = said
-            .lines()
-            .filter(|line| line.contains(&format!("  {word}  ")));
+        let lines = said.lines().filter(|line| line.contains(&format!("  {word}  ")));
         lines.count()
     };
     for (word, count) in [
@@ -32,10 +28,7 @@ async fn every_step_of_every_order_is_told_and_accounted_for() {
         assert_eq!(steps(word), count, "{word}:\n{said}");
     }
     assert!(said.contains("\n  curl -i -H "), "{said}");
-    assert!(
-        said.contains("events do not survive this process"),
-        "{said}"
-    );
+    assert!(said.contains("events do not survive this process"), "{said}");
     assert!(
         said.ends_with("6 orders: 4 succeeded at once, 1 after redelivery, 1 came out of the dead-letter topic. Every order is accounted for.\n"),
         "{said}"
@@ -49,11 +42,7 @@ async fn ctrl_c_ends_it_with_a_summary() {
     demo.says("SUCCESS").await;
     demo.signal(Signal::SIGINT);
     assert_eq!(demo.ended().await, 0, "{}", demo.said());
-    assert!(
-        demo.said().ends_with("Every order is accounted for.\n"),
-        "{}",
-        demo.said()
-    );
+    assert!(demo.said().ends_with("Every order is accounted for.\n"), "{}", demo.said());
 }
 
 #[tokio::test]
@@ -62,8 +51,7 @@ async fn a_port_that_is_taken_is_named_and_one_that_nobody_asked_for_is_avoided(
     let port = taken.local_addr().unwrap().port().to_string();
     let mut demo = Process::start(sidestream(["demo", "--count", "1", "--port", &port]));
     assert_eq!(demo.ended().await, 1);
-    let expected =
-        format!("sidestream: port {port} cannot be had; --port 0 takes one that is free: ");
+    let expected = format!("sidestream: port {port} cannot be had; --port 0 takes one that is free: ");
     assert!(demo.said().starts_with(&expected), "{}", demo.said());
 
     // It may be taken already, which is as good.

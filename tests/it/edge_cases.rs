@@ -51,15 +51,8 @@ impl Sidecar {
             "--app-port",
             &app,
         ]);
-        command
-            .arg("--resources-path")
-            .arg(folder.path())
-            .args(more);
-        Self {
-            process: Process::start(command),
-            http,
-            folder,
-        }
+        command.arg("--resources-path").arg(folder.path()).args(more);
+        Self { process: Process::start(command), http, folder }
     }
 
     /// The log so far, as `level: message`.
@@ -68,8 +61,7 @@ impl Sidecar {
         let whole_lines = said.lines().filter(|line| line.ends_with('}'));
         let entries = whole_lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
         let text = |entry: Value| {
-            let [level, message] =
-                ["level", "msg"].map(|name| entry[name].as_str().unwrap_or_default().to_owned());
+            let [level, message] = ["level", "msg"].map(|name| entry[name].as_str().unwrap_or_default().to_owned());
             format!("{level}: {message}")
         };
         entries.map(text).collect()
@@ -88,10 +80,7 @@ impl Sidecar {
     }
 
     async fn post(&self, path: &str, header: (&str, &str), body: &str) -> u16 {
-        call("POST", self.http, path, &[header], body)
-            .await
-            .unwrap()
-            .status
+        call("POST", self.http, path, &[header], body).await.unwrap().status
     }
 }
 
@@ -100,11 +89,7 @@ impl Sidecar {
 async fn the_log_names_what_is_wrong_with_the_apps_list() {
     let check = async |status: u16, answer: &str, expected: &[&str]| {
         let app = App::start_answering(status, answer, |_| Answer::success()).await;
-        let sidecar = Sidecar::start(
-            &[("pubsub.yaml", MEMORY)],
-            app.port,
-            &["--enable-metrics=false"],
-        );
+        let sidecar = Sidecar::start(&[("pubsub.yaml", MEMORY)], app.port, &["--enable-metrics=false"]);
         for line in expected {
             sidecar.logs(line).await;
         }
@@ -154,63 +139,36 @@ async fn the_log_names_what_is_wrong_with_the_apps_list() {
 #[tokio::test]
 async fn an_app_that_is_asked_in_vain_again_and_again_is_told_about_once() {
     let app = App::start("{}", |_| Answer::success()).await;
-    let sidecar = Sidecar::start(
-        &[("pubsub.yaml", MEMORY)],
-        app.port,
-        &["--enable-metrics=false"],
-    );
+    let sidecar = Sidecar::start(&[("pubsub.yaml", MEMORY)], app.port, &["--enable-metrics=false"]);
     eventually("asked for the third time", || async { app.asked() >= 3 }).await;
     let problem = "error getting topics from app: list of subscriptions cannot be an object (GET /dapr/subscribe was answered with status 200, no Content-Type and a body that begins \"{}\")";
-    let told = sidecar
-        .log()
-        .into_iter()
-        .filter(|line| line.contains(problem));
+    let told = sidecar.log().into_iter().filter(|line| line.contains(problem));
     assert_eq!(
         told.collect::<Vec<_>>(),
-        [
-            format!("error: {problem}"),
-            format!("warning: failed to subscribe to topics: {problem}")
-        ]
+        [format!("error: {problem}"), format!("warning: failed to subscribe to topics: {problem}")]
     );
 }
 
 /// What the log says about one event (its id is e1) for a subscription with these keys, whatever the app answers to it.
 #[tokio::test]
 async fn the_log_says_what_became_of_an_event() {
-    let check =
-        async |subscription: &str, answer: (u16, &'static str), event: &str, expected: &[&str]| {
-            let list = format!(r#"[{{"pubsubname":"pubsub","topic":"t",{subscription}}}]"#);
-            let app = App::start(&list, move |_| Answer {
-                body: answer.1,
-                ..Answer::status(answer.0)
-            })
-            .await;
-            let sidecar = Sidecar::start(
-                &[("pubsub.yaml", MEMORY)],
-                app.port,
-                &["--enable-metrics=false"],
-            );
-            ready(sidecar.http).await;
-            let raw = if event.starts_with('{') {
-                ""
-            } else {
-                "?metadata.rawPayload=true"
-            };
-            let path = format!("/v1.0/publish/pubsub/t{raw}");
-            assert_eq!(sidecar.post(&path, EVENT, event).await, 204);
-            for line in expected {
-                sidecar.logs(line).await;
-            }
-        };
+    let check = async |subscription: &str, answer: (u16, &'static str), event: &str, expected: &[&str]| {
+        let list = format!(r#"[{{"pubsubname":"pubsub","topic":"t",{subscription}}}]"#);
+        let app = App::start(&list, move |_| Answer { body: answer.1, ..Answer::status(answer.0) }).await;
+        let sidecar = Sidecar::start(&[("pubsub.yaml", MEMORY)], app.port, &["--enable-metrics=false"]);
+        ready(sidecar.http).await;
+        let raw = if event.starts_with('{') { "" } else { "?metadata.rawPayload=true" };
+        let path = format!("/v1.0/publish/pubsub/t{raw}");
+        assert_eq!(sidecar.post(&path, EVENT, event).await, 204);
+        for line in expected {
+            sidecar.logs(line).await;
+        }
+    };
     let route = r#""route":"/t""#;
     let event = r#"{"id":"e1","type":"order","data":{"n":1}}"#;
     let rule = |text: &str| {
         let mut json = String::new();
-        write!(
-            json,
-            r#""routes":{{"rules":[{{"match":"{text}","path":"/t"}}]}}"#
-        )
-        .unwrap();
+        write!(json, r#""routes":{{"rules":[{{"match":"{text}","path":"/t"}}]}}"#).unwrap();
         json
     };
     // Expired, undecodable.
@@ -232,10 +190,7 @@ async fn the_log_says_what_became_of_an_event() {
     for (text, problem) in [
         ("event.data.x == 1", "no such key: x"),
         ("event.data.n + 1 == 2", "no such overload"),
-        (
-            "event.type",
-            "the result of match expression event.type was not a boolean",
-        ),
+        ("event.type", "the result of match expression event.type was not a boolean"),
         ("foo == 1", "no such attribute(s): foo"),
     ] {
         let remedy = if problem.starts_with("no such key") {
@@ -289,11 +244,7 @@ async fn the_log_names_what_the_scopes_forbid() {
     let forbidden = format!("{MEMORY}  - {{name: subscriptionScopes, value: 'app=other'}}\n");
     let list = r#"[{"pubsubname":"pubsub","topic":"t","route":"/t"}]"#;
     let app = App::start(list, |_| Answer::success()).await;
-    let sidecar = Sidecar::start(
-        &[("pubsub.yaml", &forbidden)],
-        app.port,
-        &["--enable-metrics=false"],
-    );
+    let sidecar = Sidecar::start(&[("pubsub.yaml", &forbidden)], app.port, &["--enable-metrics=false"]);
     sidecar
         .logs("error: Failed to start subscription for pubsub pubsub, topic t: subscription to topic 't' on pubsub 'pubsub' is not allowed")
         .await;
@@ -301,16 +252,8 @@ async fn the_log_names_what_the_scopes_forbid() {
     // A letter may not be written where the app may not publish; the event is not lost by that.
     let forbidden = format!("{MEMORY}  - {{name: protectedTopics, value: dead}}\n");
     let list = r#"[{"pubsubname":"pubsub","topic":"t","route":"/t","deadLetterTopic":"dead"}]"#;
-    let app = App::start(list, |_| Answer {
-        body: r#"{"status":"DROP"}"#,
-        ..Answer::success()
-    })
-    .await;
-    let sidecar = Sidecar::start(
-        &[("pubsub.yaml", &forbidden)],
-        app.port,
-        &["--enable-metrics=false"],
-    );
+    let app = App::start(list, |_| Answer { body: r#"{"status":"DROP"}"#, ..Answer::success() }).await;
+    let sidecar = Sidecar::start(&[("pubsub.yaml", &forbidden)], app.port, &["--enable-metrics=false"]);
     ready(sidecar.http).await;
     assert_eq!(sidecar.post("/v1.0/publish/pubsub/t", JSON, "1").await, 204);
     sidecar
@@ -349,19 +292,10 @@ async fn of_two_files_for_a_topic_the_first_counts_whatever_their_versions() {
     for (first, second, list, expected) in [
         (old("/first"), new("/second"), "[]", "/first"),
         (new("/first"), old("/second"), "[]", "/first"),
-        (
-            old("/first"),
-            new("/second"),
-            r#"[{"pubsubname":"pubsub","topic":"t","route":"/app"}]"#,
-            "/app",
-        ),
+        (old("/first"), new("/second"), r#"[{"pubsubname":"pubsub","topic":"t","route":"/app"}]"#, "/app"),
     ] {
         let app = App::start(list, |_| Answer::success()).await;
-        let files = [
-            ("pubsub.yaml", MEMORY),
-            ("a.yaml", &first),
-            ("b.yaml", &second),
-        ];
+        let files = [("pubsub.yaml", MEMORY), ("a.yaml", &first), ("b.yaml", &second)];
         let sidecar = Sidecar::start(&files, app.port, &["--enable-metrics=false"]);
         ready(sidecar.http).await;
         assert_eq!(sidecar.post("/v1.0/publish/pubsub/t", JSON, "1").await, 204);
@@ -375,18 +309,9 @@ async fn an_error_in_a_rule_counts_as_a_retry() {
     let list = r#"[{"pubsubname":"pubsub","topic":"t","routes":{"rules":[{"match":"event.data.x == 1","path":"/x"}],"default":"/t"}}]"#;
     let app = App::start(list, |_| Answer::success()).await;
     let metrics = free_port();
-    let sidecar = Sidecar::start(
-        &[("pubsub.yaml", MEMORY)],
-        app.port,
-        &["--metrics-port", &metrics.to_string()],
-    );
+    let sidecar = Sidecar::start(&[("pubsub.yaml", MEMORY)], app.port, &["--metrics-port", &metrics.to_string()]);
     ready(sidecar.http).await;
-    assert_eq!(
-        sidecar
-            .post("/v1.0/publish/pubsub/t", JSON, r#"{"n":1}"#)
-            .await,
-        204
-    );
+    assert_eq!(sidecar.post("/v1.0/publish/pubsub/t", JSON, r#"{"n":1}"#).await, 204);
     let counted = r#"dapr_component_pubsub_ingress_count{app_id="app",component="pubsub",namespace="",process_status="retry",status="retry",topic="t"} "#;
     eventually("it is counted", || async {
         let page = call("GET", metrics, "/", &[], "").await;
@@ -401,24 +326,13 @@ async fn an_error_in_a_rule_counts_as_a_retry() {
 async fn in_memory_events_gather_until_the_wait_is_over() {
     let list = r#"[{"pubsubname":"pubsub","topic":"t","route":"/t","bulkSubscribe":{"enabled":true,"maxMessagesCount":10,"maxAwaitDurationMs":1000}}]"#;
     let app = App::start(list, |_| Answer::success()).await;
-    let sidecar = Sidecar::start(
-        &[("pubsub.yaml", MEMORY)],
-        app.port,
-        &["--enable-metrics=false"],
-    );
+    let sidecar = Sidecar::start(&[("pubsub.yaml", MEMORY)], app.port, &["--enable-metrics=false"]);
     ready(sidecar.http).await;
     let begun = Instant::now();
     let two = r#"[{"entryId":"1","event":1,"contentType":"application/json"},{"entryId":"2","event":2,"contentType":"application/json"}]"#;
-    assert_eq!(
-        sidecar.post("/v1.0/publish/bulk/pubsub/t", JSON, two).await,
-        204
-    );
+    assert_eq!(sidecar.post("/v1.0/publish/bulk/pubsub/t", JSON, two).await, 204);
     eventually("a batch", || async { !app.seen().is_empty() }).await;
-    assert!(
-        begun.elapsed() >= Duration::from_secs(1),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     let batch: Value = serde_json::from_slice(&app.seen()[0].body).unwrap();
     assert_eq!(batch["entries"].as_array().unwrap().len(), 2);
 }
@@ -435,10 +349,7 @@ async fn a_blocked_stop_finishes_what_the_app_has_and_leaves_the_rest() {
     })
     .await;
     let component = redis_component(redis.port);
-    let more = [
-        "--enable-metrics=false",
-        "--dapr-block-shutdown-duration=10s",
-    ];
+    let more = ["--enable-metrics=false", "--dapr-block-shutdown-duration=10s"];
     let mut sidecar = Sidecar::start(&[("pubsub.yaml", &component)], app.port, &more);
     ready(sidecar.http).await;
     let publish = "/v1.0/publish/pubsub/orders";
@@ -452,9 +363,7 @@ async fn a_blocked_stop_finishes_what_the_app_has_and_leaves_the_rest() {
     })
     .await;
     sidecar.process.signal(Signal::SIGTERM);
-    sidecar
-        .logs("info: Blocking graceful shutdown for 10s or until app reports unhealthy...")
-        .await;
+    sidecar.logs("info: Blocking graceful shutdown for 10s or until app reports unhealthy...").await;
     // A read that is under way would bring what is published now; it would be handed back, but that is not the matter here.
     eventually("nothing more is read", || async { !reads().await }).await;
     assert_eq!(sidecar.post(publish, JSON, "2").await, 204);
@@ -462,15 +371,9 @@ async fn a_blocked_stop_finishes_what_the_app_has_and_leaves_the_rest() {
     assert_eq!(app.seen().len(), 1, "the call was finished");
     assert_eq!(sidecar.post(publish, JSON, "3").await, 204);
     assert_eq!(sidecar.process.ended().await, 0);
-    sidecar
-        .logs("info: Block shutdown period expired, entering shutdown...")
-        .await;
+    sidecar.logs("info: Block shutdown period expired, entering shutdown...").await;
     assert_eq!(begun.load(Ordering::SeqCst), 1, "and no other was begun");
-    assert_eq!(
-        redis.pending("orders", "app").await,
-        0,
-        "what came later is not even read"
-    );
+    assert_eq!(redis.pending("orders", "app").await, 0, "what came later is not even read");
     let kept: i64 = redis.call(&["XLEN", "orders"]).await;
     assert_eq!(kept, 3);
 }

@@ -29,10 +29,8 @@ fn explored() -> u64 {
 /// What the sidecar may grow by, in units of 1024 bytes, whatever it is sent: a few bodies of the largest size.
 const GROWTH: u64 = 64 * 1024;
 
-const METHODS: [&str; 12] = [
-    "GET", "POST", "POST", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW", "get",
-    "PRI",
-];
+const METHODS: [&str; 12] =
+    ["GET", "POST", "POST", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW", "get", "PRI"];
 
 const PATHS: [&str; 24] = [
     "/v1.0/publish/pubsub/orders",
@@ -124,18 +122,12 @@ fn client(random: &mut fastrand::Rng) -> Client {
             _ => drop(sends.splice(at..at, *b"\r\n")),
         }
     }
-    Client {
-        piece: if random.u8(..8) == 0 { 7 } else { usize::MAX },
-        leaves_early: random.u8(..8) == 0,
-        sends,
-    }
+    Client { piece: if random.u8(..8) == 0 { 7 } else { usize::MAX }, leaves_early: random.u8(..8) == 0, sends }
 }
 
 fn request(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut pick = |from: &[&'static str]| from[random.usize(..from.len())];
-    let version = pick(&[
-        "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "http/1.1", "",
-    ]);
+    let version = pick(&["HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "http/1.1", ""]);
     let (method, path, body) = (pick(&METHODS), pick(&PATHS), pick(&BODIES));
     let mut head = format!("{method} {path} {version}\r\n");
     for _ in 0..3 {
@@ -163,17 +155,9 @@ impl Client {
     /// Send it all and read what comes back, but no longer than a moment after.
     fn run(&self, port: u16) {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        stream
-            .set_write_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let sent = self
-            .sends
-            .chunks(self.piece)
-            .take(64)
-            .all(|piece| stream.write_all(piece).is_ok());
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        let sent = self.sends.chunks(self.piece).take(64).all(|piece| stream.write_all(piece).is_ok());
         if !sent || self.leaves_early {
             return;
         }
@@ -188,10 +172,7 @@ impl Client {
                 String::from_utf8_lossy(&self.sends[..self.sends.len().min(500)])
             );
         }
-        assert!(
-            answers.is_empty() || answers.starts_with(b"HTTP/1.") || answers.starts_with(b"\0\0"),
-            "{answers:?}"
-        );
+        assert!(answers.is_empty() || answers.starts_with(b"HTTP/1.") || answers.starts_with(b"\0\0"), "{answers:?}");
     }
 }
 
@@ -206,9 +187,7 @@ async fn attack(port: u16, seed: u64) {
         })
     });
     for client in clients.collect::<Vec<_>>() {
-        client
-            .await
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        client.await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
 }
 
@@ -219,16 +198,8 @@ async fn is_well(sidecar: &Sidecar) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_mean_well_leave_nothing_behind() {
     let app = App::start(SUBSCRIPTION, |_| Answer::success()).await;
-    let sidecar = Sidecar::start(
-        MEMORY,
-        app.port,
-        &[
-            "--enable-api-logging",
-            "--allowed-origins",
-            "https://*.a.com",
-        ],
-    )
-    .await;
+    let sidecar =
+        Sidecar::start(MEMORY, app.port, &["--enable-api-logging", "--allowed-origins", "https://*.a.com"]).await;
     attack(sidecar.http_port, 0).await;
     assert!(is_well(&sidecar).await);
     let (memory, files) = (sidecar.memory(), sidecar.open_files());
@@ -237,29 +208,13 @@ async fn clients_that_do_not_mean_well_leave_nothing_behind() {
         attack(sidecar.http_port, seed).await;
         assert!(is_well(&sidecar).await, "seed {seed}");
         let now = sidecar.memory();
-        assert!(
-            now < memory + GROWTH,
-            "seed {seed}: {memory} KiB became {now}"
-        );
+        assert!(now < memory + GROWTH, "seed {seed}: {memory} KiB became {now}");
     }
-    println!(
-        "{:?}: {memory} KiB, then {} KiB",
-        begun.elapsed(),
-        sidecar.memory()
-    );
-    eventually(&format!("the {files} open files of before"), || async {
-        sidecar.open_files() <= files + 2
-    })
-    .await;
+    println!("{:?}: {memory} KiB, then {} KiB", begun.elapsed(), sidecar.memory());
+    eventually(&format!("the {files} open files of before"), || async { sidecar.open_files() <= files + 2 }).await;
     let published = app.seen().len();
-    assert_eq!(
-        sidecar.publish("1".to_owned()).await,
-        Some(StatusCode::NO_CONTENT)
-    );
-    eventually("what is published is delivered as ever", || async {
-        app.seen().len() > published
-    })
-    .await;
+    assert_eq!(sidecar.publish("1".to_owned()).await, Some(StatusCode::NO_CONTENT));
+    eventually("what is published is delivered as ever", || async { app.seen().len() > published }).await;
 }
 
 /// What is answered 204 is delivered, once, with the bytes of its data (design.md, promise 2 and D6).
@@ -269,20 +224,11 @@ async fn whatever_json_is_published_is_delivered_byte_for_byte() {
     let sidecar = Sidecar::start(MEMORY, app.port, &[]).await;
     let seed = explored();
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut expected: Vec<String> = (0..500)
-        .map(|n| format!("[{n},{}]", value(&mut random, 4)))
-        .collect();
+    let mut expected: Vec<String> = (0..500).map(|n| format!("[{n},{}]", value(&mut random, 4))).collect();
     for data in &expected {
-        assert_eq!(
-            sidecar.publish(data.clone()).await,
-            Some(StatusCode::NO_CONTENT),
-            "seed {seed}: {data}"
-        );
+        assert_eq!(sidecar.publish(data.clone()).await, Some(StatusCode::NO_CONTENT), "seed {seed}: {data}");
     }
-    eventually("all are delivered", || async {
-        app.seen().len() >= expected.len()
-    })
-    .await;
+    eventually("all are delivered", || async { app.seen().len() >= expected.len() }).await;
     let mut got: Vec<String> = app
         .seen()
         .iter()
@@ -299,37 +245,19 @@ async fn whatever_json_is_published_is_delivered_byte_for_byte() {
 
 /// Any JSON: numbers that no machine can hold, escapes, blanks, names that stand twice.
 fn value(random: &mut fastrand::Rng, depth: u8) -> String {
-    let digits = |random: &mut fastrand::Rng| {
-        (0..random.usize(1..40))
-            .map(|_| random.digit(10))
-            .collect::<String>()
-    };
+    let digits = |random: &mut fastrand::Rng| (0..random.usize(1..40)).map(|_| random.digit(10)).collect::<String>();
     match random.u8(..if depth == 0 { 4 } else { 6 }) {
         0 => format!("-1{}.{}e{}", digits(random), digits(random), random.i16(..)),
         1 => ["null", "true", "false"][random.usize(..3)].to_owned(),
-        2 => [
-            r#""\ud800""#,
-            r#""\u0000<&>""#,
-            "\"\u{2028}😀\"",
-            r#""\/\b""#,
-        ][random.usize(..4)]
-        .to_owned(),
+        2 => [r#""\ud800""#, r#""\u0000<&>""#, "\"\u{2028}😀\"", r#""\/\b""#][random.usize(..4)].to_owned(),
         3 => digits(random).trim_start_matches('0').to_owned() + "0",
         4 => {
-            let items: Vec<_> = (0..random.usize(..4))
-                .map(|_| value(random, depth - 1))
-                .collect();
+            let items: Vec<_> = (0..random.usize(..4)).map(|_| value(random, depth - 1)).collect();
             format!("[ {}]", items.join(" ,"))
         }
         _ => {
             let members: Vec<_> = (0..random.usize(..4))
-                .map(|_| {
-                    format!(
-                        "\"{}\" :{}",
-                        ["a", "b", r"\u0061"][random.usize(..3)],
-                        value(random, depth - 1)
-                    )
-                })
+                .map(|_| format!("\"{}\" :{}", ["a", "b", r"\u0061"][random.usize(..3)], value(random, depth - 1)))
                 .collect();
             format!("{{{}\n}}", members.join(","))
         }

@@ -71,9 +71,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let desk = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let desk = Self { folder: tempfile::tempdir().unwrap() };
         desk.file("serving.py", SERVING)
     }
 
@@ -105,27 +103,20 @@ impl Desk {
     fn daprd(&self, environment: &[(&str, &str)], line: &str) -> Process {
         let here = "--dapr-listen-addresses=127.0.0.1 --enable-metrics=false";
         let grpc = free_port();
-        self.start(
-            environment,
-            &format!("{here} --dapr-grpc-port {grpc} {line}"),
-        )
+        self.start(environment, &format!("{here} --dapr-grpc-port {grpc} {line}"))
     }
 
     fn start(&self, environment: &[(&str, &str)], line: &str) -> Process {
         let mut command = sidestream(line.split_whitespace());
-        command
-            .current_dir(self.path())
-            .envs(environment.iter().copied());
+        command.current_dir(self.path()).envs(environment.iter().copied());
         Process::start(command)
     }
 }
 
 /// The component file of a guide, for a Redis server on this port, with more settings (`name: value`) and what stands below `spec`.
 fn redis(name: &str, port: u16, settings: &[(&str, &str)], below: &str) -> String {
-    let settings: String = settings
-        .iter()
-        .map(|(name, value)| format!("  - name: {name}\n    value: \"{value}\"\n"))
-        .collect();
+    let settings: String =
+        settings.iter().map(|(name, value)| format!("  - name: {name}\n    value: \"{value}\"\n")).collect();
     format!(
         "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: {name}\nspec:\n  type: pubsub.redis\n  version: v1\n  metadata:\n  - name: redisHost\n    value: localhost:{port}\n  - name: redisPassword\n    value: \"\"\n{settings}{below}"
     )

@@ -29,10 +29,7 @@ fn subscription(path: &str) -> String {
 }
 
 async fn app() -> App {
-    App::start(NOTHING, |_| {
-        Answer::success().after(Duration::from_millis(3))
-    })
-    .await
+    App::start(NOTHING, |_| Answer::success().after(Duration::from_millis(3))).await
 }
 
 /// The events that the app has got, by their number, whatever the path.
@@ -47,10 +44,7 @@ fn number(delivered: &Delivered) -> u64 {
 }
 
 fn paths(app: &App) -> BTreeSet<String> {
-    app.seen()
-        .into_iter()
-        .map(|delivered| delivered.path)
-        .collect()
+    app.seen().into_iter().map(|delivered| delivered.path).collect()
 }
 
 /// Wait until the app gets events at a path.
@@ -110,10 +104,7 @@ async fn over_redis_nothing_is_lost_while_subscriptions_and_components_change() 
         arrives(&app, "/three").await;
     })
     .await;
-    eventually("all events", || async {
-        numbers(&app).len() as u64 >= published
-    })
-    .await;
+    eventually("all events", || async { numbers(&app).len() as u64 >= published }).await;
     redis.settled("orders", "app").await;
 }
 
@@ -132,10 +123,7 @@ async fn in_memory_nothing_is_lost_while_subscriptions_and_components_change() {
         arrives(&app, "/three").await;
     })
     .await;
-    eventually("all events", || async {
-        numbers(&app).len() as u64 >= published
-    })
-    .await;
+    eventually("all events", || async { numbers(&app).len() as u64 >= published }).await;
 }
 
 /// Put a link where perhaps another one is, at once.
@@ -198,11 +186,7 @@ async fn a_folder_that_is_a_link_is_followed_when_it_is_swapped() {
     let current = outside.path().join("current");
     for (folder, route) in [("one", "/one"), ("two", "/two")] {
         fs::create_dir(outside.path().join(folder)).unwrap();
-        fs::write(
-            outside.path().join(folder).join("s.yaml"),
-            subscription(route),
-        )
-        .unwrap();
+        fs::write(outside.path().join(folder).join("s.yaml"), subscription(route)).unwrap();
     }
     link("one", &current);
     let flags = ["--resources-path", current.to_str().unwrap()];
@@ -219,10 +203,7 @@ async fn change(sidecar: &Process, file: &Path, text: Option<&str>, said: &str) 
         Some(text) => fs::write(file, text).unwrap(),
         None => fs::remove_file(file).unwrap(),
     }
-    eventually(&format!("it says {said:?}"), || async {
-        sidecar.said().matches(said).count() > before
-    })
-    .await;
+    eventually(&format!("it says {said:?}"), || async { sidecar.said().matches(said).count() > before }).await;
 }
 
 /// A sidecar that logs, with a component in memory and a subscription beside it, and an app that refuses everything at first.
@@ -262,22 +243,12 @@ impl Refusing {
             &format!("--resources-path={}", folder.path().display()),
         ]));
         sidecar.says("dapr initialized").await;
-        let refusing = Self {
-            sidecar,
-            app,
-            accepts,
-            accepted,
-            folder,
-            port,
-        };
+        let refusing = Self { sidecar, app, accepts, accepted, folder, port };
         for number in 0..3 {
             refusing.publish(number).await;
         }
         // One is refused, and waits for its redelivery.
-        eventually("it was refused", || async {
-            !refusing.app.seen().is_empty()
-        })
-        .await;
+        eventually("it was refused", || async { !refusing.app.seen().is_empty() }).await;
         refusing
     }
 
@@ -285,11 +256,7 @@ impl Refusing {
         let headers = [("Content-Type", "application/json")];
         let path = "/v1.0/publish/pubsub/orders";
         let answer = http::call("POST", self.port, path, &headers, &number.to_string()).await;
-        assert_eq!(
-            answer.map(|answer| answer.status),
-            Some(204),
-            "event {number}"
-        );
+        assert_eq!(answer.map(|answer| answer.status), Some(204), "event {number}");
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -300,10 +267,7 @@ impl Refusing {
     async fn nothing_is_lost(&self) {
         self.accepts.store(true, Ordering::Relaxed);
         self.publish(3).await;
-        eventually("all events", || async {
-            *self.accepted.lock().unwrap() == (0..4).collect()
-        })
-        .await;
+        eventually("all events", || async { *self.accepted.lock().unwrap() == (0..4).collect() }).await;
     }
 }
 
@@ -319,32 +283,16 @@ async fn a_file_that_is_broken_for_a_while_takes_nothing_away() {
     let own = refusing.file("s.yaml");
     change(sidecar, &own, Some("spec: ["), "s.yaml is broken (").await;
     refusing.nothing_is_lost().await;
-    assert!(
-        !sidecar.said().contains("Closing existing"),
-        "{}",
-        sidecar.said()
-    );
+    assert!(!sidecar.said().contains("Closing existing"), "{}", sidecar.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_in_memory_that_is_deleted_and_comes_back_has_what_it_held() {
     let refusing = Refusing::start().await;
     let (file, sidecar) = (refusing.file("pubsub.yaml"), &refusing.sidecar);
-    change(
-        sidecar,
-        &file,
-        None,
-        "Closing existing Component to reload: pubsub",
-    )
-    .await;
+    change(sidecar, &file, None, "Closing existing Component to reload: pubsub").await;
     let changed = MEMORY.replace("value: one", "value: two");
-    change(
-        sidecar,
-        &refusing.file("other.yaml"),
-        Some(&changed),
-        "Component loaded: pubsub",
-    )
-    .await;
+    change(sidecar, &refusing.file("other.yaml"), Some(&changed), "Component loaded: pubsub").await;
     refusing.nothing_is_lost().await;
 }
 
@@ -352,10 +300,7 @@ async fn a_component_in_memory_that_is_deleted_and_comes_back_has_what_it_held()
 async fn a_restart_by_sighup_keeps_what_is_in_memory() {
     let refusing = Refusing::start().await;
     refusing.sidecar.signal(Signal::SIGHUP);
-    eventually("it has restarted", || async {
-        refusing.sidecar.said().matches("dapr initialized").count() == 2
-    })
-    .await;
+    eventually("it has restarted", || async { refusing.sidecar.said().matches("dapr initialized").count() == 2 }).await;
     refusing.nothing_is_lost().await;
 }
 
@@ -363,40 +308,19 @@ async fn a_restart_by_sighup_keeps_what_is_in_memory() {
 async fn mistakes_do_not_end_a_sidecar_that_holds_events_in_memory() {
     let refusing = Refusing::start().await;
     let (file, sidecar) = (refusing.file("pubsub.yaml"), &refusing.sidecar);
-    let (typo, category) = (
-        MEMORY.replace("in-memory", "in-memroy"),
-        MEMORY.replace("pubsub.in", "pubsbu.in"),
-    );
+    let (typo, category) = (MEMORY.replace("in-memory", "in-memroy"), MEMORY.replace("pubsub.in", "pubsbu.in"));
     let wrong = MEMORY.replace("name: note, value: one", "name: ack, value: perhaps");
     for (text, said) in [
-        (
-            typo.as_str(),
-            "couldn't find message bus pubsub.in-memroy/v1",
-        ),
+        (typo.as_str(), "couldn't find message bus pubsub.in-memroy/v1"),
         (&category, "incorrect type pubsbu.in-memory"),
         (&wrong, "perhaps"),
     ] {
         change(sidecar, &file, Some(text), said).await;
     }
     fs::write(&file, MEMORY).unwrap();
-    change(
-        sidecar,
-        &refusing.file("copy.yaml"),
-        Some(MEMORY),
-        "duplicate definition of Component name pubsub",
-    )
-    .await;
+    change(sidecar, &refusing.file("copy.yaml"), Some(MEMORY), "duplicate definition of Component name pubsub").await;
     fs::remove_file(refusing.file("copy.yaml")).unwrap();
-    let rule = subscription("/one").replace(
-        "{default: /one}",
-        "{rules: [{match: 'event ==', path: /one}]}",
-    );
-    change(
-        sidecar,
-        &refusing.file("s.yaml"),
-        Some(&rule),
-        "subscription s cannot be used",
-    )
-    .await;
+    let rule = subscription("/one").replace("{default: /one}", "{rules: [{match: 'event ==', path: /one}]}");
+    change(sidecar, &refusing.file("s.yaml"), Some(&rule), "subscription s cannot be used").await;
     refusing.nothing_is_lost().await;
 }

@@ -26,15 +26,9 @@ impl DaprFolder {
         std::fs::create_dir_all(folder.path("bin")).unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sidestream"), folder.daprd()).unwrap();
         std::fs::create_dir(folder.path("components")).unwrap();
-        folder.write(
-            "components/pubsub.yaml",
-            &component("pubsub", "pubsub.in-memory"),
-        );
+        folder.write("components/pubsub.yaml", &component("pubsub", "pubsub.in-memory"));
         // What dapr init leaves there beside the pub/sub is not for us, and must not stop us.
-        folder.write(
-            "components/statestore.yaml",
-            &component("statestore", "state.redis"),
-        );
+        folder.write("components/statestore.yaml", &component("statestore", "state.redis"));
         folder.write(
             "config.yaml",
             "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: daprConfig\nspec:\n  tracing:\n    samplingRate: \"1\"\n    zipkin:\n      endpointAddress: http://localhost:9411/api/v2/spans\n",
@@ -72,12 +66,7 @@ struct Ports {
 impl Ports {
     fn free() -> Self {
         let port = || free_port().to_string();
-        Self {
-            http: port(),
-            grpc: port(),
-            metrics: port(),
-            internal: port(),
-        }
+        Self { http: port(), grpc: port(), metrics: port(), internal: port() }
     }
 }
 
@@ -144,12 +133,7 @@ async fn the_launcher_starts_describes_lists_and_stops_a_sidecar_without_an_app_
     let mut daprd = start(&folder, &usual(&folder, &ports, "0"));
     // `dapr run` waits until something accepts on both ports, the gRPC port last.
     for port in [&ports.http, &ports.grpc] {
-        eventually("it accepts", || async {
-            TcpStream::connect(format!("127.0.0.1:{port}"))
-                .await
-                .is_ok()
-        })
-        .await;
+        eventually("it accepts", || async { TcpStream::connect(format!("127.0.0.1:{port}")).await.is_ok() }).await;
     }
     for (key, value) in [
         ("cliPID", "4711"),
@@ -158,10 +142,7 @@ async fn the_launcher_starts_describes_lists_and_stops_a_sidecar_without_an_app_
         ("runTemplatePath", "/home/me/dapr.yaml"),
     ] {
         let path = format!("/v1.0/metadata/{key}");
-        assert_eq!(
-            call(&ports.http, "PUT", &path, value).await,
-            (204, String::new())
-        );
+        assert_eq!(call(&ports.http, "PUT", &path, value).await, (204, String::new()));
     }
     let page = metadata(&ports.http).await;
     assert_eq!(page["id"], "orders");
@@ -176,12 +157,7 @@ async fn the_launcher_starts_describes_lists_and_stops_a_sidecar_without_an_app_
     }
     assert_eq!(extended["daprRuntimeVersion"], page["runtimeVersion"]);
     assert_eq!(page["components"][0]["name"], "pubsub");
-    assert_eq!(
-        call(&ports.http, "GET", "/v1.0/healthz/outbound", "")
-            .await
-            .0,
-        204
-    );
+    assert_eq!(call(&ports.http, "GET", "/v1.0/healthz/outbound", "").await.0, 204);
     assert_eq!(call(&ports.http, "POST", "/v1.0/shutdown", "").await.0, 204);
     assert_eq!(daprd.ended().await, 0, "{}", daprd.said());
 }
@@ -217,24 +193,15 @@ async fn the_launcher_asks_for_the_version_and_waits() {
     let version = run_once(&folder.daprd(), &["--version"]);
     let parts: Vec<&str> = version.trim_end_matches('\n').split('.').collect();
     let is_number = |part: &&str| part.parse::<u32>().is_ok();
-    assert!(
-        parts.len() == 3 && parts.iter().all(is_number),
-        "{version:?}"
-    );
-    assert!(
-        run_once(&folder.daprd(), &["--build-info"]).starts_with(&format!("Version: {version}"))
-    );
+    assert!(parts.len() == 3 && parts.iter().all(is_number), "{version:?}");
+    assert!(run_once(&folder.daprd(), &["--build-info"]).starts_with(&format!("Version: {version}")));
 
     let ports = Ports::free();
     let mut daprd = start(&folder, &usual(&folder, &ports, "0"));
     let wait = ["--wait", "--dapr-http-port", &ports.http].map(str::to_owned);
     let mut waiting = start(&folder, &wait);
     assert_eq!(waiting.ended().await, 0);
-    assert!(
-        waiting.said().ends_with("Dapr is outbound ready!\n"),
-        "{}",
-        waiting.said()
-    );
+    assert!(waiting.said().ends_with("Dapr is outbound ready!\n"), "{}", waiting.said());
     assert_eq!(call(&ports.http, "POST", "/v1.0/shutdown", "").await.0, 204);
     assert_eq!(daprd.ended().await, 0);
 }

@@ -33,10 +33,7 @@ impl Plan {
             .and_then(|(_, rest)| rest.split_once("<!-- end of layers -->"))
             .expect("the crate doc has a table of layers")
             .0;
-        let rows = table
-            .lines()
-            .filter(|line| line.matches('|').count() == 4)
-            .skip(2);
+        let rows = table.lines().filter(|line| line.matches('|').count() == 4).skip(2);
         let mut plan = Self::default();
         for (layer, row) in rows.enumerate() {
             let cells: Vec<&str> = row.split('|').collect();
@@ -70,11 +67,7 @@ impl Plan {
 
 /// The words in backquotes.
 fn quoted(text: &str) -> Vec<String> {
-    text.split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Every source file, by its path below `src`.
@@ -101,10 +94,7 @@ fn sources() -> BTreeMap<String, String> {
     files.remove("link.rs");
     files.remove("main.rs");
     files.remove("lib.rs");
-    let for_tests: Vec<String> = files
-        .iter()
-        .flat_map(|(name, text)| test_files(name, text))
-        .collect();
+    let for_tests: Vec<String> = files.iter().flat_map(|(name, text)| test_files(name, text)).collect();
     files.retain(|name, _| !for_tests.iter().any(|start| name.starts_with(start)));
     files
 }
@@ -117,22 +107,18 @@ fn test_files(name: &str, text: &str) -> Vec<String> {
         let module = line.strip_suffix(';')?.rsplit(' ').next()?;
         Some(folder.join(module).display().to_string())
     });
-    declared
-        .flat_map(|path| [format!("{path}.rs"), format!("{path}/")])
-        .collect()
+    declared.flat_map(|path| [format!("{path}.rs"), format!("{path}/")]).collect()
 }
 
 /// The code of a file: without comments, and without the tests at its end.
 fn code(text: &str) -> String {
     let lines = text.lines().map(|line| {
-        line.split_once("//")
-            .filter(|(before, _)| !before.contains('"'))
-            .map_or(line, |(before, _)| before)
+        line.split_once("//").filter(|(before, _)| !before.contains('"')).map_or(line, |(before, _)| before)
     });
     let lines: Vec<&str> = lines.collect();
-    let end = lines.windows(2).position(|pair| {
-        pair[0] == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].ends_with('{')
-    });
+    let end = lines
+        .windows(2)
+        .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].ends_with('{'));
     lines[..end.unwrap_or(lines.len())].join("\n")
 }
 
@@ -147,9 +133,7 @@ fn after<'a>(code: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 fn first_word(text: &str) -> String {
-    text.chars()
-        .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
-        .collect()
+    text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
 }
 
 /// The top-level modules that the code names by `crate::`.
@@ -189,19 +173,14 @@ fn breaches(plan: &Plan, sources: &BTreeMap<String, String>) -> Vec<String> {
         let (who, code) = (module_of(file), code(text));
         for whom in imports(&code) {
             if !plan.allows(who, &whom) {
-                breaches.push(format!(
-                    "src/{file}: `{who}` may not import `{whom}` by the table in src/lib.rs"
-                ));
+                breaches.push(format!("src/{file}: `{who}` may not import `{whom}` by the table in src/lib.rs"));
             }
         }
         for (name, doors) in DOORS {
             let start = format!("{name}::");
             let is_door = doors.iter().any(|door| file.starts_with(door));
             if !is_door && after(&code, &start).next().is_some() {
-                breaches.push(format!(
-                    "src/{file}: the crate `{name}` is to be used in {} only",
-                    doors.join(", ")
-                ));
+                breaches.push(format!("src/{file}: the crate `{name}` is to be used in {} only", doors.join(", ")));
             }
         }
     }
@@ -234,8 +213,7 @@ fn every_module_has_its_place_in_the_table() {
 fn every_property_is_tried_with_the_cases_that_are_the_same_in_each_run() {
     for (file, text) in files() {
         let blocks = text.matches("proptest! {\n").count();
-        let configured =
-            text.matches("arbitrary::cases())]").count() + text.matches("(cases())]").count();
+        let configured = text.matches("arbitrary::cases())]").count() + text.matches("(cases())]").count();
         assert_eq!(configured, blocks, "src/{file}");
     }
 }
@@ -249,34 +227,16 @@ fn a_breach_is_named_with_its_file() {
         assert_eq!(found, expected, "{text}");
     };
     let layer = |who: &str, whom: &str| {
-        Some(format!(
-            "src/{who}: `delivery` may not import `{whom}` by the table in src/lib.rs"
-        ))
+        Some(format!("src/{who}: `delivery` may not import `{whom}` by the table in src/lib.rs"))
     };
     let dead_letter = "delivery/dead_letter.rs";
     let breach = layer(dead_letter, "publish");
     check(dead_letter, "use crate::publish::X;", breach.as_deref());
-    check(
-        dead_letter,
-        "fn f() -> crate::publish::X {}",
-        breach.as_deref(),
-    );
-    check(
-        dead_letter,
-        "use crate::{broker::{self, Sink}, publish};",
-        breach.as_deref(),
-    );
-    check(
-        "delivery.rs",
-        "use crate::api::X;",
-        layer("delivery.rs", "api").as_deref(),
-    );
+    check(dead_letter, "fn f() -> crate::publish::X {}", breach.as_deref());
+    check(dead_letter, "use crate::{broker::{self, Sink}, publish};", breach.as_deref());
+    check("delivery.rs", "use crate::api::X;", layer("delivery.rs", "api").as_deref());
     check(dead_letter, "// see crate::publish", None);
-    check(
-        dead_letter,
-        "#[cfg(test)]\nmod tests {\n    use crate::publish;\n}",
-        None,
-    );
+    check(dead_letter, "#[cfg(test)]\nmod tests {\n    use crate::publish;\n}", None);
     check(dead_letter, "use crate::delivery::stage::X;", None);
     check("envelope/wrap.rs", "use crate::message::X;", None);
     check("config.rs", "use crate::cli::Flags;", None);
@@ -288,16 +248,10 @@ fn a_breach_is_named_with_its_file() {
     check(
         "pubsub.rs",
         "let it = redis::cmd();",
-        Some(
-            "src/pubsub.rs: the crate `redis` is to be used in broker/redis.rs, broker/redis/ only",
-        ),
+        Some("src/pubsub.rs: the crate `redis` is to be used in broker/redis.rs, broker/redis/ only"),
     );
     check("pubsub.rs", "use crate::broker::redis::X;", None);
-    check(
-        "broker/redis/read.rs",
-        "use deadpool_redis::redis::X;",
-        None,
-    );
+    check("broker/redis/read.rs", "use deadpool_redis::redis::X;", None);
 }
 
 #[test]
@@ -305,8 +259,5 @@ fn test_only_files_are_left_out() {
     let sources = sources();
     assert!(!sources.contains_key("delivery/stage.rs"));
     assert!(sources.contains_key("delivery/consumer.rs"));
-    assert_eq!(
-        test_files("api/http.rs", "#[cfg(test)]\nmod tests;\n"),
-        ["api/http/tests.rs", "api/http/tests/"]
-    );
+    assert_eq!(test_files("api/http.rs", "#[cfg(test)]\nmod tests;\n"), ["api/http/tests.rs", "api/http/tests/"]);
 }

@@ -17,11 +17,7 @@ use crate::support::tls::self_signed;
 use crate::support::{Lines, eventually, quiet};
 
 async fn publish(broker: &dyn Broker, topic: &str, number: u32) {
-    let message = Outgoing {
-        topic: topic.to_owned(),
-        data: Bytes::from(number.to_string()),
-        metadata: None,
-    };
+    let message = Outgoing { topic: topic.to_owned(), data: Bytes::from(number.to_string()), metadata: None };
     broker.publish(message).await.unwrap();
 }
 
@@ -41,17 +37,8 @@ async fn tls_works_and_an_unknown_certificate_is_refused() {
     let (certificate, key) = self_signed(folder.path());
     let redis = RedisServer::start_with_tls(&certificate, &key).await;
     works(&*redis.tls_broker(&[("enableTLS", "true"), ("insecureSkipTLSVerify", "true")])).await;
-    let error = redis
-        .tls_broker(&[("enableTLS", "true")])
-        .connect()
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("redis streams: error connecting to redis at "),
-        "{error}"
-    );
+    let error = redis.tls_broker(&[("enableTLS", "true")]).connect().await.unwrap_err();
+    assert!(error.to_string().starts_with("redis streams: error connecting to redis at "), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,10 +46,8 @@ async fn a_certificate_that_the_system_trusts_is_verified() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = self_signed(folder.path());
     let redis = RedisServer::start_with_tls(&certificate, &key).await;
-    let component = redis_component(redis.tls_port).replace(
-        "  metadata:\n",
-        "  metadata:\n  - {name: enableTLS, value: 'true'}\n",
-    );
+    let component =
+        redis_component(redis.tls_port).replace("  metadata:\n", "  metadata:\n  - {name: enableTLS, value: 'true'}\n");
     let trusted = certificate.display().to_string();
     let sidecar = Sidecar::start_in(&component, 0, &[], &[("SSL_CERT_FILE", &trusted)]).await;
     let published = sidecar.publish("1".to_owned()).await;
@@ -96,67 +81,37 @@ async fn entries_stand_in_the_database_of_the_settings() {
     assert_eq!(redis.call::<i64>(&["XLEN", "orders"]).await, 0);
     let keyspace: String = redis.call(&["INFO", "keyspace"]).await;
     assert!(keyspace.contains("db3:"), "{keyspace}");
-    let error = redis
-        .broker("app", &[("redisDB", "99")])
-        .connect()
-        .await
-        .unwrap_err();
+    let error = redis.broker("app", &[("redisDB", "99")]).connect().await.unwrap_err();
     assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
-    assert!(
-        error.to_string().ends_with("ERR DB index is out of range"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("ERR DB index is out of range"), "{error}");
 }
 
 #[test]
 fn several_servers_without_a_type_are_a_mistake() {
     let properties = [("redisHost", "a:1,b:2")].into_iter().collect();
     let settings = Settings::of(&properties, "app").0.unwrap();
-    let error = RedisBroker::new("pubsub", settings, Tasks::new(), quiet())
-        .err()
-        .unwrap();
+    let error = RedisBroker::new("pubsub", settings, Tasks::new(), quiet()).err().unwrap();
     assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
-    assert!(
-        error
-            .to_string()
-            .contains("a:1,b:2: too many colons in address"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("a:1,b:2: too many colons in address"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_few_rights_is_enough() {
     let redis = RedisServer::start().await;
-    redis
-        .allow("+xadd +xgroup +xreadgroup +xack +xpending +xclaim +ping +select")
-        .await;
+    redis.allow("+xadd +xgroup +xreadgroup +xack +xpending +xclaim +ping +select").await;
     let few = [("redisUsername", "few"), ("redisPassword", "secret")];
     let lines = Lines::default();
     let broker = broker_on(redis.port, "app", &few, lines.telemetry());
     // As long as something is subscribed signs of life are tried.
     let subscribed = subscribe(&*broker, "others", Recorder::acking()).await;
     works(&*broker).await;
-    eventually("it is told", || async {
-        lines.with("not permitted to write sidestream:* keys") == 1
-    })
-    .await;
+    eventually("it is told", || async { lines.with("not permitted to write sidestream:* keys") == 1 }).await;
     subscribed.end().await;
     assert_eq!(lines.text().lines().count(), 1, "{}", lines.text());
-    let error = redis
-        .broker(
-            "app",
-            &[("redisUsername", "few"), ("redisPassword", "wrong")],
-        )
-        .connect()
-        .await
-        .unwrap_err();
+    let error =
+        redis.broker("app", &[("redisUsername", "few"), ("redisPassword", "wrong")]).connect().await.unwrap_err();
     assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
-    assert!(
-        error
-            .to_string()
-            .ends_with("WRONGPASS invalid username-password pair or user is disabled."),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("WRONGPASS invalid username-password pair or user is disabled."), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,24 +161,15 @@ async fn acks_that_the_user_may_not_send_are_kept_until_he_may() {
     assert_eq!((sink.count(), other.count()), (20, 0));
     let said = lines.text();
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(
-        said.contains("acknowledging Redis messages of orders"),
-        "{said}"
-    );
+    assert!(said.contains("acknowledging Redis messages of orders"), "{said}");
     assert!(said.contains("NOPERM") && said.contains("grant"), "{said}");
     assert!(said.contains("+xack"), "{said}");
 
     redis.allow(&format!("{ALL_BUT_XACK} +xack")).await;
     redis.settled("orders", "app").await;
-    eventually("it is told", || async {
-        lines.with("all acks are accepted again") == 1
-    })
-    .await;
+    eventually("it is told", || async { lines.with("all acks are accepted again") == 1 }).await;
     publish(&*broker, "orders", 20).await;
-    eventually("the next one", || async {
-        sink.count() + other.count() == 21
-    })
-    .await;
+    eventually("the next one", || async { sink.count() + other.count() == 21 }).await;
     redis.settled("orders", "app").await;
     assert_eq!(lines.text().lines().count(), 2, "{}", lines.text());
     subscribed.end().await;

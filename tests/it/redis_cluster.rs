@@ -21,11 +21,7 @@ use crate::support::subscribed::subscribe;
 use crate::support::tls::self_signed;
 
 async fn publish(broker: &RedisBroker, topic: &str, text: &str) -> bool {
-    let message = Outgoing {
-        topic: topic.to_owned(),
-        data: Bytes::copy_from_slice(text.as_bytes()),
-        metadata: None,
-    };
+    let message = Outgoing { topic: topic.to_owned(), data: Bytes::copy_from_slice(text.as_bytes()), metadata: None };
     broker.publish(message).await.is_ok()
 }
 
@@ -42,10 +38,7 @@ struct Publisher {
 
 impl Publisher {
     fn start(broker: Arc<RedisBroker>, topic: &str) -> Self {
-        let (stop, begun) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU32::new(0)),
-        );
+        let (stop, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let (topic, stopped, count) = (topic.to_owned(), stop.clone(), begun.clone());
         let task = tokio::spawn(async move {
             let (mut accepted, mut refused) = (BTreeSet::new(), 0);
@@ -83,10 +76,7 @@ impl Publisher {
 /// All numbers have arrived, and nothing is pending.
 async fn arrived(cluster: &RedisCluster, topic: &str, sink: &Recorder, numbers: &BTreeSet<u32>) {
     let expected: BTreeSet<_> = numbers.iter().map(u32::to_string).collect();
-    eventually("all that was accepted arrives", || async {
-        expected.is_subset(&distinct(sink))
-    })
-    .await;
+    eventually("all that was accepted arrives", || async { expected.is_subset(&distinct(sink)) }).await;
     cluster.of(topic).await.settled(topic, "app").await;
 }
 
@@ -97,17 +87,8 @@ async fn a_hundred_topics_on_three_servers_need_three_connections_each() {
     broker.connect().await.unwrap();
     let (sink, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
     for number in 0..100 {
-        let request = SubscribeRequest {
-            topic: format!("topic-{number}"),
-            metadata: Metadata::new(),
-        };
-        tasks.spawn(
-            "subscription",
-            broker
-                .subscribe(request, sink.clone(), stop.clone())
-                .await
-                .unwrap(),
-        );
+        let request = SubscribeRequest { topic: format!("topic-{number}"), metadata: Metadata::new() };
+        tasks.spawn("subscription", broker.subscribe(request, sink.clone(), stop.clone()).await.unwrap());
     }
     for number in 0..100 {
         assert!(publish(&broker, &format!("topic-{number}"), &number.to_string()).await);
@@ -151,27 +132,16 @@ async fn events_follow_a_slot_that_moves() {
     let slot: u32 = from.call(&["CLUSTER", "KEYSLOT", &topic]).await;
     let (slot, port) = (slot.to_string(), to.port.to_string());
     let (here, there) = (cluster.id(0).await, cluster.id(1).await);
-    let _: String = to
-        .call(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &here])
-        .await;
-    let _: String = from
-        .call(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &there])
-        .await;
+    let _: String = to.call(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &here]).await;
+    let _: String = from.call(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &there]).await;
     publisher.goes_on(100).await;
-    let _: String = from
-        .call(&["MIGRATE", "127.0.0.1", &port, &topic, "0", "5000"])
-        .await;
+    let _: String = from.call(&["MIGRATE", "127.0.0.1", &port, &topic, "0", "5000"]).await;
     // From here on the old server says ASK, for a while.
     publisher.goes_on(100).await;
     let during = sink.count();
-    eventually("delivery goes on meanwhile", || async {
-        sink.count() > during
-    })
-    .await;
+    eventually("delivery goes on meanwhile", || async { sink.count() > during }).await;
     for server in [to, from] {
-        let _: String = server
-            .call(&["CLUSTER", "SETSLOT", &slot, "NODE", &there])
-            .await;
+        let _: String = server.call(&["CLUSTER", "SETSLOT", &slot, "NODE", &there]).await;
     }
     // And from here on MOVED.
     publisher.goes_on(100).await;
@@ -179,11 +149,7 @@ async fn events_follow_a_slot_that_moves() {
     assert_eq!(refused, 0);
     assert_eq!(cluster.settled_holder(&topic).await, 1);
     arrived(&cluster, &topic, &sink, &accepted).await;
-    assert_eq!(
-        sink.count(),
-        accepted.len(),
-        "a slot that moves doubles nothing"
-    );
+    assert_eq!(sink.count(), accepted.len(), "a slot that moves doubles nothing");
     subscribed.end().await;
 }
 
@@ -211,25 +177,15 @@ async fn a_replica_takes_the_place_of_a_master_that_dies() {
     let after = publisher.begun();
     let delivered = unharmed.count();
     steady.goes_on(100).await;
-    eventually("the other servers deliver meanwhile", || async {
-        unharmed.count() > delivered
-    })
-    .await;
+    eventually("the other servers deliver meanwhile", || async { unharmed.count() > delivered }).await;
     cluster.settled_holder(&dying).await;
     publisher.goes_on(200).await;
     let (accepted, _) = publisher.end().await;
     let (steadily, refused) = steady.end().await;
     assert_eq!(refused, 0, "of the topic whose master lives");
     arrived(&cluster, &other, &unharmed, &steadily).await;
-    let stream: Vec<(String, Vec<String>)> = cluster
-        .of(&dying)
-        .await
-        .call(&["XRANGE", &dying, "-", "+"])
-        .await;
-    let kept: BTreeSet<u32> = stream
-        .iter()
-        .map(|(_, fields)| fields[1].parse().unwrap())
-        .collect();
+    let stream: Vec<(String, Vec<String>)> = cluster.of(&dying).await.call(&["XRANGE", &dying, "-", "+"]).await;
+    let kept: BTreeSet<u32> = stream.iter().map(|(_, fields)| fields[1].parse().unwrap()).collect();
     let late: BTreeSet<u32> = accepted.range(after..).copied().collect();
     assert!(!late.is_empty());
     assert!(late.is_subset(&kept), "accepted is written");
@@ -287,10 +243,7 @@ async fn tls_certificates_of_a_cluster_are_verified() {
     let unknown = cluster.broker("app", &[("enableTLS", "true")]);
     let error = unknown.connect().await.unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.starts_with("redis streams: error connecting to redis at "),
-        "{error}"
-    );
+    assert!(text.starts_with("redis streams: error connecting to redis at "), "{error}");
     let component = redis_component(cluster.server(0).tls_port).replace(
         "  metadata:\n",
         "  metadata:\n  - {name: enableTLS, value: 'true'}\n  - {name: redisType, value: cluster}\n",
@@ -309,10 +262,7 @@ async fn a_user_who_may_not_be_told_is_served_in_turns() {
     for at in 0..6 {
         cluster.server(at).allow(rights).await;
     }
-    let broker = cluster.broker(
-        "app",
-        &[("redisUsername", "few"), ("redisPassword", "secret")],
-    );
+    let broker = cluster.broker("app", &[("redisUsername", "few"), ("redisPassword", "secret")]);
     broker.connect().await.unwrap();
     let sink = Recorder::acking();
     let mut subscribed = Vec::new();
@@ -331,16 +281,7 @@ async fn a_user_who_may_not_be_told_is_served_in_turns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_server_that_is_taken_for_a_cluster_says_so() {
     let redis = RedisServer::start().await;
-    let error = redis
-        .broker("app", &[("redisType", "cluster")])
-        .connect()
-        .await
-        .unwrap_err();
+    let error = redis.broker("app", &[("redisType", "cluster")]).connect().await.unwrap_err();
     assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
-    assert!(
-        error
-            .to_string()
-            .ends_with("ERR This instance has cluster support disabled"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("ERR This instance has cluster support disabled"), "{error}");
 }

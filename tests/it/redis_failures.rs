@@ -31,11 +31,7 @@ use crate::support::sink::Recorder;
 const GROUP: &str = "app";
 
 fn message(topic: &str, number: usize) -> Outgoing {
-    Outgoing {
-        topic: topic.to_owned(),
-        data: Bytes::from(number.to_string()),
-        metadata: None,
-    }
+    Outgoing { topic: topic.to_owned(), data: Bytes::from(number.to_string()), metadata: None }
 }
 
 async fn publish(broker: &RedisBroker, number: usize) -> Result<(), BrokerError> {
@@ -89,9 +85,7 @@ impl Whole {
         topics: &[&str],
         policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let subscription = |topic: &&str| {
-            format!(r#"{{"pubsubname":"pubsub","topic":"{topic}","route":"/{topic}"}}"#)
-        };
+        let subscription = |topic: &&str| format!(r#"{{"pubsubname":"pubsub","topic":"{topic}","route":"/{topic}"}}"#);
         let subscriptions: Vec<_> = topics.iter().map(subscription).collect();
         let app = App::start(&format!("[{}]", subscriptions.join(",")), policy).await;
         let folder = tempfile::tempdir().unwrap();
@@ -101,8 +95,7 @@ impl Whole {
         }
         std::fs::write(folder.path().join("pubsub.yaml"), component).unwrap();
         let http_port = free_port();
-        let [http_text, grpc_text, app_text] =
-            [http_port, free_port(), app.port].map(|port| port.to_string());
+        let [http_text, grpc_text, app_text] = [http_port, free_port(), app.port].map(|port| port.to_string());
         let mut command = sidestream([
             "--app-id",
             GROUP,
@@ -118,12 +111,7 @@ impl Whole {
         ]);
         command.arg("--resources-path").arg(folder.path());
         let sidecar = Process::start(command);
-        Self {
-            app,
-            sidecar,
-            http_port,
-            _folder: folder,
-        }
+        Self { app, sidecar, http_port, _folder: folder }
     }
 
     async fn publish(&self, number: u32) -> http::Answer {
@@ -158,8 +146,7 @@ impl Whole {
     fn complaints(&self) -> Vec<String> {
         let said = self.sidecar.said();
         let bad = |line: &&str| {
-            line.contains("scope=dapr.contrib")
-                && (line.contains("level=error") || line.contains("level=warning"))
+            line.contains("scope=dapr.contrib") && (line.contains("level=error") || line.contains("level=warning"))
         };
         said.lines().filter(bad).map(str::to_owned).collect()
     }

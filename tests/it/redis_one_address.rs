@@ -22,21 +22,13 @@ use crate::support::{Lines, eventually};
 const TOPICS: [&str; 4] = ["orders", "bills", "parcels", "returns"];
 
 async fn publish(broker: &RedisBroker, topic: &str, texts: &[String]) {
-    let message = |text: &String| Outgoing {
-        topic: topic.to_owned(),
-        data: Bytes::from(text.clone()),
-        metadata: None,
-    };
-    let sent = broker
-        .publish_all(texts.iter().map(message).collect())
-        .await;
+    let message = |text: &String| Outgoing { topic: topic.to_owned(), data: Bytes::from(text.clone()), metadata: None };
+    let sent = broker.publish_all(texts.iter().map(message).collect()).await;
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
 }
 
 fn texts(topic: &str, count: usize) -> Vec<String> {
-    (0..count)
-        .map(|number| format!("{topic}-{number}"))
-        .collect()
+    (0..count).map(|number| format!("{topic}-{number}")).collect()
 }
 
 async fn has(sink: &Recorder, texts: &[String]) {
@@ -48,10 +40,7 @@ async fn has(sink: &Recorder, texts: &[String]) {
         got.dedup();
         got
     };
-    eventually(&format!("{} texts", wanted.len()), || async {
-        got() == wanted
-    })
-    .await;
+    eventually(&format!("{} texts", wanted.len()), || async { got() == wanted }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,10 +98,7 @@ async fn every_topic_is_read_and_the_log_says_once_what_it_costs() {
 async fn a_subscription_that_ends_takes_no_more_and_hands_back_what_it_has_not_begun() {
     let redis = RedisServer::start_sharded().await;
     let (broker, gate) = (redis.broker("app", &[]), Arc::new(Semaphore::new(0)));
-    let (sink, other) = (
-        Recorder::behind(&gate, |_| Settlement::Ack),
-        Recorder::acking(),
-    );
+    let (sink, other) = (Recorder::behind(&gate, |_| Settlement::Ack), Recorder::acking());
     let ending = subscribe(&*broker, "orders", sink.clone()).await;
     let staying = subscribe(&*broker, "bills", other.clone()).await;
     publish(&broker, "orders", &texts("orders", 200)).await;
@@ -138,15 +124,8 @@ async fn a_subscription_that_ends_takes_no_more_and_hands_back_what_it_has_not_b
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_instance_had_in_hand_is_taken_over() {
     let redis = RedisServer::start_sharded().await;
-    let dying = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let (broker, held) = (
-        redis.broker("app", &[]),
-        Recorder::waiting(|_| Box::pin(pending())),
-    );
+    let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (broker, held) = (redis.broker("app", &[]), Recorder::waiting(|_| Box::pin(pending())));
     let sink = held.clone();
     let (all, are_published) = tokio::sync::oneshot::channel();
     dying.spawn(async move {
@@ -217,15 +196,7 @@ async fn entries_that_a_foreign_consumer_left_and_groups_that_are_deleted_are_se
     for topic in TOPICS {
         publish(&broker, topic, &texts(topic, 5)).await;
         let _: String = redis.call(&["XGROUP", "CREATE", topic, "app", "0"]).await;
-        let foreign = [
-            "XREADGROUP",
-            "GROUP",
-            "app",
-            "foreign",
-            "STREAMS",
-            topic,
-            ">",
-        ];
+        let foreign = ["XREADGROUP", "GROUP", "app", "foreign", "STREAMS", topic, ">"];
         let _: Value = redis.call(&foreign).await;
     }
     let sinks = TOPICS.map(|_| Recorder::acking());
@@ -262,10 +233,7 @@ async fn one_topic_that_redis_refuses_does_not_stop_the_others() {
     has(&third, &texts("parcels", 1)).await;
     let _: i64 = redis.call(&["DEL", "bills"]).await;
     let _: String = redis.call(&["SET", "bills", "no stream"]).await;
-    eventually("it is told", || async {
-        lines.with("error reading from stream bills: WRONGTYPE") == 1
-    })
-    .await;
+    eventually("it is told", || async { lines.with("error reading from stream bills: WRONGTYPE") == 1 }).await;
     publish(&broker, "orders", &texts("orders", 10)).await;
     has(&sink, &texts("orders", 10)).await;
     let _: i64 = redis.call(&["DEL", "bills"]).await;
@@ -280,25 +248,16 @@ async fn one_topic_that_redis_refuses_does_not_stop_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_sidecar_delivers_all_topics() {
     let redis = RedisServer::start_sharded().await;
-    let subscription =
-        |topic: &str| format!(r#"{{"pubsubname":"pubsub","topic":"{topic}","route":"/{topic}"}}"#);
+    let subscription = |topic: &str| format!(r#"{{"pubsubname":"pubsub","topic":"{topic}","route":"/{topic}"}}"#);
     let subscriptions = format!("[{}]", TOPICS.map(subscription).join(","));
     let app = App::start(&subscriptions, |_| Answer::success()).await;
     let sidecar = Sidecar::start(&redis_component(redis.port), app.port, &[]).await;
     let broker = redis.broker("publisher", &[]);
-    assert!(
-        sidecar
-            .publish("1".to_owned())
-            .await
-            .is_some_and(|status| status == 204)
-    );
+    assert!(sidecar.publish("1".to_owned()).await.is_some_and(|status| status == 204));
     for topic in &TOPICS[1..] {
         publish(&broker, topic, &["{\"data\":1}".to_owned()]).await;
     }
     for topic in TOPICS {
-        eventually(topic, || async {
-            app.distinct_data(&format!("/{topic}")) == 1
-        })
-        .await;
+        eventually(topic, || async { app.distinct_data(&format!("/{topic}")) == 1 }).await;
     }
 }

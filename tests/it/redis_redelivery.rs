@@ -26,11 +26,7 @@ async fn publish(broker: &RedisBroker, numbers: std::ops::Range<u32>) {
 }
 
 fn message(number: u32) -> Outgoing {
-    Outgoing {
-        topic: "orders".to_owned(),
-        data: Bytes::from(number.to_string()),
-        metadata: None,
-    }
+    Outgoing { topic: "orders".to_owned(), data: Bytes::from(number.to_string()), metadata: None }
 }
 
 /// The distinct messages that arrived.
@@ -51,11 +47,7 @@ struct Replica {
 
 impl Replica {
     fn start(redis: &RedisServer, sink: Arc<Recorder>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let broker = redis.broker("app", &LONG_IDLE);
         let ready = std::sync::mpsc::channel();
         runtime.spawn(async move {
@@ -64,9 +56,7 @@ impl Replica {
             pending::<()>().await;
         });
         ready.1.recv().unwrap();
-        Self {
-            runtime: Some(runtime),
-        }
+        Self { runtime: Some(runtime) }
     }
 
     fn die(&mut self) {
@@ -99,16 +89,9 @@ async fn the_entries_of_a_dead_replica_are_taken_over_long_before_they_look_idle
     dying.die();
     eventually("all messages", || async { distinct(&[&survivor]) == 50 }).await;
     // Within ten seconds (see `instance::LIFE`), where nothing else keeps the machine busy.
-    assert!(
-        killed.elapsed() < Duration::from_secs(30),
-        "took {:?}",
-        killed.elapsed()
-    );
+    assert!(killed.elapsed() < Duration::from_secs(30), "took {:?}", killed.elapsed());
     redis.settled("orders", "app").await;
-    assert!(
-        survivor.seen().iter().all(|message| message.attempt == 2),
-        "the dead replica's delivery counts"
-    );
+    assert!(survivor.seen().iter().all(|message| message.attempt == 2), "the dead replica's delivery counts");
     subscribed.end().await;
 }
 
@@ -122,21 +105,14 @@ async fn a_slow_sink_keeps_its_entries_while_another_replica_watches() {
             Settlement::Ack
         })
     });
-    let (one, two) = (
-        redis.broker("app", &settings),
-        redis.broker("app", &settings),
-    );
+    let (one, two) = (redis.broker("app", &settings), redis.broker("app", &settings));
     let first = subscribe(&*one, "orders", slow.clone()).await;
     publish(&one, 0..3).await;
     eventually("in hand", || async { slow.count() == 3 }).await;
     let other = Recorder::acking();
     let second = subscribe(&*two, "orders", other.clone()).await;
     redis.settled("orders", "app").await;
-    assert_eq!(
-        (slow.count(), other.count()),
-        (3, 0),
-        "longer than processingTimeout, and delivered once all the same"
-    );
+    assert_eq!((slow.count(), other.count()), (3, 0), "longer than processingTimeout, and delivered once all the same");
     first.end().await;
     second.end().await;
 }
@@ -144,25 +120,11 @@ async fn a_slow_sink_keeps_its_entries_while_another_replica_watches() {
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_that_a_foreign_consumer_left_are_taken_over_when_idle() {
     let redis = RedisServer::start().await;
-    let broker = redis.broker(
-        "app",
-        &[("processingTimeout", "500"), ("redeliverInterval", "100")],
-    );
+    let broker = redis.broker("app", &[("processingTimeout", "500"), ("redeliverInterval", "100")]);
     publish(&broker, 0..5).await;
-    let _: String = redis
-        .call(&["XGROUP", "CREATE", "orders", "app", "0"])
-        .await;
-    let _: deadpool_redis::redis::Value = redis
-        .call(&[
-            "XREADGROUP",
-            "GROUP",
-            "app",
-            "app",
-            "STREAMS",
-            "orders",
-            ">",
-        ])
-        .await;
+    let _: String = redis.call(&["XGROUP", "CREATE", "orders", "app", "0"]).await;
+    let _: deadpool_redis::redis::Value =
+        redis.call(&["XREADGROUP", "GROUP", "app", "app", "STREAMS", "orders", ">"]).await;
     let sink = Recorder::acking();
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     eventually("all five", || async { sink.count() == 5 }).await;
@@ -177,9 +139,7 @@ async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses()
     let broker = broker_on(redis.port, "app", &[], lines.telemetry());
     let messages = (0..2000).map(message).collect();
     assert!(broker.publish_all(messages).await.iter().all(Result::is_ok));
-    let _: () = redis
-        .call(&["XGROUP", "CREATE", "orders", "app", "0"])
-        .await;
+    let _: () = redis.call(&["XGROUP", "CREATE", "orders", "app", "0"]).await;
     let mut read = vec!["XREADGROUP", "GROUP", "app", "dead", "COUNT", "2000"];
     read.extend(["STREAMS", "orders", ">"]);
     let streams: Vec<(String, Entries)> = redis.call(&read).await;
@@ -192,10 +152,7 @@ async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses()
     // With one round for each `redeliverInterval` of 15 s it would take minutes.
     eventually("all are taken over", || async { sink.count() >= 2000 }).await;
     assert_eq!(distinct(&[&sink]), 2000);
-    eventually("it is told", || async {
-        lines.with("took over 2000 entries in 1 topic of consumers") == 1
-    })
-    .await;
+    eventually("it is told", || async { lines.with("took over 2000 entries in 1 topic of consumers") == 1 }).await;
     assert_eq!(lines.with("taking over the entries of consumers"), 1);
     assert_eq!(lines.text().lines().count(), 2, "{}", lines.text());
     subscribed.end().await;
@@ -205,9 +162,7 @@ async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses()
 async fn signs_of_life_come_in_time_while_much_is_taken_over_from_a_slow_redis() {
     const TOPICS: usize = 24;
     let redis = RedisServer::start().await;
-    let topics: Vec<_> = (0..TOPICS)
-        .map(|number| format!("topic-{number}"))
-        .collect();
+    let topics: Vec<_> = (0..TOPICS).map(|number| format!("topic-{number}")).collect();
     for topic in &topics {
         let _: String = redis.call(&["XADD", topic, "*", "data", "x"]).await;
         let _: () = redis.call(&["XGROUP", "CREATE", topic, "app", "0"]).await;
@@ -216,9 +171,7 @@ async fn signs_of_life_come_in_time_while_much_is_taken_over_from_a_slow_redis()
         let _: deadpool_redis::redis::Value = redis.call(&read).await;
     }
     let registry = "sidestream:{app}:instances";
-    let _: i64 = redis
-        .call(&["HSET", registry, "app-dead", &topics.join("\n")])
-        .await;
+    let _: i64 = redis.call(&["HSET", registry, "app-dead", &topics.join("\n")]).await;
     // Longer than nobody else may have touched them.
     tokio::time::sleep(4 * A_WHILE).await;
     let proxy = Proxy::start(redis.port).await;
@@ -226,9 +179,7 @@ async fn signs_of_life_come_in_time_while_much_is_taken_over_from_a_slow_redis()
     let lines = Lines::default();
     let broker = broker_on(proxy.port, "app", &[], lines.telemetry());
     let sink = Recorder::acking();
-    let subscribing = topics
-        .iter()
-        .map(|topic| subscribe(&*broker, topic, sink.clone()));
+    let subscribing = topics.iter().map(|topic| subscribe(&*broker, topic, sink.clone()));
     let subscribed = join_all(subscribing).await;
     // Each topic takes two round trips, one after the other: longer than a sign of life is good for.
     eventually("all are taken over", || async {
@@ -264,17 +215,9 @@ async fn an_orderly_stop_hands_back_what_was_not_begun() {
     let second = subscribe(&*two, "orders", other.clone()).await;
     let begun = Instant::now();
     eventually("the rest", || async { other.count() + taken == 60 }).await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "at once, not after processingTimeout: {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(10), "at once, not after processingTimeout: {:?}", begun.elapsed());
     redis.settled("orders", "app").await;
-    assert_eq!(
-        distinct(&[&slow, &other]),
-        60,
-        "nothing twice because of an orderly stop"
-    );
+    assert_eq!(distinct(&[&slow, &other]), 60, "nothing twice because of an orderly stop");
     second.end().await;
 }
 
@@ -314,22 +257,10 @@ async fn redis_crashes_and_comes_back() {
     publish(&broker, 0..100).await;
     redis.crash();
     let error = broker.publish(message(100)).await.unwrap_err();
-    assert!(
-        error.is_transient()
-            && error
-                .to_string()
-                .starts_with("redis streams: error from publish: "),
-        "{error}"
-    );
+    assert!(error.is_transient() && error.to_string().starts_with("redis streams: error from publish: "), "{error}");
     redis.restart().await;
-    eventually("publishing again", || async {
-        broker.publish(message(101)).await.is_ok()
-    })
-    .await;
-    eventually("everything that was accepted", || async {
-        distinct(&[&sink]) >= 101
-    })
-    .await;
+    eventually("publishing again", || async { broker.publish(message(101)).await.is_ok() }).await;
+    eventually("everything that was accepted", || async { distinct(&[&sink]) >= 101 }).await;
     redis.settled("orders", "app").await;
     subscribed.end().await;
 }
@@ -348,10 +279,7 @@ async fn a_deleted_stream_is_read_again_from_its_beginning() {
     // What waits for its ack is not delivered again.
     redis.settled("orders", "app").await;
     let _: i64 = redis.call(&["XGROUP", "DESTROY", "orders", "app"]).await;
-    eventually("what is still in the stream, again", || async {
-        sink.count() == 30
-    })
-    .await;
+    eventually("what is still in the stream, again", || async { sink.count() == 30 }).await;
     let _: String = redis.call(&["FLUSHALL"]).await;
     publish(&broker, 20..30).await;
     eventually("forty", || async { sink.count() == 40 }).await;
@@ -370,13 +298,7 @@ async fn a_topic_that_redis_refuses_does_not_stop_the_others() {
     publish(&broker, 0..10).await;
     eventually("ten", || async { sink.count() == 10 }).await;
     let _: i64 = redis.call(&["DEL", "other"]).await;
-    broker
-        .publish(Outgoing {
-            topic: "other".to_owned(),
-            ..message(1)
-        })
-        .await
-        .unwrap();
+    broker.publish(Outgoing { topic: "other".to_owned(), ..message(1) }).await.unwrap();
     eventually("the topic is back", || async { other.count() == 1 }).await;
     refused.end().await;
     subscribed.end().await;
@@ -398,13 +320,7 @@ async fn a_slow_topic_does_not_starve_a_fast_one() {
     publish(&broker, 0..300).await;
     eventually("the slow topic is at work", || async { slow.count() == 9 }).await;
     for number in 0..200 {
-        broker
-            .publish(Outgoing {
-                topic: "fast".to_owned(),
-                ..message(number)
-            })
-            .await
-            .unwrap();
+        broker.publish(Outgoing { topic: "fast".to_owned(), ..message(number) }).await.unwrap();
     }
     eventually("all of the fast topic", || async { fast.count() == 200 }).await;
     assert_eq!(slow.count(), 9);

@@ -24,11 +24,8 @@ type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 async fn publish(broker: &RedisBroker, texts: &[&str]) {
     for text in texts {
-        let message = Outgoing {
-            topic: "orders".to_owned(),
-            data: Bytes::copy_from_slice(text.as_bytes()),
-            metadata: None,
-        };
+        let message =
+            Outgoing { topic: "orders".to_owned(), data: Bytes::copy_from_slice(text.as_bytes()), metadata: None };
         broker.publish(message).await.unwrap();
     }
 }
@@ -62,10 +59,7 @@ async fn a_new_group_begins_where_component_or_subscription_say() {
         let id = format!("{}-0", time.timestamp_millis());
         let _: String = redis.call(&["XADD", "orders", &id, "data", text]).await;
     }
-    let (millis, time) = (
-        mid.timestamp_millis().to_string(),
-        mid.to_rfc3339_opts(SecondsFormat::Millis, true),
-    );
+    let (millis, time) = (mid.timestamp_millis().to_string(), mid.to_rfc3339_opts(SecondsFormat::Millis, true));
     let id = format!("{millis}-0");
     let all: &[&str] = &["1 old", "2 mid", "3 now"];
     let mut later = Vec::new();
@@ -133,12 +127,8 @@ async fn a_stream_is_kept_at_its_exact_length() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_acks_an_event_comes_once_whatever_becomes_of_it() {
     let redis = RedisServer::start().await;
-    for (number, (component, subscription)) in [
-        (&[("ack", "none")] as Pairs<'_>, &[] as Pairs<'_>),
-        (&[], &[("ack", "none")]),
-    ]
-    .into_iter()
-    .enumerate()
+    for (number, (component, subscription)) in
+        [(&[("ack", "none")] as Pairs<'_>, &[] as Pairs<'_>), (&[], &[("ack", "none")])].into_iter().enumerate()
     {
         let group = format!("group{number}");
         let broker = redis.broker(&group, component);
@@ -217,13 +207,7 @@ async fn subscriptions_of_one_component_can_have_groups_of_their_own() {
         publish(&broker, &["x"]).await;
         subscribed.push(subscribe_with(&*broker, "orders", metadata, sink.clone()).await);
     }
-    let _more = subscribe_with(
-        &*broker,
-        "bills",
-        &[("consumerGroup", "audit")],
-        Recorder::acking(),
-    )
-    .await;
+    let _more = subscribe_with(&*broker, "bills", &[("consumerGroup", "audit")], Recorder::acking()).await;
     publish(&broker, &["y"]).await;
     for (sink, expected) in sinks.iter().zip([4, 4, 1]) {
         eventually("all has come", || async { sink.count() >= expected }).await;
@@ -234,13 +218,8 @@ async fn subscriptions_of_one_component_can_have_groups_of_their_own() {
         clients.matches("cmd=xreadgroup").count() == 3
     })
     .await;
-    let again = broker
-        .subscribe(
-            request("orders", &[("consumerGroup", "audit")]),
-            Recorder::acking(),
-            Stop::new(),
-        )
-        .await;
+    let again =
+        broker.subscribe(request("orders", &[("consumerGroup", "audit")]), Recorder::acking(), Stop::new()).await;
     assert!(again.is_err(), "one subscription to a topic in each group");
     for subscribed in subscribed {
         subscribed.end().await;
@@ -252,10 +231,7 @@ async fn subscriptions_of_one_component_can_have_groups_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_instance_gets_its_own_copy_until_it_stops() {
     let redis = RedisServer::start().await;
-    let brokers = [
-        redis.broker("app", &[("fanOut", "true")]),
-        redis.broker("app", &[]),
-    ];
+    let brokers = [redis.broker("app", &[("fanOut", "true")]), redis.broker("app", &[])];
     publish(&brokers[0], &["before"]).await;
     let sinks = [(); 2].map(|()| Recorder::acking());
     let mut subscribed = Vec::new();
@@ -270,10 +246,7 @@ async fn every_instance_gets_its_own_copy_until_it_stops() {
     }
     let names = groups(&redis, "orders").await;
     assert_eq!(names.len(), 2);
-    assert!(
-        names.iter().all(|name| name.starts_with("app-")),
-        "{names:?}"
-    );
+    assert!(names.iter().all(|name| name.starts_with("app-")), "{names:?}");
     // A subscription that pauses misses nothing: its group stays for as long as its instance.
     subscribed.remove(0).end().await;
     publish(&brokers[1], &["4"]).await;
@@ -290,16 +263,8 @@ async fn every_instance_gets_its_own_copy_until_it_stops() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_group_of_an_instance_that_died_is_removed_when_it_expires() {
     let redis = RedisServer::start().await;
-    let settings = [
-        ("fanOut", "true"),
-        ("fanOutExpiry", "4s"),
-        ("startFrom", "oldest"),
-    ];
-    let dying = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let settings = [("fanOut", "true"), ("fanOutExpiry", "4s"), ("startFrom", "oldest")];
+    let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (broker, ready) = (redis.broker("app", &settings), std::sync::mpsc::channel());
     dying.spawn(async move {
         for topic in ["orders", "bills"] {
@@ -320,13 +285,8 @@ async fn the_group_of_an_instance_that_died_is_removed_when_it_expires() {
     .await;
     publish(&survivor, &["x"]).await;
     eventually("the survivor reads on", || async { sink.count() == 1 }).await;
-    eventually("it is forgotten", || async {
-        redis
-            .call::<i64>(&["HLEN", "sidestream:{app}:fan-out"])
-            .await
-            == 1
-    })
-    .await;
+    eventually("it is forgotten", || async { redis.call::<i64>(&["HLEN", "sidestream:{app}:fan-out"]).await == 1 })
+        .await;
 }
 
 #[tokio::test]
@@ -335,20 +295,10 @@ async fn a_subscription_that_asks_for_the_impossible_is_refused() {
     let broker = redis.broker("app", &[]);
     for (name, value, expected) in [
         ("startFrom", "nwe", "did you mean \"new\"?"),
-        (
-            "ack",
-            "all",
-            "ack \"all\" is neither \"explicit\" nor \"none\"",
-        ),
+        ("ack", "all", "ack \"all\" is neither \"explicit\" nor \"none\""),
         ("fanOut", "perhaps", "fanOut: invalid bool \"perhaps\""),
     ] {
-        let subscribed = broker
-            .subscribe(
-                request("orders", &[(name, value)]),
-                Recorder::acking(),
-                Stop::new(),
-            )
-            .await;
+        let subscribed = broker.subscribe(request("orders", &[(name, value)]), Recorder::acking(), Stop::new()).await;
         let Err(error) = subscribed else {
             panic!("{name}={value} is accepted");
         };
@@ -392,11 +342,7 @@ async fn copies_for_each_instance_and_no_acks_work_in_a_cluster() {
         }
     }
     for topic in &topics {
-        let message = Outgoing {
-            topic: topic.clone(),
-            data: Bytes::copy_from_slice(topic.as_bytes()),
-            metadata: None,
-        };
+        let message = Outgoing { topic: topic.clone(), data: Bytes::copy_from_slice(topic.as_bytes()), metadata: None };
         brokers[0].publish(message).await.unwrap();
     }
     let mut wanted = topics.clone();

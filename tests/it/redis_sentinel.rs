@@ -16,11 +16,7 @@ use crate::support::subscribed::subscribe;
 use crate::support::tls::self_signed;
 
 async fn publish(broker: &RedisBroker, number: u32) -> bool {
-    let message = Outgoing {
-        topic: "orders".to_owned(),
-        data: Bytes::from(number.to_string()),
-        metadata: None,
-    };
+    let message = Outgoing { topic: "orders".to_owned(), data: Bytes::from(number.to_string()), metadata: None };
     broker.publish(message).await.is_ok()
 }
 
@@ -32,10 +28,8 @@ fn distinct(sink: &Recorder) -> BTreeSet<String> {
 async fn replicated(redis: &RedisSentinel) {
     eventually("the replica has everything", || async {
         let [master, replica] = &redis.servers;
-        let (ours, theirs): (i64, i64) = (
-            master.call(&["XLEN", "orders"]).await,
-            replica.call(&["XLEN", "orders"]).await,
-        );
+        let (ours, theirs): (i64, i64) =
+            (master.call(&["XLEN", "orders"]).await, replica.call(&["XLEN", "orders"]).await);
         ours == theirs
     })
     .await;
@@ -69,15 +63,9 @@ async fn publishing_and_delivery_follow_the_master() {
     }
     eventually("the replica is the master", || redis.is_master(1)).await;
     eventually("publishing works again", || publish(&broker, 600)).await;
-    eventually("all that was accepted arrives", || async {
-        accepted.is_subset(&distinct(&sink))
-    })
-    .await;
+    eventually("all that was accepted arrives", || async { accepted.is_subset(&distinct(&sink)) }).await;
     redis.servers[1].settled("orders", "app").await;
-    assert!(
-        refused < 30,
-        "a publish waits for the new master: {refused}"
-    );
+    assert!(refused < 30, "a publish waits for the new master: {refused}");
     subscribed.end().await;
 }
 
@@ -136,32 +124,17 @@ async fn wrong_names_and_passwords_are_told_from_servers_that_are_away() {
     let host = redis.host();
     let mistakes: [(&[(&str, &str)], _, _); 4] = [
         (
-            &[
-                ("redisHost", &host),
-                ("sentinelMasterName", "orders-mastre"),
-            ],
+            &[("redisHost", &host), ("sentinelMasterName", "orders-mastre")],
             BrokerErrorKind::Misconfigured,
             "the sentinels know no master of the name",
         ),
+        (&[("redisHost", &host), ("sentinelPassword", "wrong")], BrokerErrorKind::Misconfigured, "WRONGPASS"),
         (
-            &[("redisHost", &host), ("sentinelPassword", "wrong")],
+            &[("redisHost", &host), ("redisPassword", "x"), ("redisUsername", "nobody")],
             BrokerErrorKind::Misconfigured,
             "WRONGPASS",
         ),
-        (
-            &[
-                ("redisHost", &host),
-                ("redisPassword", "x"),
-                ("redisUsername", "nobody"),
-            ],
-            BrokerErrorKind::Misconfigured,
-            "WRONGPASS",
-        ),
-        (
-            &[("redisHost", "127.0.0.1:1,127.0.0.1:2")],
-            BrokerErrorKind::Unavailable,
-            "connection refused",
-        ),
+        (&[("redisHost", "127.0.0.1:1,127.0.0.1:2")], BrokerErrorKind::Unavailable, "connection refused"),
     ];
     for (settings, kind, text) in mistakes {
         let error = redis.broker("app", settings).connect().await.unwrap_err();

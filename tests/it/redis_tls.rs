@@ -15,20 +15,10 @@ fn certificates() -> tempfile::TempDir {
     let path = folder.path();
     authority(path, "own", &format!("-addext {NAMES}"));
     authority(path, "nameless", "");
-    authority(
-        path,
-        "elsewhere",
-        "-addext subjectAltName=DNS:elsewhere.example",
-    );
+    authority(path, "elsewhere", "-addext subjectAltName=DNS:elsewhere.example");
     authority(path, "root", "");
     authority(path, "stranger", "");
-    signed(
-        path,
-        "intermediate",
-        "root",
-        "basicConstraints=critical,CA:TRUE",
-        2,
-    );
+    signed(path, "intermediate", "root", "basicConstraints=critical,CA:TRUE", 2);
     signed(path, "good", "root", NAMES, 2);
     signed(path, "deep", "intermediate", NAMES, 2);
     let marked = format!("{NAMES}\nbasicConstraints=critical,CA:TRUE");
@@ -45,13 +35,7 @@ fn certificates() -> tempfile::TempDir {
     }
     signed(path, "expired", "root", NAMES, -1);
     signed(path, "version1", "root", "", 2);
-    signed(
-        path,
-        "client",
-        "root",
-        &format!("{NAMES}\nextendedKeyUsage=clientAuth"),
-        2,
-    );
+    signed(path, "client", "root", &format!("{NAMES}\nextendedKeyUsage=clientAuth"), 2);
     signed(path, "foreign", "stranger", NAMES, 2);
     let deep = std::fs::read_to_string(path.join("deep.pem")).unwrap();
     let intermediate = std::fs::read_to_string(path.join("intermediate.pem")).unwrap();
@@ -78,11 +62,7 @@ fn client(folder: &Path, name: &str) -> String {
         let text = std::fs::read_to_string(folder.join(format!("{name}.{end}"))).unwrap();
         serde_json::to_string(&text).unwrap()
     };
-    format!(
-        "{TLS}  - {{name: clientCert, value: {}}}\n  - {{name: clientKey, value: {}}}\n",
-        text("pem"),
-        text("key")
-    )
+    format!("{TLS}  - {{name: clientCert, value: {}}}\n  - {{name: clientKey, value: {}}}\n", text("pem"), text("key"))
 }
 
 async fn is_accepted(folder: &Path, redis: &RedisServer, settings: &str, trusted: &str) {
@@ -95,11 +75,7 @@ async fn is_accepted(folder: &Path, redis: &RedisServer, settings: &str, trusted
 
 async fn is_refused(folder: &Path, port: u16, settings: &str, trusted: &str, wanted: &[&str]) {
     let resources = tempfile::tempdir().unwrap();
-    std::fs::write(
-        resources.path().join("pubsub.yaml"),
-        component(port, settings),
-    )
-    .unwrap();
+    std::fs::write(resources.path().join("pubsub.yaml"), component(port, settings)).unwrap();
     let folder_of_resources = resources.path().to_str().unwrap();
     let mut command = sidecar(&["--resources-path", folder_of_resources]);
     command.env("SSL_CERT_FILE", folder.join(trusted));
@@ -110,13 +86,7 @@ async fn is_refused(folder: &Path, port: u16, settings: &str, trusted: &str, wan
     for wanted in wanted {
         assert!(said.contains(wanted), "{wanted}: {said}");
     }
-    for print in [
-        "InvalidCertificate",
-        "OtherError",
-        "AlertReceived",
-        "UnknownIssuer",
-        "DnsName",
-    ] {
+    for print in ["InvalidCertificate", "OtherError", "AlertReceived", "UnknownIssuer", "DnsName"] {
         assert!(!said.contains(print), "{print}: {said}");
     }
 }
@@ -125,13 +95,9 @@ async fn is_refused(folder: &Path, port: u16, settings: &str, trusted: &str, wan
 async fn a_certificate_that_go_believes_is_believed() {
     let folder = certificates();
     let path = folder.path();
-    for (name, trusted) in [
-        ("own", "own.pem"),
-        ("good", "root.pem"),
-        ("marked", "root.pem"),
-        ("good", "good.pem"),
-        ("chain", "root.pem"),
-    ] {
+    for (name, trusted) in
+        [("own", "own.pem"), ("good", "root.pem"), ("marked", "root.pem"), ("good", "good.pem"), ("chain", "root.pem")]
+    {
         let redis = server(path, name, "no").await;
         is_accepted(path, &redis, TLS, trusted).await;
     }
@@ -142,46 +108,18 @@ async fn a_certificate_that_go_refuses_is_refused_in_words() {
     let folder = certificates();
     let path = folder.path();
     for (name, trusted, wanted) in [
-        (
-            "own",
-            "root.pem",
-            "is signed by itself and not trusted here",
-        ),
+        ("own", "root.pem", "is signed by itself and not trusted here"),
         ("nameless", "nameless.pem", "its Common Name does not count"),
-        (
-            "elsewhere",
-            "elsewhere.pem",
-            "elsewhere.example, not for 127.0.0.1",
-        ),
+        ("elsewhere", "elsewhere.pem", "elsewhere.example, not for 127.0.0.1"),
         ("expired", "root.pem", "has expired"),
         ("expired", "expired.pem", "has expired"),
         ("expired-marked", "root.pem", "has expired"),
-        (
-            "foreign-marked",
-            "root.pem",
-            "(CA:TRUE), and is not signed by one that is trusted here",
-        ),
-        (
-            "forged",
-            "root.pem",
-            "(CA:TRUE), and is not signed by one that is trusted here",
-        ),
+        ("foreign-marked", "root.pem", "(CA:TRUE), and is not signed by one that is trusted here"),
+        ("forged", "root.pem", "(CA:TRUE), and is not signed by one that is trusted here"),
         ("version1", "root.pem", "is of X.509 version 1"),
-        (
-            "deep",
-            "root.pem",
-            "is signed by CN=intermediate, which is not trusted here",
-        ),
-        (
-            "good",
-            "stranger.pem",
-            "is signed by CN=root, which is not trusted here",
-        ),
-        (
-            "client",
-            "root.pem",
-            "extendedKeyUsage must have serverAuth",
-        ),
+        ("deep", "root.pem", "is signed by CN=intermediate, which is not trusted here"),
+        ("good", "stranger.pem", "is signed by CN=root, which is not trusted here"),
+        ("client", "root.pem", "extendedKeyUsage must have serverAuth"),
     ] {
         let redis = server(path, name, "no").await;
         let wanted = [wanted, "insecureSkipTLSVerify"];
@@ -199,23 +137,9 @@ async fn a_client_certificate_that_is_missing_or_wrong_is_said() {
     let redis = server(path, "good", "yes").await;
     is_accepted(path, &redis, &client(path, "client"), "root.pem").await;
     let port = redis.tls_port;
-    is_refused(
-        path,
-        port,
-        TLS,
-        "root.pem",
-        &["set clientCert and clientKey"],
-    )
-    .await;
+    is_refused(path, port, TLS, "root.pem", &["set clientCert and clientKey"]).await;
     let foreign = client(path, "foreign");
-    is_refused(
-        path,
-        port,
-        &foreign,
-        "root.pem",
-        &["refuses the certificate in clientCert"],
-    )
-    .await;
+    is_refused(path, port, &foreign, "root.pem", &["refuses the certificate in clientCert"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,29 +147,8 @@ async fn tls_on_one_side_alone_is_recognised() {
     let folder = certificates();
     let path = folder.path();
     let redis = server(path, "good", "no").await;
-    is_refused(
-        path,
-        redis.port,
-        TLS,
-        "root.pem",
-        &["set enableTLS to false"],
-    )
-    .await;
-    is_refused(
-        path,
-        redis.tls_port,
-        "",
-        "root.pem",
-        &["set enableTLS to true"],
-    )
-    .await;
+    is_refused(path, redis.port, TLS, "root.pem", &["set enableTLS to false"]).await;
+    is_refused(path, redis.tls_port, "", "root.pem", &["set enableTLS to true"]).await;
     let redis = server(path, "good", "yes").await;
-    is_refused(
-        path,
-        redis.tls_port,
-        "",
-        "root.pem",
-        &["set enableTLS to true"],
-    )
-    .await;
+    is_refused(path, redis.tls_port, "", "root.pem", &["set enableTLS to true"]).await;
 }

@@ -7,11 +7,7 @@ use super::support::port::free_port;
 use super::support::process::{Process, example, is_gone, sidestream};
 
 /// On this machine only, as every test.
-const RUN: [&str; 3] = [
-    "run",
-    "--dapr-listen-addresses=127.0.0.1",
-    "--metrics-listen-address=127.0.0.1",
-];
+const RUN: [&str; 3] = ["run", "--dapr-listen-addresses=127.0.0.1", "--metrics-listen-address=127.0.0.1"];
 
 /// `run` with these arguments and a shell script as the app.
 fn run(arguments: &[&str], script: &str) -> Process {
@@ -22,24 +18,17 @@ fn run(arguments: &[&str], script: &str) -> Process {
 #[tokio::test]
 async fn the_app_gets_its_environment_and_its_exit_code_is_passed_on() {
     let port = free_port().to_string();
-    let script =
-        "echo $APP_ID $APP_PORT $APP_PROTOCOL $APP_CHANNEL_ADDRESS $DAPR_HTTP_PORT; exit 7";
+    let script = "echo $APP_ID $APP_PORT $APP_PROTOCOL $APP_CHANNEL_ADDRESS $DAPR_HTTP_PORT; exit 7";
     let mut run = run(&["-a", "orders", "-p", "8001", "-H", &port], script);
     assert_eq!(run.ended().await, 7, "{}", run.said());
     let said = run.said();
     let line = format!("\n== APP == orders 8001 http 127.0.0.1 {port}\n");
     assert!(said.contains(&line), "{said}");
     assert!(said.contains("\n== DAPR == "), "{said}");
-    assert!(
-        said.contains("The App process exited with error code: 7"),
-        "{said}"
-    );
+    assert!(said.contains("The App process exited with error code: 7"), "{said}");
     assert!(said.contains("the app has ended: shutting down"), "{said}");
     assert!(said.contains("Exited Dapr successfully"), "{said}");
-    assert!(
-        said.contains("Events do not survive this process"),
-        "{said}"
-    );
+    assert!(said.contains("Events do not survive this process"), "{said}");
 }
 
 #[tokio::test]
@@ -55,15 +44,9 @@ async fn a_signal_ends_the_sidecar_then_the_app_with_all_its_children() {
         assert_eq!(run.ended().await, 0, "{signal}: {}", run.said());
         let said = run.said();
         let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
-        assert!(
-            at("Daprd shutdown gracefully") < at("== APP == ended"),
-            "{said}"
-        );
+        assert!(at("Daprd shutdown gracefully") < at("== APP == ended"), "{said}");
         at("Exited App successfully");
-        eventually("nothing is left", || async {
-            is_gone(&child) && is_gone(&app)
-        })
-        .await;
+        eventually("nothing is left", || async { is_gone(&child) && is_gone(&app) }).await;
     }
 }
 
@@ -76,17 +59,9 @@ async fn without_a_sidecar_there_is_no_app() {
         assert!(!run.said().contains("== APP =="), "{}", run.said());
     };
     check(&["-a", "a.b"], "parameter app-id cannot contain dots").await;
-    check(
-        &["-P", "pigeon"],
-        "invalid value for 'app-protocol': pigeon",
-    )
-    .await;
+    check(&["-P", "pigeon"], "invalid value for 'app-protocol': pigeon").await;
     check(&["--resources-path", "/no/such"], "stat /no/such: ").await;
-    check(
-        &["-H", "70000"],
-        "Port 70000 is not available: use 1 to 65535",
-    )
-    .await;
+    check(&["-H", "70000"], "Port 70000 is not available: use 1 to 65535").await;
     check(&["-k"], "--kubernetes is not supported").await;
 }
 
@@ -113,11 +88,7 @@ async fn up_and_running_is_said_only_once_it_is_true() {
     // An app that does not listen is waited for, and said to be.
     let app_port = free_port().to_string();
     let mut silent = run(&["-a", "orders", "-p", &app_port], "exec sleep 600");
-    silent
-        .says(&format!(
-            "the app does not listen on 127.0.0.1:{app_port}. "
-        ))
-        .await;
+    silent.says(&format!("the app does not listen on 127.0.0.1:{app_port}. ")).await;
     assert!(!silent.said().contains(UP), "{}", silent.said());
     silent.signal(Signal::SIGTERM);
     silent.ended().await;
@@ -126,11 +97,7 @@ async fn up_and_running_is_said_only_once_it_is_true() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let other_port = other.local_addr().unwrap().port().to_string();
     let mut second = run(&["-a", "orders", "-p", &other_port], "exec sleep 600");
-    second
-        .says(&format!(
-            "another program listens on 127.0.0.1:{other_port} already. "
-        ))
-        .await;
+    second.says(&format!("another program listens on 127.0.0.1:{other_port} already. ")).await;
     second.signal(Signal::SIGTERM);
     second.ended().await;
 
@@ -159,11 +126,7 @@ async fn the_reason_of_a_failed_start_is_the_last_line_and_there_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join("dapr.yaml"),
-        "version: 1\napps:\n- {appDirPath: ., appID: a.b}\n",
-    )
-    .unwrap();
+    std::fs::write(folder.path().join("dapr.yaml"), "version: 1\napps:\n- {appDirPath: ., appID: a.b}\n").unwrap();
     let file = folder.path().display().to_string();
     let check = async |arguments: &[&str], reason: &str| {
         let mut run = Process::start(sidestream(arguments));
@@ -172,27 +135,12 @@ async fn the_reason_of_a_failed_start_is_the_last_line_and_there_once() {
         assert_eq!(said.matches(reason).count(), 1, "{said}");
         assert!(said.lines().last().unwrap().contains(reason), "{said}");
     };
-    check(
-        &[&RUN[..], &["-a", "a.b"]].concat(),
-        "The sidecar did not start: parameter app-id cannot contain dots",
-    )
-    .await;
+    check(&[&RUN[..], &["-a", "a.b"]].concat(), "The sidecar did not start: parameter app-id cannot contain dots")
+        .await;
     check(&["run", "-H", &port], "another program has it. ").await;
-    check(
-        &["run", "--metrics-port", &port],
-        "another program has it. ",
-    )
-    .await;
-    check(
-        &["run", "-f", &file],
-        "parameter app-id cannot contain dots",
-    )
-    .await;
-    check(
-        &["demo", "--port", &port],
-        "--port 0 takes one that is free",
-    )
-    .await;
+    check(&["run", "--metrics-port", &port], "another program has it. ").await;
+    check(&["run", "-f", &file], "parameter app-id cannot contain dots").await;
+    check(&["demo", "--port", &port], "--port 0 takes one that is free").await;
     let sidecar = [
         "--app-id=a",
         "--dapr-listen-addresses=127.0.0.1",

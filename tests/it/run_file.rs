@@ -37,20 +37,12 @@ impl Desk {
 
 fn run(file: &Path) -> Process {
     let file = file.to_str().unwrap();
-    Process::start(sidestream([
-        "run",
-        "-f",
-        file,
-        "--metrics-listen-address=127.0.0.1",
-    ]))
+    Process::start(sidestream(["run", "-f", file, "--metrics-listen-address=127.0.0.1"]))
 }
 
 /// The app `folder` that runs this shell script.
 fn app(folder: &str, script: &str) -> String {
-    format!(
-        "- appDirPath: ./{folder}\n  command: [sh, -c, {}]\n",
-        serde_json::to_string(script).unwrap()
-    )
+    format!("- appDirPath: ./{folder}\n  command: [sh, -c, {}]\n", serde_json::to_string(script).unwrap())
 }
 
 #[track_caller]
@@ -77,9 +69,7 @@ async fn the_example_stack_delivers_with_nothing_installed() {
     // The first order was published when nobody had subscribed yet.
     let orders = || {
         let said = stack.said();
-        let got = said
-            .lines()
-            .filter(|line| line.starts_with("== APP - kitchen == got orders "));
+        let got = said.lines().filter(|line| line.starts_with("== APP - kitchen == got orders "));
         let got: Vec<String> = got.map(str::to_owned).collect();
         got
     };
@@ -132,15 +122,10 @@ async fn an_app_that_fails_leaves_the_others_alone_and_shows_in_the_exit_code() 
     let desk = Desk::new(&format!(
         "{}{}",
         app("a", "exit 7"),
-        app(
-            "b",
-            "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
-        )
+        app("b", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
     ));
     let mut stack = desk.run();
-    stack
-        .says("a: The App process exited with error code: 7")
-        .await;
+    stack.says("a: The App process exited with error code: 7").await;
     stack.says("== APP - b == up").await;
     stack.signal(Signal::SIGTERM);
     assert_eq!(stack.ended().await, 1, "{}", stack.said());
@@ -162,10 +147,7 @@ async fn a_signal_ends_every_sidecar_before_its_app() {
     let script = "trap 'echo ended; exit 0' TERM; echo app $$; while :; do sleep 0.05; done";
     let desk = Desk::new(&format!("{}{}", app("a", script), app("b", script)));
     let mut stack = desk.run();
-    let pids = [
-        stack.says("== APP - a == app ").await,
-        stack.says("== APP - b == app ").await,
-    ];
+    let pids = [stack.says("== APP - a == app ").await, stack.says("== APP - b == app ").await];
     stack.says("You're up and running!").await;
     stack.signal(Signal::SIGTERM);
     assert_eq!(stack.ended().await, 0, "{}", stack.said());
@@ -180,10 +162,7 @@ async fn a_signal_ends_every_sidecar_before_its_app() {
             ],
         );
     }
-    eventually("nothing is left", || async {
-        pids.iter().all(|pid| is_gone(pid))
-    })
-    .await;
+    eventually("nothing is left", || async { pids.iter().all(|pid| is_gone(pid)) }).await;
 }
 
 #[tokio::test]
@@ -198,16 +177,11 @@ async fn logs_go_to_files_beside_the_app_if_they_are_to() {
     let logs = desk.path().join("a/.dapr/logs");
     let folder = format!("Writing log files to directory : {}\n", logs.display());
     assert!(said.contains(&folder), "{said}");
-    assert!(
-        said.contains("== APP - a == \x1b[31mred\x1b[0m\n"),
-        "{said}"
-    );
+    assert!(said.contains("== APP - a == \x1b[31mred\x1b[0m\n"), "{said}");
     assert!(!said.contains("== DAPR - a == "), "{said}");
     let read = |what: &str| {
         let is_it = |path: &Path| path.to_str().unwrap().contains(what);
-        let mut files = fs::read_dir(&logs)
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
+        let mut files = fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().path());
         fs::read_to_string(files.find(|path| is_it(path)).unwrap()).unwrap()
     };
     assert_eq!(read("/a_app_"), "== APP - a == red\n");
@@ -226,18 +200,9 @@ async fn a_file_with_mistakes_starts_nothing() {
     assert_eq!(stack.ended().await, 1);
     let said = stack.said();
     assert!(said.contains("2 mistakes, nothing was started\n"), "{said}");
-    assert!(
-        said.contains("dapr.yaml:10: error in getting the file info for "),
-        "{said}"
-    );
-    assert!(
-        said.contains("dapr.yaml:11: app id \"a\" stands twice, first at "),
-        "{said}"
-    );
-    assert!(
-        said.contains("dapr.yaml:11: unknown field apps[2].foo is ignored"),
-        "{said}"
-    );
+    assert!(said.contains("dapr.yaml:10: error in getting the file info for "), "{said}");
+    assert!(said.contains("dapr.yaml:11: app id \"a\" stands twice, first at "), "{said}");
+    assert!(said.contains("dapr.yaml:11: unknown field apps[2].foo is ignored"), "{said}");
     assert!(!said.contains("== APP"), "{said}");
 
     let check = async |arguments: &[&str], expected: &str| {
@@ -247,16 +212,8 @@ async fn a_file_with_mistakes_starts_nothing() {
     };
     let other = desk.path().join("app.json");
     fs::write(&other, "{}").unwrap();
-    check(
-        &["-f", other.to_str().unwrap()],
-        "app.json\" is not a YAML file",
-    )
-    .await;
-    check(
-        &["-f", "nosuch"],
-        "no such file or directory; give the file",
-    )
-    .await;
+    check(&["-f", other.to_str().unwrap()], "app.json\" is not a YAML file").await;
+    check(&["-f", "nosuch"], "no such file or directory; give the file").await;
     check(&["-f", "/no/such/dapr.yaml"], "no such file or directory").await;
     // Standard input is empty in these tests.
     check(&["-f", "-"], "<stdin>: required field 'version' not found").await;
@@ -268,27 +225,15 @@ async fn a_sidecar_that_cannot_start_ends_what_was_started() {
     // The folder of logs cannot be made.
     let desk = Desk::new(&format!(
         "{}{}  appLogDestination: file\n",
-        app(
-            "a",
-            "echo up; trap 'exit 0' TERM; while :; do sleep 0.05; done"
-        ),
+        app("a", "echo up; trap 'exit 0' TERM; while :; do sleep 0.05; done"),
         app("b", "echo started")
     ));
     fs::write(desk.path().join("b/.dapr"), "").unwrap();
     let mut stack = desk.run();
     assert_eq!(stack.ended().await, 1);
     let said = stack.said();
-    assert!(
-        said.lines()
-            .last()
-            .unwrap()
-            .contains("Error starting app \"b\": cannot write logs to "),
-        "{said}"
-    );
+    assert!(said.lines().last().unwrap().contains("Error starting app \"b\": cannot write logs to "), "{said}");
     assert!(!said.contains("You're up and running"), "{said}");
-    in_order(
-        &said,
-        &["a: Exited Dapr successfully", "a: Exited App successfully"],
-    );
+    in_order(&said, &["a: Exited Dapr successfully", "a: Exited App successfully"]);
     assert!(!said.contains("== APP - b =="), "{said}");
 }

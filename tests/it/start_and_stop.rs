@@ -19,9 +19,8 @@ async fn a_grpc_port_that_is_taken_ends_the_start() {
     let mut sidecar = sidecar(&["--dapr-grpc-port", &port.to_string()]);
     assert_eq!(sidecar.ended().await, 1);
     let said = sidecar.said();
-    let advice = format!(
-        "port {port} is taken by another program: stop that, or choose another port with --dapr-grpc-port"
-    );
+    let advice =
+        format!("port {port} is taken by another program: stop that, or choose another port with --dapr-grpc-port");
     let expected = format!(
         "Fatal error from runtime: failed to start API gRPC server: could not listen on any endpoint: {advice}"
     );
@@ -34,9 +33,7 @@ async fn a_grpc_port_that_is_taken_ends_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_ports_that_are_taken_are_said_at_once_with_their_flags() {
     let taken = [0; 3].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
-    let ports = taken
-        .each_ref()
-        .map(|it| it.local_addr().unwrap().port().to_string());
+    let ports = taken.each_ref().map(|it| it.local_addr().unwrap().port().to_string());
     let mut sidecar = sidecar(&[
         "--dapr-http-port",
         &ports[0],
@@ -50,13 +47,9 @@ async fn all_ports_that_are_taken_are_said_at_once_with_their_flags() {
     ]);
     assert_eq!(sidecar.ended().await, 1);
     let said = sidecar.said();
-    for (port, flag) in ports
-        .iter()
-        .zip(["dapr-http-port", "metrics-port", "dapr-public-port"])
-    {
-        let expected = format!(
-            "port {port} is taken by another program: stop that, or choose another port with --{flag}"
-        );
+    for (port, flag) in ports.iter().zip(["dapr-http-port", "metrics-port", "dapr-public-port"]) {
+        let expected =
+            format!("port {port} is taken by another program: stop that, or choose another port with --{flag}");
         assert!(said.contains(&expected), "{said}");
     }
 }
@@ -67,11 +60,7 @@ async fn what_does_nothing_says_so_at_start() {
     let path = folder.path().display().to_string();
     let subscription = "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: s}\nspec: {pubsubname: pubsub, topic: orders, routes: {default: /orders}}\n";
     std::fs::write(folder.path().join("s.yaml"), subscription).unwrap();
-    let mut sidecar = sidecar(&[
-        "--resources-path",
-        &path,
-        "--disable-init-endpoints=config,subscribe",
-    ]);
+    let mut sidecar = sidecar(&["--resources-path", &path, "--disable-init-endpoints=config,subscribe"]);
     for line in [
         "1 subscriptions are declared in files, and nothing is delivered: without --app-port there is no app",
         "no pub/sub component is loaded, so nothing can be published or subscribed to: there is none for this app in ",
@@ -87,21 +76,13 @@ async fn what_does_nothing_says_so_at_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_shutdown_does_not_wait_for_an_app_that_was_never_there() {
     let app_port = free_port().to_string();
-    let flags = [
-        "--app-port",
-        &app_port,
-        "--enable-app-health-check",
-        "--dapr-block-shutdown-duration=180s",
-    ];
+    let flags = ["--app-port", &app_port, "--enable-app-health-check", "--dapr-block-shutdown-duration=180s"];
     let mut sidecar = sidecar(&flags);
     sidecar.says("application protocol: http. ").await;
     sidecar.signal(Signal::SIGTERM);
     assert_eq!(sidecar.ended().await, 0);
     let said = sidecar.said();
-    assert!(
-        said.contains("App reported unhealthy, entering shutdown..."),
-        "{said}"
-    );
+    assert!(said.contains("App reported unhealthy, entering shutdown..."), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,15 +112,9 @@ async fn a_wrong_value_of_a_flag_or_a_configuration_shows_no_password() {
         (&["--dapr-block-shutdown-duration"], ""),
         (&[], "tracing: {otel: {timeout: 'password=hunter2'}}"),
         (&[], "tracing: {otel: {isSecure: 'password=hunter2'}}"),
-        (
-            &[],
-            "tracing: {otel: {endpointAddress: h, protocol: 'redis://u:hunter2@h'}}",
-        ),
+        (&[], "tracing: {otel: {endpointAddress: h, protocol: 'redis://u:hunter2@h'}}"),
         (&[], "tracing: 'password=hunter2'"),
-        (
-            &[],
-            "secrets: {scopes: [{storeName: s, defaultAccess: 'redis://u:hunter2@h'}]}",
-        ),
+        (&[], "secrets: {scopes: [{storeName: s, defaultAccess: 'redis://u:hunter2@h'}]}"),
     ] {
         std::fs::write(&file, format!("spec: {{{spec}}}\n")).unwrap();
         let mut arguments: Vec<&str> = flags.to_vec();
@@ -161,30 +136,12 @@ async fn an_address_that_can_be_none_ends_the_start_and_no_password_is_shown() {
     let file = folder.path().join("pubsub.yaml");
     let resources = folder.path().to_str().unwrap();
     for (settings, wanted) in [
-        (
-            "redisHost, value: 'redis://u:hunter2@h x'",
-            "has a blank in it",
-        ),
-        (
-            "redisHost, value: 'http://u:hunter2@h:6379'",
-            "begins with http://",
-        ),
-        (
-            "redisHost, value: 'u:hunter2@h:6379'",
-            "redisUsername and redisPassword",
-        ),
-        (
-            "redisHost, value: 'u:hun hunter2@h:6379'",
-            "redisUsername and redisPassword",
-        ),
-        (
-            "redisHost, value: 'h:6379,password=hunter2'",
-            "connection string",
-        ),
-        (
-            "redisHost, value: 'h:6379,ssl=true,password=x,hunter2'",
-            "connection string",
-        ),
+        ("redisHost, value: 'redis://u:hunter2@h x'", "has a blank in it"),
+        ("redisHost, value: 'http://u:hunter2@h:6379'", "begins with http://"),
+        ("redisHost, value: 'u:hunter2@h:6379'", "redisUsername and redisPassword"),
+        ("redisHost, value: 'u:hun hunter2@h:6379'", "redisUsername and redisPassword"),
+        ("redisHost, value: 'h:6379,password=hunter2'", "connection string"),
+        ("redisHost, value: 'h:6379,ssl=true,password=x,hunter2'", "connection string"),
         ("redisHost, value: 'h:hunter2'", "a port that is no number"),
         ("redisHost, value: 'h:6379:hunter2'", "too many colons"),
         ("redisHost, value: 'h hunter2'", "has a blank in it"),
@@ -192,18 +149,9 @@ async fn an_address_that_can_be_none_ends_the_start_and_no_password_is_shown() {
             "redisHost, value: 'a:1,redis://:hunter2@b:x'}\n  - {name: redisType, value: cluster",
             "a port that is no number",
         ),
-        (
-            "redisHost, value: 'redis://:hunter2@a'}\n  - {name: redisPassword, value: hunter3",
-            "remove one of them",
-        ),
-        (
-            "redisHost, value: 'rediss://:hunter2@a'}\n  - {name: enableTLS, value: 'false'",
-            "remove one of them",
-        ),
-        (
-            "redisHost, value: 'redis://:hunter2@a'}\n  - {name: failover, value: 'true'",
-            "sentinelPassword",
-        ),
+        ("redisHost, value: 'redis://:hunter2@a'}\n  - {name: redisPassword, value: hunter3", "remove one of them"),
+        ("redisHost, value: 'rediss://:hunter2@a'}\n  - {name: enableTLS, value: 'false'", "remove one of them"),
+        ("redisHost, value: 'redis://:hunter2@a'}\n  - {name: failover, value: 'true'", "sentinelPassword"),
         ("redisPort, value: 'redis://:hunter2@h'", "invalid value"),
         ("redisDB, value: '0,password=hunter2'", "invalid value"),
     ] {

@@ -41,10 +41,7 @@ where
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        assert!(
-            waited.await.is_ok(),
-            "{caller}: not in {PATIENCE:?}: {what}"
-        );
+        assert!(waited.await.is_ok(), "{caller}: not in {PATIENCE:?}: {what}");
     }
 }
 
@@ -65,10 +62,7 @@ impl Lines {
 
     /// How many of them contain this.
     pub(crate) fn with(&self, part: &str) -> usize {
-        self.text()
-            .lines()
-            .filter(|line| line.contains(part))
-            .count()
+        self.text().lines().filter(|line| line.contains(part)).count()
     }
 }
 

@@ -23,9 +23,7 @@ pub(super) fn has_invocation(access: &ApiAccess) -> bool {
 
 /// Rules for gRPC, or for nothing, do not count here.
 fn http(rules: &[ApiRule]) -> impl Iterator<Item = &ApiRule> {
-    rules
-        .iter()
-        .filter(|rule| rule.protocol.eq_ignore_ascii_case("http"))
+    rules.iter().filter(|rule| rule.protocol.eq_ignore_ascii_case("http"))
 }
 
 /// A rule means a group (`v1/publish`) or every path that begins like it (`v1.0/pub`).
@@ -59,64 +57,29 @@ mod tests {
     /// `name version protocol` of each rule, and the routes that are left of the five and the invocation.
     fn check(allowed: &[&str], denied: &[&str], expected: &[&str]) {
         let rules = |texts: &[&str]| texts.iter().map(|text| rule(text)).collect();
-        let access = ApiAccess {
-            allowed: rules(allowed),
-            denied: rules(denied),
-        };
+        let access = ApiAccess { allowed: rules(allowed), denied: rules(denied) };
         let all = [PUBLISH, BULK, ALPHA, METADATA, HEALTH, INVOKE];
-        let left: Vec<_> = all
-            .into_iter()
-            .filter(|pattern| has_route(&access, pattern))
-            .collect();
+        let left: Vec<_> = all.into_iter().filter(|pattern| has_route(&access, pattern)).collect();
         assert_eq!(left, expected, "{allowed:?} {denied:?}");
     }
 
     fn rule(text: &str) -> ApiRule {
         let mut words = text.split(' ').map(str::to_owned);
         let mut next = || words.next().unwrap_or_default();
-        ApiRule {
-            name: next(),
-            version: next(),
-            protocol: next(),
-        }
+        ApiRule { name: next(), version: next(), protocol: next() }
     }
 
     #[test]
     fn rules_name_groups_or_beginnings_of_paths() {
         let all = [PUBLISH, BULK, ALPHA, METADATA, HEALTH, INVOKE];
         check(&[], &[], &all);
-        check(
-            &[],
-            &["publish v1 http"],
-            &[ALPHA, METADATA, HEALTH, INVOKE],
-        );
-        check(
-            &[],
-            &["publish v1.0 HTTP"],
-            &[ALPHA, METADATA, HEALTH, INVOKE],
-        );
+        check(&[], &["publish v1 http"], &[ALPHA, METADATA, HEALTH, INVOKE]);
+        check(&[], &["publish v1.0 HTTP"], &[ALPHA, METADATA, HEALTH, INVOKE]);
         check(&[], &["pub v1.0 http"], &[ALPHA, METADATA, HEALTH, INVOKE]);
-        check(
-            &[],
-            &["publish/bulk v1.0 http"],
-            &[PUBLISH, ALPHA, METADATA, HEALTH, INVOKE],
-        );
-        check(
-            &[],
-            &["publish v1alpha1 http"],
-            &[PUBLISH, BULK, METADATA, HEALTH, INVOKE],
-        );
-        check(
-            &[],
-            &["invoke v1 http"],
-            &[PUBLISH, BULK, ALPHA, METADATA, HEALTH],
-        );
-        for nothing in [
-            "publish v1",
-            "publish v1 grpc",
-            "Publish v1 http",
-            "healthz v1 http",
-        ] {
+        check(&[], &["publish/bulk v1.0 http"], &[PUBLISH, ALPHA, METADATA, HEALTH, INVOKE]);
+        check(&[], &["publish v1alpha1 http"], &[PUBLISH, BULK, METADATA, HEALTH, INVOKE]);
+        check(&[], &["invoke v1 http"], &[PUBLISH, BULK, ALPHA, METADATA, HEALTH]);
+        for nothing in ["publish v1", "publish v1 grpc", "Publish v1 http", "healthz v1 http"] {
             check(&[], &[nothing], &all);
         }
         check(&["publish v1 http"], &[], &[PUBLISH, BULK, HEALTH]);

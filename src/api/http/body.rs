@@ -34,11 +34,7 @@ impl RequestBody {
     /// A body of at most `limit` bytes; the limit is exact (design.md D7).
     pub(super) fn new(body: Body, limit: Option<usize>) -> Self {
         let is_over = HttpBody::is_end_stream(&body);
-        Self {
-            body,
-            limit,
-            is_over,
-        }
+        Self { body, limit, is_over }
     }
 
     /// The whole body.
@@ -53,11 +49,8 @@ impl RequestBody {
         let Some(second) = self.next().await? else {
             return Ok(first);
         };
-        let mut whole = BytesMut::with_capacity(
-            usize::try_from(announced)
-                .unwrap_or(0)
-                .max(first.len() + second.len()),
-        );
+        let mut whole =
+            BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0).max(first.len() + second.len()));
         whole.extend_from_slice(&first);
         let mut next = Some(second);
         while let Some(piece) = next {
@@ -117,10 +110,7 @@ mod tests {
 
     async fn read(length: usize, limit: Option<usize>) -> Result<usize, String> {
         let mut body = RequestBody::new(Body::from(vec![b'x'; length]), limit);
-        body.read()
-            .await
-            .map(|body| body.len())
-            .map_err(|error| error.to_string())
+        body.read().await.map(|body| body.len()).map_err(|error| error.to_string())
     }
 
     #[tokio::test]
@@ -139,10 +129,7 @@ mod tests {
             let pieces = ["abc", "defg", "h"].map(Ok::<_, std::io::Error>);
             Body::from_stream(futures_util::stream::iter(pieces))
         };
-        assert_eq!(
-            RequestBody::new(pieces(), Some(8)).read().await.unwrap(),
-            "abcdefgh"
-        );
+        assert_eq!(RequestBody::new(pieces(), Some(8)).read().await.unwrap(), "abcdefgh");
         let mut body = RequestBody::new(pieces(), Some(7));
         body.read().await.unwrap_err();
         assert!(body.discard().await);

@@ -28,9 +28,8 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
     let metadata = path::metadata(uri.query());
     let publisher = &call.context.publisher;
     let app_id = &call.context.settings.app_id;
-    let refused = |error: PublishError| {
-        ApiError::of_publish(error, &pubsub, &topic, app_id, &path::metadata(uri.query()))
-    };
+    let refused =
+        |error: PublishError| ApiError::of_publish(error, &pubsub, &topic, app_id, &path::metadata(uri.query()));
     let unreadable = |error: String| ApiError::BulkBody {
         pubsub: pubsub.clone().into_owned(),
         topic: topic.clone().into_owned(),
@@ -57,13 +56,8 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
             error: error.to_string(),
         },
     })?;
-    let request = BulkRequest {
-        topic: topic.clone().into_owned(),
-        entries,
-        metadata,
-        is_raw,
-        trace: call.trace.clone(),
-    };
+    let request =
+        BulkRequest { topic: topic.clone().into_owned(), entries, metadata, is_raw, trace: call.trace.clone() };
     let failures = publisher.publish_bulk(&component, &request).await;
     let failures = failures.map_err(refused)?;
     Ok(match failures.first() {
@@ -116,16 +110,7 @@ fn header(text: &[u8]) -> Option<HeaderValue> {
     if text.len() > LONGEST_HEADER {
         return None;
     }
-    let line: Vec<u8> = text
-        .iter()
-        .map(|byte| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                *byte
-            }
-        })
-        .collect();
+    let line: Vec<u8> = text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
     HeaderValue::from_bytes(&line).ok()
 }
 
@@ -138,10 +123,7 @@ mod tests {
     use crate::broker::{BrokerError, BrokerErrorKind};
 
     fn failure(id: &str, error: &str) -> Failure {
-        Failure {
-            entry_id: id.to_owned(),
-            error: BrokerError::new(BrokerErrorKind::Unavailable, error).into(),
-        }
+        Failure { entry_id: id.to_owned(), error: BrokerError::new(BrokerErrorKind::Unavailable, error).into() }
     }
 
     #[test]

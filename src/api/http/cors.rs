@@ -44,11 +44,7 @@ impl Origins {
         }
         let mut response = empty(StatusCode::OK);
         let headers = response.headers_mut();
-        for name in [
-            "Origin",
-            "Access-Control-Request-Method",
-            "Access-Control-Request-Headers",
-        ] {
+        for name in ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"] {
             headers.append(VARY, HeaderValue::from_static(name));
         }
         let method = method.to_str().unwrap_or_default().to_uppercase();
@@ -56,10 +52,7 @@ impl Origins {
             && let Some(method) = METHODS.iter().find(|known| **known == method)
         {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(
-                ACCESS_CONTROL_ALLOW_METHODS,
-                HeaderValue::from_static(method),
-            );
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
             if let Some(wanted) = wanted_headers(&head.headers) {
                 headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
             }
@@ -84,10 +77,7 @@ impl Origins {
             Self::All => Some(EVERYBODY),
             Self::Some(items) => {
                 let text = origin.to_str().ok()?.to_lowercase();
-                items
-                    .iter()
-                    .any(|item| matches(item, &text))
-                    .then(|| origin.clone())
+                items.iter().any(|item| matches(item, &text)).then(|| origin.clone())
             }
         }
     }
@@ -107,10 +97,7 @@ fn matches(item: &str, origin: &str) -> bool {
 fn wanted_headers(headers: &HeaderMap) -> Option<HeaderValue> {
     let wanted = filled(headers, ACCESS_CONTROL_REQUEST_HEADERS)?;
     let names = wanted.to_str().ok()?.split([',', ' ']);
-    let names: Vec<_> = names
-        .filter(|name| !name.is_empty())
-        .map(canonical)
-        .collect();
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).map(canonical).collect();
     if names.is_empty() {
         return None;
     }
@@ -161,11 +148,7 @@ mod tests {
         check("*", "", None);
         check("https://A.com", "HTTPS://a.COM", Some("HTTPS://a.COM"));
         check("https://a.com, https://b.com", "https://b.com", None);
-        check(
-            "https://*.b.com",
-            "https://x.y.b.com",
-            Some("https://x.y.b.com"),
-        );
+        check("https://*.b.com", "https://x.y.b.com", Some("https://x.y.b.com"));
         check("https://*.b.com", "https://b.com", None);
         check("https://*.b.com", "https://x.b.com.evil.com", None);
         check("https://ab*bc", "https://abc", None);
@@ -190,9 +173,7 @@ mod tests {
             assert_eq!(answer.headers().get_all(VARY).iter().count(), 3);
             let text = |name: HeaderName| {
                 let value = answer.headers().get(name);
-                value
-                    .map_or("-", |value| value.to_str().unwrap())
-                    .to_owned()
+                value.map_or("-", |value| value.to_str().unwrap()).to_owned()
             };
             Some([
                 text(ACCESS_CONTROL_ALLOW_ORIGIN),
@@ -202,23 +183,9 @@ mod tests {
         };
         let all = ["https://a.com", "GET", "Content-Type, X-My_thing"].map(str::to_owned);
         let none = ["-"; 3].map(str::to_owned);
-        assert_eq!(
-            asked(
-                "OPTIONS",
-                "get",
-                "https://a.com",
-                "content-type, X-MY_thing"
-            ),
-            Some(all)
-        );
-        assert_eq!(
-            asked("OPTIONS", "BREW", "https://a.com", ""),
-            Some(none.clone())
-        );
-        assert_eq!(
-            asked("OPTIONS", "GET", "https://b.com", "x"),
-            Some(none.clone())
-        );
+        assert_eq!(asked("OPTIONS", "get", "https://a.com", "content-type, X-MY_thing"), Some(all));
+        assert_eq!(asked("OPTIONS", "BREW", "https://a.com", ""), Some(none.clone()));
+        assert_eq!(asked("OPTIONS", "GET", "https://b.com", "x"), Some(none.clone()));
         assert_eq!(asked("OPTIONS", "GET", "", ""), Some(none));
         assert_eq!(asked("OPTIONS", "", "https://a.com", ""), None);
         assert_eq!(asked("GET", "GET", "https://a.com", ""), None);

@@ -31,11 +31,7 @@ pub(super) async fn look(stream: &mut TcpStream) -> FirstHead {
         return FirstHead::Large;
     };
     if !has_unknown_encoding(&head[..length]) {
-        return if has_few_headers(&head[..length]) {
-            FirstHead::Small
-        } else {
-            FirstHead::Large
-        };
+        return if has_few_headers(&head[..length]) { FirstHead::Small } else { FirstHead::Large };
     }
     // What is left unread would reset the connection before the answer is read. Whether it arrives is the client's business.
     let _ = stream.read(&mut head).await;
@@ -57,17 +53,13 @@ fn has_few_headers(bytes: &[u8]) -> bool {
 
 /// Does a line of the head say a transfer encoding that is not `chunked`?
 fn has_unknown_encoding(bytes: &[u8]) -> bool {
-    let mut lines = bytes
-        .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .skip(1);
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).skip(1);
     lines
         .by_ref()
         .take_while(|line| !line.is_empty())
         .filter_map(|line| {
             let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
-            name.eq_ignore_ascii_case(b"transfer-encoding")
-                .then(|| value[1..].trim_ascii())
+            name.eq_ignore_ascii_case(b"transfer-encoding").then(|| value[1..].trim_ascii())
         })
         .any(|encoding| !encoding.eq_ignore_ascii_case(b"chunked"))
 }
@@ -93,11 +85,7 @@ mod tests {
     fn few_headers_are_those_of_a_short_head_that_is_there_to_its_end() {
         let check = |headers: usize, end: &str, expected: bool| {
             let head = format!("POST / HTTP/1.1\r\n{}{end}", "X-A: b\r\n".repeat(headers));
-            assert_eq!(
-                has_few_headers(head.as_bytes()),
-                expected,
-                "{headers} {end:?}"
-            );
+            assert_eq!(has_few_headers(head.as_bytes()), expected, "{headers} {end:?}");
         };
         check(0, "\r\n", true);
         check(FEW, "\r\n", true);

@@ -11,9 +11,7 @@ use crate::api::http::path;
 /// Is everything ready, and is this the app that was asked for?
 pub(super) fn all(call: &Call<'_>) -> Result<Response, ApiError> {
     let health = &call.context.health;
-    health
-        .check()
-        .map_err(|missing| ApiError::NotReady { missing })?;
+    health.check().map_err(|missing| ApiError::NotReady { missing })?;
     let query = call.head.uri.query().unwrap_or_default();
     let asked = path::parameters(query).find(|(name, _)| name == "appid");
     match asked {

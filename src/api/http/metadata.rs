@@ -37,12 +37,8 @@ pub(super) async fn get(call: Call<'_>) -> Result<Response, ApiError> {
 /// Keep a value of the client.
 pub(super) async fn put(call: Call<'_>) -> Result<Response, ApiError> {
     let key = path::segment(call.head.uri.path(), 2).into_owned();
-    let value = call.body.read().await.map_err(|error| ApiError::BodyRead {
-        error: error.to_string(),
-    })?;
-    call.context
-        .extended
-        .put(key, valid_text(&value).into_owned());
+    let value = call.body.read().await.map_err(|error| ApiError::BodyRead { error: error.to_string() })?;
+    call.context.extended.put(key, valid_text(&value).into_owned());
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -155,18 +151,10 @@ impl<'a> Page<'a> {
             enabled_features: &context.settings.features,
             components: lists.components.iter().map(component).collect(),
             extended: context.extended.all(),
-            subscriptions: lists
-                .subscriptions
-                .iter()
-                .map(SubscriptionEntry::of)
-                .collect(),
+            subscriptions: lists.subscriptions.iter().map(SubscriptionEntry::of).collect(),
             app_connection_properties: Connection::of(context),
             actor_runtime: ActorRuntime::of(context.health.check().is_ok()),
-            resiliencies: lists
-                .resiliencies
-                .iter()
-                .map(|name| Named { name })
-                .collect(),
+            resiliencies: lists.resiliencies.iter().map(|name| Named { name }).collect(),
         }
     }
 }
@@ -174,10 +162,7 @@ impl<'a> Page<'a> {
 impl<'a> SubscriptionEntry<'a> {
     fn of(listed: &'a Listed) -> Self {
         let spec = &listed.spec;
-        let rules = spec.rules.iter().map(|rule| RuleEntry {
-            match_: &rule.match_,
-            path: &rule.path,
-        });
+        let rules = spec.rules.iter().map(|rule| RuleEntry { match_: &rule.match_, path: &rule.path });
         Self {
             pubsubname: &spec.pubsub,
             topic: &spec.topic,
@@ -201,10 +186,7 @@ impl<'a> Connection<'a> {
             protocol: app.protocol.name(),
             channel_address: &app.address,
             max_concurrency: app.max_concurrency,
-            health: app
-                .health
-                .as_ref()
-                .map(|health| HealthEntry::of(health, app.protocol)),
+            health: app.health.as_ref().map(|health| HealthEntry::of(health, app.protocol)),
         }
     }
 }
@@ -235,10 +217,7 @@ impl ActorRuntime {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(port: &i32) -> bool {
     *port == 0
 }

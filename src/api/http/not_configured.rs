@@ -40,17 +40,12 @@ pub(super) async fn error(block: Block, call: Call<'_>) -> ApiError {
         Block::ActorState => Wants::ListOf(OPERATION),
         Block::ActorTimer => Wants::Fields(TIMER),
         Block::Job(JobCall::Schedule) => Wants::FieldsOrNothing(JOB),
-        Block::Secrets
-        | Block::Lock
-        | Block::Unlock
-        | Block::SubtleCrypto
-        | Block::Conversation => Wants::ObjectOrNothing,
-        Block::State
-        | Block::StateQuery
-        | Block::Configuration
-        | Block::Crypto
-        | Block::Actor
-        | Block::Job(_) => Wants::Anything,
+        Block::Secrets | Block::Lock | Block::Unlock | Block::SubtleCrypto | Block::Conversation => {
+            Wants::ObjectOrNothing
+        }
+        Block::State | Block::StateQuery | Block::Configuration | Block::Crypto | Block::Actor | Block::Job(_) => {
+            Wants::Anything
+        }
     };
     let body = match read(&mut *call.body, wants).await {
         Ok(body) => body,
@@ -58,48 +53,28 @@ pub(super) async fn error(block: Block, call: Call<'_>) -> ApiError {
     };
     let members = json::members(&body).unwrap_or_default();
     match block {
-        Block::State => ApiError::State {
-            store: name,
-            app_id: Some(app_id),
-        },
-        Block::StateQuery => ApiError::State {
-            store: name,
-            app_id: None,
-        },
+        Block::State => ApiError::State { store: name, app_id: Some(app_id) },
+        Block::StateQuery => ApiError::State { store: name, app_id: None },
         Block::Secrets => missing_secret_store(&call, name),
         Block::Binding if text(&members, "operation").is_empty() => {
             let error = "operation field is missing from request".to_owned();
             ApiError::Binding { error, name }
         }
-        Block::Binding => ApiError::Binding {
-            error: format!("couldn't find output binding {name}"),
-            name,
-        },
+        Block::Binding => ApiError::Binding { error: format!("couldn't find output binding {name}"), name },
         Block::Configuration => ApiError::Configuration,
-        Block::Lock if !is_positive(members.get("expiryInSeconds").copied()) => {
-            ApiError::LockExpiry { store: name }
-        }
+        Block::Lock if !is_positive(members.get("expiryInSeconds").copied()) => ApiError::LockExpiry { store: name },
         Block::Lock | Block::Unlock => ApiError::Lock,
         Block::Crypto => ApiError::Crypto,
         Block::SubtleCrypto => ApiError::SubtleCrypto,
         Block::Conversation => ApiError::Conversation { name },
         Block::Actor | Block::ActorState | Block::ActorTimer => ApiError::Placement,
         Block::Job(job) => {
-            let namespace = settings
-                .namespace
-                .as_deref()
-                .unwrap_or("default")
-                .to_owned();
-            let is_timeless =
-                text(&members, "schedule").is_empty() && text(&members, "dueTime").is_empty();
+            let namespace = settings.namespace.as_deref().unwrap_or("default").to_owned();
+            let is_timeless = text(&members, "schedule").is_empty() && text(&members, "dueTime").is_empty();
             if job == JobCall::Schedule && is_timeless {
                 ApiError::JobWithoutSchedule { app_id, namespace }
             } else {
-                ApiError::Job {
-                    call: job,
-                    app_id,
-                    namespace,
-                }
+                ApiError::Job { call: job, app_id, namespace }
             }
         }
     }
@@ -139,12 +114,8 @@ const BINDING: &[Field] = &[("operation", Type::Text), ("metadata", Type::Texts)
 
 const OPERATION: &[Field] = &[("operation", Type::Text)];
 
-const TIMER: &[Field] = &[
-    ("dueTime", Type::Text),
-    ("period", Type::Text),
-    ("ttl", Type::Text),
-    ("callback", Type::Text),
-];
+const TIMER: &[Field] =
+    &[("dueTime", Type::Text), ("period", Type::Text), ("ttl", Type::Text), ("callback", Type::Text)];
 
 const JOB: &[Field] = &[
     ("schedule", Type::Text),
@@ -156,21 +127,16 @@ const JOB: &[Field] = &[
 ];
 
 /// The body as text, if it is what it must be.
-pub(super) async fn read(
-    body: &mut super::body::RequestBody,
-    wants: Wants,
-) -> Result<String, ApiError> {
+pub(super) async fn read(body: &mut super::body::RequestBody, wants: Wants) -> Result<String, ApiError> {
     if wants == Wants::Anything {
         return Ok(String::new());
     }
     let bytes = body.read().await.map_err(|error| match wants {
-        Wants::Anything | Wants::ObjectOrNothing => ApiError::BodyRead {
-            error: error.to_string(),
-        },
+        Wants::Anything | Wants::ObjectOrNothing => ApiError::BodyRead { error: error.to_string() },
         // These bodies are decoded while they are read: one that is too large is one that cannot be decoded.
-        Wants::FieldsOrNothing(_) | Wants::Fields(_) | Wants::ListOf(_) => ApiError::Malformed {
-            error: error.to_string(),
-        },
+        Wants::FieldsOrNothing(_) | Wants::Fields(_) | Wants::ListOf(_) => {
+            ApiError::Malformed { error: error.to_string() }
+        }
     })?;
     let text = json::valid_text(&bytes).into_owned();
     match check(&text, wants) {
@@ -183,9 +149,7 @@ fn check(text: &str, wants: Wants) -> Result<(), String> {
     match wants {
         Wants::Anything => Ok(()),
         Wants::ObjectOrNothing | Wants::FieldsOrNothing(_) if text.is_empty() => Ok(()),
-        Wants::ObjectOrNothing => json::members(text)
-            .map(drop)
-            .map_err(|error| error.to_string()),
+        Wants::ObjectOrNothing => json::members(text).map(drop).map_err(|error| error.to_string()),
         Wants::FieldsOrNothing(fields) => check_fields(text, fields),
         Wants::Fields(fields) => match first_value(text)? {
             "null" => Ok(()),
@@ -221,15 +185,13 @@ fn check_fields(object: &str, fields: &[Field]) -> Result<(), String> {
 fn is_of(value: &str, wanted: Type) -> bool {
     match wanted {
         Type::Text => value.starts_with('"'),
-        Type::Texts => json::members(value).is_ok_and(|members| {
-            members
-                .values()
-                .all(|value| *value == "null" || value.starts_with('"'))
-        }),
+        Type::Texts => json::members(value)
+            .is_ok_and(|members| members.values().all(|value| *value == "null" || value.starts_with('"'))),
         Type::Flag => matches!(value, "true" | "false"),
-        Type::Count => value.trim_matches('"').parse::<f64>().is_ok_and(|number| {
-            number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)
-        }),
+        Type::Count => value
+            .trim_matches('"')
+            .parse::<f64>()
+            .is_ok_and(|number| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)),
         Type::Object => value.starts_with('{'),
     }
 }
@@ -237,10 +199,7 @@ fn is_of(value: &str, wanted: Type) -> bool {
 /// Secret stores resolve component properties here; their API is another building block.
 fn missing_secret_store(call: &Call<'_>, name: String) -> ApiError {
     let components = call.context.components.get();
-    let mut stores = components
-        .iter()
-        .filter(|component| component.kind.starts_with("secretstores."))
-        .peekable();
+    let mut stores = components.iter().filter(|component| component.kind.starts_with("secretstores.")).peekable();
     if stores.peek().is_some() && !stores.any(|store| store.name == name) {
         ApiError::SecretStore { store: name }
     } else {
@@ -249,20 +208,12 @@ fn missing_secret_store(call: &Call<'_>, name: String) -> ApiError {
 }
 
 fn text<'a>(members: &BTreeMap<Cow<'_, str>, &'a str>, name: &str) -> Cow<'a, str> {
-    members
-        .get(name)
-        .and_then(|value| json::text_of(value))
-        .unwrap_or_default()
+    members.get(name).and_then(|value| json::text_of(value)).unwrap_or_default()
 }
 
 /// Is it a number above zero, perhaps written as text, as JSON of protobuf allows?
 fn is_positive(value: Option<&str>) -> bool {
-    value.is_some_and(|value| {
-        value
-            .trim_matches('"')
-            .parse::<f64>()
-            .is_ok_and(|number| number > 0.0)
-    })
+    value.is_some_and(|value| value.trim_matches('"').parse::<f64>().is_ok_and(|number| number > 0.0))
 }
 
 #[cfg(test)]
@@ -272,16 +223,8 @@ mod tests {
     #[test]
     fn values_of_a_wrong_type_are_refused() {
         for (wants, text, is_fine) in [
-            (
-                Wants::Fields(BINDING),
-                r#"{"operation":"get","data":[1],"metadata":{"a":"b"}}"#,
-                true,
-            ),
-            (
-                Wants::Fields(BINDING),
-                r#"{"operation":null,"metadata":null,"nope":1}"#,
-                true,
-            ),
+            (Wants::Fields(BINDING), r#"{"operation":"get","data":[1],"metadata":{"a":"b"}}"#, true),
+            (Wants::Fields(BINDING), r#"{"operation":null,"metadata":null,"nope":1}"#, true),
             (Wants::Fields(BINDING), "null", true),
             (Wants::Fields(BINDING), r#"{"operation":"get"} more"#, true),
             (Wants::Fields(BINDING), "", false),
@@ -292,16 +235,8 @@ mod tests {
             (Wants::Fields(BINDING), r#"{"metadata":{"a":1}}"#, false),
             (Wants::Fields(BINDING), r#"{"metadata":["a"]}"#, false),
             (Wants::FieldsOrNothing(JOB), "", true),
-            (
-                Wants::FieldsOrNothing(JOB),
-                r#"{"schedule":"@daily","data":1,"repeats":3,"overwrite":true}"#,
-                true,
-            ),
-            (
-                Wants::FieldsOrNothing(JOB),
-                r#"{"repeats":"3","failurePolicy":{"drop":{}}}"#,
-                true,
-            ),
+            (Wants::FieldsOrNothing(JOB), r#"{"schedule":"@daily","data":1,"repeats":3,"overwrite":true}"#, true),
+            (Wants::FieldsOrNothing(JOB), r#"{"repeats":"3","failurePolicy":{"drop":{}}}"#, true),
             (Wants::FieldsOrNothing(JOB), "null", false),
             (Wants::FieldsOrNothing(JOB), r#"{"schedule":1}"#, false),
             (Wants::FieldsOrNothing(JOB), r#"{"dueTime":10}"#, false),
@@ -309,21 +244,13 @@ mod tests {
             (Wants::FieldsOrNothing(JOB), r#"{"repeats":-1}"#, false),
             (Wants::FieldsOrNothing(JOB), r#"{"repeats":1.5}"#, false),
             (Wants::FieldsOrNothing(JOB), r#"{"overwrite":"yes"}"#, false),
-            (
-                Wants::FieldsOrNothing(JOB),
-                r#"{"failurePolicy":"drop"}"#,
-                false,
-            ),
+            (Wants::FieldsOrNothing(JOB), r#"{"failurePolicy":"drop"}"#, false),
             (Wants::Fields(TIMER), "{}", true),
             (Wants::Fields(TIMER), "[]", false),
             (Wants::Fields(TIMER), r#"{"dueTime":5}"#, false),
             (Wants::Fields(TIMER), r#"{"period":{}}"#, false),
             (Wants::ListOf(OPERATION), "[]", true),
-            (
-                Wants::ListOf(OPERATION),
-                r#"[{"operation":"upsert","request":{"key":"a"}}]"#,
-                true,
-            ),
+            (Wants::ListOf(OPERATION), r#"[{"operation":"upsert","request":{"key":"a"}}]"#, true),
             (Wants::ListOf(OPERATION), "{}", false),
             (Wants::ListOf(OPERATION), "[1]", false),
             (Wants::ListOf(OPERATION), r#"[{"operation":1}]"#, false),

@@ -15,10 +15,7 @@ const METADATA: &str = "metadata.";
 pub(super) fn is_well_escaped(path: &str) -> bool {
     let bytes = path.as_bytes();
     bytes.iter().enumerate().all(|(at, byte)| {
-        *byte != b'%'
-            || bytes
-                .get(at + 1..at + 3)
-                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        *byte != b'%' || bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     })
 }
 
@@ -87,13 +84,10 @@ pub(super) fn decoded_path(path: &str) -> Cow<'_, str> {
 
 /// The decoded parameters of a query; pairs with a semicolon or a bad escape are left out.
 pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !pair.contains(';') && is_well_escaped(pair))
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name), decoded(value))
-        })
+    query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';') && is_well_escaped(pair)).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
 }
 
 /// The metadata in a query; of equal names the first counts.
@@ -101,9 +95,7 @@ pub(super) fn metadata(query: Option<&str>) -> Metadata {
     let mut metadata = Metadata::new();
     for (name, value) in query.into_iter().flat_map(parameters) {
         if let Some(key) = name.strip_prefix(METADATA) {
-            metadata
-                .entry(key.to_owned())
-                .or_insert_with(|| value.into_owned());
+            metadata.entry(key.to_owned()).or_insert_with(|| value.into_owned());
         }
     }
     metadata
@@ -136,10 +128,7 @@ mod tests {
         check("/v1.0/healthz", "/v1.0/healthz");
         check("/", "/");
         check("/v1.0/healthz//", "/v1.0/healthz");
-        check(
-            "//v1.0//publish/ps/t?a=//b/../",
-            "/v1.0/publish/ps/t?a=//b/../",
-        );
+        check("//v1.0//publish/ps/t?a=//b/../", "/v1.0/publish/ps/t?a=//b/../");
         check("/v1.0/x/../healthz", "/v1.0/healthz");
         check("/../../v1.0/./healthz", "/v1.0/healthz");
         check("/v1.0/..", "/");
@@ -150,13 +139,7 @@ mod tests {
 
     #[test]
     fn escapes_must_be_whole() {
-        for (path, expected) in [
-            ("/a%20b", true),
-            ("/%zz", false),
-            ("/a%", false),
-            ("/a%2", false),
-            ("/%g0", false),
-        ] {
+        for (path, expected) in [("/a%20b", true), ("/%zz", false), ("/a%", false), ("/a%2", false), ("/%g0", false)] {
             assert_eq!(is_well_escaped(path), expected, "{path}");
         }
     }
@@ -164,11 +147,7 @@ mod tests {
     #[test]
     fn the_topic_is_the_whole_rest() {
         let check = |path: &str, fixed: usize, pubsub: &str, topic: &str| {
-            assert_eq!(
-                pubsub_and_topic(path, fixed),
-                (pubsub.into(), topic.into()),
-                "{path}"
-            );
+            assert_eq!(pubsub_and_topic(path, fixed), (pubsub.into(), topic.into()), "{path}");
         };
         check("/v1.0/publish/ps/t", 2, "ps", "t");
         check("/v1.0/publish/my+ps/a/b%2Fc", 2, "my ps", "a/b/c");
@@ -193,30 +172,18 @@ mod tests {
     fn metadata_are_parameters_with_the_prefix() {
         let check = |query: &str, expected: &[(&str, &str)]| {
             let found = metadata(Some(query));
-            let found: Vec<_> = found
-                .iter()
-                .map(|(name, value)| (&**name, &**value))
-                .collect();
+            let found: Vec<_> = found.iter().map(|(name, value)| (&**name, &**value)).collect();
             assert_eq!(found, expected, "{query}");
         };
         check("metadata.a=1&metadata.a=2", &[("a", "1")]);
-        check(
-            "metadata.a=1;metadata.b=2&metadata.c=3&metadata.d=%zz&metadata.e=5",
-            &[("c", "3"), ("e", "5")],
-        );
+        check("metadata.a=1;metadata.b=2&metadata.c=3&metadata.d=%zz&metadata.e=5", &[("c", "3"), ("e", "5")]);
         check(
             "metadata.a+b=c+d&metadata.e&metadata.f=&metadata.g=h%2Bi",
             &[("a b", "c d"), ("e", ""), ("f", ""), ("g", "h+i")],
         );
-        check(
-            "metadata%2Ea=1&%6Detadata.b=2&metadata.c%3Dd=3",
-            &[("a", "1"), ("b", "2"), ("c=d", "3")],
-        );
+        check("metadata%2Ea=1&%6Detadata.b=2&metadata.c%3Dd=3", &[("a", "1"), ("b", "2"), ("c=d", "3")]);
         check("metadata.=x", &[("", "x")]);
-        check(
-            "Metadata.a=1&METADATA.b=2&c=3&metadata=4&metadata&xmetadata.d=5&&=",
-            &[],
-        );
+        check("Metadata.a=1&METADATA.b=2&c=3&metadata=4&metadata&xmetadata.d=5&&=", &[]);
         assert!(metadata(None).is_empty());
     }
 }

@@ -19,9 +19,8 @@ pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
     let publisher = &call.context.publisher;
     let app_id = &call.context.settings.app_id;
 
-    let component = publisher
-        .pubsub(&pubsub)
-        .map_err(|error| ApiError::of_publish(error, &pubsub, &topic, app_id, &metadata))?;
+    let component =
+        publisher.pubsub(&pubsub).map_err(|error| ApiError::of_publish(error, &pubsub, &topic, app_id, &metadata))?;
     let body = call.body.read().await.map_err(|error| ApiError::Publish {
         pubsub: pubsub.clone().into_owned(),
         topic: topic.clone().into_owned(),
@@ -30,18 +29,13 @@ pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
     let content_type = call.head.headers.get(CONTENT_TYPE);
     let request = Request {
         topic: topic.into_owned(),
-        content_type: content_type.map_or_else(String::new, |value| {
-            valid_text(value.as_bytes()).into_owned()
-        }),
+        content_type: content_type.map_or_else(String::new, |value| valid_text(value.as_bytes()).into_owned()),
         body,
         metadata,
         trace: call.trace.clone(),
     };
-    publisher
-        .publish(&component, &request)
-        .await
-        .map_err(|error: PublishError| {
-            ApiError::of_publish(error, &pubsub, &request.topic, app_id, &request.metadata)
-        })?;
+    publisher.publish(&component, &request).await.map_err(|error: PublishError| {
+        ApiError::of_publish(error, &pubsub, &request.topic, app_id, &request.metadata)
+    })?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

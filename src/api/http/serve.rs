@@ -54,18 +54,12 @@ pub struct Transport {
 impl Transport {
     /// That of the API.
     pub fn api(settings: &HttpSettings) -> Self {
-        Self {
-            read_buffer: settings.read_buffer,
-            http2: settings.http2,
-        }
+        Self { read_buffer: settings.read_buffer, http2: settings.http2 }
     }
 
     /// That of the public server: HTTP/1 only.
     pub fn public(settings: &HttpSettings) -> Self {
-        Self {
-            http2: false,
-            ..Self::api(settings)
-        }
+        Self { http2: false, ..Self::api(settings) }
     }
 
     /// The longest head of a request.
@@ -79,22 +73,10 @@ impl Transport {
 }
 
 /// Serve one listener until `stop`, then finish the running requests. Connections are tasks of `tasks`.
-pub async fn serve(
-    listener: impl Into<Listener>,
-    router: Router,
-    transport: Transport,
-    stop: Stop,
-    tasks: Tasks,
-) {
+pub async fn serve(listener: impl Into<Listener>, router: Router, transport: Transport, stop: Stop, tasks: Tasks) {
     let listener = listener.into();
-    let connections = Arc::new(Connections {
-        builder: builder(transport),
-        wide: wide(transport),
-        transport,
-        router,
-        stop,
-        tasks,
-    });
+    let connections =
+        Arc::new(Connections { builder: builder(transport), wide: wide(transport), transport, router, stop, tasks });
     while let Some(accepted) = connections.stop.or(listener.accept()).await {
         match accepted {
             Ok(stream) => connections.begin(stream),
@@ -160,13 +142,11 @@ impl Connections {
         let stream = TokioIo::new(Worded::new(stream));
         if self.transport.http2 {
             let serving = builder.serve_connection_with_upgrades(stream, service);
-            self.drive(serving, |it| it.graceful_shutdown(), &has_begun)
-                .await;
+            self.drive(serving, |it| it.graceful_shutdown(), &has_begun).await;
         } else {
             // Only this one keeps to HTTP/1.
             let serving = builder.serve_connection(stream, service);
-            self.drive(serving, |it| it.graceful_shutdown(), &has_begun)
-                .await;
+            self.drive(serving, |it| it.graceful_shutdown(), &has_begun).await;
         }
     }
 
@@ -199,8 +179,7 @@ impl Connections {
         if self.transport.http2
             && let Some(frame) = upgrade::asked(&request)
         {
-            self.tasks
-                .spawn("http connection", self.clone().upgraded(request, frame));
+            self.tasks.spawn("http connection", self.clone().upgraded(request, frame));
             return Ok(upgrade::agreed());
         }
         let mut request = request.map(Body::new);
@@ -215,11 +194,7 @@ impl Connections {
 
 impl Connections {
     /// The connection of a request after it has become one of HTTP/2. Boxed, because it answers requests like the one it comes from.
-    fn upgraded(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        frame: Bytes,
-    ) -> BoxFuture<'static, ()> {
+    fn upgraded(self: Arc<Self>, request: Request<Incoming>, frame: Bytes) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let begun = async {
                 let stream = TokioIo::new(hyper::upgrade::on(request).await.ok()?);
@@ -242,15 +217,8 @@ fn builder(transport: Transport) -> Builder<TokioExecutor> {
         // hyper's own timeout would close idle connections, too.
         .header_read_timeout(None)
         .max_buf_size(limit.max(SMALLEST_BUFFER));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limit).unwrap_or(u32::MAX));
-    if transport.http2 {
-        builder
-    } else {
-        builder.http1_only()
-    }
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(u32::try_from(limit).unwrap_or(u32::MAX));
+    if transport.http2 { builder } else { builder.http1_only() }
 }
 
 /// The same for as many headers as a head has room for.
@@ -281,21 +249,15 @@ fn refusal<B>(request: &Request<B>, limit: usize) -> Option<Response> {
 /// The bytes of a request from its method to the empty line, as HTTP/1.1 writes them.
 fn head_size<B>(request: &Request<B>) -> usize {
     let uri = request.uri();
-    let target = uri
-        .path_and_query()
-        .map_or(1, |target| target.as_str().len());
+    let target = uri.path_and_query().map_or(1, |target| target.as_str().len());
     let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len();
     let headers = request.headers().iter();
-    headers.fold(line, |size, (name, value)| {
-        size + name.as_str().len() + value.len() + ": \r\n".len()
-    })
+    headers.fold(line, |size, (name, value)| size + name.as_str().len() + value.len() + ": \r\n".len())
 }
 
 fn closing(status: StatusCode, text: &'static str) -> Response {
     let mut response = with_body(status, "text/plain; charset=utf-8", text);
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

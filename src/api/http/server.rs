@@ -22,8 +22,7 @@ use crate::api::http::call::{Call, sent_path};
 use crate::api::http::cors::Origins;
 use crate::api::http::traced::Traced;
 use crate::api::http::{
-    Calls, Endpoint, access, bulk, fallback, health, metadata, not_configured, path, publish,
-    shutdown,
+    Calls, Endpoint, access, bulk, fallback, health, metadata, not_configured, path, publish, shutdown,
 };
 use crate::config::ApiAccess;
 use crate::telemetry::events::api::ApiCall;
@@ -135,19 +134,12 @@ impl Server {
         body: &mut RequestBody,
         trace: &TraceContext,
     ) -> Response {
-        let call = Call {
-            context: &self.0.context,
-            head,
-            body,
-            trace,
-        };
+        let call = Call { context: &self.0.context, head, body, trace };
         let answer = match endpoint {
             Some(endpoint) => {
                 // What a handler leaves half done is its call's alone: the body, of which the rest is read below.
                 let called = AssertUnwindSafe(endpoint.call(call)).catch_unwind();
-                called
-                    .await
-                    .unwrap_or_else(|panic| Err(self.panicked(head, &*panic)))
+                called.await.unwrap_or_else(|panic| Err(self.panicked(head, &*panic)))
             }
             None if !self.0.has_invocation => Ok(not_there(calls, head.method.as_str())),
             None => Err(fallback::error(head)),
@@ -200,28 +192,18 @@ impl Server {
             duration: start.elapsed(),
             code: response.status().as_u16(),
             size: axum::body::HttpBody::size_hint(response.body()).lower(),
-            user_agent: head
-                .headers
-                .get(USER_AGENT)
-                .and_then(|agent| agent.to_str().ok()),
+            user_agent: head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()),
         });
     }
 
     /// See to it that what is left of the body does not get in the way of the answer.
-    async fn finished(
-        &self,
-        head: &Parts,
-        body: &mut RequestBody,
-        mut response: Response,
-    ) -> Response {
+    async fn finished(&self, head: &Parts, body: &mut RequestBody, mut response: Response) -> Response {
         if body.is_over() {
             return response;
         }
         // Who waits to be told to go on is not told: the answer is there already.
         if head.headers.contains_key(EXPECT) || !body.discard().await {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -260,19 +242,13 @@ impl Endpoint {
 
 fn is_health_check(head: &Parts) -> bool {
     let decoded = path::decoded_path(sent_path(head));
-    head.method == http::Method::GET
-        && matches!(
-            decoded.trim_matches('/'),
-            "v1.0/healthz" | "v1.0/healthz/outbound"
-        )
+    head.method == http::Method::GET && matches!(decoded.trim_matches('/'), "v1.0/healthz" | "v1.0/healthz/outbound")
 }
 
 /// What is said to everything without route where that is no invocation, as on the public server (spec http-api.md 11.4).
 fn not_there(calls: Option<Calls>, method: &str) -> Response {
-    let is_standard = matches!(
-        method,
-        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE"
-    );
+    let is_standard =
+        matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE");
     let Some(calls) = calls.filter(|_| is_standard) else {
         if is_standard {
             return text(StatusCode::NOT_FOUND, "404 page not found\n".into());
@@ -281,9 +257,7 @@ fn not_there(calls: Option<Calls>, method: &str) -> Response {
     };
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
     for method in calls.iter().flat_map(|(methods, _)| methods.iter()) {
-        response
-            .headers_mut()
-            .append(ALLOW, HeaderValue::from_static(method));
+        response.headers_mut().append(ALLOW, HeaderValue::from_static(method));
     }
     response
 }

@@ -12,11 +12,7 @@ pub(super) fn request(call: &Call<'_>) -> Response {
     let force = call.head.headers.get("dapr-force-shutdown");
     let is_forced = force.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
     call.context.telemetry.shutdown_requested(is_forced);
-    let request = if is_forced {
-        ShutdownRequest::Forced
-    } else {
-        ShutdownRequest::Graceful
-    };
+    let request = if is_forced { ShutdownRequest::Forced } else { ShutdownRequest::Graceful };
     // Nobody listens any more if the stop has begun.
     let _ = call.context.shutdown.send(request);
     empty(StatusCode::NO_CONTENT)

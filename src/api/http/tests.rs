@@ -21,9 +21,7 @@ use super::*;
 use crate::api::{Extended, LoadedComponent, ShutdownRequest, Snapshot};
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{Broker, Sink, SubscribeRequest};
-use crate::config::{
-    ApiAccess, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints, Settings,
-};
+use crate::config::{ApiAccess, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints, Settings};
 use crate::delivery::supervisor::{Parts, Supervisor};
 use crate::health::Health;
 use crate::message::{Incoming, Settlement};
@@ -126,18 +124,8 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     let received = record(&broker, &stop, &tasks).await;
     let properties: Properties = [("protectedTopics", "secret")].into_iter().collect();
     for name in ["ps", "my ps", "bulk"] {
-        let identity = Identity {
-            name: name.to_owned(),
-            kind: "pubsub.in-memory".to_owned(),
-            version: String::new(),
-        };
-        catalog.insert(Arc::new(Pubsub::new(
-            identity,
-            broker.clone(),
-            &properties,
-            "app1",
-            "",
-        )));
+        let identity = Identity { name: name.to_owned(), kind: "pubsub.in-memory".to_owned(), version: String::new() };
+        catalog.insert(Arc::new(Pubsub::new(identity, broker.clone(), &properties, "app1", "")));
     }
     health.outbound_ready();
     health.ready();
@@ -175,38 +163,15 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tasks.spawn(
-        "serve",
-        serve(
-            listener,
-            router(context),
-            transport,
-            stop.clone(),
-            tasks.clone(),
-        ),
-    );
-    Api {
-        port,
-        broker,
-        catalog: shown,
-        received: Mutex::new(received),
-        health,
-        shutdown: requests,
-        stop,
-        tasks,
-    }
+    tasks.spawn("serve", serve(listener, router(context), transport, stop.clone(), tasks.clone()));
+    Api { port, broker, catalog: shown, received: Mutex::new(received), health, shutdown: requests, stop, tasks }
 }
 
 /// Subscribe to every topic of the broker.
 async fn record(broker: &MemoryBroker, stop: &Stop, tasks: &Tasks) -> UnboundedReceiver<Incoming> {
     let (recorder, received) = unbounded_channel();
-    let everything = SubscribeRequest {
-        topic: "*".to_owned(),
-        ..SubscribeRequest::default()
-    };
-    let subscription = broker
-        .subscribe(everything, Arc::new(Recorder(recorder)), stop.child())
-        .await;
+    let everything = SubscribeRequest { topic: "*".to_owned(), ..SubscribeRequest::default() };
+    let subscription = broker.subscribe(everything, Arc::new(Recorder(recorder)), stop.child()).await;
     tasks.spawn("subscription", subscription.unwrap());
     received
 }
@@ -219,9 +184,7 @@ struct Answer {
 
 impl Answer {
     fn header(&self, name: &str) -> Option<&str> {
-        self.head
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
@@ -235,28 +198,13 @@ impl Api {
         let _ = stream.read_to_end(&mut bytes).await;
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head
-            .get(9..12)
-            .and_then(|status| status.parse().ok())
-            .unwrap_or(0);
-        Answer {
-            status,
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn call(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        let mut message = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
-        );
+    async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut message =
+            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             message.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -36,10 +36,9 @@ impl Traced {
 
     /// Tell the client.
     pub(super) fn put_into(self, headers: &mut HeaderMap) {
-        for (name, value) in [
-            (TRACEPARENT, self.context.answered_parent()),
-            (TRACESTATE, self.context.answered_state()),
-        ] {
+        for (name, value) in
+            [(TRACEPARENT, self.context.answered_parent()), (TRACESTATE, self.context.answered_state())]
+        {
             // Both are printable ASCII, so that they always are header values.
             if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
                 headers.insert(name, value);
@@ -64,6 +63,5 @@ fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Does `/healthz` stand anywhere in the decoded path?
 fn is_about_health(path: &str) -> bool {
-    path.contains("/healthz")
-        || (path.contains('%') && path::decoded_path(path).contains("/healthz"))
+    path.contains("/healthz") || (path.contains('%') && path::decoded_path(path).contains("/healthz"))
 }

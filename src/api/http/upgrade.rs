@@ -71,10 +71,7 @@ pub(super) async fn with_request(
     start.resize(BEGINNING + length, 0);
     reader.read_exact(&mut start[BEGINNING..]).await?;
     start.extend_from_slice(&request);
-    Ok(tokio::io::join(
-        io::Cursor::new(start).chain(reader),
-        writer,
-    ))
+    Ok(tokio::io::join(io::Cursor::new(start).chain(reader), writer))
 }
 
 /// Is a word in a list of them, in any case?
@@ -198,9 +195,7 @@ mod tests {
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         let start = [&preface[..], &[0, 0, 3, 4, 0, 0, 0, 0, 0], b"abc"].concat();
         let sent = [&start[..], b"more"].concat();
-        let mut stream = with_request(io::Cursor::new(sent), "request".into())
-            .await
-            .unwrap();
+        let mut stream = with_request(io::Cursor::new(sent), "request".into()).await.unwrap();
         let mut read = Vec::new();
         stream.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, [&start[..], b"request", b"more"].concat());

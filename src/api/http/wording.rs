@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-const UNREADABLE: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request";
+const UNREADABLE: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request";
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n431 Request Header Fields Too Large";
 
 /// A connection on which such a refusal goes out with its words.
@@ -18,10 +19,7 @@ pub(super) struct Worded<S> {
 
 impl<S> Worded<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self {
-            stream,
-            refusal: &[],
-        }
+        Self { stream, refusal: &[] }
     }
 }
 
@@ -39,11 +37,7 @@ fn refusal(written: &[u8]) -> Option<&'static [u8]> {
 
 impl<S: AsyncWrite + Unpin> Worded<S> {
     /// Write the refusal instead of what begins with `written`; `None` if that is no refusal.
-    fn poll_refusal(
-        &mut self,
-        context: &mut Context<'_>,
-        written: &[u8],
-    ) -> Option<Poll<io::Result<()>>> {
+    fn poll_refusal(&mut self, context: &mut Context<'_>, written: &[u8]) -> Option<Poll<io::Result<()>>> {
         if self.refusal.is_empty() {
             self.refusal = refusal(written)?;
         }
@@ -72,11 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Worded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Worded<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(refused) = self.poll_refusal(context, bytes) {
             ready!(refused)?;
             return Poll::Ready(Ok(bytes.len()));
@@ -120,27 +110,12 @@ mod tests {
             assert_eq!(refusal(written.as_bytes()), expected, "{written}");
         };
         let bare = "Connection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
-        check(
-            &format!("HTTP/1.1 400 Bad Request\r\n{bare}"),
-            Some(UNREADABLE),
-        );
-        check(
-            &format!("HTTP/1.1 431 Too Large\r\n{bare}"),
-            Some(TOO_LARGE),
-        );
-        check(
-            &format!("HTTP/1.1 414 URI Too Long\r\n{bare}"),
-            Some(TOO_LARGE),
-        );
+        check(&format!("HTTP/1.1 400 Bad Request\r\n{bare}"), Some(UNREADABLE));
+        check(&format!("HTTP/1.1 431 Too Large\r\n{bare}"), Some(TOO_LARGE));
+        check(&format!("HTTP/1.1 414 URI Too Long\r\n{bare}"), Some(TOO_LARGE));
         check(&format!("HTTP/1.1 404 Not Found\r\n{bare}"), None);
-        check(
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: x\r\ncontent-length: 0\r\n\r\n",
-            None,
-        );
-        check(
-            "HTTP/1.1 400 Bad Request\r\ncontent-length: 3\r\n\r\nabc",
-            None,
-        );
+        check("HTTP/1.1 400 Bad Request\r\ncontent-type: x\r\ncontent-length: 0\r\n\r\n", None);
+        check("HTTP/1.1 400 Bad Request\r\ncontent-length: 3\r\n\r\nabc", None);
         check("HTTP/1.1 204 No Content\r\n\r\n", None);
         check("HTTP/1.1 4", None);
         check("", None);

@@ -30,12 +30,7 @@ impl Answer {
     pub(super) async fn read(answer: Response<Incoming>) -> Result<Self, Reason> {
         let (head, body) = answer.into_parts();
         let (body, is_cut) = read(body).await?;
-        let mut answer = Self {
-            code: head.status.as_u16(),
-            headers: head.headers,
-            body,
-            is_cut,
-        };
+        let mut answer = Self { code: head.status.as_u16(), headers: head.headers, body, is_cut };
         match answer.unpacked() {
             Ok(None) => {}
             Ok(Some(body)) => answer.body = body,
@@ -107,10 +102,6 @@ async fn read(mut rest: Incoming) -> Result<(Bytes, bool), Reason> {
             return Ok((body.freeze(), true));
         }
     }
-    let body = if body.is_empty() {
-        first
-    } else {
-        body.freeze()
-    };
+    let body = if body.is_empty() { first } else { body.freeze() };
     Ok((body, false))
 }

@@ -74,22 +74,14 @@ mod tests {
     fn the_body_is_that_of_daprd_but_for_the_bytes_of_events() {
         let metadata = [("a".to_owned(), "<b>".to_owned())].into();
         let empty = crate::message::Metadata::new();
-        let entry = |id: &str, event, metadata| BulkEntry {
-            id: id.to_owned(),
-            event,
-            metadata,
-        };
+        let entry = |id: &str, event, metadata| BulkEntry { id: id.to_owned(), event, metadata };
         let delivery = BulkDelivery {
             id: "U".to_owned(),
             path: "/x".into(),
             pubsub: "p",
             topic: "t\"",
             entries: vec![
-                entry(
-                    "1",
-                    BulkEvent::Json(b" {\"z\":1.0,\"a\":12345678901234567890}\n"),
-                    Some(&metadata),
-                ),
+                entry("1", BulkEvent::Json(b" {\"z\":1.0,\"a\":12345678901234567890}\n"), Some(&metadata)),
                 entry("2", BulkEvent::Raw(b"\x00\x01\xff"), None),
                 entry("3", BulkEvent::Json(b"null"), Some(&empty)),
                 entry("4", BulkEvent::Json(b"{\"a\":\"\xff\"}"), None),

@@ -33,10 +33,7 @@ pub(super) fn of(headers: &HeaderMap) -> Coding {
         .map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase())
         .collect();
     let all = names.join(", ");
-    let mut codings = all
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !matches!(*name, "" | "identity"));
+    let mut codings = all.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "identity"));
     match (codings.next(), codings.next()) {
         (None, _) => Coding::Identity,
         (Some("gzip" | "x-gzip"), None) => Coding::Gzip,
@@ -56,9 +53,7 @@ pub(super) fn gunzip(packed: &[u8], limit: usize) -> Result<Bytes, String> {
         .read_to_end(&mut content)
         .map_err(|error| format!("the answer is not valid gzip: {error}"))?;
     if content.len() > limit {
-        return Err(format!(
-            "the answer is longer than {limit} bytes when unpacked"
-        ));
+        return Err(format!("the answer is longer than {limit} bytes when unpacked"));
     }
     Ok(content.into())
 }

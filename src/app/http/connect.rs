@@ -82,12 +82,9 @@ impl Tls {
     pub(super) fn to(address: &str) -> Self {
         let host = address.trim_start_matches('[').trim_end_matches(']');
         // What is no name for TLS is not said to the app, and neither is an address of IP.
-        let name = ServerName::try_from(host.to_owned())
-            .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
-        Self {
-            connector: TlsConnector::from(Arc::new(config())),
-            name,
-        }
+        let name =
+            ServerName::try_from(host.to_owned()).unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
+        Self { connector: TlsConnector::from(Arc::new(config())), name }
     }
 
     /// Begin TLS on a connection.
@@ -132,10 +129,7 @@ impl Service<Uri> for Connector {
                 None => Io::Plain(stream),
                 Some(tls) => Io::Tls(Box::new(tls.begin_within(CONNECT, stream).await?)),
             };
-            Ok(TokioIo::new(Stream {
-                io,
-                traffic: Traffic::default(),
-            }))
+            Ok(TokioIo::new(Stream { io, traffic: Traffic::default() }))
         })
     }
 }
@@ -147,11 +141,7 @@ impl Connection for Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let polled = match &mut this.io {
@@ -164,11 +154,7 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.traffic.record_write();
         match &mut this.io {
@@ -219,11 +205,7 @@ struct AnyCertificate(Vec<SignatureScheme>);
 
 impl AnyCertificate {
     fn new(provider: &CryptoProvider) -> Self {
-        Self(
-            provider
-                .signature_verification_algorithms
-                .supported_schemes(),
-        )
+        Self(provider.signature_verification_algorithms.supported_schemes())
     }
 }
 

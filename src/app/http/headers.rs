@@ -104,32 +104,23 @@ fn name_of(key: &str) -> Option<HeaderName> {
     if starts_with(key, "grpc-") {
         return HeaderName::from_bytes(format!("dapr-{key}").as_bytes()).ok();
     }
-    if RENAMED
-        .into_iter()
-        .any(|name| key.eq_ignore_ascii_case(name))
-    {
+    if RENAMED.into_iter().any(|name| key.eq_ignore_ascii_case(name)) {
         return HeaderName::from_bytes(format!("dapr-{}", &key[1..]).as_bytes()).ok();
     }
     HeaderName::from_bytes(key.as_bytes()).ok()
 }
 
 fn value_of<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a str> {
-    delivery
-        .metadata
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
+    delivery.metadata.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 fn starts_with(key: &str, prefix: &str) -> bool {
-    key.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    key.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 fn ends_with(key: &str, suffix: &str) -> bool {
     let start = key.len().saturating_sub(suffix.len());
-    key.get(start..)
-        .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+    key.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
 }
 
 #[cfg(test)]
@@ -139,10 +130,7 @@ mod tests {
     /// Metadata in, headers out (but those of every delivery), `!name` for what is left out.
     fn check(metadata: &[(&str, &str)], traceparent: Option<&str>, expected: &[&str]) {
         let delivery = Delivery {
-            metadata: metadata
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
+            metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             traceparent: traceparent.map(str::to_owned),
             ..Delivery::default()
         };
@@ -152,10 +140,7 @@ mod tests {
         assert_eq!(headers["accept-encoding"], "gzip");
         let of_all = [CONTENT_TYPE, ACCEPT_ENCODING];
         for (name, value) in headers.iter().filter(|(name, _)| !of_all.contains(name)) {
-            got.push(format!(
-                "{name}: {}",
-                String::from_utf8_lossy(value.as_bytes())
-            ));
+            got.push(format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
         }
         got.sort();
         assert_eq!(got, expected, "{metadata:?}");
@@ -168,26 +153,14 @@ mod tests {
             None,
             &["empty: ", "mixed-case: C", "pubsubname: p"],
         );
-        check(
-            &[("a", " blanks around \t"), ("b", " ")],
-            None,
-            &["a: blanks around", "b: "],
-        );
+        check(&[("a", " blanks around \t"), ("b", " ")], None, &["a: blanks around", "b: "]);
         check(
             &[("a", "å"), ("cloudevent.id", "i"), ("ttlInSeconds", "5")],
             None,
             &["a: å", "cloudevent.id: i", "ttlinseconds: 5"],
         );
-        check(
-            &[("a", " b\tc "), ("d", "\t"), ("e", "\u{a0}")],
-            None,
-            &["a: b\tc", "d: ", "e: \u{a0}"],
-        );
-        check(
-            &[("baggage", "a=1"), ("dapr-api-token", "t")],
-            None,
-            &["baggage: a=1", "dapr-api-token: t"],
-        );
+        check(&[("a", " b\tc "), ("d", "\t"), ("e", "\u{a0}")], None, &["a: b\tc", "d: ", "e: \u{a0}"]);
+        check(&[("baggage", "a=1"), ("dapr-api-token", "t")], None, &["baggage: a=1", "dapr-api-token: t"]);
     }
 
     #[test]
@@ -197,44 +170,22 @@ mod tests {
             check(&[(&name.to_uppercase(), "x")], None, &[]);
         }
         check(&[("x-bin", "y"), ("X-BIN", "y"), ("-bin", "z")], None, &[]);
-        check(
-            &[("Connection", "a, B"), ("A", "1"), ("b", "2"), ("c", "3")],
-            None,
-            &["c: 3"],
-        );
+        check(&[("Connection", "a, B"), ("A", "1"), ("b", "2"), ("c", "3")], None, &["c: 3"]);
     }
 
     #[test]
     fn names_of_grpc_are_renamed() {
         check(
-            &[
-                ("grpc-timeout", "1S"),
-                (":path", "/x"),
-                (":authority", "y"),
-                ("GRPC-x", "z"),
-            ],
+            &[("grpc-timeout", "1S"), (":path", "/x"), (":authority", "y"), ("GRPC-x", "z")],
             None,
-            &[
-                "dapr-authority: y",
-                "dapr-grpc-timeout: 1S",
-                "dapr-grpc-x: z",
-                "dapr-path: /x",
-            ],
+            &["dapr-authority: y", "dapr-grpc-timeout: 1S", "dapr-grpc-x: z", "dapr-path: /x"],
         );
     }
 
     #[test]
     fn what_cannot_be_a_header_is_left_out() {
         check(
-            &[
-                ("a b", "c"),
-                ("", "c"),
-                ("n", "b\nc"),
-                ("z", "b\0"),
-                ("ä", "c"),
-                (":x", "c"),
-                ("ok", "1"),
-            ],
+            &[("a b", "c"), ("", "c"), ("n", "b\nc"), ("z", "b\0"), ("ä", "c"), (":x", "c"), ("ok", "1")],
             None,
             &["!", "!:x", "!a b", "!n", "!z", "!ä", "ok: 1"],
         );
@@ -243,11 +194,7 @@ mod tests {
     #[test]
     fn the_trace_of_the_event_comes_before_that_of_the_metadata() {
         check(&[("traceparent", "m")], Some("e"), &["traceparent: e"]);
-        check(
-            &[("traceparent", "m"), ("tracestate", "a=b")],
-            None,
-            &["traceparent: m", "tracestate: a=b"],
-        );
+        check(&[("traceparent", "m"), ("tracestate", "a=b")], None, &["traceparent: m", "tracestate: a=b"]);
         check(&[("tracestate", "a=b")], Some("e"), &["traceparent: e"]);
         check(&[], Some("not\na header"), &[]);
         let none = format!("traceparent: {NO_TRACE}");
@@ -262,14 +209,9 @@ mod tests {
 
     #[test]
     fn the_token_of_the_app_wins() {
-        let delivery = Delivery {
-            metadata: [("dapr-api-token".to_owned(), "t".to_owned())].into(),
-            ..Delivery::default()
-        };
+        let delivery =
+            Delivery { metadata: [("dapr-api-token".to_owned(), "t".to_owned())].into(), ..Delivery::default() };
         let token = HeaderValue::from_static("secret");
-        assert_eq!(
-            of(&delivery, Some(&token), |_| ())["dapr-api-token"],
-            "secret"
-        );
+        assert_eq!(of(&delivery, Some(&token), |_| ())["dapr-api-token"], "secret");
     }
 }

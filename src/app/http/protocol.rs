@@ -44,27 +44,16 @@ impl Spoken {
     pub(super) fn advice(self, protocol: AppProtocol) -> String {
         let (seems, remedy) = match self {
             Self::Tls => ("seems to speak TLS", "start with --app-protocol https"),
-            Self::NoTls => (
-                "does not answer as TLS does and most likely speaks HTTP without it",
-                "start with --app-protocol http",
-            ),
-            Self::Http1 => (
-                "seems to speak HTTP/1.1 and not HTTP/2",
-                "start with --app-protocol http",
-            ),
-            Self::Http2 => (
-                "seems to speak HTTP/2 only",
-                "start with --app-protocol h2c; an app of gRPC is not supported yet",
-            ),
-            Self::Grpc => (
-                "seems to speak gRPC",
-                "that is not supported yet; let it serve HTTP",
-            ),
+            Self::NoTls => {
+                ("does not answer as TLS does and most likely speaks HTTP without it", "start with --app-protocol http")
+            }
+            Self::Http1 => ("seems to speak HTTP/1.1 and not HTTP/2", "start with --app-protocol http"),
+            Self::Http2 => {
+                ("seems to speak HTTP/2 only", "start with --app-protocol h2c; an app of gRPC is not supported yet")
+            }
+            Self::Grpc => ("seems to speak gRPC", "that is not supported yet; let it serve HTTP"),
         };
-        format!(
-            "the app {seems}, and --app-protocol is {}: {remedy}",
-            protocol.name()
-        )
+        format!("the app {seems}, and --app-protocol is {}: {remedy}", protocol.name())
     }
 }
 
@@ -83,9 +72,7 @@ pub(super) fn of_first_bytes(protocol: AppProtocol, first: &[u8]) -> Option<Spok
 /// The guess from an answer that could be read.
 pub(super) fn of_answer(answer: &Answer) -> Option<Spoken> {
     let is_grpc = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    if answer.headers.get(CONTENT_TYPE).is_some_and(is_grpc)
-        || answer.headers.contains_key("grpc-status")
-    {
+    if answer.headers.get(CONTENT_TYPE).is_some_and(is_grpc) || answer.headers.contains_key("grpc-status") {
         return Some(Spoken::Grpc);
     }
     if answer.code != 400 {
@@ -99,9 +86,7 @@ pub(super) fn of_answer(answer: &Answer) -> Option<Spoken> {
 /// The guess from a failed TLS handshake.
 pub(super) fn of_handshake(error: &HandshakeError) -> Option<Spoken> {
     let error = &error.0;
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<TlsError>());
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     match tls {
         Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => Some(Spoken::NoTls),
         Some(_) => None,
@@ -130,12 +115,7 @@ pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<Spoken> {
 }
 
 /// Probes an app that closes connections without sending a byte for the protocols that it might speak.
-pub(super) async fn try_others(
-    protocol: AppProtocol,
-    host: &str,
-    port: u16,
-    limit: Duration,
-) -> Option<Spoken> {
+pub(super) async fn try_others(protocol: AppProtocol, host: &str, port: u16, limit: Duration) -> Option<Spoken> {
     let stream = TcpStream::connect((host, port)).await.ok()?;
     if Tls::to(host).begin_within(limit, stream).await.is_ok() {
         return Some(Spoken::Tls);

@@ -35,9 +35,7 @@ fn channel(settings: &AppSettings) -> HttpChannel {
 async fn app(routes: axum::Router) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    Tasks::new().spawn("app", async move {
-        axum::serve(listener, routes).await.unwrap()
-    });
+    Tasks::new().spawn("app", async move { axum::serve(listener, routes).await.unwrap() });
     port
 }
 
@@ -60,11 +58,7 @@ fn delivery(path: &str) -> Delivery {
     Delivery {
         path: path.into(),
         body: Bytes::from_static(br#"{"id":"1"}"#),
-        metadata: [
-            ("pubsubName".to_owned(), "p".to_owned()),
-            ("a b".to_owned(), "x".to_owned()),
-        ]
-        .into(),
+        metadata: [("pubsubName".to_owned(), "p".to_owned()), ("a b".to_owned(), "x".to_owned())].into(),
         ..Delivery::default()
     }
 }
@@ -75,13 +69,7 @@ async fn an_event_is_posted_as_it_is() {
         let uri = request.uri().to_string();
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, 1000).await.unwrap();
-        let header = |name: &str| {
-            parts
-                .headers
-                .get(name)
-                .map_or("-", |value| value.to_str().unwrap())
-                .to_owned()
-        };
+        let header = |name: &str| parts.headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
         let seen = format!(
             "{uri} {} {} {} {} {}",
             header("content-type"),
@@ -98,10 +86,7 @@ async fn an_event_is_posted_as_it_is() {
         let Verdict::Retry(Reason::Code { code: 500, body }) = verdict else {
             panic!("{verdict:?}");
         };
-        assert_eq!(
-            body,
-            r#"/orders/new/?a=1 application/cloudevents+json 10 p secret {"id":"1"}"#
-        );
+        assert_eq!(body, r#"/orders/new/?a=1 application/cloudevents+json 10 p secret {"id":"1"}"#);
     }
 }
 
@@ -139,10 +124,7 @@ async fn a_route_reaches_the_app_as_go_would_send_it() {
     }
     let refused = request_line("/a%zz").await;
     let reason = r#"the route \"/a%zz\" cannot be requested: invalid URL escape \"%zz\""#;
-    assert!(
-        refused.starts_with("Retry(Unanswered(") && refused.contains(reason),
-        "{refused}"
-    );
+    assert!(refused.starts_with("Retry(Unanswered(") && refused.contains(reason), "{refused}");
 }
 
 /// The verdict on an app that answers with these bytes.
@@ -160,41 +142,21 @@ async fn check(answer: &'static [u8], expected: &str) {
 #[tokio::test]
 async fn odd_answers_have_a_verdict() {
     check(b"HTTP/1.1 204 No Content\r\n\r\n", "success").await;
+    check(b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"status\":\"DROP\"}", "drop: status DROP").await;
     check(
-        b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"status\":\"DROP\"}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{\"status\r\n9\r\n\":\"DROP\"}\r\n0\r\n\r\n",
         "drop: status DROP",
     )
     .await;
-    check(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{\"status\r\n9\r\n\":\"DROP\"}\r\n0\r\n\r\n", "drop: status DROP").await;
-    check(
-        b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"DROP\"}",
-        "drop: status DROP",
-    )
-    .await;
-    check(
-        b"HTTP/1.1 302 Found\r\nlocation: /y\r\ncontent-length: 0\r\n\r\n",
-        "retry: . status code returned: 302",
-    )
-    .await;
-    check(
-        b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno",
-        "drop: no. status code returned: 404",
-    )
-    .await;
-    check(
-        b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"status\"",
-        "unanswered",
-    )
-    .await;
+    check(b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"DROP\"}", "drop: status DROP").await;
+    check(b"HTTP/1.1 302 Found\r\nlocation: /y\r\ncontent-length: 0\r\n\r\n", "retry: . status code returned: 302")
+        .await;
+    check(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno", "drop: no. status code returned: 404").await;
+    check(b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"status\"", "unanswered").await;
     check(b"", "unanswered").await;
     check(b"nonsense\r\n\r\n", "unanswered").await;
-    let large: &'static str = Box::leak(
-        format!(
-            "HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n",
-            "x".repeat(9000)
-        )
-        .into_boxed_str(),
-    );
+    let large: &'static str =
+        Box::leak(format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(9000)).into_boxed_str());
     check(large.as_bytes(), "unanswered").await;
 }
 
@@ -205,21 +167,12 @@ async fn metadata_that_cannot_be_a_header_is_left_out_or_fails_the_delivery() {
         assert_eq!(headers["pubsubname"], "p");
     });
     let channel = channel(&settings(app(axum::Router::new().fallback(fine)).await));
-    for (name, value, is_header) in [
-        ("a b", "x", false),
-        ("", "x", false),
-        ("a", "b\nc", false),
-        ("a", "b\0", false),
-        ("a", " b ", true),
-    ] {
+    for (name, value, is_header) in
+        [("a b", "x", false), ("", "x", false), ("a", "b\nc", false), ("a", "b\0", false), ("a", " b ", true)]
+    {
         for must_keep_headers in [false, true] {
-            let mut delivery = Delivery {
-                must_keep_headers,
-                ..delivery("/x")
-            };
-            delivery.metadata = [("pubsubName", "p"), (name, value)]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into();
+            let mut delivery = Delivery { must_keep_headers, ..delivery("/x") };
+            delivery.metadata = [("pubsubName", "p"), (name, value)].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
             let verdict = channel.deliver(&delivery).await;
             if is_header || !must_keep_headers {
                 assert_eq!(verdict, Verdict::Success, "{name:?} {value:?}");
@@ -240,18 +193,11 @@ async fn several_events_are_posted_in_one_request() {
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
         seen.sort();
-        (
-            http::StatusCode::IM_A_TEAPOT,
-            format!("{} {body}", seen.join(", ")),
-        )
+        (http::StatusCode::IM_A_TEAPOT, format!("{} {body}", seen.join(", ")))
     });
     let channel = channel(&settings(app(axum::Router::new().fallback(echo)).await));
     let metadata = [("a".to_owned(), "b".to_owned())].into();
-    let entry = BulkEntry {
-        id: "1".to_owned(),
-        event: BulkEvent::Json(b"{}"),
-        metadata: Some(&metadata),
-    };
+    let entry = BulkEntry { id: "1".to_owned(), event: BulkEvent::Json(b"{}"), metadata: Some(&metadata) };
     let delivery = BulkDelivery {
         id: "U".to_owned(),
         path: "x".into(),
@@ -271,36 +217,19 @@ async fn several_events_are_posted_in_one_request() {
 
 #[tokio::test]
 async fn an_app_that_is_not_there_is_unreachable() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for port in [i32::from(closed), -1, 0, 70_000] {
-        let settings = AppSettings {
-            port,
-            ..settings(closed)
-        };
+        let settings = AppSettings { port, ..settings(closed) };
         let channel = channel(&settings);
         let verdict = channel.deliver(&delivery("/x")).await;
-        assert!(
-            matches!(verdict, Verdict::Retry(Reason::Unreachable(_))),
-            "{port}: {verdict:?}"
-        );
-        assert!(matches!(
-            channel.subscriptions().await,
-            Err(DiscoveryError::Unreachable(_))
-        ));
+        assert!(matches!(verdict, Verdict::Retry(Reason::Unreachable(_))), "{port}: {verdict:?}");
+        assert!(matches!(channel.subscriptions().await, Err(DiscoveryError::Unreachable(_))));
     }
 }
 
 /// What becomes of a delivery to an app that speaks HTTP/1.1 in clear text and nothing else.
 async fn misunderstood(protocol: AppProtocol) -> Verdict {
-    let settings = AppSettings {
-        protocol,
-        ..settings(answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await)
-    };
+    let settings = AppSettings { protocol, ..settings(answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await) };
     channel(&settings).deliver(&delivery("/x")).await
 }
 
@@ -308,20 +237,15 @@ async fn misunderstood(protocol: AppProtocol) -> Verdict {
 async fn an_app_that_speaks_another_protocol_has_not_got_the_event() {
     assert_eq!(misunderstood(AppProtocol::Http).await, Verdict::Success);
     let verdict = misunderstood(AppProtocol::Https).await;
-    assert!(
-        matches!(verdict, Verdict::Retry(Reason::Unreachable(_))),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Verdict::Retry(Reason::Unreachable(_))), "{verdict:?}");
     let verdict = misunderstood(AppProtocol::H2c).await;
     assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
 }
 
 #[tokio::test]
 async fn an_app_without_tls_is_not_listening_for_https() {
-    let settings = AppSettings {
-        protocol: AppProtocol::Https,
-        ..settings(answers(b"HTTP/1.1 400 Bad Request\r\n\r\n").await)
-    };
+    let settings =
+        AppSettings { protocol: AppProtocol::Https, ..settings(answers(b"HTTP/1.1 400 Bad Request\r\n\r\n").await) };
     assert!(!channel(&settings).accepts_connections().await);
 }
 
@@ -345,37 +269,18 @@ async fn the_app_is_asked_with_its_id_and_token() {
         r#"[{"pubsubname":"p","topic":"t","route":"/x"},{"topic":"routeless"}]"#
     });
     let channel_of = async |routes| channel(&settings(app(routes).await));
-    let asked = channel_of(axum::Router::new().route("/dapr/subscribe", subscribe))
-        .await
-        .subscriptions()
-        .await
-        .unwrap();
+    let asked =
+        channel_of(axum::Router::new().route("/dapr/subscribe", subscribe)).await.subscriptions().await.unwrap();
     assert_eq!(asked.len(), 1);
-    assert_eq!(
-        channel_of(axum::Router::new())
-            .await
-            .subscriptions()
-            .await
-            .unwrap(),
-        []
-    );
+    assert_eq!(channel_of(axum::Router::new()).await.subscriptions().await.unwrap(), []);
     for code in [201, 204, 302, 401, 500] {
-        let answer =
-            axum::routing::get(async move || (http::StatusCode::from_u16(code).unwrap(), "[]"));
-        let error = channel_of(axum::Router::new().fallback(answer))
-            .await
-            .subscriptions()
-            .await
-            .unwrap_err();
+        let answer = axum::routing::get(async move || (http::StatusCode::from_u16(code).unwrap(), "[]"));
+        let error = channel_of(axum::Router::new().fallback(answer)).await.subscriptions().await.unwrap_err();
         let expected = format!("app returned http status code {code} from subscription endpoint ");
         assert!(error.to_string().starts_with(&expected), "{error}");
     }
     let answer = axum::routing::get("{}");
-    let error = channel_of(axum::Router::new().fallback(answer))
-        .await
-        .subscriptions()
-        .await
-        .unwrap_err();
+    let error = channel_of(axum::Router::new().fallback(answer)).await.subscriptions().await.unwrap_err();
     assert!(matches!(error, DiscoveryError::Malformed(_)), "{error}");
 }
 
@@ -390,17 +295,11 @@ async fn no_more_calls_at_once_than_allowed() {
         NOW.fetch_sub(1, Ordering::SeqCst);
     });
     let port = app(axum::Router::new().fallback(slow)).await;
-    let settings = AppSettings {
-        max_concurrency: Some(2),
-        ..settings(port)
-    };
+    let settings = AppSettings { max_concurrency: Some(2), ..settings(port) };
     let channel = channel(&settings);
     let delivery = delivery("/x");
     let all = futures_util::future::join_all((0..10).map(|_| channel.deliver(&delivery))).await;
-    assert!(
-        all.iter().all(|verdict| *verdict == Verdict::Success),
-        "{all:?}"
-    );
+    assert!(all.iter().all(|verdict| *verdict == Verdict::Success), "{all:?}");
     assert_eq!(MOST.load(Ordering::SeqCst), 2);
 }
 
@@ -410,11 +309,7 @@ async fn probed(answer: &'static [u8]) -> String {
     match channel.probe("/healthz").await {
         Ok(()) => "healthy".to_owned(),
         Err(error @ ProbeError::Status(_)) => error.to_string(),
-        Err(error) => format!("{error:?}")
-            .split('(')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        Err(error) => format!("{error:?}").split('(').next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -424,14 +319,8 @@ async fn only_success_is_healthy() {
     for (answer, expected) in [
         (&b"HTTP/1.1 200 OK\r\n\r\n"[..], "healthy".to_owned()),
         (b"HTTP/1.1 204 No Content\r\n\r\n", "healthy".to_owned()),
-        (
-            b"HTTP/1.1 299 Well\r\ncontent-length: 9\r\n\r\ncut",
-            "healthy".to_owned(),
-        ),
-        (
-            b"HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n",
-            format!("{status} 302"),
-        ),
+        (b"HTTP/1.1 299 Well\r\ncontent-length: 9\r\n\r\ncut", "healthy".to_owned()),
+        (b"HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", format!("{status} 302")),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", format!("{status} 404")),
         (b"HTTP/1.1 503 Away\r\n\r\n", format!("{status} 503")),
         (b"nonsense\r\n\r\n", "Unanswered".to_owned()),
@@ -450,10 +339,7 @@ async fn only_success_is_healthy() {
 #[tokio::test]
 async fn a_limit_beyond_what_can_be_counted_is_none() {
     let port = app(axum::Router::new().fallback(async || "")).await;
-    let settings = AppSettings {
-        max_concurrency: Some(usize::MAX),
-        ..settings(port)
-    };
+    let settings = AppSettings { max_concurrency: Some(usize::MAX), ..settings(port) };
     let verdict = channel(&settings).deliver(&delivery("/x")).await;
     assert_eq!(verdict, Verdict::Success);
 }
@@ -461,10 +347,7 @@ async fn a_limit_beyond_what_can_be_counted_is_none() {
 #[tokio::test]
 async fn a_probe_is_plain_and_takes_no_place_of_events() {
     let echo = axum::routing::get(async |request: axum::extract::Request| {
-        let is_plain = request
-            .headers()
-            .keys()
-            .all(|name| name == "host" || name == "accept-encoding");
+        let is_plain = request.headers().keys().all(|name| name == "host" || name == "accept-encoding");
         let is_asked = request.uri() == "/alive?deep=1";
         http::StatusCode::from_u16(if is_plain && is_asked { 204 } else { 500 }).unwrap()
     });

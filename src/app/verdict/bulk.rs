@@ -32,25 +32,16 @@ pub fn of_answer<'a>(code: u16, body: &[u8], ids: impl Iterator<Item = &'a str>)
         404 => Verdict::Drop(of_code(code, body)),
         _ => Verdict::Retry(of_code(code, body)),
     };
-    Verdicts {
-        of_entries: ids.map(|_| for_all.clone()).collect(),
-        unknown_ids: Vec::new(),
-    }
+    Verdicts { of_entries: ids.map(|_| for_all.clone()).collect(), unknown_ids: Vec::new() }
 }
 
 fn of_statuses<'a>(statuses: Vec<Status>, ids: impl Iterator<Item = &'a str>) -> Verdicts {
     // If an entry is mentioned twice, the last mention counts.
-    let mut said: HashMap<String, String> = statuses
-        .into_iter()
-        .map(|status| (status.id, status.status))
-        .collect();
+    let mut said: HashMap<String, String> = statuses.into_iter().map(|status| (status.id, status.status)).collect();
     let of_entries = ids.map(|id| of_status(id, said.remove(id))).collect();
     let mut unknown_ids: Vec<_> = said.into_keys().collect();
     unknown_ids.sort();
-    Verdicts {
-        of_entries,
-        unknown_ids,
-    }
+    Verdicts { of_entries, unknown_ids }
 }
 
 fn of_status(id: &str, status: Option<String>) -> Verdict {
@@ -99,9 +90,7 @@ fn status(item: &str) -> Result<Status, serde_json::Error> {
         };
         if value != "null" {
             let text = json::text_of(value);
-            *place = text
-                .ok_or_else(|| Error::custom(format_args!("{name} must be a string")))?
-                .into_owned();
+            *place = text.ok_or_else(|| Error::custom(format_args!("{name} must be a string")))?.into_owned();
         }
     }
     Ok(status)
@@ -128,9 +117,7 @@ mod tests {
             Verdict::Success => "S".to_owned(),
             Verdict::Drop(Reason::Status(_)) => "D".to_owned(),
             Verdict::Drop(reason) => format!("d{}", reason.code().unwrap_or(0)),
-            Verdict::Retry(Reason::Unanswered(text)) if text.starts_with("failed") => {
-                "X".to_owned()
-            }
+            Verdict::Retry(Reason::Unanswered(text)) if text.starts_with("failed") => "X".to_owned(),
             Verdict::Retry(Reason::Unanswered(_)) => "-".to_owned(),
             Verdict::Retry(Reason::Status(_)) => "R".to_owned(),
             Verdict::Retry(reason) => format!("r{}", reason.code().unwrap_or(0)),
@@ -147,31 +134,19 @@ mod tests {
                 r#"{"entryId":"1","status":"SUCCESS"},{"entryId":"2","status":"DROP"},{"entryId":"3","status":"RETRY"}"#,
                 "S D R",
             ),
-            (
-                r#"{"entryId":"3","status":"DROP"},{"entryId":"1","status":"SUCCESS"}"#,
-                "S - D",
-            ),
-            (
-                r#"{"entryId":"1"},{"entryId":"2","status":null},{"entryId":"3","status":""}"#,
-                "R R R",
-            ),
+            (r#"{"entryId":"3","status":"DROP"},{"entryId":"1","status":"SUCCESS"}"#, "S - D"),
+            (r#"{"entryId":"1"},{"entryId":"2","status":null},{"entryId":"3","status":""}"#, "R R R"),
             (
                 r#"{"entryId":"1","status":"success"},{"entryId":"2","status":"OK"},{"entryId":"3","status":"drop"}"#,
                 "R R R",
             ),
             (r#"{"ENTRYID":"1","Status":"SUCCESS","x":[1]}"#, "S - -"),
-            (
-                r#"{"entryId":"1","status":"RETRY"},{"entryId":"1","status":"SUCCESS"}"#,
-                "S - -",
-            ),
+            (r#"{"entryId":"1","status":"RETRY"},{"entryId":"1","status":"SUCCESS"}"#, "S - -"),
             (
                 r#"{"entryId":"1","status":"RETRY","Status":"SUCCESS"},{"entryId":"2","status":"DROP","status":null}"#,
                 "S D -",
             ),
-            (
-                r#"{"entryId":"x","status":"DROP"},{"status":"RETRY"},null"#,
-                "- - - ? ?x",
-            ),
+            (r#"{"entryId":"x","status":"DROP"},{"status":"RETRY"},null"#, "- - - ? ?x"),
             (r#"{"entryId":"1","status":1}"#, "X X X"),
             (r#"{"entryId":1,"status":"SUCCESS"}"#, "X X X"),
             (r#""SUCCESS""#, "X X X"),
@@ -182,33 +157,16 @@ mod tests {
             ("", "- - -"),
         ] {
             check(200, &format!(r#"{{"statuses":[{statuses}]}}"#), expected);
-            check(
-                299,
-                &format!(r#"{{"x":1,"Statuses":[{statuses}]}} "#),
-                expected,
-            );
+            check(299, &format!(r#"{{"x":1,"Statuses":[{statuses}]}} "#), expected);
         }
     }
 
     #[test]
     fn an_answer_that_says_nothing_is_a_failure_of_all() {
-        for body in [
-            "",
-            "ok",
-            "[]",
-            "\"SUCCESS\"",
-            "{",
-            r#"{"statuses":{}}"#,
-            r#"{"statuses":[]} x"#,
-        ] {
+        for body in ["", "ok", "[]", "\"SUCCESS\"", "{", r#"{"statuses":{}}"#, r#"{"statuses":[]} x"#] {
             check(200, body, "X X X");
         }
-        for body in [
-            "{}",
-            "null",
-            r#"{"statuses":null}"#,
-            r#"{"status":"SUCCESS"}"#,
-        ] {
+        for body in ["{}", "null", r#"{"statuses":null}"#, r#"{"status":"SUCCESS"}"#] {
             check(204, body, "- - -");
         }
     }

@@ -39,22 +39,15 @@ impl Early {
 
     /// What a new subscription begins with, in order.
     pub(super) fn for_subscription(&self, pattern: &Arc<str>) -> Vec<Incoming> {
-        let wanted = self
-            .messages
-            .iter()
-            .filter(|(at, message)| at.elapsed() <= KEPT && matches(pattern, &message.topic));
-        wanted
-            .map(|(_, message)| super::incoming(pattern.clone(), message))
-            .collect()
+        let wanted =
+            self.messages.iter().filter(|(at, message)| at.elapsed() <= KEPT && matches(pattern, &message.topic));
+        wanted.map(|(_, message)| super::incoming(pattern.clone(), message)).collect()
     }
 
     fn is_too_much(&self) -> bool {
         self.messages.len() > MOST_MESSAGES
             || self.bytes > MOST_BYTES
-            || self
-                .messages
-                .front()
-                .is_some_and(|(at, _)| at.elapsed() > KEPT)
+            || self.messages.front().is_some_and(|(at, _)| at.elapsed() > KEPT)
     }
 }
 
@@ -64,11 +57,7 @@ mod tests {
     use bytes::Bytes;
 
     fn message(topic: &str, data: Vec<u8>) -> Outgoing {
-        Outgoing {
-            topic: topic.to_owned(),
-            data: Bytes::from(data),
-            metadata: None,
-        }
+        Outgoing { topic: topic.to_owned(), data: Bytes::from(data), metadata: None }
     }
 
     fn found(early: &Early, pattern: &str) -> usize {

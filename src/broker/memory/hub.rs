@@ -38,31 +38,19 @@ struct Key {
 
 impl Key {
     fn new(name: &str, file: &Path) -> Self {
-        Self {
-            name: name.to_owned(),
-            file: file.to_owned(),
-        }
+        Self { name: name.to_owned(), file: file.to_owned() }
     }
 }
 
 impl Hub {
     /// The hub of one sidecar.
     pub fn own() -> Self {
-        Self(Arc::new(Inner {
-            is_of_one_sidecar: true,
-            known: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { is_of_one_sidecar: true, known: Mutex::default() }))
     }
 
     /// A sidecar's share of the broker behind the component of this name in this file. The app id is its consumer group: what another
     /// app takes, or has not taken, makes no difference to it.
-    pub fn join(
-        &self,
-        name: &str,
-        file: &Path,
-        app_id: &str,
-        telemetry: Telemetry,
-    ) -> MemoryBroker {
+    pub fn join(&self, name: &str, file: &Path, app_id: &str, telemetry: Telemetry) -> MemoryBroker {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         if self.0.is_of_one_sidecar {
             let store = known.stores.entry(Key::new(name, Path::new("")));

@@ -61,10 +61,7 @@ impl Hosts {
         let text = text.trim();
         if text.is_empty() {
             return Ok(Self {
-                addresses: vec![Address::Tcp(
-                    "localhost".to_owned(),
-                    port.unwrap_or(DEFAULT_PORT),
-                )],
+                addresses: vec![Address::Tcp("localhost".to_owned(), port.unwrap_or(DEFAULT_PORT))],
                 text: port.map_or_else(String::new, |port| format!(":{port}")),
                 ..Self::default()
             });
@@ -85,10 +82,7 @@ impl Hosts {
                 (agree(&mut hosts.username, one.username), "users"),
                 (agree(&mut hosts.password, one.password), "passwords"),
                 (agree(&mut hosts.database, one.database), "databases"),
-                (
-                    agree(&mut hosts.tls, one.tls),
-                    "ways (redis:// and rediss://)",
-                ),
+                (agree(&mut hosts.tls, one.tls), "ways (redis:// and rediss://)"),
             ];
             if let Some((_, what)) = told.iter().find(|(agreed, _)| !agreed) {
                 return Err(format!(
@@ -138,13 +132,8 @@ fn shown(whole: &str, part: &str) -> String {
     }
     let start = part.find("://").map_or(0, |scheme| scheme + "://".len());
     let (scheme, address) = part.split_at(start);
-    let is_port = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_digit() || b":/".contains(&byte))
-    };
-    let is_numeric = address
-        .bytes()
-        .all(|byte| byte.is_ascii_hexdigit() || b":.[]%/".contains(&byte));
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || b":/".contains(&byte));
+    let is_numeric = address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.[]%/".contains(&byte));
     match address.split_once(|letter: char| letter == ':' || letter.is_whitespace()) {
         Some((host, behind)) if !is_numeric && !is_port(behind) => {
             let sign = address[host.len()..].chars().next().unwrap_or(':');
@@ -170,17 +159,9 @@ fn read_part(part: &str, port: Option<u16>, is_one_of_many: bool) -> Result<Host
         return match &*scheme.to_ascii_lowercase() {
             "redis" => read_url(rest, false, port),
             "rediss" => read_url(rest, true, port),
-            "unix" | "redis+unix" | "file" => {
-                Err("has a scheme: for a Unix socket write its path alone".into())
-            }
-            scheme
-                if scheme
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'+') =>
-            {
-                Err(Wrong::Form(format!(
-                    "is no address of a Redis: it begins with {scheme}://"
-                )))
+            "unix" | "redis+unix" | "file" => Err("has a scheme: for a Unix socket write its path alone".into()),
+            scheme if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+') => {
+                Err(Wrong::Form(format!("is no address of a Redis: it begins with {scheme}://")))
             }
             _ => Err("is no address of a Redis".into()),
         };
@@ -189,7 +170,9 @@ fn read_part(part: &str, port: Option<u16>, is_one_of_many: bool) -> Result<Host
         return Err("looks like a connection string of another client: every setting has a property of its own here (redisPassword, redisUsername, redisDB, enableTLS)".into());
     }
     if part.contains('@') {
-        return Err("has a user or password in it, which belong into redisUsername and redisPassword, or into a URL".into());
+        return Err(
+            "has a user or password in it, which belong into redisUsername and redisPassword, or into a URL".into()
+        );
     }
     if part.contains(char::is_whitespace) {
         return Err("has a blank in it".into());
@@ -206,11 +189,7 @@ fn read_part(part: &str, port: Option<u16>, is_one_of_many: bool) -> Result<Host
         Some(_) => part.to_owned(),
         None => Address::Tcp(host.clone(), port).to_string(),
     };
-    Ok(Hosts {
-        addresses: vec![Address::Tcp(local_if_empty(host), port)],
-        text,
-        ..Hosts::default()
-    })
+    Ok(Hosts { addresses: vec![Address::Tcp(local_if_empty(host), port)], text, ..Hosts::default() })
 }
 
 /// What stands behind `redis://` or `rediss://`, as redis-cli reads it: the user and password end at the first `@`, and without a colon
@@ -235,11 +214,9 @@ fn read_url(rest: &str, tls: bool, port: Option<u16>) -> Result<Hosts, Wrong> {
     };
     let database = match database {
         "" => None,
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(
-            digits
-                .parse()
-                .map_err(|_| "has no usable number of a database behind its /")?,
-        ),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().map_err(|_| "has no usable number of a database behind its /")?)
+        }
         _ => return Err("has something else than the number of a database behind its /".into()),
     };
     let (username, password) = match userinfo {
@@ -254,21 +231,10 @@ fn read_url(rest: &str, tls: bool, port: Option<u16>) -> Result<Hosts, Wrong> {
         Ok((!decoded.is_empty()).then(|| decoded.into_owned()))
     };
     let (username, password) = (decode(username)?, decode(password)?);
-    let (host, own) = if address.is_empty() {
-        (String::new(), None)
-    } else {
-        host_and_port(address)?
-    };
+    let (host, own) = if address.is_empty() { (String::new(), None) } else { host_and_port(address)? };
     let port = agreed_port(address, own, port)?;
     let address = Address::Tcp(local_if_empty(host), port);
-    Ok(Hosts {
-        text: address.to_string(),
-        addresses: vec![address],
-        username,
-        password,
-        database,
-        tls: Some(tls),
-    })
+    Ok(Hosts { text: address.to_string(), addresses: vec![address], username, password, database, tls: Some(tls) })
 }
 
 /// The port of an address that names one of its `own`, or not, beside `redisPort`.
@@ -283,17 +249,11 @@ fn agreed_port(address: &str, own: Option<u16>, setting: Option<u16>) -> Result<
 
 /// A port alone is one of this machine, as in Go.
 fn local_if_empty(host: String) -> String {
-    if host.is_empty() {
-        "localhost".to_owned()
-    } else {
-        host
-    }
+    if host.is_empty() { "localhost".to_owned() } else { host }
 }
 
 fn is_percent_encoded(text: &str) -> bool {
-    text.split('%')
-        .skip(1)
-        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+    text.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// `host`, `host:port`, `:port`, `v6`, `[v6]`, `[v6]:port`.
@@ -305,24 +265,18 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), Wrong> {
         }
         let port = match behind {
             "" => None,
-            behind => {
-                Some(port_of(behind.strip_prefix(':').ok_or(
-                    "has something else than a colon and a port behind its ]",
-                )?)?)
-            }
+            behind => Some(port_of(
+                behind.strip_prefix(':').ok_or("has something else than a colon and a port behind its ]")?,
+            )?),
         };
         return Ok((host.to_owned(), port));
     }
     if text.matches(':').count() > 1 {
         if !is_v6(text) {
-            return Err(
-                "has too many colons; an IPv6 address with a port stands in brackets".into(),
-            );
+            return Err("has too many colons; an IPv6 address with a port stands in brackets".into());
         }
         if looks_like_a_port(text) {
-            return Err(
-                "may be an IPv6 address with a port, or without: it stands in brackets then".into(),
-            );
+            return Err("may be an IPv6 address with a port, or without: it stands in brackets then".into());
         }
         return Ok((text.to_owned(), None));
     }
@@ -341,17 +295,12 @@ fn is_v6(host: &str) -> bool {
     let (address, zone) = host.split_once('%').unwrap_or((host, "eth0"));
     address.parse::<Ipv6Addr>().is_ok()
         && !zone.is_empty()
-        && zone
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Does the last group of an `IPv6` address without brackets read like a port on which a Redis usually listens?
 fn looks_like_a_port(address: &str) -> bool {
-    let last = address
-        .rsplit(':')
-        .next()
-        .and_then(|last| last.parse().ok());
+    let last = address.rsplit(':').next().and_then(|last| last.parse().ok());
     last.is_some_and(|port: u16| matches!(port, 6370..=6399 | 7000..=7010))
 }
 
@@ -373,10 +322,7 @@ fn check_name(host: &str) -> Result<(), Wrong> {
     if host.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("is a number and no host: a port stands behind a host and a colon".into());
     }
-    if host
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return match host.parse::<Ipv4Addr>() {
             Ok(_) => Ok(()),
             Err(_) => Err("is no IPv4 address: that has four numbers from 0 to 255".into()),
@@ -387,17 +333,12 @@ fn check_name(host: &str) -> Result<(), Wrong> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     if name.len() <= 253 && name.split('.').all(is_label) {
         return Ok(());
     }
-    Err(
-        "has a host that is no name: that has letters, digits, dots, hyphens and underscores"
-            .into(),
-    )
+    Err("has a host that is no name: that has letters, digits, dots, hyphens and underscores".into())
 }
 
 #[cfg(test)]
@@ -419,12 +360,7 @@ mod tests {
             ("h:1", Some(1), vec![tcp("h", 1)], "h:1"),
             (":7", None, vec![tcp("localhost", 7)], ":7"),
             (" h:1\n", None, vec![tcp("h", 1)], "h:1"),
-            (
-                "10.0.0.1",
-                None,
-                vec![tcp("10.0.0.1", 6379)],
-                "10.0.0.1:6379",
-            ),
+            ("10.0.0.1", None, vec![tcp("10.0.0.1", 6379)], "10.0.0.1:6379"),
             (
                 "my_redis-0.svc.cluster.local.:6379",
                 None,
@@ -433,48 +369,21 @@ mod tests {
             ),
             ("::1", None, vec![tcp("::1", 6379)], "[::1]:6379"),
             ("::1", Some(7), vec![tcp("::1", 7)], "[::1]:7"),
-            (
-                "fd00::1234",
-                None,
-                vec![tcp("fd00::1234", 6379)],
-                "[fd00::1234]:6379",
-            ),
-            (
-                "fe80::1%eth0",
-                None,
-                vec![tcp("fe80::1%eth0", 6379)],
-                "[fe80::1%eth0]:6379",
-            ),
+            ("fd00::1234", None, vec![tcp("fd00::1234", 6379)], "[fd00::1234]:6379"),
+            ("fe80::1%eth0", None, vec![tcp("fe80::1%eth0", 6379)], "[fe80::1%eth0]:6379"),
             ("[::1]", None, vec![tcp("::1", 6379)], "[::1]:6379"),
             ("[::1]:7", None, vec![tcp("::1", 7)], "[::1]:7"),
             ("a:1, b ,[::1]:3", Some(1), vec![], ""),
-            (
-                "a:1, b ,[::1]:3",
-                None,
-                vec![tcp("a", 1), tcp("b", 6379), tcp("::1", 3)],
-                "a:1,b:6379,[::1]:3",
-            ),
-            (
-                "/run/a b.sock",
-                None,
-                vec![Address::Unix("/run/a b.sock".to_owned())],
-                "/run/a b.sock",
-            ),
+            ("a:1, b ,[::1]:3", None, vec![tcp("a", 1), tcp("b", 6379), tcp("::1", 3)], "a:1,b:6379,[::1]:3"),
+            ("/run/a b.sock", None, vec![Address::Unix("/run/a b.sock".to_owned())], "/run/a b.sock"),
         ] {
             let read = Hosts::read(text, port);
             if addresses.is_empty() {
                 let error = read.unwrap_err();
-                assert!(
-                    error.contains("already contains port 3, but redisPort is set to 1"),
-                    "{error}"
-                );
+                assert!(error.contains("already contains port 3, but redisPort is set to 1"), "{error}");
                 continue;
             }
-            let expected = Hosts {
-                addresses,
-                text: shown.to_owned(),
-                ..Hosts::default()
-            };
+            let expected = Hosts { addresses, text: shown.to_owned(), ..Hosts::default() };
             assert_eq!(read, Ok(expected), "{text}");
         }
     }
@@ -501,30 +410,18 @@ mod tests {
             ("redis://pw@h:1", url("h", 1, "", "pw", None, false)),
             ("redis://:pw@h:1", url("h", 1, "", "pw", None, false)),
             ("redis://u:@h:1", url("h", 1, "u", "", None, false)),
-            (
-                "redis://u:p:w/?#@h",
-                url("h", 6379, "u", "p:w/?#", None, false),
-            ),
-            (
-                "redis://%75ser:p%40%2c%25@[::1]:7/0",
-                url("::1", 7, "user", "p@,%", Some(0), false),
-            ),
+            ("redis://u:p:w/?#@h", url("h", 6379, "u", "p:w/?#", None, false)),
+            ("redis://%75ser:p%40%2c%25@[::1]:7/0", url("::1", 7, "user", "p@,%", Some(0), false)),
             ("redis://u:p w@h", url("h", 6379, "u", "p w", None, false)),
         ] {
             assert_eq!(Hosts::read(text, None), Ok(expected), "{text}");
         }
-        assert_eq!(
-            Hosts::read("redis://h", Some(7)).unwrap().addresses,
-            [tcp("h", 7)]
-        );
+        assert_eq!(Hosts::read("redis://h", Some(7)).unwrap().addresses, [tcp("h", 7)]);
         let many = Hosts::read("redis://u:p@a:1,redis://b:2,c:3", None).unwrap();
         assert_eq!(many.addresses, [tcp("a", 1), tcp("b", 2), tcp("c", 3)]);
         assert_eq!(many.password.as_deref(), Some("p"));
         for (text, what) in [
-            (
-                "redis://u:hunter2@a,redis://u:hunter3@b",
-                "different passwords",
-            ),
+            ("redis://u:hunter2@a,redis://u:hunter3@b", "different passwords"),
             ("redis://a/1,redis://a/2", "different databases"),
             ("redis://a,rediss://b", "different ways"),
         ] {
@@ -538,21 +435,13 @@ mod tests {
         for (text, shown, reason) in [
             ("http://h:6379", "http://h:6379", "begins with http://"),
             ("tcp://h:6379", "tcp://h:6379", "begins with tcp://"),
-            (
-                "unix:///run/redis.sock",
-                "unix:///run/redis.sock",
-                "write its path alone",
-            ),
+            ("unix:///run/redis.sock", "unix:///run/redis.sock", "write its path alone"),
             ("unix:/run/redis.sock", "unix:***", "begins with /"),
             ("./redis.sock", "./redis.sock", "begins with /"),
             ("h 6379", "h 6379", "a blank"),
             ("h :6379", "h :6379", "a blank"),
             ("::1:6379", "::1:6379", "brackets"),
-            (
-                "2001:db8:0:0:0:0:0:1:6379",
-                "2001:db8:0:0:0:0:0:1:6379",
-                "brackets",
-            ),
+            ("2001:db8:0:0:0:0:0:1:6379", "2001:db8:0:0:0:0:0:1:6379", "brackets"),
             ("a:b:c", "a:b:c", "too many colons"),
             ("h:6379:hunter2", "h:***", "too many colons"),
             ("[::1", "[::1", "without its ]"),
@@ -575,21 +464,9 @@ mod tests {
             ("user:hunter2@h:6379", "***@h:6379", "redisUsername"),
             ("user:hun ter2@h:6379", "***@h:6379", "redisUsername"),
             ("h:6379,password=hunter2", "password=***", "another client"),
-            (
-                "h:6379,password=hunter2,ssl=True",
-                "password=***",
-                "another client",
-            ),
-            (
-                "h:6379,abortConnect=false,password=hunter2",
-                "h:6379,abortConnect=false,password=***",
-                "another client",
-            ),
-            (
-                "h:6379,password=hunter2,with=a,hunter3",
-                "password=***",
-                "another client",
-            ),
+            ("h:6379,password=hunter2,ssl=True", "password=***", "another client"),
+            ("h:6379,abortConnect=false,password=hunter2", "h:6379,abortConnect=false,password=***", "another client"),
+            ("h:6379,password=hunter2,with=a,hunter3", "password=***", "another client"),
             ("a:1,,b:2", "", "empty part"),
             ("a:1,", "", "empty part"),
             (",", "", "empty part"),
@@ -598,11 +475,7 @@ mod tests {
             ("redis://u:hunter%ff@h", "redis://***@h", "%25"),
             ("redis://u:hunter2,x@h", "redis://***@h", "no number"),
             ("redis://h/x", "redis://h/x", "behind its /"),
-            (
-                "redis://h?password=hunter2",
-                "redis://h?password=***",
-                "query",
-            ),
+            ("redis://h?password=hunter2", "redis://h?password=***", "query"),
             ("redis://h:0", "redis://h:0", "between 1 and 65535"),
             ("rediss//h", "rediss//h", "redisDB"),
         ] {

@@ -5,12 +5,8 @@ use deadpool_redis::redis::{ErrorKind, RedisError};
 /// Advice to stand behind the text of an error; empty if there is none.
 pub(super) fn on(error: &RedisError) -> &'static str {
     match error.code() {
-        Some("OOM") => {
-            " (Redis is full: raise its maxmemory, or trim the streams with maxLenApprox or streamTTL)"
-        }
-        Some("READONLY") => {
-            " (this server is a replica: redisHost must name the master, or this one be promoted)"
-        }
+        Some("OOM") => " (Redis is full: raise its maxmemory, or trim the streams with maxLenApprox or streamTTL)",
+        Some("READONLY") => " (this server is a replica: redisHost must name the master, or this one be promoted)",
         Some("MISCONF") => " (Redis cannot write to its disk: its log says why)",
         Some("NOPERM") => " (grant the user of redisUsername this command and key)",
         Some("NOAUTH" | "WRONGPASS") => CREDENTIALS,
@@ -33,8 +29,7 @@ fn is_without_streams(error: &RedisError) -> bool {
     name.is_some_and(|name| name.starts_with('x'))
 }
 
-const CREDENTIALS: &str =
-    " (redisUsername and redisPassword must be those that Redis has now; were they changed?)";
+const CREDENTIALS: &str = " (redisUsername and redisPassword must be those that Redis has now; were they changed?)";
 
 #[cfg(test)]
 mod tests {
@@ -51,28 +46,13 @@ mod tests {
             assert!(advice.contains(word), "{text}: {advice}");
             assert_eq!(advice.is_empty(), word.is_empty(), "{text}");
         };
-        check(
-            "OOM command not allowed when used memory > 'maxmemory'.",
-            "maxmemory",
-        );
-        check(
-            "READONLY You can't write against a read only replica.",
-            "master",
-        );
+        check("OOM command not allowed when used memory > 'maxmemory'.", "maxmemory");
+        check("READONLY You can't write against a read only replica.", "master");
         check("MISCONF Errors writing to the AOF file: x", "disk");
-        check(
-            "NOPERM this user has no permissions to run the 'xadd' command",
-            "grant",
-        );
+        check("NOPERM this user has no permissions to run the 'xadd' command", "grant");
         check("NOAUTH Authentication required.", "redisPassword");
-        check(
-            "WRONGPASS invalid username-password pair or user is disabled.",
-            "redisPassword",
-        );
-        check(
-            "WRONGTYPE Operation against a key holding the wrong kind of value",
-            "",
-        );
+        check("WRONGPASS invalid username-password pair or user is disabled.", "redisPassword");
+        check("WRONGTYPE Operation against a key holding the wrong kind of value", "");
         check("ERR x", "");
         for unknown in [
             "unknown command 'XADD', with args beginning with: 'orders' '*' ",

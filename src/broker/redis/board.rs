@@ -115,12 +115,7 @@ impl Board {
     }
 
     /// Begin to read a topic.
-    pub(super) fn open(
-        &self,
-        name: &Arc<str>,
-        sink: Arc<dyn Sink>,
-        ack: Ack,
-    ) -> Result<(), AlreadyOpen> {
+    pub(super) fn open(&self, name: &Arc<str>, sink: Arc<dyn Sink>, ack: Ack) -> Result<(), AlreadyOpen> {
         let mut state = self.state();
         if state.topics.contains_key(name) {
             return Err(AlreadyOpen);
@@ -169,10 +164,7 @@ impl Board {
 
     /// Is nothing of this topic with a sink or waiting for the confirmation of its ack?
     pub(super) fn is_empty(&self, name: &str) -> bool {
-        self.state()
-            .topics
-            .get(name)
-            .is_none_or(|topic| topic.held.is_empty())
+        self.state().topics.get(name).is_none_or(|topic| topic.held.is_empty())
     }
 
     /// Is this topic not read any more?
@@ -220,10 +212,7 @@ impl Board {
         let sinks: Vec<_> = {
             let state = self.state();
             let topics = names.iter().filter_map(|name| state.topics.get(name));
-            topics
-                .filter(|topic| topic.is_open())
-                .map(|topic| topic.sink.clone())
-                .collect()
+            topics.filter(|topic| topic.is_open()).map(|topic| topic.sink.clone()).collect()
         };
         for sink in sinks {
             sink.reading(reading);
@@ -247,17 +236,9 @@ impl Board {
     }
 
     /// The same for a reader that reads only some topics, beside `readers - 1` others that share the room.
-    pub(super) fn plan_some(
-        &self,
-        readers: usize,
-        mut wanted: impl FnMut(&Arc<str>) -> bool,
-    ) -> Option<ReadPlan> {
+    pub(super) fn plan_some(&self, readers: usize, mut wanted: impl FnMut(&Arc<str>) -> bool) -> Option<ReadPlan> {
         let mut state = self.state();
-        let open = state
-            .topics
-            .values()
-            .filter(|topic| topic.is_open())
-            .count();
+        let open = state.topics.values().filter(|topic| topic.is_open()).count();
         let free = self.capacity.saturating_sub(state.ready + state.running);
         let share = (self.capacity / open.max(1)).max(1);
         let has_room = |topic: &Topic| {
@@ -267,29 +248,16 @@ impl Board {
             };
             enough && topic.held.len() < MOST_HELD
         };
-        let mut read: Vec<_> = state
-            .topics
-            .iter()
-            .filter(|(_, topic)| topic.is_open() && has_room(topic))
-            .collect();
+        let mut read: Vec<_> = state.topics.iter().filter(|(_, topic)| topic.is_open() && has_room(topic)).collect();
         let lacks_room = read.len() < open;
         read.retain(|(name, _)| wanted(name));
-        let sharing = read
-            .iter()
-            .filter(|(_, topic)| topic.places.is_none())
-            .count();
+        let sharing = read.iter().filter(|(_, topic)| topic.places.is_none()).count();
         let free = free / readers.max(1);
         // One count holds for all topics of a read: that of the topic with the least room.
-        let count = read
-            .iter()
-            .map(|(_, topic)| topic.own_room().unwrap_or_else(|| free / sharing.max(1)))
-            .min();
+        let count = read.iter().map(|(_, topic)| topic.own_room().unwrap_or_else(|| free / sharing.max(1))).min();
         let topics: Vec<_> = read.into_iter().map(|(name, _)| name.clone()).collect();
         state.reader_lacks_room = lacks_room;
-        count.map(|count| ReadPlan {
-            count: count.max(1),
-            topics,
-        })
+        count.map(|count| ReadPlan { count: count.max(1), topics })
     }
 
     /// Put entries on the board as Ready. Those already on it are skipped; those of a topic that is not read any more are returned:
@@ -303,20 +271,11 @@ impl Board {
         for mut entry in entries {
             let attempt = match topic.held.get(&entry.id) {
                 None => entry.attempt,
-                Some(Held {
-                    phase: Phase::Fetching,
-                    attempt,
-                }) => attempt + 1,
+                Some(Held { phase: Phase::Fetching, attempt }) => attempt + 1,
                 Some(_) => continue,
             };
             entry.attempt = attempt;
-            topic.held.insert(
-                entry.id,
-                Held {
-                    attempt,
-                    phase: Phase::Ready,
-                },
-            );
+            topic.held.insert(entry.id, Held { attempt, phase: Phase::Ready });
             topic.ready.push_back(entry);
             if topic.places.is_none() {
                 state.ready += 1;
@@ -336,24 +295,17 @@ impl Board {
         let mut sharing = state.topics.values().filter(|topic| topic.places.is_none());
         let alone = sharing.nth(1).is_none();
         let may_run = |topic: &Topic| {
-            topic.places.is_none()
-                && !topic.ready.is_empty()
-                && (alone || free > 1 || topic.running == 0)
+            topic.places.is_none() && !topic.ready.is_empty() && (alone || free > 1 || topic.running == 0)
         };
         let name = {
             let after = |turn: &Arc<str>| {
                 state
                     .topics
-                    .range::<Arc<str>, _>((
-                        std::ops::Bound::Excluded(turn),
-                        std::ops::Bound::Unbounded,
-                    ))
+                    .range::<Arc<str>, _>((std::ops::Bound::Excluded(turn), std::ops::Bound::Unbounded))
                     .find(|(_, topic)| may_run(topic))
             };
             let later = state.turn.as_ref().and_then(after);
-            later
-                .or_else(|| state.topics.iter().find(|(_, topic)| may_run(topic)))
-                .map(|(name, _)| name.clone())?
+            later.or_else(|| state.topics.iter().find(|(_, topic)| may_run(topic))).map(|(name, _)| name.clone())?
         };
         let job = state.topics.get_mut(&name)?.begin(&name)?;
         state.running += 1;
@@ -388,13 +340,7 @@ impl Board {
 
     /// A sink has finished with an entry. To acknowledge: it stays on the board until [`Board::acked`]. To retry: it waits until `due`,
     /// or, if its topic is being closed, leaves the board and is to be handed back (`true`).
-    pub(super) fn finished(
-        &self,
-        name: &str,
-        id: EntryId,
-        settlement: Settlement,
-        due: Instant,
-    ) -> bool {
+    pub(super) fn finished(&self, name: &str, id: EntryId, settlement: Settlement, due: Instant) -> bool {
         let mut guard = self.state();
         let state = &mut *guard;
         let mut back = false;
@@ -412,10 +358,7 @@ impl Board {
                 Settlement::Retry => state.wait(name, id, due),
             }
         }
-        let first_due = state
-            .waiting
-            .first()
-            .is_some_and(|(_, _, first)| *first == id);
+        let first_due = state.waiting.first().is_some_and(|(_, _, first)| *first == id);
         let room = state.reader_lacks_room && (state.ready + state.running) * 2 <= self.capacity;
         drop(guard);
         if room {
@@ -467,11 +410,7 @@ impl Board {
     pub(super) fn not_fetched(&self, name: &str, ids: &[EntryId], due: Instant) {
         let mut state = self.state();
         for id in ids {
-            if state
-                .topics
-                .get(name)
-                .is_some_and(|topic| topic.is_fetching(id))
-            {
+            if state.topics.get(name).is_some_and(|topic| topic.is_fetching(id)) {
                 state.wait(name, *id, due);
             }
         }
@@ -495,28 +434,17 @@ impl Board {
     /// All entries on the board, to keep them alive.
     pub(super) fn held(&self) -> Vec<(Arc<str>, Vec<EntryId>)> {
         let state = self.state();
-        let topics = state
-            .topics
-            .iter()
-            .filter(|(_, topic)| !topic.held.is_empty());
-        topics
-            .map(|(name, topic)| (name.clone(), topic.held.keys().copied().collect()))
-            .collect()
+        let topics = state.topics.iter().filter(|(_, topic)| !topic.held.is_empty());
+        topics.map(|(name, topic)| (name.clone(), topic.held.keys().copied().collect())).collect()
     }
 
     /// Which of these entries are not on the board?
-    pub(super) fn unknown(
-        &self,
-        name: &str,
-        ids: impl IntoIterator<Item = EntryId>,
-    ) -> Vec<EntryId> {
+    pub(super) fn unknown(&self, name: &str, ids: impl IntoIterator<Item = EntryId>) -> Vec<EntryId> {
         let state = self.state();
         let Some(topic) = state.topics.get(name).filter(|topic| !topic.closing) else {
             return Vec::new();
         };
-        ids.into_iter()
-            .filter(|id| !topic.held.contains_key(id))
-            .collect()
+        ids.into_iter().filter(|id| !topic.held.contains_key(id)).collect()
     }
 
     /// These entries belong to somebody else now: what no sink has begun leaves the board.
@@ -527,10 +455,7 @@ impl Board {
             return;
         };
         for id in ids {
-            let Some(held) = topic
-                .held
-                .get(id)
-                .filter(|held| !matches!(held.phase, Phase::Running | Phase::Acking))
+            let Some(held) = topic.held.get(id).filter(|held| !matches!(held.phase, Phase::Running | Phase::Acking))
             else {
                 continue;
             };
@@ -540,9 +465,7 @@ impl Board {
             topic.held.remove(id);
         }
         let before = topic.ready.len();
-        topic
-            .ready
-            .retain(|entry| topic.held.contains_key(&entry.id));
+        topic.ready.retain(|entry| topic.held.contains_key(&entry.id));
         if topic.places.is_none() {
             state.ready -= before - topic.ready.len();
         }
@@ -574,9 +497,7 @@ impl State {
 
 impl Topic {
     fn is_fetching(&self, id: &EntryId) -> bool {
-        self.held
-            .get(id)
-            .is_some_and(|held| held.phase == Phase::Fetching)
+        self.held.get(id).is_some_and(|held| held.phase == Phase::Fetching)
     }
 
     /// How many more entries a topic with places of its own may have Ready or Running: as many again as its sink holds may wait for it.
@@ -593,19 +514,8 @@ impl Topic {
     fn begin(&mut self, name: &Arc<str>) -> Option<Job> {
         let entry = self.ready.pop_front()?;
         self.running += 1;
-        self.held.insert(
-            entry.id,
-            Held {
-                attempt: entry.attempt,
-                phase: Phase::Running,
-            },
-        );
-        Some(Job {
-            topic: name.clone(),
-            sink: self.sink.clone(),
-            ack: self.ack,
-            entry,
-        })
+        self.held.insert(entry.id, Held { attempt: entry.attempt, phase: Phase::Running });
+        Some(Job { topic: name.clone(), sink: self.sink.clone(), ack: self.ack, entry })
     }
 
     fn is_open(&self) -> bool {

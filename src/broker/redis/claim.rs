@@ -36,22 +36,12 @@ pub(super) async fn fetch(
 ) -> Result<Vec<EntryId>, RedisError> {
     let mut gone = Vec::new();
     for ids in ids.chunks(entry::MOST_IDS) {
-        let mut command = entry::claim(
-            topic,
-            &shared.settings.group,
-            &shared.instance.consumer,
-            Duration::ZERO,
-            ids,
-        );
+        let mut command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, Duration::ZERO, ids);
         if listed == Listed::OrAgain {
             command.arg("FORCE");
         }
         let found = entry::of_claim(shared.lane.command(&command).await?);
-        let missing: Vec<_> = ids
-            .iter()
-            .copied()
-            .filter(|id| !found.iter().any(|entry| entry.id == *id))
-            .collect();
+        let missing: Vec<_> = ids.iter().copied().filter(|id| !found.iter().any(|entry| entry.id == *id)).collect();
         accept(shared, topic, found);
         if !missing.is_empty() {
             // Servers before 7 keep deleted entries in the list of pending ones until somebody acknowledges them.
@@ -78,34 +68,19 @@ pub(super) async fn take_over(
     idle: Duration,
     _alone: &Claiming<'_>,
 ) -> Result<usize, RedisError> {
-    let deliveries: HashMap<EntryId, u32> =
-        pending.iter().map(|row| (row.id, row.deliveries)).collect();
+    let deliveries: HashMap<EntryId, u32> = pending.iter().map(|row| (row.id, row.deliveries)).collect();
     let ids: Vec<_> = pending.iter().map(|row| row.id).collect();
     let mut taken = 0;
     for ids in ids.chunks(entry::MOST_IDS) {
-        let command = entry::claim(
-            topic,
-            &shared.settings.group,
-            &shared.instance.consumer,
-            idle,
-            ids,
-        );
-        let answer = shared
-            .lane
-            .command(&command)
-            .await
-            .inspect_err(|_| shared.look_for_strays())?;
+        let command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, idle, ids);
+        let answer = shared.lane.command(&command).await.inspect_err(|_| shared.look_for_strays())?;
         if entry::names_nothing(&answer) {
             // Servers before 7 give entries that the stream no longer has as nothing, but they are ours then: as strays they are struck.
             shared.look_for_strays();
         }
         let mut entries = entry::of_claim(answer);
         for entry in &mut entries {
-            entry.attempt = deliveries
-                .get(&entry.id)
-                .copied()
-                .unwrap_or(0)
-                .saturating_add(1);
+            entry.attempt = deliveries.get(&entry.id).copied().unwrap_or(0).saturating_add(1);
         }
         taken += entries.len();
         accept(shared, topic, entries);
@@ -125,12 +100,7 @@ pub(super) async fn pending(
     consumer: Option<&str>,
 ) -> Result<Vec<Pending>, RedisError> {
     let mut command = cmd("XPENDING");
-    command
-        .arg(topic)
-        .arg(&shared.settings.group)
-        .arg(from)
-        .arg("+")
-        .arg(count);
+    command.arg(topic).arg(&shared.settings.group).arg(from).arg("+").arg(count);
     if let Some(consumer) = consumer {
         command.arg(consumer);
     }

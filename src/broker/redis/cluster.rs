@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use deadpool_redis::redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd, pipe,
-};
+use deadpool_redis::redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd, pipe};
 use futures_util::future::{join_all, select_ok};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -101,13 +99,11 @@ impl Cluster {
     pub(super) async fn greet(&self) -> Result<Vec<Value>, RedisError> {
         let mut failed = None;
         for seed in &self.seeds {
-            let server = Server::new(&self.settings, seed.clone())
-                .map_err(|error| std::io::Error::other(error.message))?;
+            let server =
+                Server::new(&self.settings, seed.clone()).map_err(|error| std::io::Error::other(error.message))?;
             match server.greet().await {
                 Ok(answers) => {
-                    let refused = answers
-                        .iter()
-                        .any(|answer| matches!(answer, Value::ServerError(_)));
+                    let refused = answers.iter().any(|answer| matches!(answer, Value::ServerError(_)));
                     if !refused {
                         self.refresh(self.map().number, None).await?;
                     }
@@ -115,10 +111,7 @@ impl Cluster {
                 }
                 // Prefers a failure that a retry can heal: the settings are blamed only if every server refuses them.
                 Err(error) => {
-                    if failed
-                        .as_ref()
-                        .is_none_or(|before| !connect::may_heal(before))
-                    {
+                    if failed.as_ref().is_none_or(|before| !connect::may_heal(before)) {
                         failed = Some(error);
                     }
                 }
@@ -145,11 +138,7 @@ impl Cluster {
                 let _ = self.refresh(seen, None).await;
                 return Err(Failure::of_way(error));
             }
-            let answer = if asking {
-                lane.asking(command).await
-            } else {
-                lane.command(command).await
-            };
+            let answer = if asking { lane.asking(command).await } else { lane.command(command).await };
             let error = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -166,11 +155,7 @@ impl Cluster {
     }
 
     /// Send commands to whoever has their keys, to each server in one write. Each answer stands for itself.
-    pub(super) async fn send_all(
-        &self,
-        purpose: Purpose,
-        pipeline: &Pipeline,
-    ) -> Vec<Result<Value, Failure>> {
+    pub(super) async fn send_all(&self, purpose: Purpose, pipeline: &Pipeline) -> Vec<Result<Value, Failure>> {
         let commands: Vec<&Cmd> = pipeline.cmd_iter().collect();
         let mut answers: Vec<Option<Result<Value, Failure>>> = Vec::new();
         answers.resize_with(commands.len(), || None);
@@ -209,17 +194,12 @@ impl Cluster {
         if is_old {
             let _ = self.refresh(seen, None).await;
         }
-        let again = answers
-            .into_iter()
-            .zip(commands)
-            .map(async |(answer, command)| match answer {
-                // Not executed there, and there is somebody else to go to.
-                None => self.send(purpose, command).await,
-                Some(Err(Failure::NotDone(error))) if error.redirect_node().is_some() => {
-                    self.send(purpose, command).await
-                }
-                Some(answer) => answer,
-            });
+        let again = answers.into_iter().zip(commands).map(async |(answer, command)| match answer {
+            // Not executed there, and there is somebody else to go to.
+            None => self.send(purpose, command).await,
+            Some(Err(Failure::NotDone(error))) if error.redirect_node().is_some() => self.send(purpose, command).await,
+            Some(answer) => answer,
+        });
         join_all(again).await
     }
 
@@ -266,10 +246,7 @@ impl Cluster {
             let Ok(Detour { node, .. }) = self.direct(slots::slot_of_command(command)).await else {
                 continue;
             };
-            match parts
-                .iter_mut()
-                .find(|(known, _)| Arc::ptr_eq(known, &node))
-            {
+            match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
                 Some((_, places)) => places.push(place),
                 None => parts.push((node, vec![place])),
             }
@@ -284,10 +261,7 @@ impl Cluster {
                 Some(slot) => map.owner(slot),
                 None => map.owners.first(),
             };
-            node.cloned().map(|node| Detour {
-                node,
-                asking: false,
-            })
+            node.cloned().map(|node| Detour { node, asking: false })
         };
         let map = self.map();
         if let Some(detour) = direct(&map) {
@@ -298,20 +272,13 @@ impl Cluster {
     }
 
     /// Where the server that gave this error says that the command belongs.
-    async fn detour(
-        &self,
-        error: &RedisError,
-        from: &Arc<Node>,
-        slot: Option<u16>,
-    ) -> Option<Detour> {
+    async fn detour(&self, error: &RedisError, from: &Arc<Node>, slot: Option<u16>) -> Option<Detour> {
         let (to, _) = error.redirect_node()?;
         let node = self.node(slots::address_of(to, &from.address)?).ok()?;
         *node.heard_of() = Instant::now();
         let asking = error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
         let map = self.map();
-        let is_news = slot
-            .and_then(|slot| map.owner(slot))
-            .is_none_or(|owner| !Arc::ptr_eq(owner, &node));
+        let is_news = slot.and_then(|slot| map.owner(slot)).is_none_or(|owner| !Arc::ptr_eq(owner, &node));
         if !asking && is_news {
             // Who has got the slot knows best.
             let _ = self.refresh(map.number, Some(&node)).await;
@@ -342,11 +309,7 @@ impl Cluster {
         if let Ok(ranges) = self.ask_any(&known).await {
             return Ok(ranges);
         }
-        let seeds: Result<Vec<_>, _> = self
-            .seeds
-            .iter()
-            .map(|seed| self.node(seed.clone()))
-            .collect();
+        let seeds: Result<Vec<_>, _> = self.seeds.iter().map(|seed| self.node(seed.clone())).collect();
         self.ask_any(&seeds?).await
     }
 
@@ -354,29 +317,19 @@ impl Cluster {
         if nodes.is_empty() {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
-        let asked = nodes
-            .iter()
-            .map(|node| Box::pin(node.ranges(&self.settings)));
+        let asked = nodes.iter().map(|node| Box::pin(node.ranges(&self.settings)));
         select_ok(asked).await.map(|(ranges, _)| ranges)
     }
 
     fn replace(&self, ranges: Vec<Range>) -> Result<(), RedisError> {
-        let owners: Result<Vec<_>, _> = ranges
-            .iter()
-            .map(|range| self.node(range.master.clone()))
-            .collect();
+        let owners: Result<Vec<_>, _> = ranges.iter().map(|range| self.node(range.master.clone())).collect();
         let owners = owners?;
         self.nodes().retain(|_, node| {
-            node.heard_of().elapsed() < REMEMBERED
-                || owners.iter().any(|owner| Arc::ptr_eq(owner, node))
+            node.heard_of().elapsed() < REMEMBERED || owners.iter().any(|owner| Arc::ptr_eq(owner, node))
         });
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let changed = map.ranges != ranges;
-        *map = Arc::new(Map {
-            number: map.number + 1,
-            ranges,
-            owners,
-        });
+        *map = Arc::new(Map { number: map.number + 1, ranges, owners });
         drop(map);
         if changed {
             self.changes.send_modify(|changes| *changes += 1);
@@ -399,10 +352,7 @@ impl Cluster {
     }
 
     fn map(&self) -> Arc<Map> {
-        self.map
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -416,8 +366,7 @@ impl Map {
 
 impl Node {
     fn new(settings: &Arc<Settings>, address: Address) -> Result<Self, RedisError> {
-        let server = Server::new(settings, address.clone())
-            .map_err(|error| std::io::Error::other(error.message))?;
+        let server = Server::new(settings, address.clone()).map_err(|error| std::io::Error::other(error.message))?;
         let connector = Arc::new(Connector::Direct(server));
         Ok(Self {
             publishing: Lane::new(connector.clone(), settings.read_timeout),

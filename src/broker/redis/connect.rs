@@ -8,9 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{
-    self, ErrorKind, Pipeline, PushInfo, RedisError, ServerErrorKind, Value,
-};
+use deadpool_redis::redis::{self, ErrorKind, Pipeline, PushInfo, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -46,10 +44,7 @@ impl Connector {
     ///
     /// # Errors
     /// As [`Connector::dedicated`], or if the server does not know how.
-    pub(super) async fn listening(
-        &self,
-        heard: UnboundedSender<PushInfo>,
-    ) -> Result<Wire, RedisError> {
+    pub(super) async fn listening(&self, heard: UnboundedSender<PushInfo>) -> Result<Wire, RedisError> {
         match self {
             Self::Direct(server) => server.open_listening(heard).await,
             Self::Master(_) => Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into()),
@@ -134,11 +129,7 @@ impl Lane {
     /// If there is no connection, no answer in `readTimeout`, or the answer is an error.
     pub(super) async fn command(&self, command: &redis::Cmd) -> Result<Value, RedisError> {
         let mut shared = self.connection().await?;
-        let answer = shared
-            .connection
-            .send_packed_command(command)
-            .await
-            .and_then(Value::extract_error);
+        let answer = shared.connection.send_packed_command(command).await.and_then(Value::extract_error);
         answer.inspect_err(|error| self.lose_if_broken(&shared, error))
     }
 
@@ -151,9 +142,8 @@ impl Lane {
             return Ok(Vec::new());
         }
         let mut shared = self.connection().await?;
-        let answers = answers(&mut shared.connection, pipeline)
-            .await
-            .inspect_err(|error| self.lose_if_broken(&shared, error))?;
+        let answers =
+            answers(&mut shared.connection, pipeline).await.inspect_err(|error| self.lose_if_broken(&shared, error))?;
         if let Some(error) = answers.iter().find_map(demotion) {
             self.lose_if_broken(&shared, &error);
         }
@@ -187,27 +177,18 @@ impl Lane {
         }
         let begun = Instant::now();
         let dialled = self.connector.dedicated().await;
-        *failed = dialled
-            .as_ref()
-            .err()
-            .map(|error| (Instant::now() + begun.elapsed().min(SILENCE), error.clone()));
+        *failed = dialled.as_ref().err().map(|error| (Instant::now() + begun.elapsed().min(SILENCE), error.clone()));
         let mut connection = dialled?;
         if let Some(limit) = self.limit {
             connection.set_response_timeout(limit);
         }
-        let shared = Shared {
-            connection,
-            number: fastrand::u64(..),
-        };
+        let shared = Shared { connection, number: fastrand::u64(..) };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(shared.clone());
         Ok(shared)
     }
 
     fn ready(&self) -> Option<Shared> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// After a timeout, too: answers that come late would otherwise delay all that follow. And after READONLY: a name or a sentinel
@@ -215,10 +196,7 @@ impl Lane {
     fn lose_if_broken(&self, shared: &Shared, error: &RedisError) {
         if is_broken(error) || is_demoted(error) {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-            if current
-                .as_ref()
-                .is_some_and(|known| known.number == shared.number)
-            {
+            if current.as_ref().is_some_and(|known| known.number == shared.number) {
                 *current = None;
             }
         }
@@ -230,17 +208,12 @@ pub(super) async fn answers(
     connection: &mut MultiplexedConnection,
     pipeline: &Pipeline,
 ) -> Result<Vec<Value>, RedisError> {
-    connection
-        .send_packed_commands(pipeline, 0, pipeline.len())
-        .await
+    connection.send_packed_commands(pipeline, 0, pipeline.len()).await
 }
 
 /// Must the connection be replaced after this error?
 pub(super) fn is_broken(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Io | ErrorKind::Parse | ErrorKind::Client
-    ) || error.is_unrecoverable_error()
+    matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse | ErrorKind::Client) || error.is_unrecoverable_error()
 }
 
 /// The settings that do not fit the server (TLS, certificates), if the error shows some. Trying again does not help then.
@@ -298,18 +271,12 @@ pub(super) fn is_refused_for_now(error: &RedisError) -> bool {
     );
     by_kind
         || error.code() == Some("NOREPLICAS")
-        || error
-            .detail()
-            .is_some_and(|detail| detail.contains("max number of clients reached"))
+        || error.detail().is_some_and(|detail| detail.contains("max number of clients reached"))
 }
 
 /// An error in words a user of daprd knows: the server's own text, or what failed on the way there.
 pub(super) fn error_text(error: &RedisError, host: &str) -> String {
-    let host = if host.is_empty() {
-        "localhost:6379"
-    } else {
-        host
-    };
+    let host = if host.is_empty() { "localhost:6379" } else { host };
     if let Some(refused) = refusal(error) {
         return refused.to_string();
     }
@@ -351,12 +318,8 @@ mod tests {
 
     #[test]
     fn what_a_server_repeats_of_a_command_is_not_shown() {
-        let said =
-            b"-ERR unknown command 'AUTH', with args beginning with: 'default' 'hunter2' \r\n";
-        let error = parse_redis_value(said)
-            .unwrap()
-            .extract_error()
-            .unwrap_err();
+        let said = b"-ERR unknown command 'AUTH', with args beginning with: 'default' 'hunter2' \r\n";
+        let error = parse_redis_value(said).unwrap().extract_error().unwrap_err();
         assert_eq!(error_text(&error, "h:1"), "ERR unknown command 'AUTH'");
     }
 }

@@ -25,10 +25,7 @@ impl FromStr for EntryId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (millis, number) = text.split_once('-').unwrap_or((text, "0"));
-        Ok(Self {
-            millis: millis.parse()?,
-            number: number.parse()?,
-        })
+        Ok(Self { millis: millis.parse()?, number: number.parse()? })
     }
 }
 
@@ -64,12 +61,10 @@ pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) ->
     match trim {
         Some(Trim::ExactLength(length)) => drop(command.arg("MAXLEN").arg(length)),
         Some(Trim::Length(length)) => drop(command.arg("MAXLEN").arg("~").arg(length)),
-        Some(Trim::Age(age)) => drop(
-            command
-                .arg("MINID")
-                .arg("~")
-                .arg(format!("{}-1", now_millis.saturating_sub(age))),
-        ),
+        Some(Trim::Age(age)) => {
+            let oldest = format!("{}-1", now_millis.saturating_sub(age));
+            command.arg("MINID").arg("~").arg(oldest);
+        }
         None => {}
     }
     command.arg("*").arg("data").arg(&message.data[..]);
@@ -83,19 +78,9 @@ pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) ->
 pub(super) const MOST_IDS: usize = 500;
 
 /// XCLAIM for this consumer of entries that have been idle for at least `idle`.
-pub(super) fn claim(
-    topic: &str,
-    group: &str,
-    consumer: &str,
-    idle: Duration,
-    ids: &[EntryId],
-) -> Cmd {
+pub(super) fn claim(topic: &str, group: &str, consumer: &str, idle: Duration, ids: &[EntryId]) -> Cmd {
     let mut command = cmd("XCLAIM");
-    command
-        .arg(topic)
-        .arg(group)
-        .arg(consumer)
-        .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+    command.arg(topic).arg(group).arg(consumer).arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
     for id in ids {
         command.arg(id.to_string());
     }
@@ -109,10 +94,7 @@ pub(super) fn of_read(answer: Value) -> Vec<(String, Vec<Entry>)> {
         Value::Map(streams) => streams,
         _ => return Vec::new(),
     };
-    streams
-        .into_iter()
-        .filter_map(|(topic, entries)| Some((text(topic)?, of_claim(entries))))
-        .collect()
+    streams.into_iter().filter_map(|(topic, entries)| Some((text(topic)?, of_claim(entries)))).collect()
 }
 
 /// The entries of an XCLAIM answer. Entries that no longer exist are left out.
@@ -197,15 +179,8 @@ fn entry(value: Value) -> Option<Entry> {
             _ => {}
         }
     }
-    let (metadata, oddity) =
-        metadata.map_or_else(Default::default, |bytes| decode_metadata(&bytes));
-    Some(Entry {
-        id,
-        data,
-        metadata,
-        oddity,
-        attempt: 1,
-    })
+    let (metadata, oddity) = metadata.map_or_else(Default::default, |bytes| decode_metadata(&bytes));
+    Some(Entry { id, data, metadata, oddity, attempt: 1 })
 }
 
 fn encode_metadata(metadata: &Metadata) -> Vec<u8> {
@@ -250,24 +225,13 @@ mod tests {
     #[track_caller]
     fn written(message: &Outgoing, trim: Option<Trim>, expected: &[u8]) {
         let packed = append(message, trim, 1_741_917_566_000).get_packed_command();
-        assert_eq!(
-            String::from_utf8_lossy(&packed),
-            String::from_utf8_lossy(expected)
-        );
+        assert_eq!(String::from_utf8_lossy(&packed), String::from_utf8_lossy(expected));
     }
 
     fn outgoing(metadata: Option<&[(&str, &str)]>) -> Outgoing {
-        let metadata = metadata.map(|pairs| {
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect()
-        });
-        Outgoing {
-            topic: "orders".to_owned(),
-            data: Bytes::from_static(b"\x00\xff\n"),
-            metadata,
-        }
+        let metadata =
+            metadata.map(|pairs| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
+        Outgoing { topic: "orders".to_owned(), data: Bytes::from_static(b"\x00\xff\n"), metadata }
     }
 
     #[test]
@@ -280,33 +244,20 @@ mod tests {
             b"*5\r\n$4\r\nXADD\r\n$6\r\norders\r\n$1\r\n*\r\n$4\r\ndata\r\n$3\r\n\x00\xff\n\r\n",
         );
         let metadata = encode_metadata(
-            &outgoing(Some(&[
-                ("ttlInSeconds", "60"),
-                ("foo", "a&b"),
-                ("cloudevent.subject", "s1"),
-            ]))
-            .metadata
-            .unwrap(),
+            &outgoing(Some(&[("ttlInSeconds", "60"), ("foo", "a&b"), ("cloudevent.subject", "s1")])).metadata.unwrap(),
         );
-        assert_eq!(
-            metadata,
-            br#"{"cloudevent.subject":"s1","foo":"a\u0026b","ttlInSeconds":"60"}"#
-        );
+        assert_eq!(metadata, br#"{"cloudevent.subject":"s1","foo":"a\u0026b","ttlInSeconds":"60"}"#);
     }
 
     #[test]
     fn streams_are_trimmed_with_each_entry() {
         let packed = |trim| {
-            String::from_utf8_lossy(
-                &append(&outgoing(None), Some(trim), 1_741_917_566_000).get_packed_command(),
-            )
-            .into_owned()
+            String::from_utf8_lossy(&append(&outgoing(None), Some(trim), 1_741_917_566_000).get_packed_command())
+                .into_owned()
         };
         assert!(packed(Trim::ExactLength(10)).contains("MAXLEN\r\n$2\r\n10\r\n"));
         assert!(packed(Trim::Length(1000)).contains("MAXLEN\r\n$1\r\n~\r\n$4\r\n1000\r\n"));
-        assert!(
-            packed(Trim::Age(3_600_000)).contains("MINID\r\n$1\r\n~\r\n$15\r\n1741913966000-1\r\n")
-        );
+        assert!(packed(Trim::Age(3_600_000)).contains("MINID\r\n$1\r\n~\r\n$15\r\n1741913966000-1\r\n"));
     }
 
     #[test]
@@ -314,35 +265,19 @@ mod tests {
         #[track_caller]
         fn check(json: &str, expected: Option<&[(&str, &str)]>, odd: bool) {
             let (metadata, oddity) = decode_metadata(json.as_bytes());
-            let expected: Option<Metadata> = expected.map(|pairs| {
-                pairs
-                    .iter()
-                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                    .collect()
-            });
+            let expected: Option<Metadata> = expected
+                .map(|pairs| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
             assert_eq!((metadata, oddity.is_some()), (expected, odd), "{json}");
         }
         check("{}", Some(&[]), false);
         check(" { } ", Some(&[]), false);
         check("null", None, false);
         check(r#" {"a":"b"} "#, Some(&[("a", "b")]), false);
-        check(
-            r#"{"a":"\ud800","\udc00":"c"}"#,
-            Some(&[("a", "\u{fffd}"), ("\u{fffd}", "c")]),
-            false,
-        );
+        check(r#"{"a":"\ud800","\udc00":"c"}"#, Some(&[("a", "\u{fffd}"), ("\u{fffd}", "c")]), false);
         let deep = format!(r#"{{"a":"b","c":{}{}}}"#, "[".repeat(500), "]".repeat(500));
         check(&deep, Some(&[("a", "b"), ("c", "")]), true);
-        check(
-            r#"{"a":"b","c":1e999}"#,
-            Some(&[("a", "b"), ("c", "")]),
-            true,
-        );
-        check(
-            r#"{"a":null,"b":"c"}"#,
-            Some(&[("a", ""), ("b", "c")]),
-            false,
-        );
+        check(r#"{"a":"b","c":1e999}"#, Some(&[("a", "b"), ("c", "")]), true);
+        check(r#"{"a":null,"b":"c"}"#, Some(&[("a", ""), ("b", "c")]), false);
         check(r#"{"a":1,"b":"c"}"#, Some(&[("a", ""), ("b", "c")]), true);
         check("notjson", None, true);
         check("", None, true);
@@ -354,24 +289,12 @@ mod tests {
     fn fields_are_found_in_any_order_and_the_last_of_a_name_counts() {
         let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let read = |fields: &[&str]| {
-            entry(Value::Array(vec![
-                bulk("5-1"),
-                Value::Array(fields.iter().map(|field| bulk(field)).collect()),
-            ]))
-            .unwrap()
+            entry(Value::Array(vec![bulk("5-1"), Value::Array(fields.iter().map(|field| bulk(field)).collect())]))
+                .unwrap()
         };
         assert_eq!(
             read(&["metadata", r#"{"a":"b"}"#, "data", "x"]),
-            read(&[
-                "data",
-                "w",
-                "data",
-                "x",
-                "other",
-                "y",
-                "metadata",
-                r#"{"a":"b"}"#
-            ])
+            read(&["data", "w", "data", "x", "other", "y", "metadata", r#"{"a":"b"}"#])
         );
         assert_eq!(read(&["Data", "x"]).data, Bytes::new());
     }

@@ -84,11 +84,7 @@ impl FanOut {
             .arg(1)
             .arg("PX")
             .arg(u64::try_from(self.expiry.as_millis()).unwrap_or(u64::MAX));
-        commands
-            .cmd("HSET")
-            .arg(&self.registry)
-            .arg(&self.group)
-            .arg(topics.join("\n"));
+        commands.cmd("HSET").arg(&self.registry).arg(&self.group).arg(topics.join("\n"));
         let answers = shared.lane.pipeline(&commands).await?;
         let refused = answers.into_iter().find_map(|answer| {
             let error = answer.extract_error().err()?;
@@ -126,11 +122,8 @@ impl FanOut {
         let Value::Array(groups) = shared.lane.command(&question).await? else {
             return Ok(Vec::new());
         };
-        let others: Vec<String> = groups
-            .into_iter()
-            .filter_map(entry::text)
-            .filter(|group| *group != self.group)
-            .collect();
+        let others: Vec<String> =
+            groups.into_iter().filter_map(entry::text).filter(|group| *group != self.group).collect();
         let answers = shared.lane.pipeline(&self.questions(&others)).await?;
         let dead = others.into_iter().zip(answers.chunks_exact(2));
         Ok(dead

@@ -31,10 +31,7 @@ struct Others {
 impl Groups {
     /// The component's own group, and no other yet.
     pub(super) fn new(own: Arc<Shared>) -> Self {
-        Self {
-            own,
-            others: Mutex::default(),
-        }
+        Self { own, others: Mutex::default() }
     }
 
     /// A group whose entries instances share.
@@ -52,12 +49,7 @@ impl Groups {
     ///
     /// # Errors
     /// If Redis did not answer.
-    pub(super) async fn alone(
-        &self,
-        base: &str,
-        topic: &str,
-        stop: &Stop,
-    ) -> Result<Arc<Shared>, RedisError> {
+    pub(super) async fn alone(&self, base: &str, topic: &str, stop: &Stop) -> Result<Arc<Shared>, RedisError> {
         let (shared, fan_out) = {
             let mut others = self.others();
             let known = others.fan_outs.get(base).cloned();
@@ -83,9 +75,7 @@ impl Groups {
     pub(super) fn all(&self) -> Vec<Arc<Shared>> {
         let others = self.others();
         let all = std::iter::once(&self.own).chain(others.shared.values());
-        all.filter(|shared| shared.loops.is_completed())
-            .cloned()
-            .collect()
+        all.filter(|shared| shared.loops.is_completed()).cloned().collect()
     }
 
     /// The groups of this instance alone.
@@ -100,10 +90,7 @@ impl Groups {
 
 /// The same component for another group.
 fn beside(own: &Shared, instance: Instance, group: &str) -> Shared {
-    let settings = Settings {
-        group: group.to_owned(),
-        ..(*own.settings).clone()
-    };
+    let settings = Settings { group: group.to_owned(), ..(*own.settings).clone() };
     let beside = Shared::new(
         &own.name,
         Arc::new(settings),
@@ -113,8 +100,5 @@ fn beside(own: &Shared, instance: Instance, group: &str) -> Shared {
         own.tasks.clone(),
         own.telemetry.clone(),
     );
-    Shared {
-        one_by_one: own.one_by_one.clone(),
-        ..beside
-    }
+    Shared { one_by_one: own.one_by_one.clone(), ..beside }
 }

@@ -73,10 +73,7 @@ impl Instance {
     pub(super) fn alone(group: &str) -> Self {
         let alone = Self::new(group);
         alone.state().denied = true;
-        Self {
-            consumer: group.to_owned(),
-            ..alone
-        }
+        Self { consumer: group.to_owned(), ..alone }
     }
 
     /// The key that exists while this consumer lives.
@@ -156,17 +153,15 @@ impl Instance {
 
     /// Was the key gone? `None` if the server does not permit it.
     fn read_signs(&self, answers: &[Value], topics: String) -> Option<bool> {
-        let refused = answers
-            .iter()
-            .any(|answer| matches!(answer, Value::ServerError(error) if error.code() == "NOPERM"));
+        let refused =
+            answers.iter().any(|answer| matches!(answer, Value::ServerError(error) if error.code() == "NOPERM"));
         let mut state = self.state();
         if refused {
             state.denied = true;
             return None;
         }
-        state.registered = (answers.get(1) == Some(&Value::Int(1))
-            || state.registered.as_ref() != Some(&topics))
-        .then_some(topics);
+        state.registered =
+            (answers.get(1) == Some(&Value::Int(1)) || state.registered.as_ref() != Some(&topics)).then_some(topics);
         let lost = answers.first() == Some(&Value::Int(0));
         state.late |= lost && state.signed_before;
         state.signed_before = true;
@@ -187,11 +182,7 @@ impl Instance {
         if left.is_empty() {
             commands.cmd("HDEL").arg(&self.registry).arg(&self.consumer);
         } else {
-            commands
-                .cmd("HSET")
-                .arg(&self.registry)
-                .arg(&self.consumer)
-                .arg(left);
+            commands.cmd("HSET").arg(&self.registry).arg(&self.consumer).arg(left);
         }
         // If it does not get through, the sign of life expires by itself.
         let _ = lane.pipeline(&commands).await;
@@ -207,11 +198,7 @@ impl Instance {
         let mut signs = pipe();
         self.prolong_life(&mut signs);
         if changed {
-            signs
-                .cmd("HSET")
-                .arg(&self.registry)
-                .arg(&self.consumer)
-                .arg(&topics);
+            signs.cmd("HSET").arg(&self.registry).arg(&self.consumer).arg(&topics);
         } else {
             signs.cmd("HEXISTS").arg(&self.registry).arg(&self.consumer);
         }
@@ -219,20 +206,12 @@ impl Instance {
     }
 
     fn begin_life(&self, commands: &mut Pipeline) {
-        commands
-            .cmd("SET")
-            .arg(self.alive_key(&self.consumer))
-            .arg(1)
-            .arg("PX")
-            .arg(LIFE.as_millis() as u64);
+        commands.cmd("SET").arg(self.alive_key(&self.consumer)).arg(1).arg("PX").arg(LIFE.as_millis() as u64);
     }
 
     /// Not by SET: a Redis that is full refuses it, and all the living would look dead.
     fn prolong_life(&self, commands: &mut Pipeline) {
-        commands
-            .cmd("PEXPIRE")
-            .arg(self.alive_key(&self.consumer))
-            .arg(LIFE.as_millis() as u64);
+        commands.cmd("PEXPIRE").arg(self.alive_key(&self.consumer)).arg(LIFE.as_millis() as u64);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -243,9 +222,5 @@ impl Instance {
 /// Topics as one text. A line break cannot be part of the path of a publish, and a topic that has one all the same is only not taken
 /// over early.
 fn join(topics: &BTreeSet<String>) -> String {
-    topics
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join("\n")
+    topics.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
 }

@@ -87,35 +87,19 @@ impl Clock {
     }
 
     fn next(&self, due: Option<Instant>, no_room: bool) -> Instant {
-        let due = due.map(|due| {
-            if no_room {
-                due.max(Instant::now() + NO_ROOM)
-            } else {
-                due
-            }
-        });
-        let first = [Some(self.sweep), Some(self.keep_alive), self.reclaim, due]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = due.map(|due| if no_room { due.max(Instant::now() + NO_ROOM) } else { due });
+        let first = [Some(self.sweep), Some(self.keep_alive), self.reclaim, due].into_iter().flatten().min();
         first.unwrap_or(self.sweep).max(self.resting)
     }
 
     async fn tick(&mut self, shared: &Arc<Shared>, now: Instant) -> Result<(), RedisError> {
         if shared.board.topics().is_empty() {
             // Nothing is read: nothing can be in hand.
-            *self = Self {
-                sweep: now + SIGN,
-                failing: self.failing,
-                ..Self::new(shared, now + SIGN)
-            };
+            *self = Self { sweep: now + SIGN, failing: self.failing, ..Self::new(shared, now + SIGN) };
             return Ok(());
         }
         // One server of a cluster that fails does not stop what the others are for.
-        let mut outcome = Outcome {
-            goes_on: shared.settings.is_cluster(),
-            failed: None,
-        };
+        let mut outcome = Outcome { goes_on: shared.settings.is_cluster(), failed: None };
         if now < self.resting {
             return Ok(());
         }
@@ -178,10 +162,7 @@ impl Clock {
     fn failed(&mut self, shared: &Shared, error: &RedisError) {
         if !self.failing {
             self.failing = true;
-            shared.telemetry.redis_upkeep_failed(
-                &shared.name,
-                &connect::error_text(error, &shared.settings.host),
-            );
+            shared.telemetry.redis_upkeep_failed(&shared.name, &connect::error_text(error, &shared.settings.host));
         }
     }
 }
@@ -199,9 +180,7 @@ async fn redeliver(shared: &Arc<Shared>, now: Instant) {
     let due = shared.board.take_due(now);
     if !due.is_empty() {
         let claiming = shared.claiming.lock().await;
-        let fetches = due
-            .iter()
-            .map(|(topic, ids)| redeliver_of(shared, topic, ids, &claiming));
+        let fetches = due.iter().map(|(topic, ids)| redeliver_of(shared, topic, ids, &claiming));
         join_all(fetches).await;
     }
     work::begin(shared);
@@ -215,9 +194,7 @@ async fn redeliver_of(shared: &Arc<Shared>, topic: &str, ids: &[EntryId], alone:
                 shared.telemetry.redis_entries_gone(topic, gone.len());
             }
         }
-        Err(_) => shared
-            .board
-            .not_fetched(topic, ids, Instant::now() + shared.redelivery.after(1)),
+        Err(_) => shared.board.not_fetched(topic, ids, Instant::now() + shared.redelivery.after(1)),
     }
 }
 
@@ -226,13 +203,8 @@ async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
     let mut commands = pipe();
     for (topic, ids) in shared.board.held() {
         for ids in ids.chunks(entry::MOST_IDS) {
-            let mut command = entry::claim(
-                &topic,
-                &shared.settings.group,
-                &shared.instance.consumer,
-                Duration::ZERO,
-                ids,
-            );
+            let mut command =
+                entry::claim(&topic, &shared.settings.group, &shared.instance.consumer, Duration::ZERO, ids);
             command.arg("JUSTID");
             commands.add_command(command);
         }

@@ -97,27 +97,19 @@ impl Servers {
         };
         let failed = |kind, text: &dyn fmt::Display| {
             let host = &settings.host;
-            BrokerError::new(
-                kind,
-                format_args!("redis streams: error connecting to redis at {host}: {text}"),
-            )
+            BrokerError::new(kind, format_args!("redis streams: error connecting to redis at {host}: {text}"))
         };
         let answers = match greeted {
             Ok(answers) => answers,
             Err(error) if error.is_timeout() => {
-                return Err(failed(
-                    BrokerErrorKind::Unavailable,
-                    &"context deadline exceeded",
-                ));
+                return Err(failed(BrokerErrorKind::Unavailable, &"context deadline exceeded"));
             }
             Err(error) => {
                 let text = connect::error_text(&error, &settings.host);
                 return Err(failed(kind_of_greeting(&error), &text));
             }
         };
-        let refused = answers
-            .into_iter()
-            .find_map(|answer| answer.extract_error().err());
+        let refused = answers.into_iter().find_map(|answer| answer.extract_error().err());
         refused.map_or(Ok(()), |error| {
             let text = connect::error_text(&error, &settings.host);
             Err(failed(kind_of_greeting(&error), &text))
@@ -188,9 +180,7 @@ impl Lanes {
             }
             Self::Cluster(..) => {
                 let answers = self.each(pipeline).await.into_iter();
-                answers
-                    .map(|answer| answer.map_err(Failure::into_error))
-                    .collect()
+                answers.map(|answer| answer.map_err(Failure::into_error)).collect()
             }
         }
     }
@@ -219,11 +209,7 @@ impl Failure {
 
     /// The failure to reach the server. Wrong credentials are not better in a moment.
     pub(super) fn of_way(error: RedisError) -> Self {
-        if connect::is_for_now(&error) {
-            Self::NotDone(error)
-        } else {
-            Self::Unknown(error)
-        }
+        if connect::is_for_now(&error) { Self::NotDone(error) } else { Self::Unknown(error) }
     }
 
     /// An answer within a pipeline: an error that may pass is a failure, any other a value.
@@ -243,18 +229,11 @@ fn refusal_for_now(answer: &Value) -> Option<RedisError> {
     let Value::ServerError(error) = answer else {
         return None;
     };
-    let redirected = matches!(
-        error.kind(),
-        Some(ServerErrorKind::Moved | ServerErrorKind::Ask)
-    );
+    let redirected = matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask));
     let error = RedisError::from(error.clone());
     (redirected || connect::is_refused_for_now(&error)).then_some(error)
 }
 
 fn kind_of_greeting(error: &RedisError) -> BrokerErrorKind {
-    if connect::may_heal(error) {
-        BrokerErrorKind::Unavailable
-    } else {
-        BrokerErrorKind::Misconfigured
-    }
+    if connect::may_heal(error) { BrokerErrorKind::Unavailable } else { BrokerErrorKind::Misconfigured }
 }

@@ -12,9 +12,6 @@ use super::entry::EntryId;
 /// If Redis did not answer. The entry may be acknowledged all the same; it is then gone.
 pub(super) async fn claim(shared: &Shared, topic: &str, id: EntryId) -> Result<bool, RedisError> {
     let mut command = cmd("XACK");
-    command
-        .arg(topic)
-        .arg(&shared.settings.group)
-        .arg(id.to_string());
+    command.arg(topic).arg(&shared.settings.group).arg(id.to_string());
     Ok(shared.lane.command(&command).await? == Value::Int(1))
 }

@@ -136,12 +136,9 @@ impl Reader {
         let open = self.open().await?;
         let command = command(&shared, plan, open.block);
         let answer = {
-            let (client_id, deadline) = (
-                open.client_id,
-                open.block + SILENCE + shared.settings.read_timeout.unwrap_or(SILENCE),
-            );
-            let reading =
-                tokio::time::timeout(deadline, open.connection.send_packed_command(&command));
+            let (client_id, deadline) =
+                (open.client_id, open.block + SILENCE + shared.settings.read_timeout.unwrap_or(SILENCE));
+            let reading = tokio::time::timeout(deadline, open.connection.send_packed_command(&command));
             tokio::pin!(reading);
             loop {
                 tokio::select! {
@@ -181,26 +178,11 @@ impl Reader {
             let mut question = pipe();
             question.cmd("CLIENT").arg("ID");
             let answers = connect::answers(&mut connection, &question).await?;
-            let client_id = if let Some(Value::Int(id)) = answers.first() {
-                Some(*id)
-            } else {
-                None
-            };
-            let block = if client_id.is_some() && !self.shared.unblock_is_denied() {
-                BLOCK
-            } else {
-                SHORT_BLOCK
-            };
-            self.connection = Some(Open {
-                connection,
-                masters,
-                client_id: client_id.unwrap_or(0),
-                block,
-            });
+            let client_id = if let Some(Value::Int(id)) = answers.first() { Some(*id) } else { None };
+            let block = if client_id.is_some() && !self.shared.unblock_is_denied() { BLOCK } else { SHORT_BLOCK };
+            self.connection = Some(Open { connection, masters, client_id: client_id.unwrap_or(0), block });
         }
-        self.connection
-            .as_mut()
-            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
+        self.connection.as_mut().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
     }
 
     /// The connection is gone, and with it perhaps an answer: entries that are ours and that we have never seen.
@@ -238,9 +220,7 @@ impl Reader {
         // An error about groups may be over at once, because another instance has created them.
         let may_pass = matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) && self.failures < 5;
         if !may_pass && !std::mem::replace(&mut self.told, true) {
-            self.shared
-                .telemetry
-                .redis_reading_failed(&self.shared.name, &text);
+            self.shared.telemetry.redis_reading_failed(&self.shared.name, &text);
         }
         Next::After(PAUSE.after(self.failures))
     }
@@ -262,9 +242,7 @@ impl Reader {
         let shared = &self.shared;
         if shared.read_one_by_one() {
             let text = connect::error_text(error, &shared.settings.host);
-            shared
-                .telemetry
-                .redis_reads_one_by_one(&shared.name, &text, nodes::LONGEST_TURN);
+            shared.telemetry.redis_reads_one_by_one(&shared.name, &text, nodes::LONGEST_TURN);
         }
         if self.told {
             shared.telemetry.redis_reading_again(&shared.name);
@@ -275,11 +253,7 @@ impl Reader {
 }
 
 /// End a blocked read. Asked again until the read has ended: the first time may come before Redis has begun it.
-async fn unblock<F, T>(
-    shared: &Shared,
-    client_id: i64,
-    mut reading: std::pin::Pin<&mut F>,
-) -> Option<T>
+async fn unblock<F, T>(shared: &Shared, client_id: i64, mut reading: std::pin::Pin<&mut F>) -> Option<T>
 where
     F: Future<Output = T>,
 {
@@ -307,12 +281,7 @@ where
 /// What the commands that read for a group begin with.
 fn reading(shared: &Shared, count: usize) -> Cmd {
     let mut command = cmd("XREADGROUP");
-    command
-        .arg("GROUP")
-        .arg(&shared.settings.group)
-        .arg(&shared.instance.consumer)
-        .arg("COUNT")
-        .arg(count);
+    command.arg("GROUP").arg(&shared.settings.group).arg(&shared.instance.consumer).arg("COUNT").arg(count);
     command
 }
 
@@ -325,10 +294,7 @@ fn read_one(shared: &Shared, topic: &str, count: usize, after: &str) -> Cmd {
 
 fn command(shared: &Shared, plan: &ReadPlan, block: Duration) -> Cmd {
     let mut command = reading(shared, plan.count);
-    command
-        .arg("BLOCK")
-        .arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX))
-        .arg("STREAMS");
+    command.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX)).arg("STREAMS");
     for topic in &plan.topics {
         command.arg(&**topic);
     }
@@ -344,11 +310,6 @@ pub(super) const LOST: &str = "0";
 /// The command that makes a consumer group which has everything after an entry before it (spec redis.md 8).
 pub(super) fn create_group(topic: &str, group: &str, after: &str) -> Cmd {
     let mut command = cmd("XGROUP");
-    command
-        .arg("CREATE")
-        .arg(topic)
-        .arg(group)
-        .arg(after)
-        .arg("MKSTREAM");
+    command.arg("CREATE").arg(topic).arg(group).arg(after).arg("MKSTREAM");
     command
 }

@@ -52,22 +52,11 @@ async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
     }
     let idle = shared.settings.processing_timeout.unwrap_or(LONG_IDLE);
     for ids in ids.chunks(entry::MOST_IDS) {
-        let mut command = entry::claim(
-            topic,
-            &shared.settings.group,
-            &shared.instance.consumer,
-            Duration::ZERO,
-            ids,
-        );
-        command
-            .arg("IDLE")
-            .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
-            .arg("JUSTID");
+        let mut command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, Duration::ZERO, ids);
+        command.arg("IDLE").arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)).arg("JUSTID");
         if let Err(error) = shared.lane.command(&command).await {
             // They stay with this consumer and are taken over like those of a dead one.
-            shared
-                .telemetry
-                .redis_hand_back_failed(topic, ids.len(), &error);
+            shared.telemetry.redis_hand_back_failed(topic, ids.len(), &error);
         }
     }
     shared.instance.leaves_entries(topic);
@@ -76,12 +65,7 @@ async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
 /// Leave no empty consumer behind. One that still has entries must stay: they would be lost with it.
 async fn leave_group(shared: &Shared, topic: &str) {
     let mut own = cmd("XPENDING");
-    own.arg(topic)
-        .arg(&shared.settings.group)
-        .arg("-")
-        .arg("+")
-        .arg(1)
-        .arg(&shared.instance.consumer);
+    own.arg(topic).arg(&shared.settings.group).arg("-").arg("+").arg(1).arg(&shared.instance.consumer);
     if let Ok(Value::Array(rows)) = shared.lane.command(&own).await
         && entry::of_pending(Value::Array(rows)).is_empty()
     {
@@ -91,10 +75,6 @@ async fn leave_group(shared: &Shared, topic: &str) {
 
 fn delete_consumer(topic: &str, shared: &Shared) -> Cmd {
     let mut command = cmd("XGROUP");
-    command
-        .arg("DELCONSUMER")
-        .arg(topic)
-        .arg(&shared.settings.group)
-        .arg(&shared.instance.consumer);
+    command.arg("DELCONSUMER").arg(topic).arg(&shared.settings.group).arg(&shared.instance.consumer);
     command
 }

@@ -46,11 +46,7 @@ impl Sentinels {
         }
         Ok(Self {
             settings: settings.clone(),
-            state: Mutex::new(State {
-                sentinels: settings.addresses.clone(),
-                master: None,
-                closed: false,
-            }),
+            state: Mutex::new(State { sentinels: settings.addresses.clone(), master: None, closed: false }),
             masters: watch::Sender::new(0),
         })
     }
@@ -141,15 +137,10 @@ impl Sentinels {
         if state.closed {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
-        if let Some(known) = state
-            .master
-            .as_ref()
-            .filter(|known| known.address == address)
-        {
+        if let Some(known) = state.master.as_ref().filter(|known| known.address == address) {
             return Ok(known.clone());
         }
-        let master = Server::new(&self.settings, address)
-            .map_err(|error| std::io::Error::other(error.message))?;
+        let master = Server::new(&self.settings, address).map_err(|error| std::io::Error::other(error.message))?;
         let master = Arc::new(master);
         if let Some(before) = state.master.replace(master.clone()) {
             before.close();
@@ -162,15 +153,9 @@ impl Sentinels {
         let settings = &self.settings;
         let mut questions = pipe();
         if !settings.sentinel_password.is_empty() {
-            questions
-                .cmd("AUTH")
-                .arg(server::user(&settings.sentinel_username))
-                .arg(&settings.sentinel_password);
+            questions.cmd("AUTH").arg(server::user(&settings.sentinel_username)).arg(&settings.sentinel_password);
         }
-        questions
-            .cmd("SENTINEL")
-            .arg("get-master-addr-by-name")
-            .arg(&settings.sentinel_master);
+        questions.cmd("SENTINEL").arg("get-master-addr-by-name").arg(&settings.sentinel_master);
         let limit = settings.dial_timeout.min(PATIENCE);
         let mut named = Value::Nil;
         for answer in server::ask(settings, sentinel, &questions, limit).await? {
@@ -220,8 +205,5 @@ fn address_of(named: Value) -> Option<Address> {
         return None;
     };
     let [host, port] = <[Value; 2]>::try_from(parts).ok()?;
-    Some(Address::Tcp(
-        entry::text(host)?,
-        entry::text(port)?.parse().ok()?,
-    ))
+    Some(Address::Tcp(entry::text(host)?, entry::text(port)?.parse().ok()?))
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_redis::redis::{
-    self, AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value,
+    self, AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisError, Value,
 };
 use futures_util::future::select_ok;
 use tokio::net::TcpStream;
@@ -36,11 +36,7 @@ impl Server {
         if let (Address::Tcp(..), Some(tls)) = (&address, &settings.tls) {
             tls::config(tls).map_err(|error| misconfigured(&error))?;
         }
-        Ok(Self {
-            address,
-            settings: settings.clone(),
-            closed: AtomicBool::new(false),
-        })
+        Ok(Self { address, settings: settings.clone(), closed: AtomicBool::new(false) })
     }
 
     /// A connection of one's own, without limit for answers.
@@ -56,20 +52,13 @@ impl Server {
     ///
     /// # Errors
     /// If the server cannot be reached, refuses the credentials, or does not know how.
-    pub(super) async fn open_listening(
-        &self,
-        heard: UnboundedSender<PushInfo>,
-    ) -> Result<Wire, RedisError> {
+    pub(super) async fn open_listening(&self, heard: UnboundedSender<PushInfo>) -> Result<Wire, RedisError> {
         let login = login(&self.settings).set_protocol(ProtocolVersion::RESP3);
         let config = dialling(&self.settings).set_push_sender(heard);
         self.dial(&login, config).await
     }
 
-    async fn dial(
-        &self,
-        login: &RedisConnectionInfo,
-        config: AsyncConnectionConfig,
-    ) -> Result<Wire, RedisError> {
+    async fn dial(&self, login: &RedisConnectionInfo, config: AsyncConnectionConfig) -> Result<Wire, RedisError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
@@ -81,13 +70,7 @@ impl Server {
     /// # Errors
     /// If the server cannot be reached. What it refuses is an answer.
     pub(super) async fn greet(&self) -> Result<Vec<Value>, RedisError> {
-        ask(
-            &self.settings,
-            &self.address,
-            &greeting(&self.settings),
-            self.settings.dial_timeout,
-        )
-        .await
+        ask(&self.settings, &self.address, &greeting(&self.settings), self.settings.dial_timeout).await
     }
 
     /// No more connections.
@@ -109,9 +92,7 @@ pub(super) async fn ask(
     let contact = async {
         let login = RedisConnectionInfo::default();
         let mut connection = dial(settings, address, &login, dialling(settings)).await?;
-        connection
-            .send_packed_commands(questions, 0, questions.len())
-            .await
+        connection.send_packed_commands(questions, 0, questions.len()).await
     };
     let failed = match tokio::time::timeout(limit, Box::pin(contact)).await {
         Ok(Ok(answers)) => return Ok(answers),
@@ -147,9 +128,7 @@ async fn dial(
     let info = address.into_connection_info()?;
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     let info = info.set_redis_settings(login.clone()).set_tcp_settings(tcp);
-    let connection = Client::open(info)?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await?;
+    let connection = Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
     Ok(connection.into())
 }
 
@@ -161,35 +140,25 @@ async fn dial_tls(
 ) -> Result<Wire, RedisError> {
     // A name may have several addresses, some of which lead nowhere: the first that answers counts.
     let addresses = tokio::net::lookup_host((host, port)).await?;
-    let dialled: Vec<_> = addresses
-        .map(|address| Box::pin(TcpStream::connect(address)))
-        .collect();
+    let dialled: Vec<_> = addresses.map(|address| Box::pin(TcpStream::connect(address))).collect();
     if dialled.is_empty() {
         return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
     }
     let (stream, _) = select_ok(dialled).await?;
     stream.set_nodelay(true)?;
     let stream = tls::connect(tls, host, stream).await?;
-    Wire::on(stream, login, config)
-        .await
-        .map_err(|error| connect::with_refusal(error, tls))
+    Wire::on(stream, login, config).await.map_err(|error| connect::with_refusal(error, tls))
 }
 
 /// The settings are of no use, whatever the server does.
 pub(super) fn misconfigured(error: &dyn fmt::Display) -> BrokerError {
-    BrokerError::new(
-        BrokerErrorKind::Misconfigured,
-        format_args!("redis client configuration error: {error}"),
-    )
+    BrokerError::new(BrokerErrorKind::Misconfigured, format_args!("redis client configuration error: {error}"))
 }
 
 fn greeting(settings: &Settings) -> Pipeline {
     let mut pipeline = redis::pipe();
     if !settings.password.is_empty() {
-        pipeline
-            .cmd("AUTH")
-            .arg(user(&settings.username))
-            .arg(&settings.password);
+        pipeline.cmd("AUTH").arg(user(&settings.username)).arg(&settings.password);
     }
     if settings.database > 0 && !settings.is_cluster() {
         pipeline.cmd("SELECT").arg(settings.database);
@@ -208,9 +177,7 @@ fn login(settings: &Settings) -> RedisConnectionInfo {
         info = info.set_db(settings.database);
     }
     if !settings.password.is_empty() {
-        info = info
-            .set_username(user(&settings.username))
-            .set_password(&settings.password);
+        info = info.set_username(user(&settings.username)).set_password(&settings.password);
     }
     info
 }
@@ -221,7 +188,5 @@ pub(super) fn user(name: &str) -> &str {
 }
 
 fn dialling(settings: &Settings) -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(settings.dial_timeout))
-        .set_response_timeout(None)
+    AsyncConnectionConfig::new().set_connection_timeout(Some(settings.dial_timeout)).set_response_timeout(None)
 }

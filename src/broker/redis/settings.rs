@@ -159,10 +159,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Settings {
     /// Read all settings. Beside them come warnings, whether they can be used or not: what is ignored or looks like a mistake.
-    pub fn of(
-        properties: &Properties,
-        app_id: &str,
-    ) -> (Result<Self, SettingsError>, Vec<Warning>) {
+    pub fn of(properties: &Properties, app_id: &str) -> (Result<Self, SettingsError>, Vec<Warning>) {
         let mut texts = Vec::new();
         let settings = Self::read(properties, app_id, &mut texts);
         let mut warnings = unknown_keys(properties);
@@ -170,32 +167,15 @@ impl Settings {
         (settings, warnings)
     }
 
-    fn read(
-        properties: &Properties,
-        app_id: &str,
-        warnings: &mut Vec<String>,
-    ) -> Result<Self, SettingsError> {
-        let mut read = Decoder {
-            properties,
-            errors: Vec::new(),
-        };
-        let port = read
-            .number::<u16>("redisPort", "uint16", false)
-            .filter(|port| *port != 0);
-        let retries = read
-            .number::<i64>("redisMaxRetries", "int", true)
-            .unwrap_or(0);
+    fn read(properties: &Properties, app_id: &str, warnings: &mut Vec<String>) -> Result<Self, SettingsError> {
+        let mut read = Decoder { properties, errors: Vec::new() };
+        let port = read.number::<u16>("redisPort", "uint16", false).filter(|port| *port != 0);
+        let retries = read.number::<i64>("redisMaxRetries", "int", true).unwrap_or(0);
         let min_pause = read.client_duration("redisMinRetryInterval");
         let max_pause = read.client_duration("redisMaxRetryInterval");
         let dial = read.client_duration("dialTimeout");
         let reading = read.client_duration("readTimeout");
-        for unused in [
-            "writeTimeout",
-            "poolTimeout",
-            "maxConnAge",
-            "idleTimeout",
-            "idleCheckFrequency",
-        ] {
+        for unused in ["writeTimeout", "poolTimeout", "maxConnAge", "idleTimeout", "idleCheckFrequency"] {
             read.client_duration(unused);
         }
         for unused in ["poolSize", "minIdleConns", "ttlInSeconds"] {
@@ -207,25 +187,17 @@ impl Settings {
         let sentinel = read.flag("failover");
         let processing = read.entry_duration("processingTimeout");
         let age = read.entry_duration("streamTTL");
-        let mut length = |name| {
-            read.number::<i64>(name, "int64", true)
-                .filter(|length| *length > 0)
-        };
+        let mut length = |name| read.number::<i64>(name, "int64", true).filter(|length| *length > 0);
         let (exact_length, length) = (length("maxLen"), length("maxLenApprox"));
         let start = read.read("startFrom", StartFrom::read);
         let ack = read.read("ack", Ack::read);
         let fan_out = read.flag("fanOut");
         let fan_out_expiry = read.entry_duration("fanOutExpiry");
         let database = read.number::<i64>("redisDB", "int", true);
-        let depth = read
-            .number::<usize>("queueDepth", "uint", false)
-            .unwrap_or(100);
-        let concurrency = read
-            .number::<usize>("concurrency", "uint", false)
-            .unwrap_or(10);
+        let depth = read.number::<usize>("queueDepth", "uint", false).unwrap_or(100);
+        let concurrency = read.number::<usize>("concurrency", "uint", false).unwrap_or(10);
         read.finish()?;
-        let hosts = Hosts::read(properties.get("redisHost").unwrap_or_default(), port)
-            .map_err(SettingsError)?;
+        let hosts = Hosts::read(properties.get("redisHost").unwrap_or_default(), port).map_err(SettingsError)?;
         let database = match (hosts.database, database) {
             (Some(url), Some(setting)) if url != setting.max(0) => {
                 return Err(contradiction("redisDB"));
@@ -251,9 +223,7 @@ impl Settings {
             warnings.push("redisDB has no effect in a cluster, which has one database".to_owned());
         }
         if depth > DEEPEST_QUEUE {
-            warnings.push(format!(
-                "queueDepth {depth} would hold too much in memory: {DEEPEST_QUEUE} is used"
-            ));
+            warnings.push(format!("queueDepth {depth} would hold too much in memory: {DEEPEST_QUEUE} is used"));
         }
         let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
         if entra.unwrap_or(false) {
@@ -261,8 +231,7 @@ impl Settings {
                 "useEntraID is not supported yet; use redisUsername and redisPassword".to_owned(),
             ));
         }
-        let processing_timeout =
-            processing.map_or(Some(DEFAULT_PROCESSING_TIMEOUT), GoDuration::positive);
+        let processing_timeout = processing.map_or(Some(DEFAULT_PROCESSING_TIMEOUT), GoDuration::positive);
         let redeliver = redeliver_interval(properties, warnings);
         let client = (text("clientCert"), text("clientKey"));
         let is_sentinel = sentinel.unwrap_or(false);
@@ -375,17 +344,15 @@ fn redeliver_interval(properties: &Properties, warnings: &mut Vec<String>) -> Op
     let text = properties.get("redeliverInterval")?;
     let read = match text.parse::<i64>() {
         Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
-        Err(_) => duration::parse(text).ok().and_then(|duration| {
-            if duration.as_nanos() == 0 {
-                Some(Duration::ZERO)
-            } else {
-                duration.positive()
-            }
-        }),
+        Err(_) => duration::parse(text)
+            .ok()
+            .and_then(|duration| if duration.as_nanos() == 0 { Some(Duration::ZERO) } else { duration.positive() }),
     };
     if read.is_none() {
         let text = masked(text);
-        warnings.push(format!("redeliverInterval {text:?} is neither a duration like 30s nor a number of milliseconds: 15s is used"));
+        warnings.push(format!(
+            "redeliverInterval {text:?} is neither a duration like 30s nor a number of milliseconds: 15s is used"
+        ));
     }
     read
 }
@@ -400,9 +367,7 @@ fn one_of(url: Option<String>, setting: String, name: &str) -> Result<String, Se
 }
 
 fn contradiction(name: &str) -> SettingsError {
-    SettingsError(format!(
-        "the URL in redisHost says something else than {name}; remove one of them"
-    ))
+    SettingsError(format!("the URL in redisHost says something else than {name}; remove one of them"))
 }
 
 fn unknown_keys(properties: &Properties) -> Vec<Warning> {
@@ -467,24 +432,16 @@ impl Decoder<'_> {
                     // The reason quotes it as it is.
                     Cow::Owned(shown) => format!("invalid value \"{shown}\""),
                 };
-                self.errors
-                    .push(format!("* error decoding '{name}': {reason}"));
+                self.errors.push(format!("* error decoding '{name}': {reason}"));
             })
             .ok()
     }
 
     fn number<N: std::str::FromStr>(&mut self, name: &str, kind: &str, signed: bool) -> Option<N> {
         self.read(name, |text| {
-            let digits = if signed {
-                text.strip_prefix(['-', '+']).unwrap_or(text)
-            } else {
-                text
-            };
+            let digits = if signed { text.strip_prefix(['-', '+']).unwrap_or(text) } else { text };
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse()
-                .ok()
-                .filter(|_| plain)
-                .ok_or_else(|| format!("invalid {kind} \"{text}\""))
+            text.parse().ok().filter(|_| plain).ok_or_else(|| format!("invalid {kind} \"{text}\""))
         })
     }
 
@@ -494,16 +451,13 @@ impl Decoder<'_> {
 
     /// Kind A of spec redis.md 2.5: `processingTimeout`, `streamTTL`.
     fn entry_duration(&mut self, name: &str) -> Option<GoDuration> {
-        self.read(name, |text| {
-            duration::parse_or_millis(text).map_err(|_| format!("invalid duration \"{text}\""))
-        })
+        self.read(name, |text| duration::parse_or_millis(text).map_err(|_| format!("invalid duration \"{text}\"")))
     }
 
     /// Kind B: the timeouts of the client.
     fn client_duration(&mut self, name: &str) -> Option<GoDuration> {
         self.read(name, |text| {
-            duration::parse_or_millis(text)
-                .map_err(|error| format!("invalid Duration \"{text}\": {error}"))
+            duration::parse_or_millis(text).map_err(|error| format!("invalid Duration \"{text}\": {error}"))
         })
     }
 
@@ -531,15 +485,8 @@ mod tests {
     }
 
     #[track_caller]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a table reads better with values"
-    )]
-    fn check<T: PartialEq + std::fmt::Debug>(
-        pairs: &[(&str, &str)],
-        field: impl Fn(&Settings) -> T,
-        expected: T,
-    ) {
+    #[expect(clippy::needless_pass_by_value, reason = "a table reads better with values")]
+    fn check<T: PartialEq + std::fmt::Debug>(pairs: &[(&str, &str)], field: impl Fn(&Settings) -> T, expected: T) {
         assert_eq!(field(&read(pairs).0.unwrap()), expected, "{pairs:?}");
     }
 
@@ -553,44 +500,16 @@ mod tests {
     fn durations_are_milliseconds_or_go_durations() {
         let timeout = |s: &Settings| s.processing_timeout;
         check(&[], timeout, Some(Duration::from_secs(60)));
-        check(
-            &[("processingTimeout", "5000")],
-            timeout,
-            Some(Duration::from_secs(5)),
-        );
-        check(
-            &[("processingTimeout", "5s")],
-            timeout,
-            Some(Duration::from_secs(5)),
-        );
-        check(
-            &[("PROCESSINGTIMEOUT", "5s")],
-            timeout,
-            Some(Duration::from_secs(5)),
-        );
+        check(&[("processingTimeout", "5000")], timeout, Some(Duration::from_secs(5)));
+        check(&[("processingTimeout", "5s")], timeout, Some(Duration::from_secs(5)));
+        check(&[("PROCESSINGTIMEOUT", "5s")], timeout, Some(Duration::from_secs(5)));
         check(&[("processingTimeout", "0")], timeout, None);
         check(&[("processingTimeout", "-1")], timeout, None);
-        check(
-            &[("streamTTL", "24h")],
-            |s| s.trim,
-            Some(Trim::Age(86_400_000)),
-        );
-        check(
-            &[("streamTTL", "60000")],
-            |s| s.trim,
-            Some(Trim::Age(60_000)),
-        );
-        check(
-            &[("maxLenApprox", "1000"), ("streamTTL", "1h")],
-            |s| s.trim,
-            Some(Trim::Length(1000)),
-        );
+        check(&[("streamTTL", "24h")], |s| s.trim, Some(Trim::Age(86_400_000)));
+        check(&[("streamTTL", "60000")], |s| s.trim, Some(Trim::Age(60_000)));
+        check(&[("maxLenApprox", "1000"), ("streamTTL", "1h")], |s| s.trim, Some(Trim::Length(1000)));
         check(&[("maxLenApprox", "-1")], |s| s.trim, None);
-        check(
-            &[("readTimeout", "3")],
-            |s| s.read_timeout,
-            Some(Duration::from_millis(500)),
-        );
+        check(&[("readTimeout", "3")], |s| s.read_timeout, Some(Duration::from_millis(500)));
         check(&[("readTimeout", "-1")], |s| s.read_timeout, None);
         check(&[("redisMaxRetries", "-1")], |s| s.max_retries, 0);
     }
@@ -601,39 +520,20 @@ mod tests {
         fn trimmed(pairs: &[(&str, &str)], expected: Option<Trim>, warned: Option<&str>) {
             let (settings, warnings) = read(pairs);
             assert_eq!(settings.unwrap().trim, expected, "{pairs:?}");
-            assert_eq!(
-                warnings.len(),
-                usize::from(warned.is_some()),
-                "{warnings:?}"
-            );
+            assert_eq!(warnings.len(), usize::from(warned.is_some()), "{warnings:?}");
             assert!(warnings.iter().all(|text| text.contains(warned.unwrap())));
         }
-        let (exact, about, age) = (
-            ("maxLen", "10"),
-            ("maxLenApprox", "1000"),
-            ("streamTTL", "1h"),
-        );
+        let (exact, about, age) = (("maxLen", "10"), ("maxLenApprox", "1000"), ("streamTTL", "1h"));
         let maxlen_wins = Some("maxLen is used");
         trimmed(&[exact], Some(Trim::ExactLength(10)), None);
         trimmed(&[exact, about], Some(Trim::ExactLength(10)), maxlen_wins);
         trimmed(&[exact, age], Some(Trim::ExactLength(10)), maxlen_wins);
-        trimmed(
-            &[exact, about, age],
-            Some(Trim::ExactLength(10)),
-            maxlen_wins,
-        );
-        trimmed(
-            &[about, age],
-            Some(Trim::Length(1000)),
-            Some("maxLenApprox and streamTTL"),
-        );
+        trimmed(&[exact, about, age], Some(Trim::ExactLength(10)), maxlen_wins);
+        trimmed(&[about, age], Some(Trim::Length(1000)), Some("maxLenApprox and streamTTL"));
         trimmed(&[("maxLen", "0"), about], Some(Trim::Length(1000)), None);
         trimmed(&[("maxLen", "-1"), age], Some(Trim::Age(3_600_000)), None);
         trimmed(&[about, ("streamTTL", "0")], Some(Trim::Length(1000)), None);
-        refused(
-            &[("maxLen", "1e3")],
-            "* error decoding 'maxLen': invalid int64 \"1e3\"",
-        );
+        refused(&[("maxLen", "1e3")], "* error decoding 'maxLen': invalid int64 \"1e3\"");
     }
 
     #[test]
@@ -642,38 +542,16 @@ mod tests {
         let hour = Duration::from_secs(3600);
         check(&[], rules, (None, Ack::Explicit, false, hour));
         check(
-            &[
-                ("startFrom", "new"),
-                ("ack", "none"),
-                ("fanOut", "true"),
-                ("fanOutExpiry", "90s"),
-            ],
+            &[("startFrom", "new"), ("ack", "none"), ("fanOut", "true"), ("fanOutExpiry", "90s")],
             rules,
-            (
-                Some(StartFrom::New),
-                Ack::None,
-                true,
-                Duration::from_secs(90),
-            ),
+            (Some(StartFrom::New), Ack::None, true, Duration::from_secs(90)),
         );
         let (settings, warnings) = read(&[("fanOutExpiry", "60")]);
         assert_eq!(settings.unwrap().fan_out_expiry, Duration::from_secs(1));
-        assert!(
-            warnings[0].contains("fanOutExpiry 60ms is too short"),
-            "{warnings:?}"
-        );
-        refused(
-            &[("fanOut", "yes")],
-            "* error decoding 'fanOut': invalid bool \"yes\"",
-        );
-        refused(
-            &[("ack", "all")],
-            "* error decoding 'ack': ack \"all\" is neither \"explicit\" nor \"none\"",
-        );
-        refused(
-            &[("startFrom", "nwe")],
-            "or a duration back from now like 1h; did you mean \"new\"?",
-        );
+        assert!(warnings[0].contains("fanOutExpiry 60ms is too short"), "{warnings:?}");
+        refused(&[("fanOut", "yes")], "* error decoding 'fanOut': invalid bool \"yes\"");
+        refused(&[("ack", "all")], "* error decoding 'ack': ack \"all\" is neither \"explicit\" nor \"none\"");
+        refused(&[("startFrom", "nwe")], "or a duration back from now like 1h; did you mean \"new\"?");
         assert!(read(&[("consumerGroup", "g")]).1[0].contains("metadata of a subscription"));
         assert!(read(&[("startForm", "new")]).1[0].contains("did you mean \"startFrom\"?"));
     }
@@ -683,62 +561,28 @@ mod tests {
         let interval = |s: &Settings| (s.redeliver_interval, s.longest_wait);
         let minute = Duration::from_secs(60);
         check(&[], interval, (Some(Duration::from_secs(15)), minute));
-        check(
-            &[("redeliverInterval", "30s")],
-            interval,
-            (Some(Duration::from_secs(30)), Duration::from_secs(30)),
-        );
-        check(
-            &[("redeliverInterval", "5000")],
-            interval,
-            (Some(Duration::from_secs(5)), Duration::from_secs(5)),
-        );
-        check(
-            &[("redeliverinterval", "5000")],
-            interval,
-            (Some(Duration::from_secs(5)), Duration::from_secs(5)),
-        );
+        check(&[("redeliverInterval", "30s")], interval, (Some(Duration::from_secs(30)), Duration::from_secs(30)));
+        check(&[("redeliverInterval", "5000")], interval, (Some(Duration::from_secs(5)), Duration::from_secs(5)));
+        check(&[("redeliverinterval", "5000")], interval, (Some(Duration::from_secs(5)), Duration::from_secs(5)));
         check(&[("redeliverInterval", "0")], interval, (None, minute));
-        check(
-            &[("redeliverInterval", "bogus")],
-            interval,
-            (Some(Duration::from_secs(15)), minute),
-        );
+        check(&[("redeliverInterval", "bogus")], interval, (Some(Duration::from_secs(15)), minute));
         assert!(read(&[("redeliverInterval", "bogus")]).1[0].contains("bogus"));
     }
 
     #[test]
     fn values_that_cannot_be_read_are_all_named() {
-        refused(
-            &[("processingTimeout", "")],
-            "* error decoding 'processingTimeout': invalid duration \"\"",
-        );
-        refused(
-            &[("streamTTL", "30d")],
-            "* error decoding 'streamTTL': invalid duration \"30d\"",
-        );
-        refused(
-            &[("maxLenApprox", "1e3")],
-            "* error decoding 'maxLenApprox': invalid int64 \"1e3\"",
-        );
+        refused(&[("processingTimeout", "")], "* error decoding 'processingTimeout': invalid duration \"\"");
+        refused(&[("streamTTL", "30d")], "* error decoding 'streamTTL': invalid duration \"30d\"");
+        refused(&[("maxLenApprox", "1e3")], "* error decoding 'maxLenApprox': invalid int64 \"1e3\"");
         for value in ["-5", "+5", "0x10", " 7", "1.5", ""] {
-            refused(
-                &[("queueDepth", value)],
-                &format!("* error decoding 'queueDepth': invalid uint \"{value}\""),
-            );
+            refused(&[("queueDepth", value)], &format!("* error decoding 'queueDepth': invalid uint \"{value}\""));
         }
         for value in ["yes", "", "tRuE"] {
-            refused(
-                &[("enableTLS", value)],
-                &format!("* error decoding 'enableTLS': invalid bool \"{value}\""),
-            );
+            refused(&[("enableTLS", value)], &format!("* error decoding 'enableTLS': invalid bool \"{value}\""));
         }
         refused(&[("redisPort", "99999")], "invalid uint16 \"99999\"");
         refused(&[("redisMaxRetries", "")], "invalid int \"\"");
-        refused(
-            &[("readTimeout", "abc")],
-            "invalid Duration \"abc\": time: invalid duration \"abc\"",
-        );
+        refused(&[("readTimeout", "abc")], "invalid Duration \"abc\": time: invalid duration \"abc\"");
         refused(
             &[("queueDepth", "x"), ("concurrency", "y")],
             "decode failed. 2 error(s) decoding:\n\n* error decoding 'concurrency': invalid uint \"y\"\n* error decoding 'queueDepth': invalid uint \"x\"",
@@ -750,28 +594,12 @@ mod tests {
         let host = |s: &Settings| s.host.clone();
         check(&[], host, String::new());
         check(&[("redisHost", "h")], host, "h:6379".to_owned());
-        check(
-            &[("redisHost", "h"), ("redisPort", "6380")],
-            host,
-            "h:6380".to_owned(),
-        );
-        check(
-            &[("redisHost", "h:1"), ("redisPort", "1")],
-            host,
-            "h:1".to_owned(),
-        );
-        check(
-            &[("redisHost", "node1 , node2")],
-            host,
-            "node1:6379,node2:6379".to_owned(),
-        );
+        check(&[("redisHost", "h"), ("redisPort", "6380")], host, "h:6380".to_owned());
+        check(&[("redisHost", "h:1"), ("redisPort", "1")], host, "h:1".to_owned());
+        check(&[("redisHost", "node1 , node2")], host, "node1:6379,node2:6379".to_owned());
         check(&[("redisHost", "::1")], host, "[::1]:6379".to_owned());
         check(&[("redisHost", "[::1]:7")], host, "[::1]:7".to_owned());
-        check(
-            &[("REDISHOST", "a:1"), ("redisHost", "b:1")],
-            host,
-            "b:1".to_owned(),
-        );
+        check(&[("REDISHOST", "a:1"), ("redisHost", "b:1")], host, "b:1".to_owned());
         refused(
             &[("redisHost", "h:6379"), ("redisPort", "6380")],
             "redis host \"h:6379\" already contains port 6379, but redisPort is set to 6380; either remove the port from redisHost or remove the redisPort setting",
@@ -798,11 +626,7 @@ mod tests {
         check(
             &sentinel,
             |s| {
-                let texts = [
-                    &s.sentinel_master,
-                    &s.sentinel_username,
-                    &s.sentinel_password,
-                ];
+                let texts = [&s.sentinel_master, &s.sentinel_username, &s.sentinel_password];
                 texts.map(String::clone)
             },
             ["main", "u", "p"].map(str::to_owned),
@@ -836,12 +660,7 @@ mod tests {
         type Seen<'a> = (&'a str, &'a str, i64, bool);
         fn seen(settings: &Settings) -> Seen<'_> {
             let password = settings.password.as_str();
-            (
-                &settings.username,
-                password,
-                settings.database,
-                settings.tls.is_some(),
-            )
+            (&settings.username, password, settings.database, settings.tls.is_some())
         }
         let url = ("redisHost", "rediss://me:hunter2@h:7/3");
         let (sentinels, plain) = (("failover", "true"), ("redisHost", "redis://h"));
@@ -858,24 +677,10 @@ mod tests {
                 ],
                 ("me", "hunter2", 3, true),
             ),
-            (
-                &[url, ("redisUsername", ""), ("redisPassword", "")],
-                ("me", "hunter2", 3, true),
-            ),
-            (
-                &[
-                    plain,
-                    ("redisPassword", "p"),
-                    ("redisDB", "2"),
-                    ("enableTLS", "true"),
-                ],
-                ("", "p", 2, true),
-            ),
+            (&[url, ("redisUsername", ""), ("redisPassword", "")], ("me", "hunter2", 3, true)),
+            (&[plain, ("redisPassword", "p"), ("redisDB", "2"), ("enableTLS", "true")], ("", "p", 2, true)),
             (&[plain, ("enableTLS", "false")], ("", "", 0, false)),
-            (
-                &[("redisHost", "rediss://h/1"), sentinels],
-                ("", "", 1, true),
-            ),
+            (&[("redisHost", "rediss://h/1"), sentinels], ("", "", 1, true)),
         ] {
             let settings = read(pairs).0.unwrap();
             assert_eq!(seen(&settings), expected, "{pairs:?}");
@@ -886,10 +691,7 @@ mod tests {
             (("redisPassword", "hunter3"), "redisPassword; remove"),
             (("redisDB", "0"), "redisDB; remove"),
             (("enableTLS", "false"), "enableTLS; remove"),
-            (
-                ("redisPort", "8"),
-                "already contains port 7, but redisPort is set to 8",
-            ),
+            (("redisPort", "8"), "already contains port 7, but redisPort is set to 8"),
             (sentinels, "sentinelPassword for the sentinels"),
         ] {
             let error = read(&[url, other]).0.unwrap_err().to_string();
@@ -900,12 +702,7 @@ mod tests {
     #[test]
     fn what_may_be_a_password_is_quoted_by_no_error_or_warning() {
         for name in KNOWN {
-            for value in [
-                "h:1,password=hunter2",
-                "redis://u:hunter2@h",
-                "u:\"hunter2\"@h",
-                "password: hunter2",
-            ] {
+            for value in ["h:1,password=hunter2", "redis://u:hunter2@h", "u:\"hunter2\"@h", "password: hunter2"] {
                 let (settings, warnings) = read(&[(name, value)]);
                 let text = format!("{:?} {warnings:?}", settings.err());
                 assert!(!text.contains("hunter2"), "{name}: {text}");
@@ -917,9 +714,6 @@ mod tests {
     fn a_misspelt_key_is_named_with_the_nearest_known_one() {
         let (_, warnings) = read(&[("redelivreInterval", "1s"), ("foo", "bar")]);
         assert_eq!(warnings.len(), 2);
-        assert!(
-            warnings[0].contains("did you mean \"redeliverInterval\"?"),
-            "{warnings:?}"
-        );
+        assert!(warnings[0].contains("did you mean \"redeliverInterval\"?"), "{warnings:?}");
     }
 }

@@ -45,12 +45,7 @@ type Ids = BTreeMap<Arc<str>, Vec<EntryId>>;
 
 impl Acks {
     pub(super) fn new(enough: usize) -> Self {
-        Self {
-            waiting: Mutex::default(),
-            enough,
-            first: Notify::new(),
-            full: Notify::new(),
-        }
+        Self { waiting: Mutex::default(), enough, first: Notify::new(), full: Notify::new() }
     }
 
     /// Acknowledge an entry, soon.
@@ -160,17 +155,11 @@ impl Refused {
             && !mem::replace(&mut self.told, true)
         {
             let remedy = match error.code() {
-                Some("NOPERM") => {
-                    " (grant the user of redisUsername +xack on the key of the topic)"
-                }
+                Some("NOPERM") => " (grant the user of redisUsername +xack on the key of the topic)",
                 _ => advice::on(&error),
             };
             let text = connect::error_text(&error, &shared.settings.host);
-            shared.telemetry.redis_acks_refused(
-                &shared.name,
-                &topic,
-                &format_args!("{text}{remedy}"),
-            );
+            shared.telemetry.redis_acks_refused(&shared.name, &topic, &format_args!("{text}{remedy}"));
         }
         if !self.ids.is_empty() {
             if self.due.is_none() {
@@ -191,11 +180,7 @@ async fn send(shared: &Shared, ids: Ids, refused: &mut Refused) -> Option<RedisE
     if ids.is_empty() {
         return None;
     }
-    let mut answers = shared
-        .lane
-        .each(&commands(&shared.settings.group, &ids))
-        .await
-        .into_iter();
+    let mut answers = shared.lane.each(&commands(&shared.settings.group, &ids)).await.into_iter();
     let mut first = None;
     for (topic, ids) in ids {
         let (mut failure, mut refusal) = (None, None);

@@ -42,12 +42,8 @@ impl StartFrom {
         let entry = || {
             let (millis, number) = text.split_once('-').unwrap_or((text, "0"));
             let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-            let (millis, number) =
-                Some((millis, number)).filter(|(a, b)| digits(a) && digits(b))?;
-            Some(Self::Entry {
-                millis: millis.parse().ok()?,
-                number: number.parse().ok()?,
-            })
+            let (millis, number) = Some((millis, number)).filter(|(a, b)| digits(a) && digits(b))?;
+            Some(Self::Entry { millis: millis.parse().ok()?, number: number.parse().ok()? })
         };
         let time = || {
             let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
@@ -113,10 +109,7 @@ mod tests {
         check("1741917566000-0", "1741917565999-18446744073709551615");
         check("1741917566000", "1741917565999-18446744073709551615");
         check("2025-03-14T01:59:26Z", "1741917565999-18446744073709551615");
-        check(
-            "2025-03-14T02:59:26.5+01:00",
-            "1741917566499-18446744073709551615",
-        );
+        check("2025-03-14T02:59:26.5+01:00", "1741917566499-18446744073709551615");
         check("1955-11-05T06:15:00Z", "0");
         check("1h", "1741913965999-18446744073709551615");
         check("1h30m", "1741912165999-18446744073709551615");
@@ -145,10 +138,7 @@ mod tests {
         ] {
             // An empty half of an id is no number.
             let error = StartFrom::read(text).unwrap_err();
-            assert!(
-                error.starts_with(&format!("startFrom {text:?} is neither")),
-                "{error}"
-            );
+            assert!(error.starts_with(&format!("startFrom {text:?} is neither")), "{error}");
         }
         let error = StartFrom::read("oldset").unwrap_err();
         assert!(error.ends_with("did you mean \"oldest\"?"), "{error}");

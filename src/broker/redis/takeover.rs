@@ -121,9 +121,7 @@ async fn dead_instances(shared: &Shared) -> Result<Vec<String>, RedisError> {
         .collect();
     let mut questions = pipe();
     for consumer in &others {
-        questions
-            .cmd("EXISTS")
-            .arg(shared.instance.alive_key(consumer));
+        questions.cmd("EXISTS").arg(shared.instance.alive_key(consumer));
     }
     let alive = shared.lane.pipeline(&questions).await?;
     Ok(others
@@ -135,12 +133,7 @@ async fn dead_instances(shared: &Shared) -> Result<Vec<String>, RedisError> {
 }
 
 /// Take what one dead instance has of one topic. Tells whether nothing is left.
-async fn bury(
-    shared: &Arc<Shared>,
-    topic: &str,
-    consumer: &str,
-    tally: &mut Tally,
-) -> Result<bool, RedisError> {
+async fn bury(shared: &Arc<Shared>, topic: &str, consumer: &str, tally: &mut Tally) -> Result<bool, RedisError> {
     let page = shared.board.room().min(PAGE);
     if page == 0 {
         return Ok(false);
@@ -154,14 +147,7 @@ async fn bury(
     if pending.is_empty() {
         return Ok(true);
     }
-    let taken = claim::take_over(
-        shared,
-        topic,
-        &pending,
-        RESTED,
-        &shared.claiming.lock().await,
-    )
-    .await?;
+    let taken = claim::take_over(shared, topic, &pending, RESTED, &shared.claiming.lock().await).await?;
     tally.add(consumer, topic, taken);
     if pending.len() == page {
         tally.goes_on(shared, consumer);
@@ -170,12 +156,7 @@ async fn bury(
 }
 
 /// Forget a dead instance, or the topics of it that are done. Several survivors may do this at a time: they agree.
-async fn update_registry(
-    shared: &Shared,
-    consumer: &str,
-    before: &str,
-    remaining: &str,
-) -> Result<(), RedisError> {
+async fn update_registry(shared: &Shared, consumer: &str, before: &str, remaining: &str) -> Result<(), RedisError> {
     let mut command = if remaining.is_empty() {
         cmd("HDEL")
     } else if remaining == before {
@@ -195,11 +176,7 @@ async fn update_registry(
 ///
 /// # Errors
 /// If Redis did not answer.
-pub(super) async fn reclaim(
-    shared: &Arc<Shared>,
-    idle: Duration,
-    tally: &mut Tally,
-) -> Result<bool, RedisError> {
+pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration, tally: &mut Tally) -> Result<bool, RedisError> {
     let most = shared.board.room().min(PAGE);
     if most == 0 {
         return Ok(true);
@@ -207,16 +184,8 @@ pub(super) async fn reclaim(
     let topics = shared.board.topics();
     let mut questions = pipe();
     for topic in &topics {
-        questions
-            .cmd("XPENDING")
-            .arg(&**topic)
-            .arg(&shared.settings.group);
-        questions
-            .arg("IDLE")
-            .arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
-            .arg("-")
-            .arg("+")
-            .arg(most);
+        questions.cmd("XPENDING").arg(&**topic).arg(&shared.settings.group);
+        questions.arg("IDLE").arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)).arg("-").arg("+").arg(most);
     }
     let (mut more, mut failed) = (false, None);
     for (topic, answer) in topics.iter().zip(shared.lane.each(&questions).await) {
@@ -230,23 +199,15 @@ pub(super) async fn reclaim(
         let rows = match answer.extract_error() {
             Ok(rows) => entry::of_pending(rows),
             // Servers before 6.2 cannot select by idle time.
-            Err(_) => claim::pending(shared, topic, "-", PAGE, None)
-                .await
-                .unwrap_or_default(),
+            Err(_) => claim::pending(shared, topic, "-", PAGE, None).await.unwrap_or_default(),
         };
-        let rows: Vec<Pending> = rows
-            .into_iter()
-            .filter(|row| Duration::from_millis(row.idle_millis) >= idle)
-            .collect();
+        let rows: Vec<Pending> =
+            rows.into_iter().filter(|row| Duration::from_millis(row.idle_millis) >= idle).collect();
         let is_full = rows.len() >= most;
         let unknown = shared.board.unknown(topic, rows.iter().map(|row| row.id));
-        let rows: Vec<Pending> = rows
-            .into_iter()
-            .filter(|row| unknown.contains(&row.id))
-            .collect();
+        let rows: Vec<Pending> = rows.into_iter().filter(|row| unknown.contains(&row.id)).collect();
         if !rows.is_empty() {
-            let taken =
-                claim::take_over(shared, topic, &rows, idle, &shared.claiming.lock().await).await?;
+            let taken = claim::take_over(shared, topic, &rows, idle, &shared.claiming.lock().await).await?;
             // Whatever was not taken is no longer there, or no longer idle.
             more |= is_full;
             tally.add(RESTING, topic, taken);
@@ -266,17 +227,11 @@ pub(super) async fn reclaim(
 /// If Redis did not answer.
 pub(super) async fn strays(shared: &Arc<Shared>, topics: &[Arc<str>]) -> Result<(), RedisError> {
     let claiming = shared.claiming.lock().await;
-    let searches = topics
-        .iter()
-        .map(|topic| strays_of(shared, topic, &claiming));
+    let searches = topics.iter().map(|topic| strays_of(shared, topic, &claiming));
     join_all(searches).await.into_iter().collect()
 }
 
-async fn strays_of(
-    shared: &Arc<Shared>,
-    topic: &str,
-    alone: &Claiming<'_>,
-) -> Result<(), RedisError> {
+async fn strays_of(shared: &Arc<Shared>, topic: &str, alone: &Claiming<'_>) -> Result<(), RedisError> {
     let own = Some(&*shared.instance.consumer);
     let mut from = "-".to_owned();
     loop {

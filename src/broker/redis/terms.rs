@@ -38,21 +38,13 @@ impl Terms {
     ///
     /// # Errors
     /// A value that cannot be read.
-    pub(super) fn of(
-        metadata: &Metadata,
-        settings: &Settings,
-        names: &GroupNames,
-    ) -> Result<Self, TermsError> {
+    pub(super) fn of(metadata: &Metadata, settings: &Settings, names: &GroupNames) -> Result<Self, TermsError> {
         let wished = Wished::of(metadata).map_err(TermsError)?;
         let group = wished.group.map(|group| names.fill(&group)).transpose();
         let group = group.map_err(|error| TermsError(format!("{GROUP} {error}")))?;
         let fan_out = wished.fan_out.unwrap_or(settings.fan_out);
         // An instance that wants its own copy of everything wants it from now on: nobody has a use for what was before it.
-        let usual = if fan_out {
-            StartFrom::New
-        } else {
-            StartFrom::Oldest
-        };
+        let usual = if fan_out { StartFrom::New } else { StartFrom::Oldest };
         Ok(Self {
             group: group.unwrap_or_else(|| settings.group.clone()),
             fan_out,
@@ -73,10 +65,7 @@ pub(super) struct GroupNames {
 impl GroupNames {
     /// No name yet.
     pub(super) fn new(templates: Templates) -> Self {
-        Self {
-            templates,
-            filled: Mutex::default(),
-        }
+        Self { templates, filled: Mutex::default() }
     }
 
     /// # Errors
@@ -104,10 +93,7 @@ impl Wished {
         let wish = |name| ack::wish(metadata, name);
         let flag = |text: &str| settings::flag(text).map_err(|error| format!("{FAN_OUT}: {error}"));
         Ok(Self {
-            group: wish(GROUP)
-                .map(str::trim)
-                .filter(|group| !group.is_empty())
-                .map(str::to_owned),
+            group: wish(GROUP).map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned),
             fan_out: wish(FAN_OUT).map(flag).transpose()?,
             start: wish(START).map(StartFrom::read).transpose()?,
             ack: Ack::of_subscription(metadata)?,
@@ -134,9 +120,7 @@ pub(super) fn oddities(metadata: &Metadata) -> Vec<String> {
             ));
         }
         let meant = nearest(name, KNOWN)?;
-        Some(format!(
-            "{name:?} has no effect in the metadata of a subscription; did you mean {meant:?}?"
-        ))
+        Some(format!("{name:?} has no effect in the metadata of a subscription; did you mean {meant:?}?"))
     };
     metadata.keys().filter_map(|name| oddity(name)).collect()
 }
@@ -147,10 +131,7 @@ mod tests {
     use crate::metadata::Properties;
 
     fn metadata(pairs: &[(&str, &str)]) -> Metadata {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     fn terms(component: &[(&str, &str)], subscription: &[(&str, &str)]) -> Terms {
@@ -162,52 +143,23 @@ mod tests {
     #[test]
     fn the_subscription_wins_over_its_component() {
         #[track_caller]
-        #[expect(
-            clippy::needless_pass_by_value,
-            reason = "a table reads better with values"
-        )]
+        #[expect(clippy::needless_pass_by_value, reason = "a table reads better with values")]
         fn check(component: &[(&str, &str)], subscription: &[(&str, &str)], expected: Terms) {
             let terms = terms(component, subscription);
             assert_eq!(terms, expected, "{component:?} {subscription:?}");
         }
-        let usual = Terms {
-            group: "app".to_owned(),
-            fan_out: false,
-            start: StartFrom::Oldest,
-            ack: Ack::Explicit,
-        };
-        let of_group = |group: &str| Terms {
-            group: group.to_owned(),
-            ..usual.clone()
-        };
-        let starting = |start| Terms {
-            start,
-            ..usual.clone()
-        };
+        let usual = Terms { group: "app".to_owned(), fan_out: false, start: StartFrom::Oldest, ack: Ack::Explicit };
+        let of_group = |group: &str| Terms { group: group.to_owned(), ..usual.clone() };
+        let starting = |start| Terms { start, ..usual.clone() };
         check(&[], &[], usual.clone());
         check(&[], &[("rawPayload", "true"), ("note", "x")], usual.clone());
         check(&[("consumerID", "c")], &[], of_group("c"));
-        check(
-            &[("consumerID", "c")],
-            &[("consumerGroup", " g ")],
-            of_group("g"),
-        );
+        check(&[("consumerID", "c")], &[("consumerGroup", " g ")], of_group("g"));
         check(&[], &[("consumerGroup", "  ")], usual.clone());
         check(&[], &[("CONSUMERGROUP", "g")], of_group("g"));
         check(&[("startFrom", "new")], &[], starting(StartFrom::New));
-        check(
-            &[("startFrom", "new")],
-            &[("startFrom", "oldest")],
-            usual.clone(),
-        );
-        check(
-            &[("ack", "none")],
-            &[],
-            Terms {
-                ack: Ack::None,
-                ..usual.clone()
-            },
-        );
+        check(&[("startFrom", "new")], &[("startFrom", "oldest")], usual.clone());
+        check(&[("ack", "none")], &[], Terms { ack: Ack::None, ..usual.clone() });
         check(&[("ack", "none")], &[("ack", "explicit")], usual.clone());
         check(&[("fanOut", "true")], &[("fanOut", "false")], usual.clone());
     }
@@ -221,16 +173,8 @@ mod tests {
         }
         check(&[("fanOut", "true")], &[], StartFrom::New);
         check(&[], &[("fanOut", "1")], StartFrom::New);
-        check(
-            &[("startFrom", "oldest")],
-            &[("fanOut", "true")],
-            StartFrom::Oldest,
-        );
-        check(
-            &[("fanOut", "true")],
-            &[("startFrom", "oldest")],
-            StartFrom::Oldest,
-        );
+        check(&[("startFrom", "oldest")], &[("fanOut", "true")], StartFrom::Oldest);
+        check(&[("fanOut", "true")], &[("startFrom", "oldest")], StartFrom::Oldest);
     }
 
     #[test]
@@ -242,18 +186,9 @@ mod tests {
             let error = Terms::of(&metadata(pairs), &settings, &names).unwrap_err();
             assert!(error.to_string().starts_with(expected), "{error}");
         }
-        check(
-            &[("startFrom", "tomorrow")],
-            "subscription metadata: startFrom \"tomorrow\" is neither",
-        );
-        check(
-            &[("ack", "all")],
-            "subscription metadata: ack \"all\" is neither",
-        );
-        check(
-            &[("fanOut", "yes")],
-            "subscription metadata: fanOut: invalid bool \"yes\"",
-        );
+        check(&[("startFrom", "tomorrow")], "subscription metadata: startFrom \"tomorrow\" is neither");
+        check(&[("ack", "all")], "subscription metadata: ack \"all\" is neither");
+        check(&[("fanOut", "yes")], "subscription metadata: fanOut: invalid bool \"yes\"");
         check(
             &[("consumerGroup", "{podName}")],
             "subscription metadata: consumerGroup refers to {podName} but podName is not set",
@@ -305,9 +240,6 @@ mod tests {
         check("fanout2", Some("did you mean \"fanOut\"?"));
         check("maxLen", Some("a setting of the component"));
         check("consumerID", Some("a setting of the component"));
-        assert_eq!(
-            wrong_terms(&metadata(&[("ack", "x"), ("startForm", "new")])).len(),
-            2
-        );
+        assert_eq!(wrong_terms(&metadata(&[("ack", "x"), ("startForm", "new")])).len(), 2);
     }
 }

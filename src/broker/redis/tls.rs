@@ -17,8 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,9 +26,7 @@ use tokio_rustls::client::TlsStream;
 use x509_cert::Certificate;
 use x509_cert::der::oid::{AssociatedOid, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode};
-use x509_cert::ext::pkix::{
-    BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
-};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName};
 
 use super::settings::Tls;
 
@@ -37,12 +34,8 @@ use super::settings::Tls;
 const HESITATION: Duration = Duration::from_secs(1);
 
 /// The extensions that are looked at here, or mean nothing for a server's certificate.
-const KNOWN_EXTENSIONS: [ObjectIdentifier; 4] = [
-    BasicConstraints::OID,
-    KeyUsage::OID,
-    ExtendedKeyUsage::OID,
-    SubjectAltName::OID,
-];
+const KNOWN_EXTENSIONS: [ObjectIdentifier; 4] =
+    [BasicConstraints::OID, KeyUsage::OID, ExtendedKeyUsage::OID, SubjectAltName::OID];
 
 /// `id-kp-serverAuth` and `anyExtendedKeyUsage`.
 const FOR_SERVERS: [&str; 2] = ["1.3.6.1.5.5.7.3.1", "2.5.29.37.0"];
@@ -89,10 +82,7 @@ pub(super) fn config(tls: &Tls) -> Result<ClientConfig, String> {
         return Err("tls: failed to find any PEM data in certificate input".to_owned());
     }
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
-    let chain = chain
-        .ok()
-        .filter(|chain| !chain.is_empty())
-        .ok_or("tls: clientCert has no certificate in PEM form")?;
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("tls: clientCert has no certificate in PEM form")?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|_| "tls: clientKey has no key in PEM form that is not encrypted")?;
     builder
@@ -109,17 +99,10 @@ pub(super) fn config(tls: &Tls) -> Result<ClientConfig, String> {
 ///
 /// # Errors
 /// [`Refused`] inside, if the settings do not fit; else what failed on the way.
-pub(super) async fn connect(
-    tls: &Tls,
-    host: &str,
-    stream: TcpStream,
-) -> io::Result<TlsStream<TcpStream>> {
+pub(super) async fn connect(tls: &Tls, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     let config = config(tls).map_err(Refused)?;
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-        Refused(format!(
-            "tls: {host} is no name that a certificate can have"
-        ))
-    })?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Refused(format!("tls: {host} is no name that a certificate can have")))?;
     let server = stream.peer_addr()?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let is_plain = async {
@@ -143,29 +126,24 @@ pub(super) async fn connect(
 }
 
 fn not_tls() -> Refused {
-    Refused("the server speaks Redis without TLS on this port: set enableTLS to false, or name its TLS port in redisHost".to_owned())
+    Refused(
+        "the server speaks Redis without TLS on this port: set enableTLS to false, or name its TLS port in redisHost"
+            .to_owned(),
+    )
 }
 
 /// For a server that does not answer as Redis does: does it speak TLS?
 pub(super) async fn speaks_tls(host: &str, port: u16) -> Option<Refused> {
-    let tls = Tls {
-        insecure: true,
-        client: None,
-    };
+    let tls = Tls { insecure: true, client: None };
     let config = config(&tls).ok()?;
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let shaken = async {
         let stream = TcpStream::connect((host, port)).await?;
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     };
     let is_tls = match tokio::time::timeout(HESITATION, shaken).await {
         Ok(Ok(_)) => true,
-        Ok(Err(error)) => matches!(
-            cause(&error),
-            Some(Error::AlertReceived(_) | Error::PeerIncompatible(_))
-        ),
+        Ok(Err(error)) => matches!(cause(&error), Some(Error::AlertReceived(_) | Error::PeerIncompatible(_))),
         Err(_) => false,
     };
     is_tls.then(|| Refused("the server speaks TLS on this port: set enableTLS to true".to_owned()))
@@ -205,19 +183,13 @@ pub(super) fn refusal(error: &io::Error, tls: &Tls) -> Option<Refused> {
 fn of_alert(alert: AlertDescription, has_certificate: bool) -> Option<String> {
     let reason = match alert {
         AlertDescription::CertificateRequired => return Some(CLIENT_CERTIFICATE.to_owned()),
-        AlertDescription::HandshakeFailure | AlertDescription::BadCertificate
-            if !has_certificate =>
-        {
+        AlertDescription::HandshakeFailure | AlertDescription::BadCertificate if !has_certificate => {
             return Some(CLIENT_CERTIFICATE.to_owned());
         }
         AlertDescription::ProtocolVersion => {
-            return Some(
-                "tls: the server permits neither TLS 1.2 nor 1.3 (its tls-protocols)".to_owned(),
-            );
+            return Some("tls: the server permits neither TLS 1.2 nor 1.3 (its tls-protocols)".to_owned());
         }
-        AlertDescription::UnknownCA => {
-            "it does not trust the authority that signed it (its tls-ca-cert-file)"
-        }
+        AlertDescription::UnknownCA => "it does not trust the authority that signed it (its tls-ca-cert-file)",
         AlertDescription::CertificateExpired => "it has expired",
         AlertDescription::CertificateRevoked => "it has been revoked",
         AlertDescription::BadCertificate
@@ -227,9 +199,7 @@ fn of_alert(alert: AlertDescription, has_certificate: bool) -> Option<String> {
         | AlertDescription::AccessDenied => "it is not valid for the server",
         _ => return None,
     };
-    Some(format!(
-        "tls: the server refuses the certificate in clientCert: {reason}"
-    ))
+    Some(format!("tls: the server refuses the certificate in clientCert: {reason}"))
 }
 
 /// Verifies the certificates of servers as Go does.
@@ -257,35 +227,19 @@ impl Verifier {
         }
         let found = rustls_native_certs::load_native_certs();
         if let (true, Some(error)) = (found.certs.is_empty(), found.errors.first()) {
-            return Err(format!(
-                "tls: the certificates that are trusted here cannot be read (SSL_CERT_FILE): {error}"
-            ));
+            return Err(format!("tls: the certificates that are trusted here cannot be read (SSL_CERT_FILE): {error}"));
         }
         verifier.trusted = found.certs;
         let now = UnixTime::now();
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(
-            verifier
-                .trusted
-                .iter()
-                .filter(|der| is_authority(der, now))
-                .cloned(),
-        );
-        verifier.webpki =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                .build()
-                .ok();
+        roots.add_parsable_certificates(verifier.trusted.iter().filter(|der| is_authority(der, now)).cloned());
+        verifier.webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok();
         Ok(verifier)
     }
 
     /// For certificates that webpki refuses because they say that they are of an authority: one of the trust store needs no signature of
     /// another, and one that an authority of the trust store signed is as good as any. All else is as for others.
-    fn trusts(
-        &self,
-        certificate: &CertificateDer<'_>,
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<bool, Error> {
+    fn trusts(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<bool, Error> {
         let Ok(read) = Certificate::from_der(certificate) else {
             return Ok(false);
         };
@@ -300,9 +254,7 @@ impl Verifier {
         Ok(match usages {
             Ok(None) => true,
             Ok(Some((_, usages))) => usages.0.iter().any(|usage| {
-                FOR_SERVERS
-                    .iter()
-                    .any(|known| ObjectIdentifier::new(known).is_ok_and(|known| known == *usage))
+                FOR_SERVERS.iter().any(|known| ObjectIdentifier::new(known).is_ok_and(|known| known == *usage))
             }),
             Err(_) => false,
         })
@@ -310,13 +262,9 @@ impl Verifier {
 
     /// Has an authority of the trust store signed it?
     fn has_signed(&self, read: &Certificate, now: UnixTime) -> bool {
-        let mut authorities = self
-            .trusted
-            .iter()
-            .filter(|der| is_authority(der, now))
-            .filter_map(|der| Certificate::from_der(der).ok());
-        !has_unknown_critical(read)
-            && authorities.any(|authority| self.is_signature_of(&authority, read))
+        let mut authorities =
+            self.trusted.iter().filter(|der| is_authority(der, now)).filter_map(|der| Certificate::from_der(der).ok());
+        !has_unknown_critical(read) && authorities.any(|authority| self.is_signature_of(&authority, read))
     }
 
     /// Has this authority signed this certificate? An authority that may sign certain names only is left to webpki.
@@ -326,11 +274,9 @@ impl Verifier {
             return false;
         }
         let key = &issuer.subject_public_key_info;
-        let (Ok(of_key), Ok(of_signature), Ok(message)) = (
-            key.algorithm.to_der(),
-            signed.signature_algorithm.to_der(),
-            tbs.to_der(),
-        ) else {
+        let (Ok(of_key), Ok(of_signature), Ok(message)) =
+            (key.algorithm.to_der(), signed.signature_algorithm.to_der(), tbs.to_der())
+        else {
             return false;
         };
         let mut fitting = self.algorithms.all.iter().filter(|algorithm| {
@@ -338,10 +284,7 @@ impl Verifier {
                 && is_sequence_of(&of_signature, algorithm.signature_alg_id().as_ref())
         });
         fitting.any(|algorithm| {
-            let (key, signature) = (
-                key.subject_public_key.raw_bytes(),
-                signed.signature.raw_bytes(),
-            );
+            let (key, signature) = (key.subject_public_key.raw_bytes(), signed.signature.raw_bytes());
             algorithm.verify_signature(key, &message, signature).is_ok()
         })
     }
@@ -465,9 +408,7 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         }
         let refused = match &self.webpki {
-            Some(webpki) => webpki
-                .verify_server_cert(certificate, intermediates, name, ocsp, now)
-                .err(),
+            Some(webpki) => webpki.verify_server_cert(certificate, intermediates, name, ocsp, now).err(),
             None => Some(CertificateError::UnknownIssuer.into()),
         };
         let Some(refused) = refused else {

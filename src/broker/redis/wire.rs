@@ -26,23 +26,16 @@ impl Wire {
         login: &RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> Result<Self, RedisError> {
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(login, stream, config).await?;
+        let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
         let mut drivers = JoinSet::new();
         drivers.spawn(driver);
-        Ok(Self {
-            connection,
-            _driver: Some(Arc::new(drivers)),
-        })
+        Ok(Self { connection, _driver: Some(Arc::new(drivers)) })
     }
 }
 
 impl From<MultiplexedConnection> for Wire {
     fn from(connection: MultiplexedConnection) -> Self {
-        Self {
-            connection,
-            _driver: None,
-        }
+        Self { connection, _driver: None }
     }
 }
 

@@ -33,14 +33,10 @@ pub(super) fn accept(shared: &Arc<Shared>, read: Vec<(String, Vec<Entry>)>) {
 /// Start workers for what is ready, as many as there are free places.
 pub(super) fn begin(shared: &Arc<Shared>) {
     while let Some(job) = shared.board.next() {
-        shared
-            .tasks
-            .spawn("redis delivery", work(shared.clone(), job));
+        shared.tasks.spawn("redis delivery", work(shared.clone(), job));
     }
     if shared.board.may_gather() {
-        shared
-            .tasks
-            .spawn("redis bulk delivery", gather(shared.clone()));
+        shared.tasks.spawn("redis bulk delivery", gather(shared.clone()));
     }
 }
 
@@ -76,12 +72,7 @@ async fn work(shared: Arc<Shared>, job: Job) {
 }
 
 async fn handle(shared: &Arc<Shared>, job: Job) {
-    let Job {
-        topic,
-        sink,
-        ack,
-        entry,
-    } = job;
+    let Job { topic, sink, ack, entry } = job;
     let mut place = Place {
         shared,
         topic: &topic,
@@ -131,20 +122,11 @@ impl Drop for Place<'_> {
             return;
         }
         let pause = shared.redelivery.after(self.attempt);
-        let back =
-            shared
-                .board
-                .finished(self.topic, self.id, self.settlement, Instant::now() + pause);
+        let back = shared.board.finished(self.topic, self.id, self.settlement, Instant::now() + pause);
         match self.settlement {
             Settlement::Ack => shared.acks.add(self.topic, self.id),
-            Settlement::Retry if back => {
-                release::hand_back_later(shared, self.topic, vec![self.id])
-            }
-            Settlement::Retry => {
-                shared
-                    .telemetry
-                    .redelivery_planned(self.topic, self.attempt, pause)
-            }
+            Settlement::Retry if back => release::hand_back_later(shared, self.topic, vec![self.id]),
+            Settlement::Retry => shared.telemetry.redelivery_planned(self.topic, self.attempt, pause),
         }
         self.hand_on();
     }

@@ -11,30 +11,21 @@ use crate::resiliency::{Failure, Interruption};
 type Verdicts = Mutex<Vec<Option<Verdict>>>;
 
 /// A verdict for each entry, in their order; or what the policy did to its last attempt.
-pub(super) async fn deliver(
-    consumer: &Consumer,
-    delivery: &BulkDelivery<'_>,
-) -> Vec<Result<Verdict, Interruption>> {
+pub(super) async fn deliver(consumer: &Consumer, delivery: &BulkDelivery<'_>) -> Vec<Result<Verdict, Interruption>> {
     let Some(policy) = &consumer.policy else {
         let verdicts = deliver_once(consumer, delivery).await;
         return verdicts.into_iter().map(Ok).collect();
     };
     let verdicts = Verdicts::new(vec![None; delivery.entries.len()]);
-    let result = policy
-        .run(|_| None, || attempt(consumer, delivery, &verdicts))
-        .await;
+    let result = policy.run(|_| None, || attempt(consumer, delivery, &verdicts)).await;
     let interruption = match result {
         Err(Failure::Policy(interruption)) => Some(interruption),
         Ok(()) | Err(Failure::Call(_)) => None,
     };
-    let verdicts = verdicts
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let verdicts = verdicts.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(interruption) = interruption {
-        let (open, reason) = (
-            verdicts.iter().filter(|verdict| is_open(verdict)).count(),
-            Reason::Unanswered(interruption.to_string()),
-        );
+        let (open, reason) =
+            (verdicts.iter().filter(|verdict| is_open(verdict)).count(), Reason::Unanswered(interruption.to_string()));
         let telemetry = &consumer.telemetry;
         telemetry.bulk_failed(delivery.topic, open, verdicts.len(), &reason);
     }
@@ -47,17 +38,10 @@ pub(super) async fn deliver(
 }
 
 /// Ask for the entries that have no verdict yet that stands.
-async fn attempt(
-    consumer: &Consumer,
-    delivery: &BulkDelivery<'_>,
-    verdicts: &Verdicts,
-) -> Result<(), Reason> {
+async fn attempt(consumer: &Consumer, delivery: &BulkDelivery<'_>, verdicts: &Verdicts) -> Result<(), Reason> {
     let places: Vec<usize> = {
         let verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = verdicts
-            .iter()
-            .enumerate()
-            .filter(|(_, verdict)| is_open(verdict));
+        let open = verdicts.iter().enumerate().filter(|(_, verdict)| is_open(verdict));
         open.map(|(place, _)| place).collect()
     };
     let rest = BulkDelivery {
@@ -65,10 +49,7 @@ async fn attempt(
         path: delivery.path.clone(),
         pubsub: delivery.pubsub,
         topic: delivery.topic,
-        entries: places
-            .iter()
-            .map(|place| delivery.entries[*place].clone())
-            .collect(),
+        entries: places.iter().map(|place| delivery.entries[*place].clone()).collect(),
         traceparent: delivery.traceparent.clone(),
     };
     let got = deliver_once(consumer, &rest).await;
@@ -101,20 +82,13 @@ async fn deliver_once(consumer: &Consumer, delivery: &BulkDelivery<'_>) -> Vec<V
     };
     match (failures().next(), verdicts.first()) {
         (Some(Reason::Code { code, .. }), _) => {
-            consumer
-                .telemetry
-                .bulk_delivery_refused(delivery.topic, *code);
+            consumer.telemetry.bulk_delivery_refused(delivery.topic, *code);
         }
         (Some(reason), _) => {
             if matches!(reason, Reason::Unreachable(_)) {
                 consumer.app_is_gone.notify_one();
             }
-            consumer.telemetry.bulk_failed(
-                delivery.topic,
-                failures().count(),
-                verdicts.len(),
-                reason,
-            );
+            consumer.telemetry.bulk_failed(delivery.topic, failures().count(), verdicts.len(), reason);
         }
         (None, Some(Verdict::Drop(Reason::Code { .. }))) => {
             consumer.telemetry.bulk_refused(delivery.topic);

@@ -9,9 +9,7 @@ use uuid::Uuid;
 
 use super::attempts;
 use crate::app::{BulkDelivery, BulkEntry, BulkEvent, Reason, Verdict};
-use crate::delivery::consumer::{
-    Consumer, Ending, RoutingError, cause_of, cause_of_interruption, id_in, trace_of,
-};
+use crate::delivery::consumer::{Consumer, Ending, RoutingError, cause_of, cause_of_interruption, id_in, trace_of};
 use crate::delivery::dead_letter::Cause;
 use crate::envelope::Event;
 use crate::expr::Subject;
@@ -40,14 +38,11 @@ struct Prepared<'a> {
 /// Handle a batch to its end: one settlement for each message, in their order.
 pub(super) async fn settle(consumer: &Consumer, messages: Vec<Incoming>) -> Vec<Settlement> {
     let endings = endings(consumer, &messages).await;
-    let settling = messages
-        .into_iter()
-        .zip(endings)
-        .map(async |(message, ending)| match ending {
-            Ending::Done => Settlement::Ack,
-            Ending::Over(cause) => consumer.end(message, &cause).await,
-            Ending::Failed(cause) => consumer.fail(message, &cause).await,
-        });
+    let settling = messages.into_iter().zip(endings).map(async |(message, ending)| match ending {
+        Ending::Done => Settlement::Ack,
+        Ending::Over(cause) => consumer.end(message, &cause).await,
+        Ending::Failed(cause) => consumer.fail(message, &cause).await,
+    });
     stream::iter(settling).buffered(LETTERS).collect().await
 }
 
@@ -87,24 +82,14 @@ async fn endings(consumer: &Consumer, messages: &[Incoming]) -> Vec<Ending> {
 }
 
 /// The path of an event and what to deliver of it, or its end.
-fn prepare<'a>(
-    consumer: &Consumer,
-    message: &'a Incoming,
-    is_raw: bool,
-) -> Result<Prepared<'a>, Ending> {
+fn prepare<'a>(consumer: &Consumer, message: &'a Incoming, is_raw: bool) -> Result<Prepared<'a>, Ending> {
     let spec = &consumer.subscription.spec;
     if is_raw {
         let text = || Ok(Subject::new(&json::valid_text(&message.data).into()));
-        return Ok(Prepared {
-            path: route(consumer, text, "")?,
-            event: BulkEvent::Raw(&message.data),
-            trace: None,
-        });
+        return Ok(Prepared { path: route(consumer, text, "")?, event: BulkEvent::Raw(&message.data), trace: None });
     }
     let event = Event::parse(&message.data).map_err(|error| {
-        consumer
-            .telemetry
-            .bulk_event_undecodable(&spec.pubsub, &spec.topic, &error);
+        consumer.telemetry.bulk_event_undecodable(&spec.pubsub, &spec.topic, &error);
         Ending::Failed(Cause::new("undecodable", error.to_string()))
     })?;
     if event.is_expired(Utc::now()) {
@@ -146,9 +131,7 @@ fn add<'a>(
     place: usize,
     prepared: Prepared<'a>,
 ) {
-    let known = requests
-        .iter()
-        .position(|request| request.delivery.path == prepared.path);
+    let known = requests.iter().position(|request| request.delivery.path == prepared.path);
     let at = known.unwrap_or_else(|| {
         requests.push(Request::to(prepared.path, consumer));
         requests.len() - 1
@@ -187,17 +170,13 @@ fn ending_of(consumer: &Consumer, message: &Incoming, verdict: Verdict) -> Endin
     match verdict {
         Verdict::Success => Ending::Done,
         Verdict::Drop(reason @ Reason::Status(_)) => {
-            consumer
-                .telemetry
-                .event_dropped(&spec.topic, &id_in(&message.data));
+            consumer.telemetry.event_dropped(&spec.topic, &id_in(&message.data));
             Ending::Over(cause_of(&reason))
         }
         // The whole request was refused: acknowledged, and never a letter.
         Verdict::Drop(reason) => {
             let cause = cause_of(&reason);
-            consumer
-                .telemetry
-                .event_given_up(&spec.pubsub, &spec.topic, cause.reason);
+            consumer.telemetry.event_given_up(&spec.pubsub, &spec.topic, cause.reason);
             Ending::Done
         }
         Verdict::Retry(reason) => Ending::Failed(cause_of(&reason)),

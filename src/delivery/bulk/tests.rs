@@ -29,10 +29,7 @@ fn spec(rules: &[(&str, &str)], dead: &str, raw: &str) -> SubscriptionSpec {
         metadata: [("rawPayload".to_owned(), raw.to_owned())].into(),
         rules: rules
             .iter()
-            .map(|(text, path)| RuleSpec {
-                match_: (*text).to_owned(),
-                path: (*path).to_owned(),
-            })
+            .map(|(text, path)| RuleSpec { match_: (*text).to_owned(), path: (*path).to_owned() })
             .collect(),
         ..SubscriptionSpec::default()
     }
@@ -67,21 +64,11 @@ fn stage_with(
         report: Health::default().subscription("pubsub", "t"),
         telemetry: telemetry(),
     });
-    let spec = BulkSpec {
-        enabled: true,
-        max_messages_count: limits.0,
-        max_await_duration_ms: limits.1,
-    };
+    let spec = BulkSpec { enabled: true, max_messages_count: limits.0, max_await_duration_ms: limits.1 };
     let (sink, delivering) = open(consumer.clone(), spec);
     let tasks = Tasks::new();
     tasks.spawn("bulk", delivering);
-    Stage {
-        shelf,
-        app,
-        sink,
-        consumer,
-        tasks,
-    }
+    Stage { shelf, app, sink, consumer, tasks }
 }
 
 impl Stage {
@@ -97,15 +84,8 @@ impl Stage {
     }
 
     /// The same with this metadata in each; `-` is the reason of a letter without metadata.
-    async fn hand_with(
-        &self,
-        metadata: &[(&str, &str)],
-        payloads: &[&str],
-    ) -> (String, Vec<String>) {
-        let accepting = payloads.iter().map(|data| {
-            self.sink
-                .accept(message("orders", data.as_bytes(), metadata))
-        });
+    async fn hand_with(&self, metadata: &[(&str, &str)], payloads: &[&str]) -> (String, Vec<String>) {
+        let accepting = payloads.iter().map(|data| self.sink.accept(message("orders", data.as_bytes(), metadata)));
         let settled = futures_util::future::join_all(accepting).await;
         let settled = settled.into_iter().map(|settlement| match settlement {
             Settlement::Ack => 'a',
@@ -158,11 +138,7 @@ async fn each_event_is_settled_by_its_own_status() {
     for (statuses, without, with) in [
         ("SUCCESS SUCCESS SUCCESS", "aaa", &[][..]),
         ("SUCCESS RETRY", "arr", &["2 retry", "3 no-answer"]),
-        (
-            "DROP SUCCESS what",
-            "aar",
-            &["1 dropped", "3 unknown-status"],
-        ),
+        ("DROP SUCCESS what", "aar", &["1 dropped", "3 unknown-status"]),
     ] {
         for dead in ["", "dead"] {
             let stage = stage(spec(&[("", "/x")], dead, ""), (3, 5000)).await;
@@ -172,11 +148,8 @@ async fn each_event_is_settled_by_its_own_status() {
                 expect(&got, without, &[]);
             } else {
                 assert_eq!(got.0, "aaa", "{statuses}");
-                let letters: Vec<_> = got
-                    .1
-                    .iter()
-                    .map(|letter| letter.replace(r#"{"id":""#, "").replace(r#""}"#, ""))
-                    .collect();
+                let letters: Vec<_> =
+                    got.1.iter().map(|letter| letter.replace(r#"{"id":""#, "").replace(r#""}"#, "")).collect();
                 assert_eq!(letters, with, "{statuses}");
             }
         }
@@ -186,16 +159,10 @@ async fn each_event_is_settled_by_its_own_status() {
 /// D19: daprd takes another event's letter, or dies.
 #[tokio::test]
 async fn what_is_dropped_on_one_of_two_paths_leaves_its_own_letter() {
-    let stage = stage(
-        spec(&[("event.n == 1", "/x"), ("", "/y")], "dead", ""),
-        (3, 5000),
-    )
-    .await;
+    let stage = stage(spec(&[("event.n == 1", "/x"), ("", "/y")], "dead", ""), (3, 5000)).await;
     stage.app.answer("/x", 200, "statuses SUCCESS");
     stage.app.answer("/y", 200, "statuses SUCCESS DROP");
-    let got = stage
-        .hand(&[r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#])
-        .await;
+    let got = stage.hand(&[r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#]).await;
     expect(&got, "aaa", &[r#"{"n":3} dropped"#]);
 }
 
@@ -203,33 +170,19 @@ async fn what_is_dropped_on_one_of_two_paths_leaves_its_own_letter() {
 async fn a_policy_asks_again_for_what_failed_only() {
     let events = [r#"{"id":"1"}"#, r#"{"id":"2"}"#, r#"{"id":"3"}"#];
     for (answers, letters, counts) in [
-        (
-            &["SUCCESS RETRY RETRY", "SUCCESS RETRY", "SUCCESS"][..],
-            &[][..],
-            &[3, 2, 1][..],
-        ),
-        (
-            &["RETRY SUCCESS RETRY", "DROP RETRY"],
-            &["1 dropped", "3 retry"],
-            &[3, 2, 1],
-        ),
+        (&["SUCCESS RETRY RETRY", "SUCCESS RETRY", "SUCCESS"][..], &[][..], &[3, 2, 1][..]),
+        (&["RETRY SUCCESS RETRY", "DROP RETRY"], &["1 dropped", "3 retry"], &[3, 2, 1]),
         (&["SUCCESS DROP SUCCESS"], &["2 dropped"], &[3]),
     ] {
         let policies = "retries: {r: {duration: 1ms, maxRetries: 2}}";
         let stage = stage_under(policies, spec(&[("", "/x")], "dead", ""), (3, 5000)).await;
-        let mut turns: Vec<_> = answers
-            .iter()
-            .map(|statuses| format!("statuses {statuses}"))
-            .collect();
+        let mut turns: Vec<_> = answers.iter().map(|statuses| format!("statuses {statuses}")).collect();
         turns.push("statuses RETRY".to_owned());
         let turns: Vec<_> = turns.iter().map(|body| (200, body.as_str())).collect();
         stage.app.answer_in_turn("/x", &turns);
         let (settled, sent) = stage.hand(&events).await;
         assert_eq!(settled, "aaa", "{answers:?}");
-        let sent: Vec<_> = sent
-            .iter()
-            .map(|letter| letter.replace(r#"{"id":""#, "").replace(r#""}"#, ""))
-            .collect();
+        let sent: Vec<_> = sent.iter().map(|letter| letter.replace(r#"{"id":""#, "").replace(r#""}"#, "")).collect();
         assert_eq!(sent, letters, "{answers:?}");
         assert_eq!(stage.entries_asked(), counts, "{answers:?}");
     }
@@ -237,12 +190,9 @@ async fn a_policy_asks_again_for_what_failed_only() {
 
 #[tokio::test]
 async fn an_open_breaker_fails_all_that_is_left() {
-    let policies =
-        "retries: {r: {duration: 1ms}}, circuitBreakers: {b: {trip: consecutiveFailures > 1}}";
+    let policies = "retries: {r: {duration: 1ms}}, circuitBreakers: {b: {trip: consecutiveFailures > 1}}";
     let stage = stage_under(policies, spec(&[("", "/x")], "dead", ""), (2, 5000)).await;
-    stage
-        .app
-        .answer_in_turn("/x", &[(500, ""), (200, "statuses SUCCESS RETRY")]);
+    stage.app.answer_in_turn("/x", &[(500, ""), (200, "statuses SUCCESS RETRY")]);
     let got = stage.hand(&[r#"{"id":"1"}"#, r#"{"id":"2"}"#]).await;
     expect(&got, "aa", &[r#"{"id":"2"} circuit-open"#]);
     assert_eq!(stage.entries_asked(), [2, 2]);
@@ -255,13 +205,7 @@ async fn what_cannot_be_delivered_has_its_own_end_beside_the_others() {
     stage.app.answer("/x", 404, "");
     stage.app.answer("/y", 404, "");
     let no_route = r#"{"id":"2","n":2}"#;
-    let payloads = [
-        "not json",
-        EXPIRED,
-        r#"{"id":"1"}"#,
-        no_route,
-        r#"{"id":"3"}"#,
-    ];
+    let payloads = ["not json", EXPIRED, r#"{"id":"1"}"#, no_route, r#"{"id":"3"}"#];
     let got = stage.hand(&payloads).await;
     let letters = [
         "not json undecodable".to_owned(),
@@ -289,15 +233,10 @@ async fn one_request_for_each_path_in_order_of_arrival() {
     let stage = stage(spec(&rules, "", ""), (4, 5000)).await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let traced = format!(r#"{{"n":2,"traceparent":"{trace}"}}"#);
-    stage
-        .hand(&[r#"{"n":2.0}"#, r#"{"n":1}"#, &traced, r#"{"n":3}"#])
-        .await;
+    stage.hand(&[r#"{"n":2.0}"#, r#"{"n":1}"#, &traced, r#"{"n":3}"#]).await;
     let events = stage.app.events();
     assert_eq!(events.len(), 2, "{events:?}");
-    assert!(
-        events[0].starts_with(&format!("POST /y {trace} ")),
-        "{events:?}"
-    );
+    assert!(events[0].starts_with(&format!("POST /y {trace} ")), "{events:?}");
     assert!(events[1].starts_with("POST /x - "), "{events:?}");
     let at = |text: &str| events[0].find(text).unwrap();
     assert!(at(r#""event":{"n":2.0}"#) < at(&traced));
@@ -312,9 +251,7 @@ async fn raw_payloads_are_text_for_rules_and_base64_for_the_app() {
     let events = stage.app.events();
     assert!(events[0].starts_with("POST /x"), "{events:?}");
     assert!(
-        events[0].contains(
-            r#""event":"cGxhaW4=","metadata":null,"contentType":"application/octet-stream""#
-        ),
+        events[0].contains(r#""event":"cGxhaW4=","metadata":null,"contentType":"application/octet-stream""#),
         "{events:?}"
     );
     assert!(events[1].contains(r#""event":"w6U=""#), "{events:?}");
@@ -323,11 +260,7 @@ async fn raw_payloads_are_text_for_rules_and_base64_for_the_app() {
 #[tokio::test]
 async fn a_flag_that_is_no_boolean_is_a_failure_of_all() {
     let stage = stage(spec(&[("", "/x")], "dead", "maybe"), (2, 5000)).await;
-    expect(
-        &stage.hand(&["{}", "1"]).await,
-        "aa",
-        &["{} raw-flag", "1 raw-flag"],
-    );
+    expect(&stage.hand(&["{}", "1"]).await, "aa", &["{} raw-flag", "1 raw-flag"]);
     assert!(stage.app.events().is_empty());
 }
 
@@ -354,10 +287,7 @@ async fn what_waits_at_the_stop_is_handed_back_and_no_letter_is_written() {
 #[tokio::test]
 async fn what_would_not_come_again_is_delivered_during_the_stop() {
     let stage = stage(spec(&[("", "/x")], "", ""), (3, 60_000)).await;
-    let once = Incoming {
-        only_once: true,
-        ..message("orders", b"{}", &[])
-    };
+    let once = Incoming { only_once: true, ..message("orders", b"{}", &[]) };
     let order = async {
         until("taken", || stage.tasks.running() == ["bulk"]).await;
         stage.consumer.stop.order();
@@ -383,9 +313,7 @@ async fn an_app_that_is_gone_is_reported() {
 async fn what_came_without_metadata_leaves_a_letter_without() {
     let stage = stage(spec(&[("event.n < 3", "/x")], "dead", ""), (3, 5000)).await;
     stage.app.answer("/x", 200, "statuses RETRY");
-    let got = stage
-        .hand_with(&[], &[r#"{"n":1}"#, r#"{"n":3}"#, "not json"])
-        .await;
+    let got = stage.hand_with(&[], &[r#"{"n":1}"#, r#"{"n":3}"#, "not json"]).await;
     expect(&got, "aaa", &[r#"{"n":1} -"#, r#"{"n":3} -"#, "not json -"]);
 }
 
@@ -410,17 +338,10 @@ async fn an_unhealthy_app_is_not_asked_and_the_batch_is_handed_back() {
 
 #[test]
 fn limits_have_defaults_and_a_bound() {
-    for (count, wait, expected) in [
-        (0, 0, (100, 1000)),
-        (-1, -1, (100, 1000)),
-        (7, 10, (7, 10)),
-        (i32::MAX, i32::MAX, (10_000, 2_147_483_647)),
-    ] {
-        let limits = Limits::of(BulkSpec {
-            enabled: true,
-            max_messages_count: count,
-            max_await_duration_ms: wait,
-        });
+    for (count, wait, expected) in
+        [(0, 0, (100, 1000)), (-1, -1, (100, 1000)), (7, 10, (7, 10)), (i32::MAX, i32::MAX, (10_000, 2_147_483_647))]
+    {
+        let limits = Limits::of(BulkSpec { enabled: true, max_messages_count: count, max_await_duration_ms: wait });
         let got = (limits.count, limits.wait.as_millis());
         assert_eq!(got, expected, "{count} {wait}");
     }

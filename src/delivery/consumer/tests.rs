@@ -32,11 +32,7 @@ async fn stage(spec: SubscriptionSpec, answers: &[(&'static str, u16, &str)]) ->
         report: Health::default().subscription("pubsub", "t"),
         telemetry: telemetry(),
     };
-    Stage {
-        shelf,
-        app,
-        consumer,
-    }
+    Stage { shelf, app, consumer }
 }
 
 fn spec(rules: &[(&str, &str)], dead: &str) -> SubscriptionSpec {
@@ -46,10 +42,7 @@ fn spec(rules: &[(&str, &str)], dead: &str) -> SubscriptionSpec {
         dead_letter_topic: dead.to_owned(),
         rules: rules
             .iter()
-            .map(|(text, path)| RuleSpec {
-                match_: (*text).to_owned(),
-                path: (*path).to_owned(),
-            })
+            .map(|(text, path)| RuleSpec { match_: (*text).to_owned(), path: (*path).to_owned() })
             .collect(),
         ..SubscriptionSpec::default()
     }
@@ -88,112 +81,37 @@ async fn check(rules: &[(&str, &str)], answer: (u16, &str), data: &str, without:
 async fn each_end_without_and_with_dead_letter_topic() {
     let always = [("", "/x")];
     check(&always, (200, ""), EVENT, "ack", "ack").await;
-    check(
-        &always,
-        (200, r#"{"status":"DROP"}"#),
-        EVENT,
-        "ack",
-        "ack, letter: dropped",
-    )
-    .await;
+    check(&always, (200, r#"{"status":"DROP"}"#), EVENT, "ack", "ack, letter: dropped").await;
     check(&always, (404, ""), EVENT, "ack", "ack, letter: http-status").await;
-    check(
-        &always,
-        (200, r#"{"status":"RETRY"}"#),
-        EVENT,
-        "retry",
-        "ack, letter: retry",
-    )
-    .await;
-    check(
-        &always,
-        (200, r#"{"status":"what"}"#),
-        EVENT,
-        "retry",
-        "ack, letter: unknown-status",
-    )
-    .await;
-    check(
-        &always,
-        (500, ""),
-        EVENT,
-        "retry",
-        "ack, letter: http-status",
-    )
-    .await;
+    check(&always, (200, r#"{"status":"RETRY"}"#), EVENT, "retry", "ack, letter: retry").await;
+    check(&always, (200, r#"{"status":"what"}"#), EVENT, "retry", "ack, letter: unknown-status").await;
+    check(&always, (500, ""), EVENT, "retry", "ack, letter: http-status").await;
     check(&always, (200, ""), EXPIRED, "ack", "ack, letter: expired").await;
-    check(
-        &always,
-        (200, ""),
-        "not json",
-        "retry",
-        "ack, letter: undecodable",
-    )
-    .await;
-    check(
-        &always,
-        (200, ""),
-        "[1]",
-        "retry",
-        "ack, letter: undecodable",
-    )
-    .await;
+    check(&always, (200, ""), "not json", "retry", "ack, letter: undecodable").await;
+    check(&always, (200, ""), "[1]", "retry", "ack, letter: undecodable").await;
     check(&[], (200, ""), EVENT, "ack", "ack, letter: no-route").await;
-    check(
-        &[("event.data.n == 2", "/x")],
-        (200, ""),
-        EVENT,
-        "ack",
-        "ack, letter: no-route",
-    )
-    .await;
-    check(
-        &[("event.data.m == 2", "/x")],
-        (200, ""),
-        EVENT,
-        "retry",
-        "ack, letter: rule-error",
-    )
-    .await;
+    check(&[("event.data.n == 2", "/x")], (200, ""), EVENT, "ack", "ack, letter: no-route").await;
+    check(&[("event.data.m == 2", "/x")], (200, ""), EVENT, "retry", "ack, letter: rule-error").await;
 }
 
 #[tokio::test]
 async fn nothing_is_acknowledged_before_its_letter_is_written() {
     let always = [("", "/x")];
-    for (answer, data) in [
-        ((404, ""), EVENT),
-        ((500, ""), EVENT),
-        ((200, ""), EXPIRED),
-        ((200, ""), "not json"),
-    ] {
+    for (answer, data) in [((404, ""), EVENT), ((500, ""), EVENT), ((200, ""), EXPIRED), ((200, ""), "not json")] {
         let stage = stage(spec(&always, "dead"), &[("/x", answer.0, answer.1)]).await;
         stage.shelf.refuses.store(true, Ordering::SeqCst);
-        assert_eq!(
-            stage.hand(message("orders", data.as_bytes(), &[])).await,
-            "retry",
-            "{answer:?} {data}"
-        );
+        assert_eq!(stage.hand(message("orders", data.as_bytes(), &[])).await, "retry", "{answer:?} {data}");
         stage.shelf.refuses.store(false, Ordering::SeqCst);
-        assert!(
-            stage
-                .hand(message("orders", data.as_bytes(), &[]))
-                .await
-                .starts_with("ack, letter")
-        );
+        assert!(stage.hand(message("orders", data.as_bytes(), &[])).await.starts_with("ack, letter"));
     }
 }
 
 #[tokio::test]
 async fn a_flag_that_is_no_boolean_is_a_failure() {
     let mut wrong = spec(&[("", "/x")], "dead");
-    wrong
-        .metadata
-        .insert("rawPayload".to_owned(), "yes".to_owned());
+    wrong.metadata.insert("rawPayload".to_owned(), "yes".to_owned());
     let stage = stage(wrong, &[("/x", 200, "")]).await;
-    assert_eq!(
-        stage.hand(message("orders", EVENT.as_bytes(), &[])).await,
-        "ack, letter: raw-flag"
-    );
+    assert_eq!(stage.hand(message("orders", EVENT.as_bytes(), &[])).await, "ack, letter: raw-flag");
     assert!(stage.app.events().is_empty());
 }
 
@@ -204,11 +122,7 @@ async fn the_policy_comes_before_the_dead_letter() {
         (&[(500, ""), (200, "")][..], "ack", 2),
         (&[(500, "")], "ack, letter: http-status", 3),
         (&[(429, "")], "ack, letter: http-status", 1),
-        (
-            &[(500, ""), (200, r#"{"status":"DROP"}"#)],
-            "ack, letter: dropped",
-            2,
-        ),
+        (&[(500, ""), (200, r#"{"status":"DROP"}"#)], "ack, letter: dropped", 2),
         (&[(404, "")], "ack, letter: http-status", 1),
         (&[(200, r#"{"status":"RETRY"}"#)], "ack, letter: retry", 3),
     ] {
@@ -219,19 +133,18 @@ async fn the_policy_comes_before_the_dead_letter() {
         .policy("pubsub", Direction::Inbound, stage.consumer.stop.clone());
         stage.app.answer_in_turn("/x", answers);
         let got = stage.hand(message("orders", EVENT.as_bytes(), &[])).await;
-        assert_eq!(
-            (got.as_str(), stage.app.events().len()),
-            (expected, calls),
-            "{answers:?}"
-        );
+        assert_eq!((got.as_str(), stage.app.events().len()), (expected, calls), "{answers:?}");
     }
 }
 
 #[tokio::test]
 async fn an_open_breaker_leaves_the_app_alone() {
     let mut stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 500, "")]).await;
-    stage.consumer.policy = targets("circuitBreakers: {b: {trip: consecutiveFailures > 0}}")
-        .policy("pubsub", Direction::Inbound, stage.consumer.stop.clone());
+    stage.consumer.policy = targets("circuitBreakers: {b: {trip: consecutiveFailures > 0}}").policy(
+        "pubsub",
+        Direction::Inbound,
+        stage.consumer.stop.clone(),
+    );
     for reason in ["http-status", "circuit-open"] {
         let got = stage.hand(message("orders", EVENT.as_bytes(), &[])).await;
         assert_eq!(got, format!("ack, letter: {reason}"));
@@ -243,8 +156,7 @@ async fn an_open_breaker_leaves_the_app_alone() {
 async fn retries_end_with_the_subscription_and_move_nothing() {
     let mut stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 500, "")]).await;
     let stop = stage.consumer.stop.clone();
-    stage.consumer.policy =
-        targets("retries: {r: {duration: 1h}}").policy("pubsub", Direction::Inbound, stop.clone());
+    stage.consumer.policy = targets("retries: {r: {duration: 1h}}").policy("pubsub", Direction::Inbound, stop.clone());
     let order = async {
         until("asked", || stage.app.events().len() == 1).await;
         stop.order();
@@ -257,25 +169,13 @@ async fn retries_end_with_the_subscription_and_move_nothing() {
 async fn a_stopping_subscription_takes_nothing_and_moves_nothing() {
     let stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 500, "")]).await;
     stage.consumer.stop.order();
-    assert_eq!(
-        stage.hand(message("orders", EVENT.as_bytes(), &[])).await,
-        "retry"
-    );
+    assert_eq!(stage.hand(message("orders", EVENT.as_bytes(), &[])).await, "retry");
     assert!(stage.app.events().is_empty());
     let cause = Cause::new("retry", "");
-    assert_eq!(
-        stage
-            .consumer
-            .fail(message("orders", b"", &[]), &cause)
-            .await,
-        Settlement::Retry
-    );
+    assert_eq!(stage.consumer.fail(message("orders", b"", &[]), &cause).await, Settlement::Retry);
     assert!(stage.shelf.sent.lock().unwrap().is_empty());
     // What would not come again is delivered all the same, and its letter written.
-    let once = Incoming {
-        only_once: true,
-        ..message("orders", EVENT.as_bytes(), &[])
-    };
+    let once = Incoming { only_once: true, ..message("orders", EVENT.as_bytes(), &[]) };
     assert_eq!(stage.hand(once).await, "ack, letter: http-status");
 }
 
@@ -283,10 +183,7 @@ async fn a_stopping_subscription_takes_nothing_and_moves_nothing() {
 async fn an_app_that_is_gone_is_reported() {
     let stage = stage(spec(&[("", "/x")], ""), &[]).await;
     stage.app.go().await;
-    assert_eq!(
-        stage.hand(message("orders", EVENT.as_bytes(), &[])).await,
-        "retry"
-    );
+    assert_eq!(stage.hand(message("orders", EVENT.as_bytes(), &[])).await, "retry");
     stage.consumer.app_is_gone.notified().await;
 }
 
@@ -300,52 +197,27 @@ async fn delivered(spec: SubscriptionSpec, data: &[u8], metadata: &[(&str, &str)
 #[tokio::test]
 async fn the_body_is_delivered_as_it_was_stored() {
     let always = spec(&[("", "/x")], "");
-    for data in [
-        " {\"data\": 1.0,\n \"z\":12345678901234567890}\n",
-        "{}",
-        "null",
-        r#"{"orderId":1}"#,
-    ] {
-        assert_eq!(
-            delivered(always.clone(), data.as_bytes(), &[]).await,
-            [format!("POST /x - {data}")]
-        );
+    for data in [" {\"data\": 1.0,\n \"z\":12345678901234567890}\n", "{}", "null", r#"{"orderId":1}"#] {
+        assert_eq!(delivered(always.clone(), data.as_bytes(), &[]).await, [format!("POST /x - {data}")]);
     }
-    let binary = [
-        ("content-type", "application/octet-stream; x"),
-        ("CE_Type", "y"),
-    ];
+    let binary = [("content-type", "application/octet-stream; x"), ("CE_Type", "y")];
     let ruled = spec(&[("event.type == 'y'", "/y"), ("", "/x")], "");
-    assert_eq!(
-        delivered(ruled, b"\x01binary", &binary).await,
-        ["POST /y - \x01binary"]
-    );
+    assert_eq!(delivered(ruled, b"\x01binary", &binary).await, ["POST /y - \x01binary"]);
 }
 
 #[tokio::test]
 async fn a_raw_subscription_gets_the_wrapper() {
-    let mut raw = spec(
-        &[("event.source == 'Dapr' && has(event.data_base64)", "/y")],
-        "",
-    );
-    raw.metadata
-        .insert("rawPayload".to_owned(), "true".to_owned());
+    let mut raw = spec(&[("event.source == 'Dapr' && has(event.data_base64)", "/y")], "");
+    raw.metadata.insert("rawPayload".to_owned(), "true".to_owned());
     let events = delivered(raw, b"plain", &[]).await;
     assert!(events[0].starts_with("POST /y - {"), "{events:?}");
-    assert!(
-        events[0].contains(r#""data_base64":"cGxhaW4=""#),
-        "{events:?}"
-    );
+    assert!(events[0].contains(r#""data_base64":"cGxhaW4=""#), "{events:?}");
 }
 
 #[test]
 fn the_trace_is_that_of_the_event_else_of_the_metadata() {
     for (event, metadata, expected) in [
-        (
-            r#"{"traceparent":"a","traceid":"b"}"#,
-            &[("traceparent", "m")][..],
-            Some("a"),
-        ),
+        (r#"{"traceparent":"a","traceid":"b"}"#, &[("traceparent", "m")][..], Some("a")),
         (r#"{"traceid":"b"}"#, &[], Some("b")),
         (r#"{"traceid":"b"}"#, &[("traceparent", "m")], Some("m")),
         ("{}", &[("traceparent", "m")], Some("m")),

@@ -48,17 +48,13 @@ impl Inner {
         }
         let first = self.ask_at_start(&channel).await;
         let inner = self.clone();
-        self.parts.tasks.spawn("discovery", async move {
-            inner.keep_asking(&channel, first).await
-        });
+        self.parts.tasks.spawn("discovery", async move { inner.keep_asking(&channel, first).await });
     }
 
     /// Is this the time to ask the app first? It is once there is a pub/sub (spec resources-cli.md 11.2).
     pub(super) fn must_ask(&self) -> bool {
         let parts = &self.parts;
-        !parts.disabled.subscribe
-            && !parts.catalog.is_empty()
-            && !self.asked.swap(true, Ordering::Relaxed)
+        !parts.disabled.subscribe && !parts.catalog.is_empty() && !self.asked.swap(true, Ordering::Relaxed)
     }
 
     /// Ask an app for which there was no pub/sub before.
@@ -171,9 +167,7 @@ impl Inner {
     fn tell(&self, error: &AskError) {
         let telemetry = &self.parts.telemetry;
         match error {
-            AskError::Discovery(error @ DiscoveryError::Status(..)) => {
-                telemetry.discovery_failed(error)
-            }
+            AskError::Discovery(error @ DiscoveryError::Status(..)) => telemetry.discovery_failed(error),
             AskError::Discovery(error @ DiscoveryError::Malformed(_)) => {
                 telemetry.discovery_failed(error);
                 telemetry.subscribing_failed(error);

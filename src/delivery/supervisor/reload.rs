@@ -36,8 +36,7 @@ impl Supervisor {
                     return Ok(same.clone());
                 }
                 let name = spec.name.clone();
-                Subscription::compile(spec, Origin::Declarative)
-                    .map_err(|error| DeclareError { name, error })
+                Subscription::compile(spec, Origin::Declarative).map_err(|error| DeclareError { name, error })
             })
             .collect::<Result<Vec<_>, _>>()?;
         self.0.learn(|known: &mut Known| known.declared = declared);
@@ -46,11 +45,7 @@ impl Supervisor {
 
     /// From now on deliveries go through these policies. Subscriptions that run keep theirs until they are released.
     pub fn retarget(&self, targets: Targets) {
-        let mut current = self
-            .0
-            .targets
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.targets.write().unwrap_or_else(PoisonError::into_inner);
         *current = targets;
     }
 

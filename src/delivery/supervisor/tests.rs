@@ -5,16 +5,14 @@ use crate::delivery::stage::{App, Shelf, telemetry, until};
 use crate::message::Settlement;
 use crate::resources::subscription::RuleSpec;
 
-const LIST: &str = r#"[{"pubsubname":"pubsub","topic":"asked","route":"/x"},{"pubsubname":"nobody","topic":"t","route":"/x"}]"#;
+const LIST: &str =
+    r#"[{"pubsubname":"pubsub","topic":"asked","route":"/x"},{"pubsubname":"nobody","topic":"t","route":"/x"}]"#;
 
 fn declared(topic: &str, path: &str) -> SubscriptionSpec {
     SubscriptionSpec {
         pubsub: "pubsub".to_owned(),
         topic: topic.to_owned(),
-        rules: vec![RuleSpec {
-            path: path.to_owned(),
-            ..RuleSpec::default()
-        }],
+        rules: vec![RuleSpec { path: path.to_owned(), ..RuleSpec::default() }],
         ..SubscriptionSpec::default()
     }
 }
@@ -38,45 +36,20 @@ fn supervisor(shelf: &Arc<Shelf>, declared: Vec<SubscriptionSpec>) -> Supervisor
 
 fn listed(supervisor: &Supervisor) -> Vec<String> {
     let list = supervisor.listed();
-    list.iter()
-        .map(|entry| {
-            format!(
-                "{} {} {:?}",
-                entry.spec.pubsub, entry.spec.topic, entry.origin
-            )
-        })
-        .collect()
+    list.iter().map(|entry| format!("{} {} {:?}", entry.spec.pubsub, entry.spec.topic, entry.origin)).collect()
 }
 
 #[tokio::test]
 async fn what_is_declared_and_asked_for_runs_until_the_stop() {
     let (shelf, app) = (
         Arc::new(Shelf::default()),
-        App::start(&[
-            ("/dapr/subscribe", 200, LIST),
-            ("/x", 200, ""),
-            ("/y", 200, ""),
-        ])
-        .await,
+        App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, ""), ("/y", 200, "")]).await,
     );
-    let supervisor = supervisor(
-        &shelf,
-        vec![declared("mine", "/y"), declared("asked", "/y")],
-    );
-    assert_eq!(
-        listed(&supervisor),
-        ["pubsub mine Declarative", "pubsub asked Declarative"]
-    );
+    let supervisor = supervisor(&shelf, vec![declared("mine", "/y"), declared("asked", "/y")]);
+    assert_eq!(listed(&supervisor), ["pubsub mine Declarative", "pubsub asked Declarative"]);
     assert!(shelf.topics().is_empty());
     supervisor.follow(app.channel.clone(), None).await;
-    assert_eq!(
-        listed(&supervisor),
-        [
-            "pubsub mine Declarative",
-            "pubsub asked Programmatic",
-            "nobody t Programmatic"
-        ]
-    );
+    assert_eq!(listed(&supervisor), ["pubsub mine Declarative", "pubsub asked Programmatic", "nobody t Programmatic"]);
     assert_eq!(shelf.hand("asked", "{}").await, Some(Settlement::Ack));
     assert_eq!(shelf.hand("mine", "{}").await, Some(Settlement::Ack));
     assert_eq!(app.events(), ["POST /x - {}", "POST /y - {}"]);
@@ -90,10 +63,8 @@ async fn an_answer_that_makes_no_sense_is_asked_for_again() {
         "{}",
         r#"[{"pubsubname":"pubsub","topic":"asked","routes":{"rules":[{"match":"event.type ==","path":"/x"}]}}]"#,
     ] {
-        let (shelf, app) = (
-            Arc::new(Shelf::default()),
-            App::start(&[("/dapr/subscribe", 200, bad), ("/x", 200, "")]).await,
-        );
+        let (shelf, app) =
+            (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, bad), ("/x", 200, "")]).await);
         let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
         supervisor.follow(app.channel.clone(), None).await;
         assert_eq!(shelf.topics(), ["mine"], "{bad}");
@@ -105,25 +76,16 @@ async fn an_answer_that_makes_no_sense_is_asked_for_again() {
 
 #[tokio::test]
 async fn an_app_that_comes_back_is_asked_again() {
-    let (shelf, mut app) = (
-        Arc::new(Shelf::default()),
-        App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await,
-    );
+    let (shelf, mut app) =
+        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
     let supervisor = supervisor(&shelf, vec![declared("asked", "/y")]);
     supervisor.follow(app.channel.clone(), None).await;
     app.go().await;
     while shelf.hand("asked", "{}").await == Some(Settlement::Ack) {}
-    app.answer(
-        "/dapr/subscribe",
-        200,
-        r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#,
-    );
+    app.answer("/dapr/subscribe", 200, r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#);
     app.come_back().await;
     until("asked again", || shelf.topics().contains(&"new".to_owned())).await;
-    assert_eq!(
-        listed(&supervisor),
-        ["pubsub asked Declarative", "pubsub new Programmatic"]
-    );
+    assert_eq!(listed(&supervisor), ["pubsub asked Declarative", "pubsub new Programmatic"]);
     supervisor.stop().await;
 }
 
@@ -142,10 +104,7 @@ async fn a_subscription_that_fails_is_tried_again() {
 #[tokio::test]
 async fn nobody_is_asked_without_need() {
     for (skip, is_empty) in [(true, false), (false, true)] {
-        let (shelf, app) = (
-            Arc::new(Shelf::default()),
-            App::start(&[("/dapr/subscribe", 200, LIST)]).await,
-        );
+        let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST)]).await);
         let catalog = Catalog::default();
         if !is_empty {
             catalog.insert(shelf.pubsub());
@@ -155,10 +114,7 @@ async fn nobody_is_asked_without_need() {
             declared: vec![declared("mine", "/x")],
             targets: Targets::new(&[], telemetry()).0,
             tracing: Tracing::PassOn,
-            disabled: InitEndpoints {
-                config: true,
-                subscribe: skip,
-            },
+            disabled: InitEndpoints { config: true, subscribe: skip },
             tasks: Tasks::new(),
             stop: Stop::new(),
             health: Health::default(),
@@ -195,22 +151,14 @@ fn checks() -> AppHealthSettings {
 
 fn questions(app: &App) -> usize {
     let asked = app.asked.lock().unwrap();
-    asked
-        .iter()
-        .filter(|line| line.starts_with("GET /dapr/subscribe"))
-        .count()
+    asked.iter().filter(|line| line.starts_with("GET /dapr/subscribe")).count()
 }
 
 #[tokio::test]
 async fn subscriptions_run_while_the_app_is_healthy() {
     let (shelf, app) = (
         Arc::new(Shelf::default()),
-        App::start(&[
-            ("/dapr/subscribe", 200, LIST),
-            ("/x", 200, ""),
-            ("/healthz", 503, ""),
-        ])
-        .await,
+        App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, ""), ("/healthz", 503, "")]).await,
     );
     let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
     assert!(supervisor.app_health().is_none());
@@ -234,20 +182,14 @@ async fn subscriptions_run_while_the_app_is_healthy() {
 
 #[tokio::test]
 async fn an_app_that_probes_found_gone_is_asked_again() {
-    let (shelf, mut app) = (
-        Arc::new(Shelf::default()),
-        App::start(&[("/dapr/subscribe", 200, LIST), ("/healthz", 200, "")]).await,
-    );
+    let (shelf, mut app) =
+        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/healthz", 200, "")]).await);
     let supervisor = supervisor(&shelf, Vec::new());
     supervisor.follow(app.channel.clone(), Some(checks())).await;
     until("started", || shelf.topics() == ["asked"]).await;
     app.go().await;
     until("stopped", || shelf.topics().is_empty()).await;
-    app.answer(
-        "/dapr/subscribe",
-        200,
-        r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#,
-    );
+    app.answer("/dapr/subscribe", 200, r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#);
     app.come_back().await;
     until("asked again", || shelf.topics() == ["new"]).await;
     supervisor.0.parts.stop.order();
@@ -255,10 +197,7 @@ async fn an_app_that_probes_found_gone_is_asked_again() {
 
 #[tokio::test]
 async fn probes_go_on_after_the_subscriptions_have_ended() {
-    let (shelf, app) = (
-        Arc::new(Shelf::default()),
-        App::start(&[("/healthz", 200, "")]).await,
-    );
+    let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[("/healthz", 200, "")]).await);
     let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
     supervisor.follow(app.channel.clone(), Some(checks())).await;
     let health = supervisor.app_health().unwrap();
@@ -276,29 +215,21 @@ async fn probes_go_on_after_the_subscriptions_have_ended() {
 
 #[tokio::test]
 async fn what_the_files_declare_anew_runs_and_the_rest_goes_on() {
-    let (shelf, app) = (
-        Arc::new(Shelf::default()),
-        App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await,
-    );
-    let named = |name: &str, topic: &str, path: &str| SubscriptionSpec {
-        name: name.to_owned(),
-        ..declared(topic, path)
-    };
+    let (shelf, app) =
+        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
+    let named =
+        |name: &str, topic: &str, path: &str| SubscriptionSpec { name: name.to_owned(), ..declared(topic, path) };
     let kept = named("kept", "kept", "/x");
     let supervisor = supervisor(&shelf, vec![kept.clone(), named("old", "old", "/x")]);
     supervisor.follow(app.channel.clone(), None).await;
     assert_eq!(shelf.topics(), ["asked", "kept", "old"]);
     let subscription = || async {
         let running = supervisor.0.running.lock().await;
-        let of_kept = running
-            .iter()
-            .find(|known| known.subscription.spec.name == "kept");
+        let of_kept = running.iter().find(|known| known.subscription.spec.name == "kept");
         Arc::as_ptr(&of_kept.unwrap().subscription)
     };
     let before = subscription().await;
-    supervisor
-        .declare(vec![kept.clone(), named("new", "new", "/x")])
-        .unwrap();
+    supervisor.declare(vec![kept.clone(), named("new", "new", "/x")]).unwrap();
     supervisor.resume().await;
     assert_eq!(shelf.topics(), ["asked", "kept", "new"]);
     assert_eq!(subscription().await, before);
@@ -318,10 +249,8 @@ async fn what_the_files_declare_anew_runs_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn the_app_is_asked_when_the_first_component_comes() {
-    let (shelf, app) = (
-        Arc::new(Shelf::default()),
-        App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await,
-    );
+    let (shelf, app) =
+        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
     let catalog = Catalog::default();
     let supervisor = Supervisor::new(Parts {
         catalog: catalog.clone(),

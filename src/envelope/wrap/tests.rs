@@ -12,11 +12,7 @@ const EVENT: &str = "application/cloudevents+json";
 const JSON: &str = "application/json";
 
 /// App id, component, topic, time and id of the examples in spec redis.md 17.
-fn publication<'a>(
-    content_type: &'a str,
-    metadata: &'a Metadata,
-    parent: &'a str,
-) -> Publication<'a> {
+fn publication<'a>(content_type: &'a str, metadata: &'a Metadata, parent: &'a str) -> Publication<'a> {
     Publication {
         app_id: "pub-app",
         pubsub: "pubsub",
@@ -48,10 +44,7 @@ fn new(data: &str, content_type: &str) -> String {
 }
 
 fn attribute(event: &str, name: &str) -> Option<String> {
-    json::members(event)
-        .unwrap()
-        .get(name)
-        .map(|value| (*value).to_owned())
+    json::members(event).unwrap().get(name).map(|value| (*value).to_owned())
 }
 
 #[test]
@@ -66,12 +59,7 @@ fn payloads_of_every_kind_are_wrapped() {
         }
     };
     check(br#"{"orderId": 1}"#, JSON, r#""data":{"orderId": 1}"#, JSON);
-    check(
-        br#"{"orderId":1}"#,
-        "",
-        r#""data":"{\"orderId\":1}""#,
-        "text/plain",
-    );
+    check(br#"{"orderId":1}"#, "", r#""data":"{\"orderId\":1}""#, "text/plain");
     let xml = r#""data":"\u003ca\u003e1\u00262\u003c/a\u003e""#;
     check(b"<a>1&2</a>", "application/xml", xml, "application/xml");
     let binary = "application/octet-stream";
@@ -83,18 +71,8 @@ fn payloads_of_every_kind_are_wrapped() {
     check(b"", JSON, r#""data":"""#, JSON);
     check(b"", "", r#""data":"""#, "text/plain");
     check(b"null", JSON, r#""data":null"#, JSON);
-    check(
-        b"{}",
-        "APPLICATION/JSON",
-        r#""data":{}"#,
-        "APPLICATION/JSON",
-    );
-    check(
-        b"{}",
-        "application/json ;x",
-        r#""data":"{}""#,
-        "application/json ;x",
-    );
+    check(b"{}", "APPLICATION/JSON", r#""data":{}"#, "APPLICATION/JSON");
+    check(b"{}", "application/json ;x", r#""data":"{}""#, "application/json ;x");
     // D28: daprd puts U+FFFD in the place of these bytes.
     for kind in [
         "image/png",
@@ -112,12 +90,7 @@ fn payloads_of_every_kind_are_wrapped() {
     let half = "text/plain; charset=utf-16";
     check(b"\xc3", half, r#""data_base64":"ww==""#, half);
     let number = br#"{"n":12345678901234567890.10}"#;
-    check(
-        number,
-        JSON,
-        r#""data":{"n":12345678901234567890.10}"#,
-        JSON,
-    );
+    check(number, JSON, r#""data":{"n":12345678901234567890.10}"#, JSON);
 }
 
 /// D28: daprd puts U+FFFD in the place of these bytes.
@@ -141,10 +114,9 @@ fn json_that_is_not_utf8_is_refused() {
 /// D7: daprd cuts everything behind the first value.
 #[test]
 fn bytes_after_the_first_json_value_make_the_whole_body_text() {
-    for (body, data) in [
-        (r#"{"a":1} x"#, r#""data":"{\"a\":1} x""#),
-        (r#"{"a":1}{"b":2}"#, r#""data":"{\"a\":1}{\"b\":2}""#),
-    ] {
+    for (body, data) in
+        [(r#"{"a":1} x"#, r#""data":"{\"a\":1} x""#), (r#"{"a":1}{"b":2}"#, r#""data":"{\"a\":1}{\"b\":2}""#)]
+    {
         assert_eq!(wrapped(body.as_bytes(), JSON, &[]), new(data, JSON));
     }
     let event = metadata(&[]);
@@ -159,69 +131,37 @@ fn overrides_replace_attributes() {
     };
     check(&[("cloudevent.id", "X")], "id", Some(r#""X""#));
     check(&[("cloudevent.id", "")], "id", Some(&format!("\"{ID}\"")));
-    check(
-        &[("CLOUDEVENT.ID", "A"), ("cloudevent.id", "B")],
-        "id",
-        Some(r#""B""#),
-    );
+    check(&[("CLOUDEVENT.ID", "A"), ("cloudevent.id", "B")], "id", Some(r#""B""#));
     check(&[("CLOUDEVENT.SOURCE", "Y")], "source", Some(r#""Y""#));
     check(&[("cloudevent.source", "")], "source", Some(r#""Dapr""#));
     check(&[("CloudEvent.Type", "t")], "type", Some(r#""t""#));
-    check(
-        &[("cloudevent.type", "")],
-        "type",
-        Some(r#""com.dapr.event.sent""#),
-    );
+    check(&[("cloudevent.type", "")], "type", Some(r#""com.dapr.event.sent""#));
     check(&[("cloudevent.subject", "s")], "subject", Some(r#""s""#));
     check(&[("cloudevent.subject", "")], "subject", None);
-    check(
-        &[("cloudevent.tracestate", "a=b")],
-        "tracestate",
-        Some(r#""a=b""#),
-    );
+    check(&[("cloudevent.tracestate", "a=b")], "tracestate", Some(r#""a=b""#));
     for name in ["traceid", "traceparent"] {
         let both = [("cloudevent.traceid", "A"), ("cloudevent.traceparent", "B")];
         check(&both, name, Some(r#""B""#));
         check(&both[..1], name, Some(r#""A""#));
     }
-    for name in [
-        "topic",
-        "pubsubname",
-        "datacontenttype",
-        "data",
-        "time",
-        "specversion",
-    ] {
+    for name in ["topic", "pubsubname", "datacontenttype", "data", "time", "specversion"] {
         let overriding = format!("cloudevent.{name}");
         let event = wrapped(b"x", "", &[(&overriding, "Z")]);
         assert_eq!(event, new(r#""data":"x""#, "text/plain"), "{name}");
     }
     // daprd puts the value of this key in place of the data; not copied.
-    assert_eq!(
-        wrapped(b"x", "", &[("-", "Z")]),
-        new(r#""data":"x""#, "text/plain")
-    );
+    assert_eq!(wrapped(b"x", "", &[("-", "Z")]), new(r#""data":"x""#, "text/plain"));
 }
 
 #[test]
 fn a_lifetime_becomes_an_expiration() {
-    let check =
-        |content_type: &str, body: &[u8], pairs: &[(&str, &str)], expected: Option<&str>| {
-            let event = wrapped(body, content_type, pairs);
-            assert_eq!(
-                attribute(&event, "expiration").as_deref(),
-                expected,
-                "{pairs:?}"
-            );
-        };
+    let check = |content_type: &str, body: &[u8], pairs: &[(&str, &str)], expected: Option<&str>| {
+        let event = wrapped(body, content_type, pairs);
+        assert_eq!(attribute(&event, "expiration").as_deref(), expected, "{pairs:?}");
+    };
     let minute = Some(r#""2026-08-21T10:01:00Z""#);
     check("", b"x", &[("ttlInSeconds", "60")], minute);
-    check(
-        "",
-        b"x",
-        &[("ttl", "-5s")],
-        Some(r#""2026-08-21T10:00:00Z""#),
-    );
+    check("", b"x", &[("ttl", "-5s")], Some(r#""2026-08-21T10:00:00Z""#));
     check("", b"x", &[("ttlInSeconds", "-5")], None);
     check(EVENT, br#"{"expiration":"soon"}"#, &[("ttl", "1m")], minute);
     check(EVENT, br#"{"expiration":"soon"}"#, &[], Some(r#""soon""#));
@@ -229,9 +169,7 @@ fn a_lifetime_becomes_an_expiration() {
 
 #[test]
 fn structured_events_get_what_they_lack() {
-    let check = |body: &str, expected: &str| {
-        assert_eq!(wrapped(body.as_bytes(), EVENT, &[]), expected, "{body}")
-    };
+    let check = |body: &str, expected: &str| assert_eq!(wrapped(body.as_bytes(), EVENT, &[]), expected, "{body}");
     check(
         r#"{"specversion":"1.0","id":"e1","source":"/shop","type":"order.v1","datacontenttype":"application/json","data":{"b":2,"a":1},"prio":5}"#,
         r#"{"data":{"b":2,"a":1},"datacontenttype":"application/json","id":"e1","prio":5,"pubsubname":"pubsub","source":"/shop","specversion":"1.0","time":"2026-08-21T10:00:00Z","topic":"orders","traceid":"","traceparent":"","tracestate":"","type":"order.v1"}"#,
@@ -248,29 +186,14 @@ fn structured_events_get_what_they_lack() {
 
 #[test]
 fn overrides_mean_nothing_to_structured_events() {
-    let event = wrapped(
-        b"{}",
-        EVENT,
-        &[("cloudevent.id", "x"), ("cloudevent.source", "y")],
-    );
+    let event = wrapped(b"{}", EVENT, &[("cloudevent.id", "x"), ("cloudevent.source", "y")]);
     assert_eq!(event, wrapped(b"{}", EVENT, &[]));
 }
 
 #[test]
 fn what_is_no_object_is_no_event() {
     let none = metadata(&[]);
-    for body in [
-        "[1]",
-        "\"x\"",
-        "1",
-        "",
-        "null",
-        "nope",
-        "{\"",
-        "{'a':1}",
-        "\u{feff}{}",
-        "null_",
-    ] {
+    for body in ["[1]", "\"x\"", "1", "", "null", "nope", "{\"", "{'a':1}", "\u{feff}{}", "null_"] {
         let publication = publication("application/cloudevents+json; charset=utf-8", &none, "");
         assert!(wrap(body.as_bytes(), &publication).is_err(), "{body}");
     }
@@ -285,12 +208,7 @@ fn entries_are_those_of_the_specification_byte_for_byte() {
             r#","datacontenttype":"{kind}",{expiration}"id":"{ID}","pubsubname":"pubsub","source":"pub-app","specversion":"1.0",{subject}"time":"2026-08-21T10:00:00Z","topic":"orders","traceid":"{TRACE}","traceparent":"{TRACE}","tracestate":"","type":"com.dapr.event.sent"}}"#
         )
     };
-    let check = |body: &[u8],
-                 kind: &str,
-                 pairs: &[(&str, &str)],
-                 length: usize,
-                 data: &str,
-                 entry: &str| {
+    let check = |body: &[u8], kind: &str, pairs: &[(&str, &str)], length: usize, data: &str, entry: &str| {
         let metadata = metadata(pairs);
         let event = wrap(body, &publication(kind, &metadata, TRACE)).unwrap();
         assert_eq!(std::str::from_utf8(&event).unwrap(), data);
@@ -305,25 +223,14 @@ fn entries_are_those_of_the_specification_byte_for_byte() {
     check(body.as_bytes(), JSON, &[], data.len(), &data, "{}");
     // 2
     let text = "text/plain";
-    let data = format!(
-        r#"{{"data":"hello \u003cworld\u003e\n"{}"#,
-        rest(text, "", "")
-    );
+    let data = format!(r#"{{"data":"hello \u003cworld\u003e\n"{}"#, rest(text, "", ""));
     check(b"hello <world>\n", text, &[], 404, &data, "{}");
     let binary = "application/octet-stream";
     let data = format!(r#"{{"data_base64":"AP8K"{}"#, rest(binary, "", ""));
     check(b"\x00\xff\n", binary, &[], 404, &data, "{}");
     // 4
-    let pairs = [
-        ("ttlInSeconds", "60"),
-        ("foo", "a&b"),
-        ("cloudevent.subject", "s1"),
-    ];
-    let after = rest(
-        JSON,
-        r#""expiration":"2026-08-21T10:01:00Z","#,
-        r#""subject":"s1","#,
-    );
+    let pairs = [("ttlInSeconds", "60"), ("foo", "a&b"), ("cloudevent.subject", "s1")];
+    let after = rest(JSON, r#""expiration":"2026-08-21T10:01:00Z","#, r#""subject":"s1","#);
     let data = format!(r#"{{"data":{{"k":1}}{after}"#);
     let entry = r#"{"cloudevent.subject":"s1","foo":"a\u0026b","ttlInSeconds":"60"}"#;
     check(br#"{"k":1}"#, JSON, &pairs, 441, &data, entry);
@@ -331,14 +238,7 @@ fn entries_are_those_of_the_specification_byte_for_byte() {
     let data = format!(r#"{{"data":"first"{}"#, rest(text, "", ""));
     check(b"first", text, &[("m", "1")], 384, &data, r#"{"m":"1"}"#);
     let data = format!(r#"{{"data":{{"k":2}}{}"#, rest(JSON, "", ""));
-    check(
-        br#"{"k":2}"#,
-        JSON,
-        &[("rawPayload", "true")],
-        390,
-        &data,
-        r#"{"rawPayload":"true"}"#,
-    );
+    check(br#"{"k":2}"#, JSON, &[("rawPayload", "true")], 390, &data, r#"{"rawPayload":"true"}"#);
     // 6
     let body = br#"{"specversion":"1.0","type":"com.ex.ordered","source":"/ex","id":"abc","datacontenttype":"application/json","data":{"a":1},"myext":"v"}"#;
     let data = format!(

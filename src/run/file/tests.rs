@@ -35,19 +35,12 @@ impl Desk {
 
     /// The members of a file without mistakes.
     fn members(&self) -> Vec<Member> {
-        self.read("")
-            .map_err(|error| panic!("{error}"))
-            .unwrap()
-            .members
+        self.read("").map_err(|error| panic!("{error}")).unwrap().members
     }
 }
 
 fn environment() -> Environment {
-    let variables = [
-        ("PATH", "/usr/bin:/bin"),
-        ("HOME", "/nonexistent"),
-        ("A", "parent"),
-    ];
+    let variables = [("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent"), ("A", "parent")];
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     variables.into_iter().map(owned).collect()
 }
@@ -89,19 +82,10 @@ apps:
     let (first, second) = (&members[0], &members[1]);
 
     let flags = &first.launch.flags;
-    assert_eq!(
-        (flags.app_id.as_str(), flags.log_level.as_str()),
-        ("a", "debug")
-    );
-    assert_eq!(
-        (flags.app_max_concurrency, flags.enable_api_logging),
-        (7, Some(true))
-    );
+    assert_eq!((flags.app_id.as_str(), flags.log_level.as_str()), ("a", "debug"));
+    assert_eq!((flags.app_max_concurrency, flags.enable_api_logging), (7, Some(true)));
     assert_eq!(flags.resources_path, [desk.path("shared")]);
-    assert_eq!(
-        (flags.app_port.as_str(), flags.app_protocol.as_str()),
-        ("", "http")
-    );
+    assert_eq!((flags.app_port.as_str(), flags.app_protocol.as_str()), ("", "http"));
     assert_eq!(flags.max_body_size, None);
     assert_eq!(flags.app_health_check_path, "/healthz");
     assert_eq!(first.app_environment.get("A"), Some("common"));
@@ -110,20 +94,11 @@ apps:
     assert_eq!(first.environment.get("DAPR_HOST_IP"), Some("127.0.0.1"));
     assert_eq!(first.app_output.path(), None);
     let log = first.sidecar_output.path().unwrap().display().to_string();
-    assert!(
-        log.starts_with(&desk.path("a/.dapr/logs/a_daprd_2")),
-        "{log}"
-    );
+    assert!(log.starts_with(&desk.path("a/.dapr/logs/a_daprd_2")), "{log}");
 
     let flags = &second.launch.flags;
-    assert_eq!(
-        (flags.app_id.as_str(), flags.log_level.as_str()),
-        ("kitchen", "error")
-    );
-    assert_eq!(
-        (flags.app_max_concurrency, flags.app_health_threshold),
-        (3, 2)
-    );
+    assert_eq!((flags.app_id.as_str(), flags.log_level.as_str()), ("kitchen", "error"));
+    assert_eq!((flags.app_max_concurrency, flags.app_health_threshold), (3, 2));
     assert_eq!(flags.resources_path, [desk.path("b/own")]);
     assert_eq!(flags.max_body_size.as_deref(), Some("1Mi"));
     assert!(flags.enable_app_health_check);
@@ -152,18 +127,9 @@ apps:
     let found: Vec<_> = desk
         .members()
         .into_iter()
-        .map(|member| {
-            (
-                member.launch.flags.resources_path,
-                member.launch.flags.config,
-            )
-        })
+        .map(|member| (member.launch.flags.resources_path, member.launch.flags.config))
         .collect();
-    let expected = [
-        ("shared", "shared.yaml"),
-        ("b/.dapr/resources", "b/.dapr/config.yaml"),
-        ("b/own", "b/own.yaml"),
-    ];
+    let expected = [("shared", "shared.yaml"), ("b/.dapr/resources", "b/.dapr/config.yaml"), ("b/own", "b/own.yaml")];
     let expected = expected.map(|(folder, file)| (vec![desk.path(folder)], vec![desk.path(file)]));
     assert_eq!(found, expected);
 }
@@ -175,37 +141,23 @@ fn without_resources_there_is_the_embedded_pubsub_and_every_port_is_another() {
     assert!(members.iter().all(|member| member.launch.embedded_pubsub));
     let ports = |member: &Member| {
         let flags = &member.launch.flags;
-        [
-            &flags.dapr_http_port,
-            &flags.dapr_grpc_port,
-            &flags.metrics_port,
-        ]
-        .map(Clone::clone)
+        [&flags.dapr_http_port, &flags.dapr_grpc_port, &flags.metrics_port].map(Clone::clone)
     };
     let mut all: Vec<String> = members.iter().flat_map(ports).collect();
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 6, "{all:?}");
     assert_eq!(members[1].app_environment.get("APP_PORT"), Some("8001"));
-    assert_eq!(
-        members[1].app_environment.get("DAPR_HTTP_PORT"),
-        Some(members[1].launch.flags.dapr_http_port.as_str())
-    );
+    assert_eq!(members[1].app_environment.get("DAPR_HTTP_PORT"), Some(members[1].launch.flags.dapr_http_port.as_str()));
 }
 
 #[test]
 fn flags_that_the_file_has_no_key_for_hold_for_all_apps() {
     let desk = Desk::new("version: 1\napps: [{appDirPath: a}]\n");
-    let stack =
-        desk.read("--metrics-listen-address 127.0.0.1 --log-level error -p 80 --log-as-json");
-    let flags = &stack.map_err(|error| panic!("{error}")).unwrap().members[0]
-        .launch
-        .flags;
+    let stack = desk.read("--metrics-listen-address 127.0.0.1 --log-level error -p 80 --log-as-json");
+    let flags = &stack.map_err(|error| panic!("{error}")).unwrap().members[0].launch.flags;
     assert_eq!(flags.metrics_listen_address, "127.0.0.1");
-    assert_eq!(
-        (flags.log_level.as_str(), flags.app_port.as_str()),
-        ("info", "")
-    );
+    assert_eq!((flags.log_level.as_str(), flags.app_port.as_str()), ("info", ""));
     assert!(flags.log_as_json);
 }
 
@@ -217,9 +169,7 @@ fn apps_may_share_a_port_and_a_remark_says_so_if_they_share_the_address_too() {
         assert_eq!(stack.members.len(), 2);
         let folder = format!("{}/", desk.0.path().display());
         let remarks = stack.remarks.iter();
-        remarks
-            .map(|it| it.replace(&folder, "/"))
-            .collect::<Vec<_>>()
+        remarks.map(|it| it.replace(&folder, "/")).collect::<Vec<_>>()
     };
     let other = "- {appDirPath: a, appPort: 18002, appChannelAddress: 127.0.0.2}\n- {appDirPath: b, appPort: 18002}\n";
     assert_eq!(remarks(other), [""; 0]);
@@ -234,23 +184,15 @@ fn apps_may_share_a_port_and_a_remark_says_so_if_they_share_the_address_too() {
 
 #[test]
 fn sidecars_listen_on_loopback_unless_file_or_flags_say_otherwise() {
-    let desk = Desk::new(
-        "version: 1\napps: [{appDirPath: a}, {appDirPath: b, apiListenAddresses: 0.0.0.0}]\n",
-    );
+    let desk = Desk::new("version: 1\napps: [{appDirPath: a}, {appDirPath: b, apiListenAddresses: 0.0.0.0}]\n");
     let found = |flags: &str| -> Vec<(String, String)> {
         let stack = desk.read(flags).map_err(|error| panic!("{error}")).unwrap();
         let flags = stack.members.into_iter().map(|member| member.launch.flags);
-        flags
-            .map(|it| (it.dapr_listen_addresses, it.metrics_listen_address))
-            .collect()
+        flags.map(|it| (it.dapr_listen_addresses, it.metrics_listen_address)).collect()
     };
-    let expected =
-        |metrics: &str| ["127.0.0.1", "0.0.0.0"].map(|api| (api.to_owned(), metrics.to_owned()));
+    let expected = |metrics: &str| ["127.0.0.1", "0.0.0.0"].map(|api| (api.to_owned(), metrics.to_owned()));
     assert_eq!(found(""), expected("127.0.0.1"));
-    assert_eq!(
-        found("--metrics-listen-address 0.0.0.0"),
-        expected("0.0.0.0")
-    );
+    assert_eq!(found("--metrics-listen-address 0.0.0.0"), expected("0.0.0.0"));
 }
 
 #[test]
@@ -265,10 +207,7 @@ fn every_mistake_is_told_before_anything_starts() {
         let told = told.replace(&format!("{}/", desk.0.path().display()), "/");
         let mut lines = told.lines();
         let first = lines.next().unwrap_or_default();
-        assert!(
-            first.starts_with("error in parsing the provided app config file: "),
-            "{told}"
-        );
+        assert!(first.starts_with("error in parsing the provided app config file: "), "{told}");
         assert!(first.ends_with(", nothing was started"), "{told}");
         let lines: Vec<&str> = lines.filter(|line| !line.starts_with("      ")).collect();
         assert_eq!(lines, expected, "{told}");
@@ -346,34 +285,20 @@ fn the_file_may_be_named_by_its_folder_and_must_be_yaml() {
     };
     let desk = Desk::new("version: 1\napps: [{appDirPath: a}]\n");
     desk.write("other.yml", "version: 1\napps: [{appDirPath: b}]\n");
-    assert_eq!(
-        read(&desk.path("")).unwrap(),
-        Path::new(&desk.path(USUAL_NAME))
-    );
-    assert_eq!(
-        read(&desk.path("other.yml")).unwrap(),
-        Path::new(&desk.path("other.yml"))
-    );
+    assert_eq!(read(&desk.path("")).unwrap(), Path::new(&desk.path(USUAL_NAME)));
+    assert_eq!(read(&desk.path("other.yml")).unwrap(), Path::new(&desk.path("other.yml")));
     desk.write("a/app.json", "{}");
     let told = read(&desk.path("a/app.json")).unwrap_err();
     assert!(told.contains("/a/app.json\" is not a YAML file"), "{told}");
     let told = read(&desk.path("nope.yaml")).unwrap_err();
-    assert!(
-        told.starts_with("error in getting the file info for "),
-        "{told}"
-    );
-    assert!(
-        told.contains("nope.yaml: no such file or directory; give the file"),
-        "{told}"
-    );
+    assert!(told.starts_with("error in getting the file info for "), "{told}");
+    assert!(told.contains("nope.yaml: no such file or directory; give the file"), "{told}");
 }
 
 #[test]
 fn every_key_of_the_file_has_its_flag() {
     for (flag, _) in IN_THE_FILE {
-        let known = crate::cli::flags::FLAGS
-            .iter()
-            .any(|known| known.name == flag);
+        let known = crate::cli::flags::FLAGS.iter().any(|known| known.name == flag);
         assert!(known, "{flag}");
     }
 }

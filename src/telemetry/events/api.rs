@@ -27,13 +27,7 @@ pub struct ApiCall<'a> {
 
 impl Telemetry {
     /// A publish has come back from the broker; `error` if it did not take the event.
-    pub fn publish_ended(
-        &self,
-        pubsub: &str,
-        topic: &str,
-        _elapsed: Duration,
-        error: Option<&impl Display>,
-    ) {
+    pub fn publish_ended(&self, pubsub: &str, topic: &str, _elapsed: Duration, error: Option<&impl Display>) {
         self.0.metrics.published(pubsub, topic, error.is_none());
         if let Some(error) = error {
             self.0.log.write(
@@ -46,14 +40,7 @@ impl Telemetry {
     }
 
     /// A bulk publish of so many entries has come back from the broker, which did not take so many of them.
-    pub fn bulk_publish_ended(
-        &self,
-        pubsub: &str,
-        topic: &str,
-        _elapsed: Duration,
-        entries: usize,
-        failed: usize,
-    ) {
+    pub fn bulk_publish_ended(&self, pubsub: &str, topic: &str, _elapsed: Duration, entries: usize, failed: usize) {
         if failed > 0 {
             self.0.log.write(
                 Level::Debug,
@@ -93,42 +80,22 @@ impl Telemetry {
 
     /// A handler of the API panicked; its client was answered with 500.
     pub fn api_handler_panicked(&self, call: &str, panic: &str) {
-        self.0.log.write(
-            Level::Error,
-            HTTP,
-            format_args!("panic while answering {call}: {panic}"),
-            &[],
-        );
+        self.0.log.write(Level::Error, HTTP, format_args!("panic while answering {call}: {panic}"), &[]);
     }
 
     /// An address of the gRPC API is taken.
     pub fn grpc_listening(&self, place: &str) {
-        self.0.log.write(
-            Level::Info,
-            GRPC,
-            format_args!("gRPC server listening on {place}"),
-            &[],
-        );
+        self.0.log.write(Level::Info, GRPC, format_args!("gRPC server listening on {place}"), &[]);
     }
 
     /// An address of the HTTP API is taken.
     pub fn http_listening(&self, place: &str) {
-        self.0.log.write(
-            Level::Info,
-            HTTP,
-            format_args!("HTTP server listening on {place}"),
-            &[],
-        );
+        self.0.log.write(Level::Info, HTTP, format_args!("HTTP server listening on {place}"), &[]);
     }
 
     /// An address of the API cannot be taken, for good.
     pub fn api_not_listening(&self, place: &str, error: &std::io::Error) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("cannot listen on {place}: {error}"),
-            &[],
-        );
+        self.0.log.write(Level::Warn, RUNTIME, format_args!("cannot listen on {place}: {error}"), &[]);
     }
 
     /// `POST /v1.0/shutdown` was called.
@@ -138,8 +105,6 @@ impl Telemetry {
         } else {
             "Shutdown requested via API"
         };
-        self.0
-            .log
-            .write(Level::Info, RUNTIME, format_args!("{text}"), &[]);
+        self.0.log.write(Level::Info, RUNTIME, format_args!("{text}"), &[]);
     }
 }

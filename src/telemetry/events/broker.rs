@@ -51,12 +51,7 @@ impl Telemetry {
 
     /// Something in the metadata of a subscription was most likely meant to have an effect.
     pub fn subscription_odd(&self, topic: &str, oddity: &str) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("subscription to {topic}: {oddity}"),
-            &[("topic", &topic)],
-        );
+        self.0.log.write(Level::Warn, SCOPE, format_args!("subscription to {topic}: {oddity}"), &[("topic", &topic)]);
     }
 
     /// Reading from Redis fails from now on.
@@ -104,9 +99,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Warn,
             SCOPE,
-            format_args!(
-                "Error acknowledging Redis messages, trying again until it works: {error}"
-            ),
+            format_args!("Error acknowledging Redis messages, trying again until it works: {error}"),
             &[("component", &component)],
         );
     }
@@ -172,9 +165,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Warn,
             SCOPE,
-            format_args!(
-                "Redis PubSub: Could not extract metadata for Redis message {id}: {oddity}"
-            ),
+            format_args!("Redis PubSub: Could not extract metadata for Redis message {id}: {oddity}"),
             &[],
         );
     }
@@ -195,9 +186,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Info,
             SCOPE,
-            format_args!(
-                "redis streams: took over {entries} entries in {topics} topic{s} of {from}"
-            ),
+            format_args!("redis streams: took over {entries} entries in {topics} topic{s} of {from}"),
             &[("component", &component)],
         );
     }
@@ -209,7 +198,14 @@ impl Telemetry {
 
     /// Entries could not be handed back at the end of a subscription.
     pub fn redis_hand_back_failed(&self, topic: &str, count: usize, error: &dyn Display) {
-        self.0.log.write(Level::Warn, SCOPE, format_args!("redis streams: {count} entries could not be handed back, others will take them over: {error}"), &[("topic", &topic)]);
+        self.0.log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!(
+                "redis streams: {count} entries could not be handed back, others will take them over: {error}"
+            ),
+            &[("topic", &topic)],
+        );
     }
 
     /// The group of an instance that died was removed.
@@ -217,7 +213,9 @@ impl Telemetry {
         self.0.log.write(
             Level::Info,
             SCOPE,
-            format_args!("redis streams: removed group {group}, whose instance has been gone for longer than fanOutExpiry"),
+            format_args!(
+                "redis streams: removed group {group}, whose instance has been gone for longer than fanOutExpiry"
+            ),
             &[("component", &component)],
         );
     }

@@ -30,49 +30,27 @@ impl Telemetry {
 
     /// The app still does not listen.
     pub fn still_waiting_for_app(&self, port: i32) {
-        self.0.log.write(
-            Level::Info,
-            RUNTIME,
-            format_args!("waiting for application to listen on port {port}"),
-            &[],
-        );
+        self.0.log.write(Level::Info, RUNTIME, format_args!("waiting for application to listen on port {port}"), &[]);
     }
 
     /// The app listens.
     pub fn app_discovered(&self, port: i32) {
-        self.0.log.write(
-            Level::Info,
-            RUNTIME,
-            format_args!("application discovered on port {port}"),
-            &[],
-        );
+        self.0.log.write(Level::Info, RUNTIME, format_args!("application discovered on port {port}"), &[]);
     }
 
     /// The app subscribes to a pub/sub that is not there.
     pub fn pubsub_not_loaded(&self, text: &str) {
-        self.0
-            .log
-            .write(Level::Warn, SUBSCRIPTION, format_args!("{text}"), &[]);
+        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("{text}"), &[]);
     }
 
     /// `--app-max-concurrency` applies.
     pub fn app_concurrency_limited(&self, limit: usize) {
-        self.0.log.write(
-            Level::Info,
-            RUNTIME,
-            format_args!("app max concurrency set to {limit}"),
-            &[],
-        );
+        self.0.log.write(Level::Info, RUNTIME, format_args!("app max concurrency set to {limit}"), &[]);
     }
 
     /// The app has answered to `/dapr/config`, whatever.
     pub fn app_configuration_loaded(&self) {
-        self.0.log.write(
-            Level::Info,
-            RUNTIME,
-            format_args!("Application configuration loaded"),
-            &[],
-        );
+        self.0.log.write(Level::Info, RUNTIME, format_args!("Application configuration loaded"), &[]);
     }
 
     /// The app speaks another protocol than `--app-protocol` says. Told again while it lasts.
@@ -87,32 +65,17 @@ impl Telemetry {
 
     /// The probes of the app begin.
     pub fn app_probes_started(&self) {
-        self.0.log.write(
-            Level::Info,
-            HEALTH,
-            format_args!("App health probes starting"),
-            &[],
-        );
+        self.0.log.write(Level::Info, HEALTH, format_args!("App health probes starting"), &[]);
     }
 
     /// The app turned healthy.
     pub fn app_healthy(&self) {
-        self.0.log.write(
-            Level::Info,
-            HEALTH,
-            format_args!("App entered healthy status"),
-            &[],
-        );
+        self.0.log.write(Level::Info, HEALTH, format_args!("App entered healthy status"), &[]);
     }
 
     /// The app turned unhealthy.
     pub fn app_unhealthy(&self, reason: &dyn Display) {
-        self.0.log.write(
-            Level::Warn,
-            HEALTH,
-            format_args!("App entered un-healthy status: {reason}"),
-            &[],
-        );
+        self.0.log.write(Level::Warn, HEALTH, format_args!("App entered un-healthy status: {reason}"), &[]);
     }
 
     /// The app answered a success to an event, with a body that is no answer to one (design.md D26). Told once for each route.
@@ -122,7 +85,14 @@ impl Telemetry {
 
     /// Metadata of an event cannot be a header of its delivery (design.md D24).
     pub fn metadata_left_out(&self, name: &str) {
-        self.0.log.write(Level::Warn, HTTP, format_args!("metadata {name:?} of an event cannot be an HTTP header; such events are delivered without it"), &[]);
+        self.0.log.write(
+            Level::Warn,
+            HTTP,
+            format_args!(
+                "metadata {name:?} of an event cannot be an HTTP header; such events are delivered without it"
+            ),
+            &[],
+        );
     }
 }
 
@@ -130,7 +100,12 @@ impl Telemetry {
 impl Telemetry {
     /// The app is not asked.
     pub fn discovery_skipped(&self) {
-        self.0.log.write(Level::Warn, RUNTIME, format_args!("Skipping programmatic subscription loading (see 'disable-init-endpoints' flag/annotation)"), &[]);
+        self.0.log.write(
+            Level::Warn,
+            RUNTIME,
+            format_args!("Skipping programmatic subscription loading (see 'disable-init-endpoints' flag/annotation)"),
+            &[],
+        );
     }
 
     /// The app answered the question for its subscriptions with nothing, which counts as none.
@@ -145,29 +120,17 @@ impl Telemetry {
 
     /// The app's answer is of no use; it will be asked again.
     pub fn discovery_failed(&self, error: &dyn Display) {
-        self.0
-            .log
-            .write(Level::Error, RUNTIME, format_args!("{error}"), &[]);
+        self.0.log.write(Level::Error, RUNTIME, format_args!("{error}"), &[]);
     }
 
     /// What the app subscribes to is not known; it will be asked again.
     pub fn subscribing_failed(&self, error: &dyn Display) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("failed to subscribe to topics: {error}"),
-            &[],
-        );
+        self.0.log.write(Level::Warn, RUNTIME, format_args!("failed to subscribe to topics: {error}"), &[]);
     }
 
     /// The app subscribes to nothing by itself.
     pub fn app_subscribes_to_nothing(&self) {
-        self.0.log.write(
-            Level::Debug,
-            RUNTIME,
-            format_args!("user app did not subscribe to any topic"),
-            &[],
-        );
+        self.0.log.write(Level::Debug, RUNTIME, format_args!("user app did not subscribe to any topic"), &[]);
     }
 
     /// The app subscribes to these topics of a component.
@@ -175,10 +138,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Info,
             RUNTIME,
-            format_args!(
-                "app is subscribed to the following topics: [[{}]] through pubsub={pubsub}",
-                topics.join(" ")
-            ),
+            format_args!("app is subscribed to the following topics: [[{}]] through pubsub={pubsub}", topics.join(" ")),
             &[],
         );
     }
@@ -208,9 +168,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Error,
             SUBSCRIPTION,
-            format_args!(
-                "Failed to start subscription for pubsub {pubsub}, topic {topic}: {error}"
-            ),
+            format_args!("Failed to start subscription for pubsub {pubsub}, topic {topic}: {error}"),
             &[("pubsub", &pubsub), ("topic", &topic)],
         );
     }
@@ -220,9 +178,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Error,
             SUBSCRIPTION,
-            format_args!(
-                "Failed to start the subscriptions of pubsub {pubsub}, trying again until it works: {error}"
-            ),
+            format_args!("Failed to start the subscriptions of pubsub {pubsub}, trying again until it works: {error}"),
             &[("pubsub", &pubsub)],
         );
     }
@@ -232,9 +188,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Info,
             SUBSCRIPTION,
-            format_args!(
-                "Successfully started all subscriptions of pubsub {pubsub} after retry: reading again"
-            ),
+            format_args!("Successfully started all subscriptions of pubsub {pubsub} after retry: reading again"),
             &[("pubsub", &pubsub)],
         );
     }
@@ -266,12 +220,7 @@ impl Telemetry {
 impl Telemetry {
     /// `rawPayload` of a subscription is no boolean.
     pub fn raw_flag_invalid(&self, error: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            SUBSCRIPTION,
-            format_args!("error deserializing pubsub metadata: {error}"),
-            &[],
-        );
+        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error deserializing pubsub metadata: {error}"), &[]);
     }
 
     /// A payload is no event.
@@ -279,9 +228,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Error,
             SUBSCRIPTION,
-            format_args!(
-                "error deserializing cloud event in pubsub {pubsub} and topic {topic}: {error}"
-            ),
+            format_args!("error deserializing cloud event in pubsub {pubsub} and topic {topic}: {error}"),
             &[],
         );
     }
@@ -299,22 +246,23 @@ impl Telemetry {
 
     /// No rule takes an event.
     pub fn event_without_route(&self, pubsub: &str, topic: &str, id: &str) {
-        self.0
-            .metrics
-            .delivered(pubsub, topic, Ingress::DropWithSuccess);
+        self.0.metrics.delivered(pubsub, topic, Ingress::DropWithSuccess);
         self.0.log.write(
             Level::Debug,
             SUBSCRIPTION,
-            format_args!(
-                "no matching route for event {id} in pubsub {pubsub} and topic {topic}; skipping"
-            ),
+            format_args!("no matching route for event {id} in pubsub {pubsub} and topic {topic}; skipping"),
             &[],
         );
     }
 
     /// A rule has no answer for an event.
     pub fn routing_failed(&self, pubsub: &str, topic: &str, id: &str, error: &dyn Display) {
-        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error finding matching route for event {id} in pubsub {pubsub} and topic {topic}: {error}"), &[]);
+        self.0.log.write(
+            Level::Error,
+            SUBSCRIPTION,
+            format_args!("error finding matching route for event {id} in pubsub {pubsub} and topic {topic}: {error}"),
+            &[],
+        );
     }
 
     /// The app answered `DROP`.
@@ -329,12 +277,24 @@ impl Telemetry {
 
     /// The app answered 404.
     pub fn event_refused(&self, topic: &str, id: &str, answer: &dyn Display) {
-        self.0.log.write(Level::Error, HTTP, format_args!("non-retriable error returned from app while processing pub/sub event {id}: {answer}"), &[("topic", &topic)]);
+        self.0.log.write(
+            Level::Error,
+            HTTP,
+            format_args!("non-retriable error returned from app while processing pub/sub event {id}: {answer}"),
+            &[("topic", &topic)],
+        );
     }
 
     /// The app answered `RETRY`.
     pub fn retry_wanted(&self, topic: &str, id: &str) {
-        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: <nil>"), &[("id", &id)]);
+        self.0.log.write(
+            Level::Warn,
+            SUBSCRIPTION,
+            format_args!(
+                "encountered a retriable error while publishing a subscribed message to topic {topic}, err: <nil>"
+            ),
+            &[("id", &id)],
+        );
     }
 
     /// The app answered a status that does not exist.
@@ -344,7 +304,14 @@ impl Telemetry {
 
     /// The app answered an HTTP status that is no success.
     pub fn delivery_refused(&self, topic: &str, id: &str, answer: &dyn Display) {
-        self.0.log.write(Level::Warn, HTTP, format_args!("retriable error returned from app while processing pub/sub event {id}, topic: {topic}, body: {answer}"), &[]);
+        self.0.log.write(
+            Level::Warn,
+            HTTP,
+            format_args!(
+                "retriable error returned from app while processing pub/sub event {id}, topic: {topic}, body: {answer}"
+            ),
+            &[],
+        );
     }
 
     /// The app did not answer.
@@ -362,9 +329,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Warn,
             SUBSCRIPTION,
-            format_args!(
-                "No matching route for event in pubsub {pubsub} and topic {topic}; skipping"
-            ),
+            format_args!("No matching route for event in pubsub {pubsub} and topic {topic}; skipping"),
             &[],
         );
     }
@@ -381,7 +346,14 @@ impl Telemetry {
 
     /// The app answered 404 to several events.
     pub fn bulk_refused(&self, topic: &str) {
-        self.0.log.write(Level::Error, HTTP, format_args!("Non-retriable error returned from app while processing bulk pub/sub event. status code returned: 404"), &[("topic", &topic)]);
+        self.0.log.write(
+            Level::Error,
+            HTTP,
+            format_args!(
+                "Non-retriable error returned from app while processing bulk pub/sub event. status code returned: 404"
+            ),
+            &[("topic", &topic)],
+        );
     }
 
     /// The app answered an HTTP status to several events that is no success.
@@ -405,13 +377,7 @@ impl Telemetry {
     }
 
     /// An event stands in the dead-letter topic.
-    pub fn event_dead_lettered(
-        &self,
-        pubsub: &str,
-        topic: &str,
-        dead_letter_topic: &str,
-        reason: &str,
-    ) {
+    pub fn event_dead_lettered(&self, pubsub: &str, topic: &str, dead_letter_topic: &str, reason: &str) {
         self.0.log.write(
             Level::Debug,
             SUBSCRIPTION,

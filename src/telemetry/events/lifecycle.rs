@@ -12,9 +12,7 @@ const RUNTIME: &str = "dapr.runtime";
 impl Telemetry {
     /// The process ends because of this.
     pub fn fatal(&self, message: &dyn Display) {
-        self.0
-            .log
-            .write(Level::Fatal, RUNTIME, format_args!("{message}"), &[]);
+        self.0.log.write(Level::Fatal, RUNTIME, format_args!("{message}"), &[]);
     }
 
     /// The command line has been read.
@@ -43,21 +41,14 @@ impl Telemetry {
         self.0.log.write(
             Level::Warn,
             RUNTIME,
-            format_args!(
-                "Graceful shutdown timeout is infinite, will wait indefinitely to shutdown"
-            ),
+            format_args!("Graceful shutdown timeout is infinite, will wait indefinitely to shutdown"),
             &[],
         );
     }
 
     /// The metrics page can be read.
     pub fn metrics_listening(&self, address: &str) {
-        self.0.log.write(
-            Level::Info,
-            "dapr.metrics",
-            format_args!("metrics server started on {address}/"),
-            &[],
-        );
+        self.0.log.write(Level::Info, "dapr.metrics", format_args!("metrics server started on {address}/"), &[]);
     }
 
     /// There is no `--app-port`.
@@ -84,18 +75,11 @@ impl Telemetry {
 
     /// There is nothing that one could publish to.
     pub fn no_pubsub(&self, folders: &[PathBuf]) {
-        let folders: Vec<_> = folders
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+        let folders: Vec<_> = folders.iter().map(|path| path.display().to_string()).collect();
         let reason = if folders.is_empty() {
-            "there is no --resources-path; give the folder that holds the component files"
-                .to_owned()
+            "there is no --resources-path; give the folder that holds the component files".to_owned()
         } else {
-            format!(
-                "there is none for this app in {}; `sidestream check` says what is in there",
-                folders.join(", ")
-            )
+            format!("there is none for this app in {}; `sidestream check` says what is in there", folders.join(", "))
         };
         self.0.log.write(
             Level::Warn,
@@ -107,21 +91,14 @@ impl Telemetry {
 
     /// A port cannot be had now.
     pub fn port_taken(&self, advice: &str) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("{advice}. It is tried again for 10 seconds"),
-            &[],
-        );
+        self.0.log.write(Level::Warn, RUNTIME, format_args!("{advice}. It is tried again for 10 seconds"), &[]);
     }
 
     /// The gRPC port answers, though not yet with the API.
     pub fn grpc_running(&self, port: Option<u16>) {
         match port {
             Some(port) => self.runtime(format_args!("API gRPC server is running on port {port}")),
-            None => self.runtime(format_args!(
-                "API gRPC server is running on a Unix Domain Socket"
-            )),
+            None => self.runtime(format_args!("API gRPC server is running on a Unix Domain Socket")),
         }
         self.runtime(format_args!(
             "the gRPC API is not there yet: its calls are answered with UNIMPLEMENTED, use the HTTP API"
@@ -132,14 +109,9 @@ impl Telemetry {
     pub fn http_running(&self, port: Option<u16>, max_body: Option<usize>) {
         match port {
             Some(port) => self.runtime(format_args!("HTTP server is running on port {port}")),
-            None => self.runtime(format_args!(
-                "HTTP server is running on a Unix Domain Socket"
-            )),
+            None => self.runtime(format_args!("HTTP server is running on a Unix Domain Socket")),
         }
-        self.runtime(format_args!(
-            "The request body size parameter is: {} bytes",
-            max_body.unwrap_or(0)
-        ));
+        self.runtime(format_args!("The request body size parameter is: {} bytes", max_body.unwrap_or(0)));
     }
 
     /// `--disable-init-endpoints config`.
@@ -147,27 +119,21 @@ impl Telemetry {
         self.0.log.write(
             Level::Warn,
             RUNTIME,
-            format_args!("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)"),
+            format_args!(
+                "Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)"
+            ),
             &[],
         );
     }
 
     /// Everything is ready.
     pub fn initialized(&self, elapsed: Duration) {
-        self.runtime(format_args!(
-            "dapr initialized. Status: Running. Init Elapsed {}ms",
-            elapsed.as_millis()
-        ));
+        self.runtime(format_args!("dapr initialized. Status: Running. Init Elapsed {}ms", elapsed.as_millis()));
     }
 
     /// Something about a component's settings is odd (design.md D15).
     pub fn component_warning(&self, component: &str, warning: &str) {
-        self.0.log.write(
-            Level::Warn,
-            "dapr.contrib",
-            format_args!("{warning}"),
-            &[("component", &component)],
-        );
+        self.0.log.write(Level::Warn, "dapr.contrib", format_args!("{warning}"), &[("component", &component)]);
     }
 
     /// A broker is away at start; it is tried again until it is there (design.md D12).
@@ -175,9 +141,7 @@ impl Telemetry {
         self.0.log.write(
             Level::Warn,
             RUNTIME,
-            format_args!(
-                "component {component} cannot be reached yet, trying again until it can: {error}"
-            ),
+            format_args!("component {component} cannot be reached yet, trying again until it can: {error}"),
             &[],
         );
     }
@@ -189,9 +153,7 @@ impl Telemetry {
 
     /// A signal asked for the end.
     pub fn signal_received(&self, signal: &str) {
-        self.runtime(format_args!(
-            "Received signal '{signal}'; beginning shutdown"
-        ));
+        self.runtime(format_args!("Received signal '{signal}'; beginning shutdown"));
     }
 
     /// A signal asked for a new beginning.
@@ -201,23 +163,17 @@ impl Telemetry {
 
     /// A second signal during the shutdown.
     pub fn second_signal_received(&self, signal: &str) {
-        self.fatal(&format_args!(
-            "Received signal '{signal}' during shutdown; exiting immediately"
-        ));
+        self.fatal(&format_args!("Received signal '{signal}' during shutdown; exiting immediately"));
     }
 
     /// `--dapr-block-shutdown-duration` has begun.
     pub fn blocking_shutdown(&self, duration: &dyn Display) {
-        self.runtime(format_args!(
-            "Blocking graceful shutdown for {duration} or until app reports unhealthy..."
-        ));
+        self.runtime(format_args!("Blocking graceful shutdown for {duration} or until app reports unhealthy..."));
     }
 
     /// It is over.
     pub fn block_expired(&self) {
-        self.runtime(format_args!(
-            "Block shutdown period expired, entering shutdown..."
-        ));
+        self.runtime(format_args!("Block shutdown period expired, entering shutdown..."));
     }
 
     /// It is over early.
@@ -237,12 +193,7 @@ impl Telemetry {
 
     /// The stop took too long.
     pub fn shutdown_timed_out(&self, running: &[&str]) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("still running: {}", running.join(", ")),
-            &[],
-        );
+        self.0.log.write(Level::Warn, RUNTIME, format_args!("still running: {}", running.join(", ")), &[]);
         self.fatal(&"Graceful shutdown timeout exceeded, forcing shutdown");
     }
 

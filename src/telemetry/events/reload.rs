@@ -23,15 +23,9 @@ pub enum Change {
 impl Telemetry {
     /// The folders are watched from now on.
     pub fn watching(&self, folders: &[PathBuf]) {
-        let folders: Vec<_> = folders
-            .iter()
-            .map(|folder| folder.display().to_string())
-            .collect();
+        let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let folders = folders.join(", ");
-        self.hot_reload(
-            Level::Info,
-            format_args!("Watching directories: [{folders}]"),
-        );
+        self.hot_reload(Level::Info, format_args!("Watching directories: [{folders}]"));
         self.hot_reload(Level::Info, format_args!("Hot reloading enabled. Daprd will reload 'Component', 'Subscription', 'Resiliency' resources when they are added, updated or deleted."));
         for kind in ["Component", "Subscription"] {
             self.reconciled(format_args!("Starting to watch {kind} updates"));
@@ -48,17 +42,12 @@ impl Telemetry {
 
     /// They could not be read when their time had come.
     pub fn not_listed(&self, error: &dyn Display) {
-        self.hot_reload(
-            Level::Error,
-            format_args!("Error listing Component: {error}"),
-        );
+        self.hot_reload(Level::Error, format_args!("Error listing Component: {error}"));
     }
 
     /// A component is let go, for good or for what it has become.
     pub fn component_closing_to_reload(&self, component: &dyn Display) {
-        self.reconciled(format_args!(
-            "Closing existing Component to reload: {component}"
-        ));
+        self.reconciled(format_args!("Closing existing Component to reload: {component}"));
     }
 
     /// A component comes in.
@@ -74,9 +63,7 @@ impl Telemetry {
     /// A declared subscription has changed.
     pub fn subscription_changed(&self, name: &str, change: Change) {
         if change != Change::Created {
-            self.reconciled(format_args!(
-                "Closing existing Subscription to reload: {name}"
-            ));
+            self.reconciled(format_args!("Closing existing Subscription to reload: {name}"));
         }
         if change != Change::Deleted {
             self.reconciled(format_args!("Adding Subscription for processing: {name}"));
@@ -121,28 +108,20 @@ impl Telemetry {
     /// It can be read again.
     pub fn file_good_again(&self, file: &Path) {
         let file = file.display();
-        self.hot_reload(
-            Level::Info,
-            format_args!("resource file {file} is good again: what it holds now is in force"),
-        );
+        self.hot_reload(Level::Info, format_args!("resource file {file} is good again: what it holds now is in force"));
     }
 
     /// It was broken, and is gone.
     pub fn file_deleted(&self, file: &Path) {
         let file = file.display();
-        self.hot_reload(
-            Level::Info,
-            format_args!("resource file {file} was broken and is gone: so are its resources"),
-        );
+        self.hot_reload(Level::Info, format_args!("resource file {file} was broken and is gone: so are its resources"));
     }
 
     /// What stands in the files cannot be used. The sidecar goes on, because its end would lose what it holds in memory.
     pub fn reload_refused(&self, error: &str) {
         self.hot_reload(
             Level::Error,
-            format_args!(
-                "not reloaded, and the sidecar goes on because it holds events in memory: {error}"
-            ),
+            format_args!("not reloaded, and the sidecar goes on because it holds events in memory: {error}"),
         );
     }
 

@@ -35,12 +35,7 @@ impl Telemetry {
             format_args!("Error processing operation {operation}. Retrying in {pause}…"),
             &[],
         );
-        self.0.log.write(
-            Level::Debug,
-            RUNTIME,
-            format_args!("Error for operation {operation} was: {error}"),
-            &[],
-        );
+        self.0.log.write(Level::Debug, RUNTIME, format_args!("Error for operation {operation} was: {error}"), &[]);
     }
 
     /// An operation has succeeded after failures.

@@ -58,8 +58,7 @@ fn push_go(line: &mut String, letter: char) -> fmt::Result {
 fn is_printable(letter: char) -> bool {
     let mut bytes = [b'a', 0, 0, 0, 0];
     letter.encode_utf8(&mut bytes[1..]);
-    std::str::from_utf8(&bytes[..=letter.len_utf8()])
-        .is_ok_and(|pair| pair.escape_debug().nth(1) == Some(letter))
+    std::str::from_utf8(&bytes[..=letter.len_utf8()]).is_ok_and(|pair| pair.escape_debug().nth(1) == Some(letter))
 }
 
 struct Escaping<'a>(&'a mut String);

@@ -15,15 +15,8 @@ pub fn check(header: &str) -> Result<(), String> {
     if header.split(',').count() > MOST_MEMBERS {
         return Err("too many list-members in baggage".to_owned());
     }
-    let mistakes: Vec<String> = header
-        .split(',')
-        .filter_map(|member| check_member(member).err())
-        .collect();
-    if mistakes.is_empty() {
-        Ok(())
-    } else {
-        Err(mistakes.join("\n"))
-    }
+    let mistakes: Vec<String> = header.split(',').filter_map(|member| check_member(member).err()).collect();
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("\n")) }
 }
 
 /// `key=value;property;property=value`
@@ -41,9 +34,7 @@ fn check_member(member: &str) -> Result<(), String> {
         return Err(format!("invalid value: {value:?}"));
     }
     match parts.find(|property| !is_property(property)) {
-        Some(property) => Err(format!(
-            "invalid baggage list-member property: {property:?}"
-        )),
+        Some(property) => Err(format!("invalid baggage list-member property: {property:?}")),
         None => Ok(()),
     }
 }
@@ -57,23 +48,16 @@ fn is_property(property: &str) -> bool {
 
 /// A token of HTTP.
 fn is_key(key: &str) -> bool {
-    !key.is_empty()
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// Printable letters but blanks, quotes, commas, semicolons and backslashes; escapes are whole.
 fn is_value(value: &str) -> bool {
     let bytes = value.as_bytes();
-    bytes
-        .iter()
-        .all(|b| matches!(b, b'!' | b'#'..=b'+' | b'-'..=b':' | b'<'..=b'[' | b']'..=b'~'))
-        && value.match_indices('%').all(|(at, _)| {
-            bytes
-                .get(at + 1..at + 3)
-                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        })
+    bytes.iter().all(|b| matches!(b, b'!' | b'#'..=b'+' | b'-'..=b':' | b'<'..=b'[' | b']'..=b'~'))
+        && value
+            .match_indices('%')
+            .all(|(at, _)| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
 #[cfg(test)]
@@ -88,20 +72,14 @@ mod tests {
         for valid in ["k1=v1,k2=v2", "k1=v1;p=1, k2 = v2", "a=%20x", "a=", "a=1;p"] {
             check(valid, Ok(()));
         }
-        check(
-            "invalid-baggage",
-            Err(r#"invalid baggage list-member: "invalid-baggage""#),
-        );
+        check("invalid-baggage", Err(r#"invalid baggage list-member: "invalid-baggage""#));
         check("=1", Err(r#"invalid key: """#));
         check("a b=1", Err(r#"invalid key: "a b""#));
         check("a=1,bad,c=3", Err(r#"invalid baggage list-member: "bad""#));
         check("a=1,", Err(r#"invalid baggage list-member: """#));
         check("a=%zz", Err(r#"invalid value: "%zz""#));
         check("a=1;=", Err(r#"invalid baggage list-member property: "=""#));
-        check(
-            "x,y",
-            Err("invalid baggage list-member: \"x\"\ninvalid baggage list-member: \"y\""),
-        );
+        check("x,y", Err("invalid baggage list-member: \"x\"\ninvalid baggage list-member: \"y\""));
     }
 
     #[test]

@@ -61,10 +61,7 @@ const TWO: &str = r#"[
 ]"#;
 
 fn desk(server: &RedisServer) -> Desk {
-    Desk::new().file("app.py", APP).file(
-        "components/pubsub.yaml",
-        &redis("order-pub-sub", server.port, &[], ""),
-    )
+    Desk::new().file("app.py", APP).file("components/pubsub.yaml", &redis("order-pub-sub", server.port, &[], ""))
 }
 
 async fn run(desk: &Desk) -> (Process, u16) {
@@ -109,10 +106,7 @@ async fn many_messages_are_published_in_one_call_and_got_in_one_request() {
         let answer = post(http, &format!("{path}order-pub-sub/orders"), JSON, TWO).await;
         assert_eq!((answer.status, answer.body.as_str()), (204, ""));
     }
-    let (text, json) = (
-        r#""first text message""#,
-        r#"{"message":"second JSON message"}"#,
-    );
+    let (text, json) = (r#""first text message""#, r#"{"message":"second JSON message"}"#);
     assert_eq!(events(&run, 4).await, [text, text, json, json]);
     let message = &prints_json(&run, "bulk ", 1).await[0];
     assert_eq!(message["type"], "com.dapr.event.sent.bulk");
@@ -126,31 +120,15 @@ async fn each_message_has_its_own_status() {
     let desk = desk(&server).file("components/subscription.yaml", SUBSCRIPTION);
     let (run, http) = run(&desk).await;
     let statuses = ["SUCCESS", "RETRY", "DROP", "FORGOTTEN"];
-    let entries = statuses.map(
-        |status| json!({"entryId": status, "contentType": "application/json", "event": {"status": status}}),
-    );
-    let answer = post(
-        http,
-        "/v1.0-alpha1/publish/bulk/order-pub-sub/orders",
-        JSON,
-        &json!(entries).to_string(),
-    )
-    .await;
+    let entries = statuses
+        .map(|status| json!({"entryId": status, "contentType": "application/json", "event": {"status": status}}));
+    let answer = post(http, "/v1.0-alpha1/publish/bulk/order-pub-sub/orders", JSON, &json!(entries).to_string()).await;
     assert_eq!(answer.status, 204);
     // What is to be tried again, and what the app forgot to mention, comes again; what is dropped is told in the log.
     let told = |status: &str| format!(r#"{{"status":"{status}"}}"#);
-    let expected = [
-        "DROP",
-        "FORGOTTEN",
-        "FORGOTTEN",
-        "RETRY",
-        "RETRY",
-        "SUCCESS",
-    ]
-    .map(told);
+    let expected = ["DROP", "FORGOTTEN", "FORGOTTEN", "RETRY", "RETRY", "SUCCESS"].map(told);
     assert_eq!(events(&run, 6).await, expected);
-    run.says("DROP status returned from app while processing pub/sub event ")
-        .await;
+    run.says("DROP status returned from app while processing pub/sub event ").await;
     server.settled("orders", "checkout").await;
     assert_eq!(events(&run, 6).await, expected);
 }
@@ -158,10 +136,7 @@ async fn each_message_has_its_own_status() {
 #[tokio::test]
 async fn an_app_says_how_many_it_wants_at_once() {
     let server = RedisServer::start().await;
-    let app = APP.replace(
-        "SUBSCRIPTIONS = []",
-        &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"),
-    );
+    let app = APP.replace("SUBSCRIPTIONS = []", &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"));
     let desk = desk(&server).file("app.py", &app);
     let (run, http) = run(&desk).await;
     for _ in 0..2 {
@@ -177,34 +152,15 @@ async fn what_could_not_be_published_is_named() {
     let server = RedisServer::start().await;
     let desk = desk(&server);
     let http = free_port();
-    let _sidecar = desk.daprd(
-        &[],
-        &format!("--app-id checkout --dapr-http-port {http} --resources-path components"),
-    );
+    let _sidecar = desk.daprd(&[], &format!("--app-id checkout --dapr-http-port {http} --resources-path components"));
     ready(http).await;
     let () = server.call(&["SET", "orders", "not a stream"]).await;
-    let answer = post(
-        http,
-        "/v1.0-alpha1/publish/bulk/order-pub-sub/orders",
-        JSON,
-        TWO,
-    )
-    .await;
+    let answer = post(http, "/v1.0-alpha1/publish/bulk/order-pub-sub/orders", JSON, TWO).await;
     assert_eq!(answer.status, 500, "{answer:?}");
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(body["errorCode"], "ERR_PUBSUB_PUBLISH_MESSAGE");
-    let mut ids: Vec<&str> = body["failedEntries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| entry["entryId"].as_str().unwrap())
-        .collect();
+    let mut ids: Vec<&str> =
+        body["failedEntries"].as_array().unwrap().iter().map(|entry| entry["entryId"].as_str().unwrap()).collect();
     ids.sort_unstable();
-    assert_eq!(
-        ids,
-        [
-            "ae6bf7c6-4af2-11ed-b878-0242ac120002",
-            "b1f40bd6-4af2-11ed-b878-0242ac120002"
-        ]
-    );
+    assert_eq!(ids, ["ae6bf7c6-4af2-11ed-b878-0242ac120002", "b1f40bd6-4af2-11ed-b878-0242ac120002"]);
 }

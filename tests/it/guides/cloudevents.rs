@@ -29,10 +29,8 @@ fn attributes(event: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn an_event_is_wrapped_overridden_or_brought_along() {
     let server = RedisServer::start().await;
-    let desk = Desk::new().file("app.py", APP).file(
-        "components/pubsub.yaml",
-        &redis("order-pub-sub", server.port, &[], ""),
-    );
+    let desk =
+        Desk::new().file("app.py", APP).file("components/pubsub.yaml", &redis("order-pub-sub", server.port, &[], ""));
     let (app, http) = (free_port(), free_port());
     let run = desk.run(&format!(
         "--app-id checkout --app-port {app} --dapr-http-port {http} --resources-path components -- python3 app.py"
@@ -59,15 +57,7 @@ async fn an_event_is_wrapped_overridden_or_brought_along() {
         ]
     );
     let told = ["source", "type", "specversion", "data"].map(|name| &events[0][name]);
-    assert_eq!(
-        told,
-        [
-            &json!("checkout"),
-            &json!("com.dapr.event.sent"),
-            &json!("1.0"),
-            &json!({"orderId": 1})
-        ]
-    );
+    assert_eq!(told, [&json!("checkout"), &json!("com.dapr.event.sent"), &json!("1.0"), &json!({"orderId": 1})]);
 
     let overrides = "order-pub-sub/orders?metadata.cloudevent.source=payment&metadata.cloudevent.id=d99b228f-6c73-4e78-8c4d-3f80a043d317";
     publish(http, overrides, r#"{"orderId": 2}"#).await;
@@ -75,11 +65,7 @@ async fn an_event_is_wrapped_overridden_or_brought_along() {
     let told = ["source", "id", "type"].map(|name| &events[1][name]);
     assert_eq!(
         told,
-        [
-            &json!("payment"),
-            &json!("d99b228f-6c73-4e78-8c4d-3f80a043d317"),
-            &json!("com.dapr.event.sent")
-        ]
+        [&json!("payment"), &json!("d99b228f-6c73-4e78-8c4d-3f80a043d317"), &json!("com.dapr.event.sent")]
     );
 
     let own = r#"{"specversion": "1.0", "type": "com.dapr.cloudevent.sent", "source": "testcloudeventspubsub", "subject": "Cloud Events Test",

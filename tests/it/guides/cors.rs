@@ -19,10 +19,7 @@ const PUBLISH: &str = "/v1.0/publish/pubsub/orders";
 async fn sidecar(flags: &str) -> (Process, u16) {
     let desk = Desk::new().file("components/pubsub.yaml", COMPONENT);
     let http = free_port();
-    let sidecar = desk.daprd(
-        &[],
-        &format!("--app-id web --dapr-http-port {http} --resources-path components {flags}"),
-    );
+    let sidecar = desk.daprd(&[], &format!("--app-id web --dapr-http-port {http} --resources-path components {flags}"));
     ready(http).await;
     (sidecar, http)
 }
@@ -47,16 +44,12 @@ const ALLOWED: &str = "access-control-allow-origin";
 
 #[tokio::test]
 async fn pages_of_listed_origins_may_call() {
-    let (_sidecar, http) =
-        sidecar("--allowed-origins https://shop.example.com,https://admin.example.com").await;
+    let (_sidecar, http) = sidecar("--allowed-origins https://shop.example.com,https://admin.example.com").await;
     for origin in ["https://shop.example.com", "https://admin.example.com"] {
         let answer = preflight(http, origin).await;
         assert_eq!(answer.header(ALLOWED), Some(origin));
         assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
-        assert_eq!(
-            answer.header("access-control-allow-headers"),
-            Some("Content-Type")
-        );
+        assert_eq!(answer.header("access-control-allow-headers"), Some("Content-Type"));
         let answer = call(http, origin).await;
         assert_eq!((answer.status, answer.header(ALLOWED)), (204, Some(origin)));
     }

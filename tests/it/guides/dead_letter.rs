@@ -77,16 +77,11 @@ const PROGRAMMATIC: &str = r#"[
 ]"#;
 
 fn desk(server: &RedisServer) -> Desk {
-    Desk::new().file("app.py", APP).file(
-        "components/pubsub.yaml",
-        &redis("pubsub", server.port, &[], ""),
-    )
+    Desk::new().file("app.py", APP).file("components/pubsub.yaml", &redis("pubsub", server.port, &[], ""))
 }
 
 fn declared(server: &RedisServer) -> Desk {
-    desk(server)
-        .file("components/subscription.yaml", SUBSCRIPTION)
-        .file("components/deadletter.yaml", LETTERS)
+    desk(server).file("components/subscription.yaml", SUBSCRIPTION).file("components/deadletter.yaml", LETTERS)
 }
 
 async fn run(desk: &Desk) -> Process {
@@ -131,10 +126,7 @@ async fn with_a_policy_it_is_moved_after_its_retries() {
 #[tokio::test]
 async fn an_app_names_its_dead_letter_topic_itself() {
     let server = RedisServer::start().await;
-    let app = APP.replace(
-        "SUBSCRIPTIONS = []",
-        &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"),
-    );
+    let app = APP.replace("SUBSCRIPTIONS = []", &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"));
     let desk = desk(&server).file("app.py", &app);
     let run = run(&desk).await;
     tried(&run, &server, 1).await;

@@ -74,9 +74,7 @@ async fn checkout(desk: &Desk) -> Process {
     let checkout = desk.run(&format!(
         "--app-id checkout --app-port {app} --dapr-http-port {http} --dapr-grpc-port {grpc} --resources-path ./myComponents python3 CheckoutService.py"
     ));
-    checkout
-        .says("You're up and running! Both Dapr and your app logs will appear here.")
-        .await;
+    checkout.says("You're up and running! Both Dapr and your app logs will appear here.").await;
     ready(http).await;
     checkout
 }
@@ -91,17 +89,10 @@ async fn a_declared_subscription_gets_what_a_call_to_another_sidecar_publishes()
     // Without --resources-path: the folder that the command line tool has at home.
     let home = desk.path().join("home");
     let processing = desk.run_with(&[("HOME", home.to_str().unwrap())], &line);
-    processing
-        .says("You're up and running! Dapr logs will appear here.")
-        .await;
+    processing.says("You're up and running! Dapr logs will appear here.").await;
     ready(http).await;
     publish(http, "order-pub-sub/orders", r#"{"orderId": "100"}"#).await;
-    assert_eq!(
-        prints(&checkout, "Subscriber received: ", 1).await,
-        ["100"],
-        "{}",
-        checkout.said()
-    );
+    assert_eq!(prints(&checkout, "Subscriber received: ", 1).await, ["100"], "{}", checkout.said());
 }
 
 #[tokio::test]
@@ -109,9 +100,8 @@ async fn an_app_publishes_over_the_port_that_it_is_told() {
     let redis = RedisServer::start().await;
     let desk = desk(&redis);
     let checkout = checkout(&desk).await;
-    let mut processing = desk.run(
-        "--app-id orderprocessing --resources-path ./myComponents -- python3 OrderProcessingService.py",
-    );
+    let mut processing =
+        desk.run("--app-id orderprocessing --resources-path ./myComponents -- python3 OrderProcessingService.py");
     assert_eq!(processing.ended().await, 0, "{}", processing.said());
     let published = prints(&processing, "Published data: ", 3).await;
     assert_eq!(published, ["1 204", "2 204", "3 204"]);
@@ -143,41 +133,26 @@ async fn an_app_that_is_not_in_the_scopes_has_no_such_component() {
     let redis = RedisServer::start().await;
     let desk = desk(&redis);
     let http = free_port();
-    let _sidecar = desk.daprd(
-        &[],
-        &format!("--app-id stranger --dapr-http-port {http} --resources-path ./myComponents"),
-    );
+    let _sidecar =
+        desk.daprd(&[], &format!("--app-id stranger --dapr-http-port {http} --resources-path ./myComponents"));
     ready(http).await;
     let answer = post(http, "/v1.0/publish/order-pub-sub/orders", JSON, "{}").await;
     assert_eq!(answer.status, 404, "{answer:?}");
-    assert!(
-        answer.body.contains("ERR_PUBSUB_NOT_FOUND"),
-        "{}",
-        answer.body
-    );
+    assert!(answer.body.contains("ERR_PUBSUB_NOT_FOUND"), "{}", answer.body);
 }
 
 #[tokio::test]
 async fn the_event_says_where_it_comes_from() {
     let redis = RedisServer::start().await;
-    let printing = CHECKOUT.replace(
-        "event[\"data\"][\"orderId\"]",
-        "__import__('json').dumps(event)",
-    );
+    let printing = CHECKOUT.replace("event[\"data\"][\"orderId\"]", "__import__('json').dumps(event)");
     let desk = desk(&redis).file("CheckoutService.py", &printing);
     let checkout = checkout(&desk).await;
     let http = free_port();
-    let _processing = desk.daprd(
-        &[],
-        &format!(
-            "--app-id orderprocessing --dapr-http-port {http} --resources-path ./myComponents"
-        ),
-    );
+    let _processing =
+        desk.daprd(&[], &format!("--app-id orderprocessing --dapr-http-port {http} --resources-path ./myComponents"));
     ready(http).await;
     publish(http, "order-pub-sub/orders", r#"{"orderId": "100"}"#).await;
-    let event = prints_json(&checkout, "Subscriber received: ", 1)
-        .await
-        .remove(0);
+    let event = prints_json(&checkout, "Subscriber received: ", 1).await.remove(0);
     assert_eq!(event["source"], "orderprocessing");
     assert_eq!(event["pubsubname"], "order-pub-sub");
     assert_eq!(event["topic"], "orders");

@@ -40,10 +40,7 @@ scopes:
 "#;
 
 fn desk(server: &RedisServer) -> Desk {
-    Desk::new().file("app.py", APP).file(
-        "components/pubsub.yaml",
-        &redis("pubsub", server.port, &[], ""),
-    )
+    Desk::new().file("app.py", APP).file("components/pubsub.yaml", &redis("pubsub", server.port, &[], ""))
 }
 
 #[tokio::test]
@@ -51,16 +48,12 @@ async fn a_raw_message_is_in_the_stream_as_it_was_published() {
     let server = RedisServer::start().await;
     let desk = desk(&server);
     let http = free_port();
-    let _sidecar = desk.daprd(
-        &[],
-        &format!("--app-id app1 --dapr-http-port {http} --resources-path components"),
-    );
+    let _sidecar = desk.daprd(&[], &format!("--app-id app1 --dapr-http-port {http} --resources-path components"));
     ready(http).await;
     let path = "/v1.0/publish/pubsub/TOPIC_A?metadata.rawPayload=true";
     let answer = post(http, path, JSON, r#"{"order-number": "345"}"#).await;
     assert_eq!(answer.status, 204);
-    let entries: Vec<(String, HashMap<String, String>)> =
-        server.call(&["XRANGE", "TOPIC_A", "-", "+"]).await;
+    let entries: Vec<(String, HashMap<String, String>)> = server.call(&["XRANGE", "TOPIC_A", "-", "+"]).await;
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].1["data"], r#"{"order-number": "345"}"#);
 }
@@ -92,10 +85,7 @@ async fn is_wrapped(server: &RedisServer, desk: &Desk) {
 #[tokio::test]
 async fn an_app_subscribes_to_raw_messages() {
     let server = RedisServer::start().await;
-    let app = APP.replace(
-        "SUBSCRIPTIONS = []",
-        &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"),
-    );
+    let app = APP.replace("SUBSCRIPTIONS = []", &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"));
     let desk = desk(&server).file("app.py", &app);
     is_wrapped(&server, &desk).await;
 }

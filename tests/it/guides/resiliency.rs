@@ -92,16 +92,10 @@ serve({"GET /dapr/subscribe": subscribe, "POST /orders": orders})
 "#;
 
 fn desk(server: &RedisServer, targets: &[&str]) -> Desk {
-    let targets: Vec<String> = targets
-        .iter()
-        .map(|line| format!("        {line}"))
-        .collect();
+    let targets: Vec<String> = targets.iter().map(|line| format!("        {line}")).collect();
     let resiliency = RESILIENCY.replace("TARGETS", &targets.join("\n"));
     Desk::new()
-        .file(
-            "resources/pubsub.yaml",
-            &redis("pubsub", server.port, &[], ""),
-        )
+        .file("resources/pubsub.yaml", &redis("pubsub", server.port, &[], ""))
         .file("resources/resiliency.yaml", &resiliency)
 }
 
@@ -134,44 +128,29 @@ async fn a_publish_is_tried_until_redis_is_back() {
     server.crash();
     let publishing = post(http, "/v1.0/publish/pubsub/orders", JSON, "{}");
     let (answer, ()) = tokio::join!(publishing, async {
-        sidecar
-            .says("Error processing operation component[pubsub] output. Retrying in 50ms")
-            .await;
+        sidecar.says("Error processing operation component[pubsub] output. Retrying in 50ms").await;
         server.restart().await;
     });
     assert_eq!(answer.status, 204, "{answer:?}");
-    sidecar
-        .says("Recovered processing operation component[pubsub] output")
-        .await;
+    sidecar.says("Recovered processing operation component[pubsub] output").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_circuit_breaker_opens_and_closes() {
     let mut server = RedisServer::start().await;
-    let targets = [
-        "outbound:",
-        "  retry: retryForever",
-        "  circuitBreaker: simpleCB",
-    ];
+    let targets = ["outbound:", "  retry: retryForever", "  circuitBreaker: simpleCB"];
     let desk = desk(&server, &targets);
     let (sidecar, http) = publisher(&desk).await;
     server.crash();
     let path = "/v1.0/publish/pubsub/orders";
     let answer = post(http, path, JSON, "{}").await;
     assert_eq!(answer.status, 500);
-    assert!(
-        answer.body.contains("circuit breaker is open"),
-        "{answer:?}"
-    );
-    let changed = |from: &str, to: &str| {
-        format!(r#"Circuit breaker \"simpleCB-pubsub\" changed state from {from} to {to}"#)
-    };
+    assert!(answer.body.contains("circuit breaker is open"), "{answer:?}");
+    let changed =
+        |from: &str, to: &str| format!(r#"Circuit breaker \"simpleCB-pubsub\" changed state from {from} to {to}"#);
     sidecar.says(&changed("closed", "open")).await;
     server.restart().await;
-    eventually("publishing works", || async {
-        post(http, path, JSON, "{}").await.status == 204
-    })
-    .await;
+    eventually("publishing works", || async { post(http, path, JSON, "{}").await.status == 204 }).await;
     sidecar.says(&changed("open", "half-open")).await;
     sidecar.says(&changed("half-open", "closed")).await;
 }
@@ -182,10 +161,8 @@ async fn an_app_that_fails_is_asked_again() {
     let desk = desk(&server, &["inbound:", "  retry: pubsubRetry"]);
     let (run, _desk) = subscriber(desk, "503 500 200").await;
     assert_eq!(prints(&run, "tea ", 3).await, ["503", "500", "200"]);
-    run.says("Error processing operation component[pubsub] input. Retrying in 20ms")
-        .await;
-    run.says("Recovered processing operation component[pubsub] input")
-        .await;
+    run.says("Error processing operation component[pubsub] input. Retrying in 20ms").await;
+    run.says("Recovered processing operation component[pubsub] input").await;
     server.settled("orders", "app1").await;
 }
 

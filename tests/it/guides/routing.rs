@@ -70,10 +70,7 @@ fn desk(server: &RedisServer) -> Desk {
     Desk::new()
         .file("app.py", APP)
         .file("config.yaml", CONFIGURATION)
-        .file(
-            "components/pubsub.yaml",
-            &redis("pubsub", server.port, &[], ""),
-        )
+        .file("components/pubsub.yaml", &redis("pubsub", server.port, &[], ""))
 }
 
 async fn run(desk: &Desk, app_id: &str) -> (Process, u16) {
@@ -92,10 +89,7 @@ async fn handler(run: &Process, port: u16, id: &str, kind: &str, data: &str) -> 
     );
     let answer = post(port, "/v1.0/publish/pubsub/inventory", EVENT, &event).await;
     assert_eq!(answer.status, 204);
-    crate::support::eventually("the event arrives", || async {
-        run.said().contains(&format!(" {id}\n"))
-    })
-    .await;
+    crate::support::eventually("the event arrives", || async { run.said().contains(&format!(" {id}\n")) }).await;
     let lines = prints(run, "", 1).await;
     let line = lines.iter().find(|line| line.ends_with(id)).unwrap();
     line.split(' ').next().unwrap().to_owned()
@@ -106,26 +100,16 @@ async fn declared_rules_choose_by_type() {
     let server = RedisServer::start().await;
     let desk = desk(&server).file("components/subscriptions.yaml", SUBSCRIPTION);
     let (run, http) = run(&desk, "app1").await;
-    for (id, kind, expected) in [
-        ("e1", "widget", "widgets"),
-        ("e2", "gadget", "gadgets"),
-        ("e3", "gizmo", "products"),
-    ] {
-        assert_eq!(
-            handler(&run, http, id, kind, "{}").await,
-            expected,
-            "{kind}"
-        );
+    for (id, kind, expected) in [("e1", "widget", "widgets"), ("e2", "gadget", "gadgets"), ("e3", "gizmo", "products")]
+    {
+        assert_eq!(handler(&run, http, id, kind, "{}").await, expected, "{kind}");
     }
 }
 
 #[tokio::test]
 async fn rules_of_the_app_look_at_type_and_data() {
     let server = RedisServer::start().await;
-    let app = APP.replace(
-        "SUBSCRIPTIONS = []",
-        &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"),
-    );
+    let app = APP.replace("SUBSCRIPTIONS = []", &format!("SUBSCRIPTIONS = {PROGRAMMATIC}"));
     let desk = desk(&server).file("app.py", &app);
     let (run, http) = run(&desk, "app3").await;
     for (id, kind, data, expected) in [
@@ -139,10 +123,6 @@ async fn rules_of_the_app_look_at_type_and_data() {
         ("e8", "mymessage.v2", "{}", "v2"),
         ("e9", "mymessage.v3", "{}", "products"),
     ] {
-        assert_eq!(
-            handler(&run, http, id, kind, data).await,
-            expected,
-            "{kind} {data}"
-        );
+        assert_eq!(handler(&run, http, id, kind, data).await, expected, "{kind} {data}");
     }
 }

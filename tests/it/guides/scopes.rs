@@ -29,9 +29,7 @@ async fn check(settings: &[(&str, &str)], topics: &[&str], rows: &[Row<'_>]) {
     let component = redis("pubsub", server.port, settings, "");
     // The component of the guide is in the namespace `default`.
     let component = component.replace("name: pubsub\n", "name: pubsub\n  namespace: default\n");
-    let desk = Desk::new()
-        .file("app.py", APP)
-        .file("components/pubsub.yaml", &component);
+    let desk = Desk::new().file("app.py", APP).file("components/pubsub.yaml", &component);
     for (app_id, publishing, subscribing) in rows {
         let (app, http) = (free_port(), free_port());
         let _run = desk.run_with(
@@ -70,8 +68,7 @@ async fn groups<'a>(server: &RedisServer, app_id: &str, topics: &[&'a str]) -> V
         if exists == 0 {
             continue;
         }
-        let groups: Vec<HashMap<String, deadpool_redis::redis::Value>> =
-            server.call(&["XINFO", "GROUPS", topic]).await;
+        let groups: Vec<HashMap<String, deadpool_redis::redis::Value>> = server.call(&["XINFO", "GROUPS", topic]).await;
         let names = groups.iter().map(|group| {
             let name = group["name"].clone();
             deadpool_redis::redis::from_redis_value::<String>(name).unwrap()
@@ -86,10 +83,7 @@ async fn groups<'a>(server: &RedisServer, app_id: &str, topics: &[&'a str]) -> V
 #[tokio::test]
 async fn topics_are_limited_to_some_apps() {
     check(
-        &[
-            ("publishingScopes", "app1=topic1;app2=topic2,topic3;app3="),
-            ("subscriptionScopes", "app2=;app3=topic1"),
-        ],
+        &[("publishingScopes", "app1=topic1;app2=topic2,topic3;app3="), ("subscriptionScopes", "app2=;app3=topic1")],
         &["topic1", "topic2", "topic3"],
         &[
             ("app1", &["topic1"], &["topic1", "topic2", "topic3"]),
@@ -105,11 +99,7 @@ async fn some_topics_are_allowed_and_no_others() {
     check(
         &[("allowedTopics", "topic1,topic2,topic3")],
         &["topic1", "topic2", "topic3", "topic4"],
-        &[(
-            "app1",
-            &["topic1", "topic2", "topic3"],
-            &["topic1", "topic2", "topic3"],
-        )],
+        &[("app1", &["topic1", "topic2", "topic3"], &["topic1", "topic2", "topic3"])],
     )
     .await;
 }
@@ -117,17 +107,9 @@ async fn some_topics_are_allowed_and_no_others() {
 #[tokio::test]
 async fn allowed_topics_and_scopes_together() {
     check(
-        &[
-            ("allowedTopics", "A,B"),
-            ("publishingScopes", "app1=A"),
-            ("subscriptionScopes", "app1=;app2=A"),
-        ],
+        &[("allowedTopics", "A,B"), ("publishingScopes", "app1=A"), ("subscriptionScopes", "app1=;app2=A")],
         &["A", "B", "C"],
-        &[
-            ("app1", &["A"], &[]),
-            ("app2", &["A", "B"], &["A"]),
-            ("app3", &["A", "B"], &["A", "B"]),
-        ],
+        &[("app1", &["A"], &[]), ("app2", &["A", "B"], &["A"]), ("app3", &["A", "B"], &["A", "B"])],
     )
     .await;
 }
@@ -141,10 +123,7 @@ async fn protected_topics_are_for_those_who_are_named() {
             ("subscriptionScopes", "app1=orders;app2=shipping"),
         ],
         &["orders", "shipping", "products"],
-        &[
-            ("app1", &["orders"], &["orders"]),
-            ("app2", &["products"], &["shipping"]),
-        ],
+        &[("app1", &["orders"], &["orders"]), ("app2", &["products"], &["shipping"])],
     )
     .await;
 }
@@ -152,23 +131,18 @@ async fn protected_topics_are_for_those_who_are_named() {
 #[tokio::test]
 async fn metadata_lists_what_is_forbidden_all_the_same() {
     let server = RedisServer::start().await;
-    let desk = Desk::new().file("app.py", APP).file(
-        "components/pubsub.yaml",
-        &redis(
-            "pubsub",
-            server.port,
-            &[("subscriptionScopes", "app1=")],
-            "",
-        ),
-    );
+    let desk = Desk::new()
+        .file("app.py", APP)
+        .file("components/pubsub.yaml", &redis("pubsub", server.port, &[("subscriptionScopes", "app1=")], ""));
     let (app, http) = (free_port(), free_port());
     let run = desk.run_with(
         &[("TOPICS", "orders")],
-        &format!("--app-id app1 --app-port {app} --dapr-http-port {http} --resources-path components -- python3 app.py"),
+        &format!(
+            "--app-id app1 --app-port {app} --dapr-http-port {http} --resources-path components -- python3 app.py"
+        ),
     );
     ready(http).await;
-    run.says("subscription to topic 'orders' on pubsub 'pubsub' is not allowed")
-        .await;
+    run.says("subscription to topic 'orders' on pubsub 'pubsub' is not allowed").await;
     let answer = curl("GET", http, "/v1.0/metadata", &[], "").await.unwrap();
     let metadata: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(metadata["subscriptions"][0]["topic"], "orders");

@@ -29,16 +29,11 @@ serve({"GET /dapr/subscribe": subscribe, "POST /orders": orders, "POST /publish"
 const TOKEN: &str = "uKcgR4uFdT1JYd3Uq2WnrA==";
 
 fn desk(server: &RedisServer) -> Desk {
-    Desk::new().file("app.py", APP).file(
-        "components/pubsub.yaml",
-        &redis("pubsub", server.port, &[], ""),
-    )
+    Desk::new().file("app.py", APP).file("components/pubsub.yaml", &redis("pubsub", server.port, &[], ""))
 }
 
 fn line(app: u16, http: u16) -> String {
-    format!(
-        "--app-id orders --app-port {app} --dapr-http-port {http} --resources-path components -- python3 app.py"
-    )
+    format!("--app-id orders --app-port {app} --dapr-http-port {http} --resources-path components -- python3 app.py")
 }
 
 #[tokio::test]

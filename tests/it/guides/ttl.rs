@@ -31,31 +31,19 @@ fn expiration(event: &Value) -> DateTime<Utc> {
 #[tokio::test]
 async fn a_message_whose_time_is_over_is_not_delivered() {
     let server = RedisServer::start().await;
-    let desk = Desk::new().file("app.py", APP).file(
-        "components/pubsub.yaml",
-        &redis("pubsub", server.port, &[], ""),
-    );
+    let desk = Desk::new().file("app.py", APP).file("components/pubsub.yaml", &redis("pubsub", server.port, &[], ""));
     let publisher = free_port();
-    let line =
-        format!("--app-id publisher --dapr-http-port {publisher} --resources-path components");
+    let line = format!("--app-id publisher --dapr-http-port {publisher} --resources-path components");
     let _publisher = desk.daprd(&[], &line);
     ready(publisher).await;
-    for (query, number) in [
-        ("?metadata.ttlInSeconds=1", 1),
-        ("?metadata.ttlInSeconds=120", 2),
-        ("", 3),
-    ] {
+    for (query, number) in [("?metadata.ttlInSeconds=1", 1), ("?metadata.ttlInSeconds=120", 2), ("", 3)] {
         let order = format!(r#"{{"order-number": {number}}}"#);
         publish(publisher, &format!("pubsub/TOPIC_A{query}"), &order).await;
     }
     // Programs without a sidecar see the time in the event, and that it is over.
-    let entries: Vec<(String, HashMap<String, String>)> =
-        server.call(&["XRANGE", "TOPIC_A", "-", "+"]).await;
+    let entries: Vec<(String, HashMap<String, String>)> = server.call(&["XRANGE", "TOPIC_A", "-", "+"]).await;
     let first: Value = serde_json::from_str(&entries[0].1["data"]).unwrap();
-    eventually("the first is too old", || async {
-        expiration(&first) < Utc::now()
-    })
-    .await;
+    eventually("the first is too old", || async { expiration(&first) < Utc::now() }).await;
 
     let (app, http) = (free_port(), free_port());
     let run = desk.run(&format!(
@@ -64,19 +52,12 @@ async fn a_message_whose_time_is_over_is_not_delivered() {
     let mut events = prints_json(&run, "event ", 2).await;
     server.settled("TOPIC_A", "app1").await;
     events.sort_by_key(|event| event["data"]["order-number"].as_u64());
-    let numbers: Vec<&Value> = events
-        .iter()
-        .map(|event| &event["data"]["order-number"])
-        .collect();
+    let numbers: Vec<&Value> = events.iter().map(|event| &event["data"]["order-number"]).collect();
     assert_eq!(numbers, [2, 3]);
     let left = expiration(&events[0]) - Utc::now();
-    assert!(
-        left.num_seconds() > 30 && left.num_seconds() <= 120,
-        "{left}"
-    );
+    assert!(left.num_seconds() > 30 && left.num_seconds() <= 120, "{left}");
     assert_eq!(events[1].get("expiration"), None);
     assert_eq!(prints(&run, "event ", 2).await.len(), 2);
     let id = first["id"].as_str().unwrap();
-    run.says(&format!("dropping expired pub/sub event {id} as of "))
-        .await;
+    run.says(&format!("dropping expired pub/sub event {id} as of ")).await;
 }

@@ -33,10 +33,7 @@ async fn ids_from_the_future_are_delivered_and_redelivered_in_order() {
     let mut first = sink.seen();
     first.retain(|message| message.attempt == 1);
     let order = first.iter().map(|message| &message.data[..]);
-    assert!(
-        order.eq([&b"future"[..], b"0", b"1", b"2", b"3", b"4"]),
-        "{first:?}"
-    );
+    assert!(order.eq([&b"future"[..], b"0", b"1", b"2", b"3", b"4"]), "{first:?}");
     redis.settled("orders", GROUP).await;
     assert_eq!(lines.text(), "");
     subscribed.end().await;
@@ -47,18 +44,13 @@ async fn an_id_after_which_there_is_none_is_an_error_and_the_rest_is_delivered()
     let redis = RedisServer::start().await;
     let broker = redis.broker(GROUP, &[]);
     let last = "18446744073709551615-18446744073709551615";
-    let _: String = redis
-        .call(&["XADD", "orders", last, "data", "the last"])
-        .await;
+    let _: String = redis.call(&["XADD", "orders", last, "data", "the last"]).await;
     let sink = Recorder::acking();
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     eventually("the last", || async { sink.count() == 1 }).await;
     redis.settled("orders", GROUP).await;
     let error = publish(&broker, 1).await.unwrap_err();
-    assert!(
-        error.to_string().contains("exhausted the last possible ID"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("exhausted the last possible ID"), "{error}");
     subscribed.end().await;
 }
 
@@ -79,10 +71,7 @@ async fn when_all_signs_of_life_expire_at_once_nobody_buries_the_living() {
     for _ in 0..5 {
         tokio::time::sleep(5 * A_WHILE).await;
         let signs: Vec<String> = redis.call(&["KEYS", "sidestream:*:alive:*"]).await;
-        let words: Vec<&str> = ["DEL"]
-            .into_iter()
-            .chain(signs.iter().map(String::as_str))
-            .collect();
+        let words: Vec<&str> = ["DEL"].into_iter().chain(signs.iter().map(String::as_str)).collect();
         let _: i64 = redis.call(&words).await;
     }
     redis.settled("orders", GROUP).await;

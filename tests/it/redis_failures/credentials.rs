@@ -7,9 +7,7 @@ use crate::support::redis::RedisServer;
 
 /// Give the user another password, and end its connections.
 async fn rotate(redis: &RedisServer, password: &str) {
-    let _: () = redis
-        .call(&["ACL", "SETUSER", "orders", "resetpass", password])
-        .await;
+    let _: () = redis.call(&["ACL", "SETUSER", "orders", "resetpass", password]).await;
     let _: i64 = redis.call(&["CLIENT", "KILL", "USER", "orders"]).await;
 }
 
@@ -21,10 +19,7 @@ async fn a_changed_password_is_told_and_a_right_one_is_enough() {
     let settings = [("redisUsername", "orders"), ("redisPassword", "one")];
     let whole = Whole::start(redis.port, &settings, |_| Answer::success()).await;
     whole.publish_all(0..10).await;
-    eventually("what came before", || async {
-        whole.app.distinct_data("/orders") == 10
-    })
-    .await;
+    eventually("what came before", || async { whole.app.distinct_data("/orders") == 10 }).await;
     for round in 1..=2 {
         // An ack that meets the change would be told, too.
         redis.settled("orders", GROUP).await;
@@ -40,30 +35,17 @@ async fn a_changed_password_is_told_and_a_right_one_is_enough() {
                 refused.body
             );
         }
-        eventually("reading fails", || async {
-            whole.lines("error reading") == round
-        })
-        .await;
+        eventually("reading fails", || async { whole.lines("error reading") == round }).await;
         // Long enough for a second line of each kind.
         tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
         rotate(&redis, ">one").await;
-        eventually("reading again", || async {
-            whole.lines("reading again") == round
-        })
-        .await;
+        eventually("reading again", || async { whole.lines("reading again") == round }).await;
         let number = u32::try_from(round).unwrap() * 10;
         whole.publish_all(number..number + 10).await;
-        eventually("what came after", || async {
-            whole.app.distinct_data("/orders") >= (round + 1) * 10
-        })
-        .await;
+        eventually("what came after", || async { whole.app.distinct_data("/orders") >= (round + 1) * 10 }).await;
         redis.settled("orders", GROUP).await;
     }
     assert!(whole.is_healthy().await);
     assert_eq!(whole.lines("error reading"), 2, "{:#?}", whole.complaints());
-    assert!(
-        whole.lines("upkeep failed") <= 2 && whole.complaints().len() <= 5,
-        "{:#?}",
-        whole.complaints()
-    );
+    assert!(whole.lines("upkeep failed") <= 2 && whole.complaints().len() <= 5, "{:#?}", whole.complaints());
 }

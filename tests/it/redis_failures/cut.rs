@@ -26,14 +26,8 @@ async fn a_publish_whose_answer_was_cut_is_an_error_and_not_doubled() {
     proxy.cut_reply_to("XADD");
     let messages = (0..10).map(|number| super::message("orders", number));
     let outcomes = broker.publish_all(messages.collect()).await;
-    assert!(
-        outcomes.iter().any(Result::is_err),
-        "what is unknown is no success"
-    );
-    eventually("Redis has got through them", || async {
-        length(&redis).await >= 20
-    })
-    .await;
+    assert!(outcomes.iter().any(Result::is_err), "what is unknown is no success");
+    eventually("Redis has got through them", || async { length(&redis).await >= 20 }).await;
     assert_eq!(length(&redis).await, 20, "nothing is sent again");
 }
 

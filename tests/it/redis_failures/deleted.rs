@@ -23,9 +23,7 @@ async fn delete_consumers(redis: &RedisServer) {
         panic!("no name: {fields:?}");
     };
     let name = std::str::from_utf8(name).unwrap();
-    let _: i64 = redis
-        .call(&["XGROUP", "DELCONSUMER", "orders", GROUP, name])
-        .await;
+    let _: i64 = redis.call(&["XGROUP", "DELCONSUMER", "orders", GROUP, name]).await;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +61,7 @@ async fn answers_of_the_app_settle_whatever_was_deleted_meanwhile() {
         eventually("in hand", || async { sink.count() == 8 }).await;
         delete(&redis, what).await;
         publish(&broker, 100).await.unwrap();
-        eventually("what came after", || async {
-            sink.texts().contains(&"100".to_owned())
-        })
-        .await;
+        eventually("what came after", || async { sink.texts().contains(&"100".to_owned()) }).await;
         gate.add_permits(100);
         if !matches!(what, Deleted::Stream) {
             eventually("those that asked for it, again", || async {
@@ -86,11 +81,7 @@ async fn answers_of_the_app_settle_whatever_was_deleted_meanwhile() {
             Deleted::Group => 2,
             Deleted::Consumer => 0,
         };
-        assert!(
-            lines.text().lines().count() <= most,
-            "{what:?}:\n{}",
-            lines.text()
-        );
+        assert!(lines.text().lines().count() <= most, "{what:?}:\n{}", lines.text());
         subscribed.end().await;
     }
 }

@@ -21,10 +21,7 @@ async fn an_entry_without_data_does_not_stop_the_others_and_is_not_told_in_a_loo
         let _: String = redis.call(&["XADD", "orders", "*", "foo", "bar"]).await;
     }
     whole.publish_all(0..30).await;
-    eventually("all events", || async {
-        whole.app.distinct_data("/orders") == 30
-    })
-    .await;
+    eventually("all events", || async { whole.app.distinct_data("/orders") == 30 }).await;
     let told = || whole.lines("error deserializing cloud event in pubsub pubsub and topic orders");
     eventually("only the foreign ones are left, and told", || async {
         redis.pending("orders", GROUP).await == 3 && told() >= 3
@@ -108,18 +105,8 @@ async fn what_a_dead_consumer_had_and_was_trimmed_is_struck_and_the_rest_taken_o
     for number in 0..5 {
         publish(&broker, number).await.unwrap();
     }
-    let _: () = redis
-        .call(&["XGROUP", "CREATE", "orders", GROUP, "0"])
-        .await;
-    let read = [
-        "XREADGROUP",
-        "GROUP",
-        GROUP,
-        "dead",
-        "STREAMS",
-        "orders",
-        ">",
-    ];
+    let _: () = redis.call(&["XGROUP", "CREATE", "orders", GROUP, "0"]).await;
+    let read = ["XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", "orders", ">"];
     let _: deadpool_redis::redis::Value = redis.call(&read).await;
     let _: i64 = redis.call(&["XTRIM", "orders", "MAXLEN", "2"]).await;
     let sink = Recorder::acking();

@@ -21,18 +21,11 @@ async fn a_full_redis_refuses_publishes_with_advice_and_goes_on_delivering() {
     let works = Arc::new(AtomicBool::new(false));
     let app_works = works.clone();
     let whole = Whole::start(redis.port, &[], move |_| {
-        Answer::status(if app_works.load(Ordering::Relaxed) {
-            200
-        } else {
-            503
-        })
+        Answer::status(if app_works.load(Ordering::Relaxed) { 200 } else { 503 })
     })
     .await;
     whole.publish_all(0..20).await;
-    eventually("all were tried", || async {
-        whole.app.distinct_data("/orders") == 20
-    })
-    .await;
+    eventually("all were tried", || async { whole.app.distinct_data("/orders") == 20 }).await;
     limit(&redis, "1").await;
     let refused = whole.publish(20).await;
     assert_eq!(refused.status, 500);
@@ -44,16 +37,10 @@ async fn a_full_redis_refuses_publishes_with_advice_and_goes_on_delivering() {
     let before = whole.app.seen().len();
     works.store(true, Ordering::Relaxed);
     redis.settled("orders", GROUP).await;
-    assert!(
-        whole.app.seen().len() >= before + 20,
-        "delivered while full"
-    );
+    assert!(whole.app.seen().len() >= before + 20, "delivered while full");
     limit(&redis, "0").await;
     whole.publish_all(21..25).await;
-    eventually("what came after", || async {
-        whole.app.distinct_data("/orders") == 24
-    })
-    .await;
+    eventually("what came after", || async { whole.app.distinct_data("/orders") == 24 }).await;
     redis.settled("orders", GROUP).await;
     assert_eq!(whole.complaints(), Vec::<String>::new());
 }
@@ -76,10 +63,7 @@ async fn nobody_takes_a_living_replica_for_dead_because_redis_is_full() {
     assert_eq!((slow.count(), other.count()), (5, 0));
     limit(&redis, "0").await;
     publish(&two, 5).await.unwrap();
-    eventually("what came after", || async {
-        slow.count() + other.count() == 6
-    })
-    .await;
+    eventually("what came after", || async { slow.count() + other.count() == 6 }).await;
     second.end().await;
     drop(first);
 }

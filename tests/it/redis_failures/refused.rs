@@ -26,19 +26,12 @@ async fn a_topic_that_may_not_be_read_makes_the_sidecar_unhealthy_until_it_may()
     redis.allow(ALL_BUT_READING).await;
     let few = [("redisUsername", "few"), ("redisPassword", "secret")];
     let whole = Whole::start(redis.port, &few, |_| Answer::success()).await;
-    is_unhealthy(
-        &whole,
-        &["pubsub: no events of topic orders: NOPERM", "grant"],
-    )
-    .await;
+    is_unhealthy(&whole, &["pubsub: no events of topic orders: NOPERM", "grant"]).await;
     assert_eq!(whole.lines("error reading from stream orders: NOPERM"), 1);
     whole.publish_all(0..3).await;
     redis.allow(&format!("{ALL_BUT_READING} +xreadgroup")).await;
     is_well(&whole).await;
-    eventually("delivered", || async {
-        whole.app.distinct_data("/orders") == 3
-    })
-    .await;
+    eventually("delivered", || async { whole.app.distinct_data("/orders") == 3 }).await;
     assert_eq!(whole.lines("reading again from stream orders"), 1);
 
     let _: i64 = redis.call(&["DEL", "orders"]).await;
@@ -47,27 +40,16 @@ async fn a_topic_that_may_not_be_read_makes_the_sidecar_unhealthy_until_it_may()
     let _: i64 = redis.call(&["DEL", "orders"]).await;
     is_well(&whole).await;
     whole.publish_all(3..6).await;
-    eventually("delivered", || async {
-        whole.app.distinct_data("/orders") == 6
-    })
-    .await;
+    eventually("delivered", || async { whole.app.distinct_data("/orders") == 6 }).await;
 }
 
 /// A sidecar before a Redis that does not know these commands, once it has said so.
 async fn without(commands: &[&str]) -> (RedisServer, Whole) {
-    let options: Vec<_> = commands
-        .iter()
-        .flat_map(|name| ["--rename-command", name, ""])
-        .collect();
+    let options: Vec<_> = commands.iter().flat_map(|name| ["--rename-command", name, ""]).collect();
     let redis = RedisServer::start_with(&options, 0).await;
     let whole = Whole::start(redis.port, &[], |_| Answer::success()).await;
     is_unhealthy(&whole, &["topic orders: ", "streams need Redis 5"]).await;
-    assert_eq!(
-        whole.lines("streams need Redis 5"),
-        1,
-        "{}",
-        whole.sidecar.said()
-    );
+    assert_eq!(whole.lines("streams need Redis 5"), 1, "{}", whole.sidecar.said());
     (redis, whole)
 }
 
@@ -76,11 +58,7 @@ async fn a_redis_without_streams_is_said_as_such() {
     let (_redis, whole) = without(&["XADD", "XGROUP", "XREADGROUP"]).await;
     let refused = whole.publish(1).await;
     assert_eq!(refused.status, 500);
-    assert!(
-        refused.body.contains("streams need Redis 5"),
-        "{}",
-        refused.body
-    );
+    assert!(refused.body.contains("streams need Redis 5"), "{}", refused.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,23 +73,11 @@ async fn a_redis_that_is_away_at_start_is_told_once_for_all_topics() {
     let topics: Vec<_> = (0..20).map(|number| format!("topic-{number}")).collect();
     let topics: Vec<_> = topics.iter().map(String::as_str).collect();
     let whole = Whole::begin(redis.port, &[], &topics, |_| Answer::success()).await;
-    eventually("it is told", || async {
-        whole.lines("Failed to start the subscriptions") > 0
-    })
-    .await;
+    eventually("it is told", || async { whole.lines("Failed to start the subscriptions") > 0 }).await;
     // Long enough for the second attempt of each.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    assert_eq!(
-        whole.lines("Failed to start"),
-        1,
-        "{}",
-        whole.sidecar.said()
-    );
-    assert!(
-        whole.lines("connection refused") <= 2,
-        "{}",
-        whole.sidecar.said()
-    );
+    assert_eq!(whole.lines("Failed to start"), 1, "{}", whole.sidecar.said());
+    assert!(whole.lines("connection refused") <= 2, "{}", whole.sidecar.said());
     redis.restart().await;
     eventually("it is told", || async { whole.lines("reading again") > 0 }).await;
     assert_eq!(whole.lines("reading again"), 1, "{}", whole.sidecar.said());

@@ -52,11 +52,7 @@ async fn a_server_that_is_a_replica_for_a_while_loses_nothing() {
     redis.settled("orders", GROUP).await;
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(sink.count(), 9, "nothing twice");
-    for part in [
-        "error reading",
-        "reading again",
-        "Error acknowledging Redis messages",
-    ] {
+    for part in ["error reading", "reading again", "Error acknowledging Redis messages"] {
         assert_eq!(lines.with(part), 1, "{part}:\n{}", lines.text());
     }
     subscribed.end().await;

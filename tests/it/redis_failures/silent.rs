@@ -14,11 +14,7 @@ use crate::support::subscribed::subscribe;
 use crate::support::{Lines, eventually};
 
 /// Not so short that a Redis that works misses them on a machine that does much else.
-const SHORT: [(&str, &str); 3] = [
-    ("readTimeout", "3s"),
-    ("dialTimeout", "2s"),
-    ("redisMaxRetries", "1"),
-];
+const SHORT: [(&str, &str); 3] = [("readTimeout", "3s"), ("dialTimeout", "2s"), ("redisMaxRetries", "1")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
@@ -43,20 +39,11 @@ async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
         }
         // An answer, and then two dials that nobody answers: seven seconds.
         let took = begun.elapsed();
-        assert!(
-            took < Duration::from_secs(30 * (round + 1)),
-            "one after the other is more than a minute: {took:?}"
-        );
+        assert!(took < Duration::from_secs(30 * (round + 1)), "one after the other is more than a minute: {took:?}");
     }
-    eventually("that is told", || async {
-        lines.with("error reading") == 1 && lines.with("upkeep failed") == 1
-    })
-    .await;
+    eventually("that is told", || async { lines.with("error reading") == 1 && lines.with("upkeep failed") == 1 }).await;
     proxy.set(Way::Open);
-    eventually("publishing again", || async {
-        publish(&broker, 101).await.is_ok()
-    })
-    .await;
+    eventually("publishing again", || async { publish(&broker, 101).await.is_ok() }).await;
     eventually("delivering again", || async { distinct(&sink) == 2 }).await;
     redis.settled("orders", GROUP).await;
     for part in ["error reading", "reading again", "upkeep failed"] {
@@ -79,26 +66,12 @@ async fn a_sidecar_stays_healthy_and_goes_on_when_redis_is_back() {
         proxy.set(way);
         let refused = whole.publish(100).await;
         assert_eq!(refused.status, 500);
-        assert!(
-            refused.body.contains("redis streams: error from publish: "),
-            "{}",
-            refused.body
-        );
+        assert!(refused.body.contains("redis streams: error from publish: "), "{}", refused.body);
         assert!(whole.is_healthy().await);
         proxy.set(Way::Open);
-        eventually("publishing again", || async {
-            whole.publish(5).await.status == 204
-        })
-        .await;
+        eventually("publishing again", || async { whole.publish(5).await.status == 204 }).await;
     }
-    eventually("delivering again", || async {
-        whole.app.distinct_data("/orders") >= 6
-    })
-    .await;
+    eventually("delivering again", || async { whole.app.distinct_data("/orders") >= 6 }).await;
     redis.settled("orders", GROUP).await;
-    assert!(
-        whole.lines("error reading") <= 2,
-        "{:#?}",
-        whole.complaints()
-    );
+    assert!(whole.lines("error reading") <= 2, "{:#?}", whole.complaints());
 }

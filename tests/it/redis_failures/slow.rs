@@ -44,22 +44,13 @@ async fn a_slow_redis_is_not_asked_one_thing_at_a_time() {
     let published = join_all((0..300).map(|number| publish(&one, number))).await;
     assert!(published.iter().all(Result::is_ok));
     let took = begun.elapsed();
-    assert!(
-        took < Duration::from_secs(30),
-        "one at a time is 60 s: {took:?}"
-    );
+    assert!(took < Duration::from_secs(30), "one at a time is 60 s: {took:?}");
     eventually("all", || async { sink.count() + other.count() == 300 }).await;
     let took = begun.elapsed();
-    assert!(
-        took < Duration::from_secs(40),
-        "one at a time is 60 s: {took:?}"
-    );
+    assert!(took < Duration::from_secs(40), "one at a time is 60 s: {took:?}");
     redis.settled("orders", GROUP).await;
     assert_eq!(
-        (
-            sink.count() + other.count(),
-            distinct(&sink) + distinct(&other)
-        ),
+        (sink.count() + other.count(), distinct(&sink) + distinct(&other)),
         (300, 300),
         "nothing twice, and nobody is taken for dead"
     );
@@ -84,10 +75,7 @@ async fn redeliveries_of_many_topics_share_their_round_trips() {
         subscribed.push(subscribe(&*broker, &format!("topic-{number}"), sink.clone()).await);
     }
     proxy.set(Way::Slow(LATER));
-    for outcome in join_all(
-        (0..TOPICS).map(|number| broker.publish(message(&format!("topic-{number}"), number))),
-    )
-    .await
+    for outcome in join_all((0..TOPICS).map(|number| broker.publish(message(&format!("topic-{number}"), number)))).await
     {
         outcome.unwrap();
     }
@@ -95,10 +83,7 @@ async fn redeliveries_of_many_topics_share_their_round_trips() {
     let begun = Instant::now();
     eventually("each twice", || async { sink.count() == 2 * TOPICS }).await;
     let took = begun.elapsed();
-    assert!(
-        took < Duration::from_secs(20),
-        "one at a time is 30 s: {took:?}"
-    );
+    assert!(took < Duration::from_secs(20), "one at a time is 30 s: {took:?}");
     proxy.set(Way::Open);
     join_all(subscribed.into_iter().map(|one| one.end())).await;
     assert_eq!(lines.text(), "", "there is nothing to say");

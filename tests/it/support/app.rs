@@ -42,11 +42,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn success() -> Self {
-        Self {
-            status: 200,
-            body: "",
-            after: Duration::ZERO,
-        }
+        Self { status: 200, body: "", after: Duration::ZERO }
     }
 
     pub(crate) fn after(self, after: Duration) -> Self {
@@ -54,10 +50,7 @@ impl Answer {
     }
 
     pub(crate) fn status(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::success()
-        }
+        Self { status, ..Self::success() }
     }
 }
 
@@ -118,11 +111,7 @@ impl App {
             seen: Mutex::default(),
         });
         let server = tokio::spawn(serve(wire, listener, state.clone()));
-        Self {
-            port,
-            state,
-            server,
-        }
+        Self { port, state, server }
     }
 
     pub(crate) fn seen(&self) -> Vec<Delivered> {
@@ -137,13 +126,10 @@ impl App {
     /// The distinct values of `data` among the events of a path.
     pub(crate) fn distinct_data(&self, path: &str) -> usize {
         let seen = self.seen();
-        let data = seen
-            .iter()
-            .filter(|delivered| delivered.path == path)
-            .map(|delivered| {
-                let event: serde_json::Value = serde_json::from_slice(&delivered.body).unwrap();
-                event["data"].to_string()
-            });
+        let data = seen.iter().filter(|delivered| delivered.path == path).map(|delivered| {
+            let event: serde_json::Value = serde_json::from_slice(&delivered.body).unwrap();
+            event["data"].to_string()
+        });
         data.collect::<std::collections::BTreeSet<_>>().len()
     }
 }
@@ -178,17 +164,9 @@ async fn talk(wire: Wire, stream: TcpStream, state: Arc<State>) {
     }
 }
 
-async fn answer(
-    state: Arc<State>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
-    let body = request
-        .into_body()
-        .collect()
-        .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default();
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     if path.starts_with("/dapr/") {
         let (status, body) = if path == "/dapr/subscribe" {
             state.asked.fetch_add(1, Ordering::Relaxed);
@@ -204,8 +182,5 @@ async fn answer(
     tokio::time::sleep(answer.after).await;
     // What counts is an answer that was ready: a sidecar that died meanwhile gets it from nobody.
     state.seen.lock().unwrap().push(delivered);
-    Ok(Response::builder()
-        .status(answer.status)
-        .body(Full::new(Bytes::from_static(answer.body.as_bytes())))
-        .unwrap())
+    Ok(Response::builder().status(answer.status).body(Full::new(Bytes::from_static(answer.body.as_bytes()))).unwrap())
 }

@@ -23,16 +23,8 @@ impl Answer {
 }
 
 /// One call on a connection of its own; `None` if nobody answers.
-pub(crate) async fn call(
-    method: &str,
-    port: u16,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Option<Answer> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("http://127.0.0.1:{port}{path}"));
+pub(crate) async fn call(method: &str, port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    let mut request = Request::builder().method(method).uri(format!("http://127.0.0.1:{port}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -41,19 +33,13 @@ pub(crate) async fn call(
     let answer = client.request(request.body(body).unwrap()).await.ok()?;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let body = answer.into_body().collect().await.ok()?.to_bytes();
-    Some(Answer {
-        status,
-        headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
-    })
+    Some(Answer { status, headers, body: String::from_utf8(body.to_vec()).unwrap() })
 }
 
 /// Wait until the sidecar says that it is ready.
 pub(crate) async fn ready(port: u16) {
     eventually("the sidecar is ready", || async {
-        call("GET", port, "/v1.0/healthz", &[], "")
-            .await
-            .is_some_and(|answer| answer.status == 204)
+        call("GET", port, "/v1.0/healthz", &[], "").await.is_some_and(|answer| answer.status == 204)
     })
     .await;
 }

@@ -18,14 +18,9 @@ pub(crate) struct Process {
 }
 
 /// The binary under test, with these arguments. It sees none of the files that whoever runs the tests has at home.
-pub(crate) fn sidestream<S: AsRef<std::ffi::OsStr>>(
-    arguments: impl IntoIterator<Item = S>,
-) -> Command {
+pub(crate) fn sidestream<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
-    command
-        .args(arguments)
-        .env("HOME", "/nonexistent")
-        .env_remove("DAPR_RUNTIME_PATH");
+    command.args(arguments).env("HOME", "/nonexistent").env_remove("DAPR_RUNTIME_PATH");
     command
 }
 
@@ -57,12 +52,7 @@ impl Process {
     pub(crate) fn start(mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let said = File::create(folder.path().join("said")).unwrap();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
-            .spawn()
-            .unwrap();
+        let child = command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
         Self { child, folder }
     }
 
@@ -74,10 +64,7 @@ impl Process {
 
     /// What it said between `before` and the end of that line, once it has.
     pub(crate) async fn says(&self, before: &str) -> String {
-        eventually(&format!("it says {before:?}"), || async {
-            line_after(&self.said(), before).is_some()
-        })
-        .await;
+        eventually(&format!("it says {before:?}"), || async { line_after(&self.said(), before).is_some() }).await;
         line_after(&self.said(), before).unwrap()
     }
 
@@ -105,10 +92,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    #[expect(
-        clippy::print_stderr,
-        reason = "the test's own output, shown with its failure"
-    )]
+    #[expect(clippy::print_stderr, reason = "the test's own output, shown with its failure")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.said());

@@ -91,11 +91,7 @@ impl Shared {
     /// Is this reply, to these requests, to be cut? Once. A blocking read that found nothing is no reply.
     fn cuts_now(&self, requests: &[u8], reply: &[u8]) -> bool {
         let mut cut = self.cut.lock().unwrap();
-        let is_asked = cut.is_some_and(|word| {
-            requests
-                .windows(word.len())
-                .any(|part| part == word.as_bytes())
-        });
+        let is_asked = cut.is_some_and(|word| requests.windows(word.len()).any(|part| part == word.as_bytes()));
         let now = is_asked && !reply.starts_with(b"*-1");
         if now {
             *cut = None;
@@ -121,11 +117,7 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let line = Line {
-        shared: &shared,
-        unanswered: Mutex::default(),
-        has_lost: AtomicBool::new(false),
-    };
+    let line = Line { shared: &shared, unanswered: Mutex::default(), has_lost: AtomicBool::new(false) };
     tokio::select! {
         ended = line.requests(from_client, to_server) => ended,
         ended = line.replies(from_server, to_client) => ended,

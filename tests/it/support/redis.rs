@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, RedisResult, Value, cmd,
-};
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, Value, cmd};
 use sidestream::broker::redis::{RedisBroker, Settings};
 use sidestream::shutdown::Tasks;
 use sidestream::telemetry::Telemetry;
@@ -93,22 +91,13 @@ impl RedisServer {
         let port = free_port_of_cluster();
         let folder = tempfile::tempdir().unwrap();
         let process = Self::spawn(port, &folder, more);
-        let server = Self {
-            port,
-            tls_port,
-            process,
-            folder,
-            more: more.iter().map(|word| (*word).to_owned()).collect(),
-        };
+        let server =
+            Self { port, tls_port, process, folder, more: more.iter().map(|word| (*word).to_owned()).collect() };
         server.answers().await;
         server
     }
 
-    fn spawn<S: AsRef<std::ffi::OsStr>>(
-        port: u16,
-        folder: &tempfile::TempDir,
-        more: &[S],
-    ) -> Child {
+    fn spawn<S: AsRef<std::ffi::OsStr>>(port: u16, folder: &tempfile::TempDir, more: &[S]) -> Child {
         program()
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "yes"])
@@ -123,18 +112,14 @@ impl RedisServer {
     }
 
     async fn answers(&self) {
-        super::eventually("redis-server answers", || async {
-            self.try_connect().await.is_some()
-        })
-        .await;
+        super::eventually("redis-server answers", || async { self.try_connect().await.is_some() }).await;
     }
 
     async fn try_connect(&self) -> Option<MultiplexedConnection> {
         let client = Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap();
         // Half a second for an answer, as it is without this, is not always enough.
-        let patient = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+        let patient =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
         let connection = client.get_multiplexed_async_connection_with_config(&patient);
         connection.await.ok()
     }
@@ -146,10 +131,8 @@ impl RedisServer {
 
     /// The same for a server that may be away, or close its connections.
     pub(crate) async fn try_call<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
-        let mut connection = self
-            .try_connect()
-            .await
-            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected))?;
+        let mut connection =
+            self.try_connect().await.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected))?;
         let mut command = cmd(words[0]);
         for word in &words[1..] {
             command.arg(*word);
@@ -191,11 +174,7 @@ impl RedisServer {
 
     /// The port that other servers and clients are to use.
     pub(crate) fn port_for_others(&self) -> u16 {
-        if self.tls_port == 0 {
-            self.port
-        } else {
-            self.tls_port
-        }
+        if self.tls_port == 0 { self.port } else { self.tls_port }
     }
 
     /// How many entries of a topic a group has read and not acknowledged.
@@ -216,10 +195,7 @@ impl RedisServer {
 
     /// Wait until nothing of a topic is pending.
     pub(crate) async fn settled(&self, topic: &str, group: &str) {
-        super::eventually("nothing is pending", || async {
-            self.pending(topic, group).await == 0
-        })
-        .await;
+        super::eventually("nothing is pending", || async { self.pending(topic, group).await == 0 }).await;
     }
 }
 
@@ -229,26 +205,14 @@ pub(crate) fn broker_with(group: &str, settings: &[(&str, &str)]) -> Arc<RedisBr
 }
 
 /// A broker for whatever listens on this port, with what it has to say.
-pub(crate) fn broker_on(
-    port: u16,
-    group: &str,
-    settings: &[(&str, &str)],
-    telemetry: Telemetry,
-) -> Arc<RedisBroker> {
+pub(crate) fn broker_on(port: u16, group: &str, settings: &[(&str, &str)], telemetry: Telemetry) -> Arc<RedisBroker> {
     let host = format!("127.0.0.1:{port}");
     let settings = [&[("redisHost", host.as_str())][..], settings].concat();
     broker_telling(group, &settings, telemetry)
 }
 
-fn broker_telling(
-    group: &str,
-    settings: &[(&str, &str)],
-    telemetry: Telemetry,
-) -> Arc<RedisBroker> {
-    let properties = [("consumerID", group)]
-        .into_iter()
-        .chain(settings.iter().copied())
-        .collect();
+fn broker_telling(group: &str, settings: &[(&str, &str)], telemetry: Telemetry) -> Arc<RedisBroker> {
+    let properties = [("consumerID", group)].into_iter().chain(settings.iter().copied()).collect();
     let settings = Settings::of(&properties, group).0.unwrap();
     Arc::new(RedisBroker::new("pubsub", settings, Tasks::new(), telemetry).unwrap())
 }

@@ -12,14 +12,7 @@ use super::redis::{RedisServer, broker_with};
 
 const SLOTS: u32 = 16_384;
 const MASTERS: usize = 3;
-const BY_TLS: &[&str] = &[
-    "--tls-cluster",
-    "yes",
-    "--tls-replication",
-    "yes",
-    "--tls-auth-clients",
-    "no",
-];
+const BY_TLS: &[&str] = &["--tls-cluster", "yes", "--tls-replication", "yes", "--tls-auth-clients", "no"];
 /// Six servers are much for a small machine: one cluster at a time.
 static TURN: Semaphore = Semaphore::const_new(1);
 
@@ -42,14 +35,8 @@ impl RedisCluster {
 
     async fn start_on(tls: Option<(&Path, &Path)>) -> Self {
         let turn = TURN.acquire().await.unwrap();
-        let options = [
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            "3000",
-            "--cluster-replica-validity-factor",
-            "0",
-        ];
+        let options =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--cluster-replica-validity-factor", "0"];
         let servers = futures_util::future::join_all((0..2 * MASTERS).map(async |_| match tls {
             None => RedisServer::start_with(&options, 0).await,
             Some((certificate, key)) => {
@@ -58,11 +45,7 @@ impl RedisCluster {
             }
         }))
         .await;
-        let cluster = Self {
-            servers,
-            dead: Vec::new(),
-            _turn: turn,
-        };
+        let cluster = Self { servers, dead: Vec::new(), _turn: turn };
         cluster.join().await;
         cluster
     }
@@ -77,17 +60,13 @@ impl RedisCluster {
         }
         let share = SLOTS.div_ceil(u32::try_from(MASTERS).unwrap());
         for (at, server) in (0..).zip(&self.servers[..MASTERS]) {
-            let slots: Vec<_> = (at * share..SLOTS.min((at + 1) * share))
-                .map(|slot: u32| slot.to_string())
-                .collect();
+            let slots: Vec<_> = (at * share..SLOTS.min((at + 1) * share)).map(|slot: u32| slot.to_string()).collect();
             let mut words = vec!["CLUSTER", "ADDSLOTS"];
             words.extend(slots.iter().map(String::as_str));
             let _: String = server.call(&words).await;
         }
-        eventually("all servers know each other", || async {
-            self.all_say("INFO", "cluster_known_nodes:6").await
-        })
-        .await;
+        eventually("all servers know each other", || async { self.all_say("INFO", "cluster_known_nodes:6").await })
+            .await;
         for at in 0..MASTERS {
             let master = self.id(at).await;
             let replica = &self.servers[MASTERS + at];
@@ -135,11 +114,8 @@ impl RedisCluster {
 
     /// A broker that knows two of the masters, with these settings beside.
     pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
-        let host = format!(
-            "127.0.0.1:{}, 127.0.0.1:{}",
-            self.servers[0].port_for_others(),
-            self.servers[1].port_for_others()
-        );
+        let host =
+            format!("127.0.0.1:{}, 127.0.0.1:{}", self.servers[0].port_for_others(), self.servers[1].port_for_others());
         let cluster = [("redisHost", host.as_str()), ("redisType", "cluster")];
         broker_with(group, &[&cluster[..], settings].concat())
     }
@@ -153,13 +129,8 @@ impl RedisCluster {
             }
             let slot: u16 = server.call(&["CLUSTER", "KEYSLOT", topic]).await;
             let rows: Vec<(u16, u16, u16)> = slots(server).await;
-            let row = rows
-                .into_iter()
-                .find(|(first, last, _)| (*first..=*last).contains(&slot))?;
-            let holder = self
-                .servers
-                .iter()
-                .position(|server| server.port == row.2)?;
+            let row = rows.into_iter().find(|(first, last, _)| (*first..=*last).contains(&slot))?;
+            let holder = self.servers.iter().position(|server| server.port == row.2)?;
             if self.dead.contains(&holder) || said.is_some_and(|said| said != holder) {
                 return None;
             }
@@ -170,10 +141,7 @@ impl RedisCluster {
 
     /// The same, once they agree.
     pub(crate) async fn settled_holder(&self, topic: &str) -> usize {
-        eventually("the servers agree on who has the topic", || async {
-            self.holder(topic).await.is_some()
-        })
-        .await;
+        eventually("the servers agree on who has the topic", || async { self.holder(topic).await.is_some() }).await;
         self.holder(topic).await.unwrap()
     }
 
@@ -203,13 +171,7 @@ impl RedisCluster {
 async fn slots(server: &RedisServer) -> Vec<(u16, u16, u16)> {
     let rows: Vec<Vec<Value>> = server.call(&["CLUSTER", "SLOTS"]).await;
     let row = |row: Vec<Value>| {
-        let [
-            Value::Int(first),
-            Value::Int(last),
-            Value::Array(master),
-            ..,
-        ] = &row[..]
-        else {
+        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &row[..] else {
             panic!("{row:?}");
         };
         let Value::Int(port) = master[1] else {

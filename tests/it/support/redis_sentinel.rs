@@ -28,8 +28,7 @@ impl RedisSentinel {
     pub(crate) async fn start() -> Self {
         let master = RedisServer::start().await;
         let port_of_master = master.port.to_string();
-        let replica =
-            RedisServer::start_with(&["--replicaof", "127.0.0.1", &port_of_master], 0).await;
+        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port_of_master], 0).await;
         Self::watch([master, replica], "", 0).await
     }
 
@@ -62,32 +61,17 @@ impl RedisSentinel {
             folder.path().display()
         );
         std::fs::write(&file, settings).unwrap();
-        let process = program()
-            .arg(&file)
-            .arg("--sentinel")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let sentinel = Self {
-            servers,
-            port,
-            tls_port,
-            process,
-            _folder: folder,
-        };
-        eventually("the sentinel knows the replica", || async {
-            sentinel.knows_replica().await
-        })
-        .await;
+        let process =
+            program().arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let sentinel = Self { servers, port, tls_port, process, _folder: folder };
+        eventually("the sentinel knows the replica", || async { sentinel.knows_replica().await }).await;
         sentinel
     }
 
     async fn knows_replica(&self) -> bool {
         let said: String = self.servers[1].call(&["INFO", "replication"]).await;
         let replicas = self.ask("replicas").await;
-        said.contains("master_link_status:up")
-            && matches!(replicas, Some(Value::Array(rows)) if rows.len() == 1)
+        said.contains("master_link_status:up") && matches!(replicas, Some(Value::Array(rows)) if rows.len() == 1)
     }
 
     async fn ask(&self, question: &str) -> Option<Value> {
@@ -113,11 +97,7 @@ impl RedisSentinel {
 
     /// Where the sentinel is.
     pub(crate) fn host(&self) -> String {
-        let port = if self.tls_port == 0 {
-            self.port
-        } else {
-            self.tls_port
-        };
+        let port = if self.tls_port == 0 { self.port } else { self.tls_port };
         format!("127.0.0.1:{port}")
     }
 
@@ -132,10 +112,7 @@ impl RedisSentinel {
         ];
         // What a test names itself counts.
         let named = |name: &str| settings.iter().any(|(own, _)| *own == name);
-        let mut all: Vec<_> = sentinel
-            .into_iter()
-            .filter(|(name, _)| !named(name))
-            .collect();
+        let mut all: Vec<_> = sentinel.into_iter().filter(|(name, _)| !named(name)).collect();
         all.extend(settings);
         broker_with(group, &all)
     }

@@ -40,12 +40,7 @@ impl Sidecar {
     }
 
     /// The same with this in its environment.
-    pub(crate) async fn start_in(
-        resource: &str,
-        app_port: u16,
-        more: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Self {
+    pub(crate) async fn start_in(resource: &str, app_port: u16, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("pubsub.yaml"), resource).unwrap();
         let http_port = free_port();
@@ -67,28 +62,12 @@ impl Sidecar {
             "--app-port",
             &app_port.to_string(),
         ]);
-        command
-            .arg("--resources-path")
-            .arg(folder.path())
-            .args(more)
-            .envs(environment.iter().copied());
-        let process = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        command.arg("--resources-path").arg(folder.path()).args(more).envs(environment.iter().copied());
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let sidecar = Self {
-            http_port,
-            process,
-            client,
-            folder,
-        };
+        let sidecar = Self { http_port, process, client, folder };
         eventually("the sidecar is ready", || async {
-            sidecar
-                .get("/v1.0/healthz")
-                .await
-                .is_some_and(|status| status == StatusCode::NO_CONTENT)
+            sidecar.get("/v1.0/healthz").await.is_some_and(|status| status == StatusCode::NO_CONTENT)
         })
         .await;
         sidecar
@@ -141,11 +120,7 @@ impl Sidecar {
 
     /// Ask it to end, and wait until it has.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        kill(
-            Pid::from_raw(i32::try_from(self.process.id()).unwrap()),
-            Signal::SIGTERM,
-        )
-        .unwrap();
+        kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), Signal::SIGTERM).unwrap();
         let waiting = async {
             loop {
                 if let Some(status) = self.process.try_wait().unwrap() {

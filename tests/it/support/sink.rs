@@ -18,9 +18,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Settles every message as `answer` says.
-    pub(crate) fn answering(
-        answer: impl Fn(&Incoming) -> Settlement + Send + Sync + 'static,
-    ) -> Arc<Self> {
+    pub(crate) fn answering(answer: impl Fn(&Incoming) -> Settlement + Send + Sync + 'static) -> Arc<Self> {
         Self::waiting(move |message| {
             let settlement = answer(&message);
             Box::pin(async move { settlement })
@@ -31,11 +29,7 @@ impl Recorder {
     pub(crate) fn waiting(
         answer: impl Fn(Incoming) -> BoxFuture<'static, Settlement> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            seen: Mutex::default(),
-            answer: Box::new(answer),
-            places: None,
-        })
+        Arc::new(Self { seen: Mutex::default(), answer: Box::new(answer), places: None })
     }
 
     /// One that takes so many messages at a time, and acknowledges them when it has them all.
@@ -48,11 +42,7 @@ impl Recorder {
                 Settlement::Ack
             })
         };
-        Arc::new(Self {
-            seen: Mutex::default(),
-            answer: Box::new(answer),
-            places: Some(places),
-        })
+        Arc::new(Self { seen: Mutex::default(), answer: Box::new(answer), places: Some(places) })
     }
 
     /// Settles every message as `answer` says, once the gate has a permit for it.
@@ -84,10 +74,7 @@ impl Recorder {
 
     /// The payloads as text, in the order they came.
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.seen()
-            .iter()
-            .map(|message| String::from_utf8_lossy(&message.data).into_owned())
-            .collect()
+        self.seen().iter().map(|message| String::from_utf8_lossy(&message.data).into_owned()).collect()
     }
 }
 

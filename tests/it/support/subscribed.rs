@@ -33,10 +33,7 @@ pub(crate) async fn subscribe_with(
 /// What to subscribe to.
 pub(crate) fn request(topic: &str, metadata: &[(&str, &str)]) -> SubscribeRequest {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    SubscribeRequest {
-        topic: topic.to_owned(),
-        metadata: metadata.iter().map(pair).collect::<Metadata>(),
-    }
+    SubscribeRequest { topic: topic.to_owned(), metadata: metadata.iter().map(pair).collect::<Metadata>() }
 }
 
 impl Subscribed {

@@ -32,15 +32,9 @@ pub(crate) fn openssl(folder: &Path, arguments: &str) {
 
 /// Make `<name>.pem` and `<name>.key`, signed by `<by>.pem`, with these extensions (none at all: version 1), for so many days.
 pub(crate) fn signed(folder: &Path, name: &str, by: &str, extensions: &str, days: i32) {
-    openssl(
-        folder,
-        &format!(
-            "req -new -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
-        ),
-    );
-    let mut sign = format!(
-        "x509 -req -in {name}.csr -CA {by}.pem -CAkey {by}.key -CAcreateserial -days {days} -out {name}.pem"
-    );
+    openssl(folder, &format!("req -new -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+    let mut sign =
+        format!("x509 -req -in {name}.csr -CA {by}.pem -CAkey {by}.key -CAcreateserial -days {days} -out {name}.pem");
     if !extensions.is_empty() {
         std::fs::write(folder.join("extensions"), extensions).unwrap();
         sign.push_str(" -extfile extensions");

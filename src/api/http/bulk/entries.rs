@@ -40,9 +40,7 @@ pub(super) enum ContentError {
     #[error("error: mismatch between contentType and event")]
     Mismatch,
     /// It should be base64. The misspelling is daprd's.
-    #[error(
-        "error: unable to decode base64 application/octect-stream data: illegal base64 data at input byte {0}"
-    )]
+    #[error("error: unable to decode base64 application/octect-stream data: illegal base64 data at input byte {0}")]
     Base64(usize),
 }
 
@@ -52,8 +50,8 @@ pub(super) fn parse(body: &Bytes) -> Result<Entries, EntriesError> {
         return Err(EntriesError::Empty);
     }
     let text = utf8(body).map_err(|error| EntriesError::Unreadable(error.to_string()))?;
-    let written: Option<Vec<Written<'_>>> = serde_json::from_str(text)
-        .map_err(|error| EntriesError::Unreadable(parser_words(&error)))?;
+    let written: Option<Vec<Written<'_>>> =
+        serde_json::from_str(text).map_err(|error| EntriesError::Unreadable(parser_words(&error)))?;
     let mut entries = Entries::default();
     for entry in written.unwrap_or_default() {
         let event = payload(body, &entry)?;
@@ -74,14 +72,10 @@ fn payload(body: &Bytes, entry: &Written<'_>) -> Result<Bytes, ContentError> {
     let is = |name: &str| essence.eq_ignore_ascii_case(name);
     if is("application/json") || is("application/cloudevents+json") {
         let json = |event: &RawValue| body.slice_ref(event.get().as_bytes());
-        return Ok(entry
-            .event
-            .map_or_else(|| Bytes::from_static(b"null"), json));
+        return Ok(entry.event.map_or_else(|| Bytes::from_static(b"null"), json));
     }
     let is_binary = is("application/octet-stream");
-    let is_text = essence
-        .get(..5)
-        .is_some_and(|start| start.eq_ignore_ascii_case("text/"));
+    let is_text = essence.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"));
     if !(is_binary || is_text || is("application/xml")) {
         return Err(ContentError::Mismatch);
     }
@@ -95,18 +89,12 @@ fn payload(body: &Bytes, entry: &Written<'_>) -> Result<Bytes, ContentError> {
 
 /// Base64 as Go reads it: padded, with line ends anywhere, and with whatever in the bits that do not count.
 fn decoded(text: &str) -> Result<Bytes, ContentError> {
-    const BASE64: GeneralPurpose = GeneralPurpose::new(
-        &STANDARD,
-        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-    );
+    const BASE64: GeneralPurpose =
+        GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
     let digits = text.replace(['\r', '\n'], "");
     let bytes = BASE64.decode(&digits).map_err(|error| match error {
-        DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => {
-            ContentError::Base64(at)
-        }
-        DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => {
-            ContentError::Base64(digits.len())
-        }
+        DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => ContentError::Base64(at),
+        DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => ContentError::Base64(digits.len()),
     })?;
     Ok(bytes.into())
 }
@@ -209,10 +197,7 @@ mod tests {
         check("", Err("EOF"));
         let latin = b"[{\"entryId\":\"1\",\"event\":\"caf\xe9\",\"contentType\":\"text/plain\"}]";
         let error = parse(&Bytes::from_static(latin)).unwrap_err().to_string();
-        assert!(
-            error.starts_with("JSON must be UTF-8, and the byte at offset 28 is not"),
-            "{error}"
-        );
+        assert!(error.starts_with("JSON must be UTF-8, and the byte at offset 28 is not"), "{error}");
         for (body, error) in [
             ("{}", "invalid type: map, expected a sequence"),
             ("nonsense", "expected"),
@@ -222,10 +207,7 @@ mod tests {
             (r#"[{"entryId":1}]"#, "entryId must be a string"),
             (r#"[{"contentType":5}]"#, "contentType must be a string"),
             (r#"[{"metadata":[]}]"#, "metadata must be an object"),
-            (
-                r#"[{"metadata":{"a":1}}]"#,
-                "a value of metadata must be a string",
-            ),
+            (r#"[{"metadata":{"a":1}}]"#, "a value of metadata must be a string"),
             ("[] x", "trailing characters"),
             ("[null]", "error: mismatch"),
         ] {
@@ -275,11 +257,7 @@ mod tests {
         check("text/x", r#""a\nb""#, Ok(b"a\nb"));
         check("TEXT/plain; x", r#""""#, Ok(b""));
         check("application/xml", r#""<a/>""#, Ok(b"<a/>"));
-        check(
-            "application/octet-stream",
-            r#""AA\r\nH/""#,
-            Ok(b"\0\x01\xff"),
-        );
+        check("application/octet-stream", r#""AA\r\nH/""#, Ok(b"\0\x01\xff"));
         check("application/octet-stream", r#""AB==""#, Ok(b"\0"));
         for (kind, written) in [
             ("text/plain", "5"),
@@ -294,11 +272,7 @@ mod tests {
             check(kind, written, mismatch());
         }
         for (written, at) in [(r#""a$b""#, 1), (r#""AAE""#, 3), (r#""_-8=""#, 0)] {
-            check(
-                "application/octet-stream",
-                written,
-                Err(ContentError::Base64(at)),
-            );
+            check("application/octet-stream", written, Err(ContentError::Base64(at)));
         }
     }
 

@@ -18,13 +18,7 @@ fn entry() -> impl Strategy<Value = (String, String)> + Clone {
         "text/plain",
         "application/octet-stream",
     ]);
-    let noise = vec(
-        (
-            string().prop_map(|name| format!("\"x{}", &name[1..])),
-            value(),
-        ),
-        0..2,
-    );
+    let noise = vec((string().prop_map(|name| format!("\"x{}", &name[1..])), value()), 0..2);
     (value(), kind, noise, blank()).prop_map(|(event, kind, noise, blank)| {
         let mut members = noise;
         members.push((r#""entryID""#.to_owned(), "\"ID\"".to_owned()));
@@ -35,9 +29,7 @@ fn entry() -> impl Strategy<Value = (String, String)> + Clone {
 }
 
 fn list(entries: &[(String, String)]) -> String {
-    let entry = |(n, (entry, _)): (usize, &(String, String))| {
-        entry.replacen("\"ID\"", &format!("\"{n}\""), 1)
-    };
+    let entry = |(n, (entry, _)): (usize, &(String, String))| entry.replacen("\"ID\"", &format!("\"{n}\""), 1);
     let entries: Vec<_> = entries.iter().enumerate().map(entry).collect();
     format!("[{}]", entries.join(","))
 }

@@ -26,11 +26,9 @@ impl Api {
 #[tokio::test]
 async fn both_paths_take_a_list() {
     let api = start(|_| {}, router).await;
-    for (path, topic) in [
-        (PATH, "t"),
-        ("/v1.0-alpha1/publish/bulk/ps/a/b%2Fc", "a/b/c"),
-        ("/v1.0/publish/bulk/bulk/x", "x"),
-    ] {
+    for (path, topic) in
+        [(PATH, "t"), ("/v1.0-alpha1/publish/bulk/ps/a/b%2Fc", "a/b/c"), ("/v1.0/publish/bulk/bulk/x", "x")]
+    {
         let answer = api.bulk(path, ONE).await;
         assert_eq!((answer.status, &*answer.body), (204, ""), "{path}");
         assert_eq!(api.event().await["topic"], topic, "{path}");
@@ -52,8 +50,7 @@ async fn an_entry_becomes_what_a_single_publish_would_become() {
     let api = start(|_| {}, router).await;
     assert_eq!(api.bulk(PATH, ONE).await.status, 204);
     let message = String::from_utf8(api.received().await.data.into()).unwrap();
-    let data =
-        r#"{"data":{"b":1.0,"a":12345678901234567890},"datacontenttype":"application/json","#;
+    let data = r#"{"data":{"b":1.0,"a":12345678901234567890},"datacontenttype":"application/json","#;
     assert!(message.starts_with(data), "{message}");
 
     let body = r#"[{"entryId":"1","event":"AAH/","contentType":"application/octet-stream"},
@@ -61,14 +58,8 @@ async fn an_entry_becomes_what_a_single_publish_would_become() {
         {"entryId":"3","event":{"id":"mine","data":3},"contentType":"application/cloudevents+json"}]"#;
     assert_eq!(api.bulk(PATH, body).await.status, 204);
     let events = api.events(3).await;
-    assert_eq!(
-        (&events[0]["data"], &events[0]["id"]),
-        (&"a\nb".into(), &events[0]["id"])
-    );
-    assert_eq!(
-        (&events[1]["data"], &events[1]["id"]),
-        (&3.into(), &"mine".into())
-    );
+    assert_eq!((&events[0]["data"], &events[0]["id"]), (&"a\nb".into(), &events[0]["id"]));
+    assert_eq!((&events[1]["data"], &events[1]["id"]), (&3.into(), &"mine".into()));
     assert_eq!(events[2]["data_base64"], "AAH/");
 }
 
@@ -116,71 +107,22 @@ async fn refusals_come_in_the_documented_order_and_nothing_is_published() {
             "ERR_PUBSUB_REQUEST_METADATA",
             "DAPR_PUBSUB_METADATA_DESERIALIZATION",
         ),
-        (
-            secret,
-            "nonsense",
-            400,
-            "ERR_PUBSUB_EVENTS_SER",
-            "DAPR_PUBSUB_UNMARSHAL_EVENTS",
-        ),
-        (
-            secret,
-            mismatch,
-            400,
-            "ERR_PUBSUB_EVENTS_SER",
-            "DAPR_PUBSUB_MARSHAL_ENVELOPE",
-        ),
-        (
-            secret,
-            nameless,
-            400,
-            "ERR_PUBSUB_EVENTS_SER",
-            "DAPR_PUBSUB_MARSHAL_EVENTS",
-        ),
-        (
-            secret,
-            no_event,
-            500,
-            "ERR_PUBSUB_CLOUD_EVENTS_SER",
-            "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
-        ),
-        (
-            secret,
-            null_event,
-            500,
-            "ERR_PUBSUB_CLOUD_EVENTS_SER",
-            "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
-        ),
-        (
-            secret,
-            ONE,
-            403,
-            "ERR_PUBSUB_FORBIDDEN",
-            "DAPR_PUBSUB_FORBIDDEN",
-        ),
+        (secret, "nonsense", 400, "ERR_PUBSUB_EVENTS_SER", "DAPR_PUBSUB_UNMARSHAL_EVENTS"),
+        (secret, mismatch, 400, "ERR_PUBSUB_EVENTS_SER", "DAPR_PUBSUB_MARSHAL_ENVELOPE"),
+        (secret, nameless, 400, "ERR_PUBSUB_EVENTS_SER", "DAPR_PUBSUB_MARSHAL_EVENTS"),
+        (secret, no_event, 500, "ERR_PUBSUB_CLOUD_EVENTS_SER", "DAPR_PUBSUB_CLOUD_EVENT_CREATION"),
+        (secret, null_event, 500, "ERR_PUBSUB_CLOUD_EVENTS_SER", "DAPR_PUBSUB_CLOUD_EVENT_CREATION"),
+        (secret, ONE, 403, "ERR_PUBSUB_FORBIDDEN", "DAPR_PUBSUB_FORBIDDEN"),
     ] {
         let answer = api.bulk(path, body).await;
-        let starts = answer
-            .body
-            .starts_with(&format!(r#"{{"errorCode":"{code}","message":"#));
-        let ends = answer
-            .body
-            .ends_with(&format!(r#""reason":"{reason}"}}]}}"#));
-        assert!(
-            answer.status == status && starts && ends,
-            "{path} {body}: {} {}",
-            answer.status,
-            answer.body
-        );
+        let starts = answer.body.starts_with(&format!(r#"{{"errorCode":"{code}","message":"#));
+        let ends = answer.body.ends_with(&format!(r#""reason":"{reason}"}}]}}"#));
+        assert!(answer.status == status && starts && ends, "{path} {body}: {} {}", answer.status, answer.body);
     }
     let large = format!("[{}]", " ".repeat(300));
     let answer = api.bulk(PATH, &large).await;
     let message = r#""message":"error when unmarshaling the request for topic t pubsub ps: stream too large""#;
-    assert!(
-        answer.status == 400 && answer.body.contains(message),
-        "{}",
-        answer.body
-    );
+    assert!(answer.status == 400 && answer.body.contains(message), "{}", answer.body);
     assert!(api.received.lock().await.try_recv().is_err());
 }
 
@@ -196,25 +138,17 @@ async fn what_the_broker_does_not_take_is_named_entry_by_entry() {
     assert_eq!(answer.header("metadata.responsedata"), Some(expected));
     assert_eq!(
         answer.header("metadata.error"),
-        Some(
-            "api error: code = Internal desc = error when publishing to topic t in pubsub ps: component is closed"
-        )
+        Some("api error: code = Internal desc = error when publishing to topic t in pubsub ps: component is closed")
     );
 }
 
 #[tokio::test]
 async fn more_entries_than_are_sent_at_once_all_arrive() {
     let api = start(|_| {}, router).await;
-    let entry =
-        |n: usize| format!(r#"{{"entryId":"{n}","event":{n},"contentType":"application/json"}}"#);
+    let entry = |n: usize| format!(r#"{{"entryId":"{n}","event":{n},"contentType":"application/json"}}"#);
     let body = format!("[{}]", (0..250).map(entry).collect::<Vec<_>>().join(","));
     assert_eq!(api.bulk(PATH, &body).await.status, 204);
-    let mut numbers: Vec<_> = api
-        .events(250)
-        .await
-        .iter()
-        .map(|event| event["data"].as_u64().unwrap())
-        .collect();
+    let mut numbers: Vec<_> = api.events(250).await.iter().map(|event| event["data"].as_u64().unwrap()).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..250));
 }

@@ -38,11 +38,7 @@ impl Broker for Broken {
 #[tokio::test]
 async fn a_panic_is_a_500_and_the_connection_goes_on() {
     let api = start(|_| {}, router).await;
-    let identity = Identity {
-        name: "broken".to_owned(),
-        kind: "pubsub.broken".to_owned(),
-        version: String::new(),
-    };
+    let identity = Identity { name: "broken".to_owned(), kind: "pubsub.broken".to_owned(), version: String::new() };
     let properties = Properties::default();
     let broken = Pubsub::new(identity, Arc::new(Broken), &properties, "app1", "");
     api.catalog.insert(Arc::new(broken));
@@ -56,10 +52,7 @@ async fn a_panic_is_a_500_and_the_connection_goes_on() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert!(answer.header("traceparent").is_some());
     let (body, second) = answer.body.split_once("HTTP/1.1 ").unwrap();
-    assert_eq!(
-        body,
-        r#"{"errorCode":"ERR_INTERNAL","message":"the sidecar failed to answer: see its log"}"#
-    );
+    assert_eq!(body, r#"{"errorCode":"ERR_INTERNAL","message":"the sidecar failed to answer: see its log"}"#);
     assert!(second.starts_with("204 "), "{second}");
     assert_eq!(api.event().await["topic"], "t");
 }

@@ -76,21 +76,15 @@ async fn a_request_on_a_connection_that_the_app_closes_is_sent_again_on_a_new_on
 
 #[tokio::test]
 async fn a_new_connection_without_answer_decides() {
-    for (acts, requests) in [
-        (&[Act::Close][..], 1),
-        (&[Act::Reset], 1),
-        (&[Act::Begin], 1),
-        (&[Act::Answer, Act::Begin], 2),
-    ] {
+    for (acts, requests) in
+        [(&[Act::Close][..], 1), (&[Act::Reset], 1), (&[Act::Begin], 1), (&[Act::Answer, Act::Begin], 2)]
+    {
         let (channel, counts) = acting(acts).await;
         if acts[0] == Act::Answer {
             assert_eq!(channel.deliver(&delivery("/x")).await, Verdict::Success);
         }
         let verdict = channel.deliver(&delivery("/x")).await;
-        assert!(
-            matches!(verdict, Verdict::Retry(Reason::Unanswered(_))),
-            "{acts:?}: {verdict:?}"
-        );
+        assert!(matches!(verdict, Verdict::Retry(Reason::Unanswered(_))), "{acts:?}: {verdict:?}");
         assert_eq!(counts.requests.load(Ordering::SeqCst), requests, "{acts:?}");
     }
 }
@@ -124,10 +118,7 @@ async fn refusing(refusal: Refusal) -> HttpChannel {
             tasks.spawn("connection", refuse(connection, refusal));
         }
     });
-    channel(&AppSettings {
-        protocol: AppProtocol::H2c,
-        ..settings(port)
-    })
+    channel(&AppSettings { protocol: AppProtocol::H2c, ..settings(port) })
 }
 
 async fn refuse(connection: TcpStream, refusal: Refusal) {

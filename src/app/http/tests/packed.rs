@@ -30,12 +30,7 @@ async fn a_packed_answer_counts_as_the_same_one_unpacked() {
     let bomb = gzip(&vec![b' '; answer::MAX_BODY + 1]);
     let cut_off = gzip(retry)[..20].to_vec();
     for (code, coding, body, expected) in [
-        (
-            200,
-            "gzip",
-            gzip(br#"{"status":"DROP"}"#),
-            "drop: status DROP",
-        ),
+        (200, "gzip", gzip(br#"{"status":"DROP"}"#), "drop: status DROP"),
         (200, "GZIP", gzip(retry), "retry: status RETRY"),
         (200, "x-gzip", gzip(retry), "retry: status RETRY"),
         (200, "identity", retry.to_vec(), "retry: status RETRY"),
@@ -43,24 +38,9 @@ async fn a_packed_answer_counts_as_the_same_one_unpacked() {
         (200, "gzip", gzip(b""), "success"),
         (200, "gzip", Vec::new(), "success"),
         (204, "gzip", Vec::new(), "success"),
-        (
-            200,
-            "gzip",
-            retry.to_vec(),
-            "retry: the answer is not valid gzip: invalid gzip header",
-        ),
-        (
-            200,
-            "gzip",
-            cut_off,
-            "retry: the answer is not valid gzip: incomplete deflate stream",
-        ),
-        (
-            200,
-            "gzip",
-            bomb,
-            "retry: the answer is longer than 4194304 bytes when unpacked",
-        ),
+        (200, "gzip", retry.to_vec(), "retry: the answer is not valid gzip: invalid gzip header"),
+        (200, "gzip", cut_off, "retry: the answer is not valid gzip: incomplete deflate stream"),
+        (200, "gzip", bomb, "retry: the answer is longer than 4194304 bytes when unpacked"),
         (
             200,
             "br",
@@ -79,12 +59,7 @@ async fn a_packed_answer_counts_as_the_same_one_unpacked() {
             b"x".to_vec(),
             "retry: the answer has Content-Encoding \"gzip, br\", which is not unpacked; the request asked for gzip or none",
         ),
-        (
-            500,
-            "gzip",
-            gzip(b"no"),
-            "retry: no. status code returned: 500",
-        ),
+        (500, "gzip", gzip(b"no"), "retry: no. status code returned: 500"),
         (
             404,
             "zstd",
@@ -103,11 +78,7 @@ async fn a_packed_answer_to_several_events_has_a_status_for_each() {
     let statuses = br#"{"statuses":[{"entryId":"1","status":"DROP"}]}"#;
     for (coding, body, expected) in [
         ("gzip", gzip(statuses), "drop: status DROP"),
-        (
-            "gzip",
-            statuses.to_vec(),
-            "retry: the answer is not valid gzip: invalid gzip header",
-        ),
+        ("gzip", statuses.to_vec(), "retry: the answer is not valid gzip: invalid gzip header"),
         (
             "zstd",
             statuses.to_vec(),
@@ -120,11 +91,7 @@ async fn a_packed_answer_to_several_events_has_a_status_for_each() {
             path: "x".into(),
             pubsub: "p",
             topic: "t",
-            entries: vec![BulkEntry {
-                id: "1".to_owned(),
-                event: BulkEvent::Json(b"{}"),
-                metadata: None,
-            }],
+            entries: vec![BulkEntry { id: "1".to_owned(), event: BulkEvent::Json(b"{}"), metadata: None }],
             traceparent: None,
         };
         let verdicts = channel.deliver_bulk(&delivery).await;
@@ -189,10 +156,7 @@ async fn a_body_that_is_no_answer_is_told_once_for_each_route() {
         assert_eq!(channel.deliver(&delivery(route)).await, Verdict::Success);
     }
     for (text, times) in [
-        (
-            "on route /a with a success whose body is a JSON object without status",
-            1,
-        ),
+        ("on route /a with a success whose body is a JSON object without status", 1),
         ("on route /b with", 1),
         ("on route /page with a success whose body is HTML", 1),
         ("on route", 3),

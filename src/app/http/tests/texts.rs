@@ -49,10 +49,7 @@ async fn an_empty_list_of_subscriptions_is_told() {
 
 /// What is said of an app that answers with these bytes and closes.
 async fn advice(protocol: AppProtocol, answer: &'static [u8]) -> String {
-    let settings = AppSettings {
-        protocol,
-        ..settings(answers(answer).await)
-    };
+    let settings = AppSettings { protocol, ..settings(answers(answer).await) };
     let paper = Paper::default();
     let channel = paper.channel(&settings);
     let mut said = String::new();
@@ -74,12 +71,36 @@ async fn advice(protocol: AppProtocol, answer: &'static [u8]) -> String {
 async fn an_app_of_another_protocol_is_recognised_by_its_first_bytes() {
     use AppProtocol::{H2c, Http, Https};
     for (protocol, answer, expected) in [
-        (Http, &b"\x15\x03\x01\0\x02\x02\x46"[..], "1 the app seems to speak TLS, and --app-protocol is http: start with --app-protocol https"),
-        (H2c, b"\x15\x03\x01\0\x02\x02\x46\0\0\0", "1 the app seems to speak TLS, and --app-protocol is h2c: start with --app-protocol https"),
-        (Https, b"HTTP/1.1 400 Bad Request\r\n\r\n", "1 the app does not answer as TLS does and most likely speaks HTTP without it, and --app-protocol is https: start with --app-protocol http"),
-        (Https, b"", "1 the app does not answer as TLS does and most likely speaks HTTP without it, and --app-protocol is https: start with --app-protocol http"),
-        (H2c, b"HTTP/1.1 400 Bad Request\r\n\r\n", "1 the app seems to speak HTTP/1.1 and not HTTP/2, and --app-protocol is h2c: start with --app-protocol http"),
-        (Http, b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\ngrpc-status: 12\r\n\r\n", "1 the app seems to speak gRPC, and --app-protocol is http: that is not supported yet; let it serve HTTP"),
+        (
+            Http,
+            &b"\x15\x03\x01\0\x02\x02\x46"[..],
+            "1 the app seems to speak TLS, and --app-protocol is http: start with --app-protocol https",
+        ),
+        (
+            H2c,
+            b"\x15\x03\x01\0\x02\x02\x46\0\0\0",
+            "1 the app seems to speak TLS, and --app-protocol is h2c: start with --app-protocol https",
+        ),
+        (
+            Https,
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "1 the app does not answer as TLS does and most likely speaks HTTP without it, and --app-protocol is https: start with --app-protocol http",
+        ),
+        (
+            Https,
+            b"",
+            "1 the app does not answer as TLS does and most likely speaks HTTP without it, and --app-protocol is https: start with --app-protocol http",
+        ),
+        (
+            H2c,
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "1 the app seems to speak HTTP/1.1 and not HTTP/2, and --app-protocol is h2c: start with --app-protocol http",
+        ),
+        (
+            Http,
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\ngrpc-status: 12\r\n\r\n",
+            "1 the app seems to speak gRPC, and --app-protocol is http: that is not supported yet; let it serve HTTP",
+        ),
     ] {
         let got = advice(protocol, answer).await;
         let last = expected.split("; ").last().unwrap();
@@ -87,8 +108,7 @@ async fn an_app_of_another_protocol_is_recognised_by_its_first_bytes() {
     }
     let frame = advice(Http, b"\0\0\0\x04\0\0\0\0\0").await;
     assert!(frame.starts_with("1 "), "{frame}");
-    let of_go =
-        b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let of_go = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
     let got = advice(Http, of_go).await;
     assert!(got.starts_with("1 "), "{got}");
     let other = advice(Http, b"+OK\r\n\r\n").await;

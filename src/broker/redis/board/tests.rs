@@ -20,9 +20,7 @@ impl Sink for Nobody {
 fn board(concurrency: usize, depth: usize, topics: &[&str]) -> Board {
     let board = Board::new(concurrency, depth);
     for topic in topics {
-        board
-            .open(&Arc::from(*topic), Arc::new(Nobody), Ack::Explicit)
-            .unwrap();
+        board.open(&Arc::from(*topic), Arc::new(Nobody), Ack::Explicit).unwrap();
     }
     board
 }
@@ -122,10 +120,7 @@ fn a_retry_waits_and_comes_back_with_a_higher_attempt() {
     assert_eq!(board.next().unwrap().entry.attempt, 1);
     assert!(!board.finished("a", id(1), Settlement::Retry, now + Duration::from_secs(1)));
     assert!(board.take_due(now).is_empty());
-    assert_eq!(
-        board.take_due(now + Duration::from_secs(1)),
-        BTreeMap::from([(Arc::from("a"), vec![id(1)])])
-    );
+    assert_eq!(board.take_due(now + Duration::from_secs(1)), BTreeMap::from([(Arc::from("a"), vec![id(1)])]));
     board.accept("a", entries([1]));
     assert_eq!(board.next().unwrap().entry.attempt, 2);
 }
@@ -138,10 +133,7 @@ fn closing_hands_back_what_has_not_begun_and_waits_for_the_rest() {
     assert_eq!(board.close("a"), [id(2)]);
     assert_eq!(board.accept("a", entries([3])), [id(3)]);
     assert!(!board.is_empty("a"));
-    assert!(
-        board.finished("a", id(1), Settlement::Retry, Instant::now()),
-        "handed back, not waited for"
-    );
+    assert!(board.finished("a", id(1), Settlement::Retry, Instant::now()), "handed back, not waited for");
     assert!(board.is_empty("a"));
 }
 
@@ -158,9 +150,7 @@ fn what_others_have_taken_is_not_begun() {
 #[test]
 fn a_sink_with_places_of_its_own_gets_more_than_concurrency() {
     let board = board(2, 8, &["a"]);
-    board
-        .open(&Arc::from("b"), Arc::new(Basket(4)), Ack::Explicit)
-        .unwrap();
+    board.open(&Arc::from("b"), Arc::new(Basket(4)), Ack::Explicit).unwrap();
     board.accept("a", entries(1..=3));
     board.accept("b", entries(1..=6));
     assert_eq!(running(&board), ["a1", "a2"], "b does not share the places");
@@ -176,16 +166,11 @@ fn a_sink_with_places_of_its_own_gets_more_than_concurrency() {
 #[test]
 fn what_gathers_is_read_however_full_the_others_are() {
     let board = board(2, 8, &["a"]);
-    board
-        .open(&Arc::from("b"), Arc::new(Basket(100)), Ack::Explicit)
-        .unwrap();
+    board.open(&Arc::from("b"), Arc::new(Basket(100)), Ack::Explicit).unwrap();
     assert_eq!(board.plan().unwrap().count, 10);
     board.accept("a", entries(1..=10));
     let plan = |topics: &[&str], count| {
-        Some(ReadPlan {
-            topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
-            count,
-        })
+        Some(ReadPlan { topics: topics.iter().map(|topic| Arc::from(*topic)).collect(), count })
     };
     assert_eq!(board.plan(), plan(&["b"], 200));
     board.accept("b", entries(1..=60));

@@ -46,10 +46,7 @@ pub(super) fn ranges_of(answer: Value, asked: &Address) -> Vec<Range> {
     let Value::Array(rows) = answer else {
         return Vec::new();
     };
-    let mut ranges: Vec<_> = rows
-        .into_iter()
-        .filter_map(|row| range_of(row, asked))
-        .collect();
+    let mut ranges: Vec<_> = rows.into_iter().filter_map(|row| range_of(row, asked)).collect();
     ranges.sort_by_key(|range| range.first);
     ranges
 }
@@ -66,11 +63,7 @@ fn range_of(row: Value, asked: &Address) -> Option<Range> {
     let mut master = master.into_iter();
     let host = entry::text(master.next()?).unwrap_or_default();
     let port = number(&master.next()?)?;
-    Some(Range {
-        first,
-        last,
-        master: beside(asked, &host, port),
-    })
+    Some(Range { first, last, master: beside(asked, &host, port) })
 }
 
 /// The server that another one calls so. An empty or unknown host is the host of the one that says it.
@@ -116,11 +109,7 @@ const CRC_OF_BYTE: [u16; 256] = {
     while byte < 256 {
         let (mut crc, mut bit) = (byte << 8, 0);
         while bit < 8 {
-            crc = if crc & 0x8000 == 0 {
-                crc << 1
-            } else {
-                (crc << 1) ^ 0x1021
-            };
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
             bit += 1;
         }
         table[byte as usize] = crc;
@@ -164,10 +153,7 @@ mod tests {
         let orders = Some(slot_of(b"orders"));
         assert_eq!(slot(&["XADD", "orders", "*", "data", "x"]), orders);
         assert_eq!(slot(&["XGROUP", "CREATE", "orders", "g", "0"]), orders);
-        assert_eq!(
-            slot(&["XREADGROUP", "GROUP", "g", "c", "STREAMS", "orders", ">"]),
-            orders
-        );
+        assert_eq!(slot(&["XREADGROUP", "GROUP", "g", "c", "STREAMS", "orders", ">"]), orders);
         assert_eq!(slot(&["PING"]), None);
     }
 
@@ -176,30 +162,13 @@ mod tests {
         let asked = Address::Tcp("10.0.0.1".to_owned(), 1);
         let row = |first, last, host: Value, port| {
             let id = Value::BulkString(b"id".to_vec());
-            Value::Array(vec![
-                Value::Int(first),
-                Value::Int(last),
-                Value::Array(vec![host, Value::Int(port), id]),
-            ])
+            Value::Array(vec![Value::Int(first), Value::Int(last), Value::Array(vec![host, Value::Int(port), id])])
         };
         let named = Value::BulkString(b"10.0.0.2".to_vec());
         let answer = Value::Array(vec![row(100, 200, named, 7), row(0, 99, Value::Nil, 6)]);
-        let range = |first, last, host: &str, port| Range {
-            first,
-            last,
-            master: Address::Tcp(host.to_owned(), port),
-        };
-        assert_eq!(
-            ranges_of(answer, &asked),
-            [range(0, 99, "10.0.0.1", 6), range(100, 200, "10.0.0.2", 7)]
-        );
-        assert_eq!(
-            address_of(":7001", &asked),
-            Some(Address::Tcp("10.0.0.1".to_owned(), 7001))
-        );
-        assert_eq!(
-            address_of("::1:7001", &asked),
-            Some(Address::Tcp("::1".to_owned(), 7001))
-        );
+        let range = |first, last, host: &str, port| Range { first, last, master: Address::Tcp(host.to_owned(), port) };
+        assert_eq!(ranges_of(answer, &asked), [range(0, 99, "10.0.0.1", 6), range(100, 200, "10.0.0.2", 7)]);
+        assert_eq!(address_of(":7001", &asked), Some(Address::Tcp("10.0.0.1".to_owned(), 7001)));
+        assert_eq!(address_of("::1:7001", &asked), Some(Address::Tcp("::1".to_owned(), 7001)));
     }
 }

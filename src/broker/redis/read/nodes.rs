@@ -72,14 +72,9 @@ pub(super) async fn run(shared: Arc<Shared>, cluster: Arc<Cluster>, stop: Stop) 
 
 /// Read all topics from one address, each by itself, until `stop`.
 pub(super) async fn run_one_by_one(shared: Arc<Shared>, connector: Arc<Connector>, stop: Stop) {
-    let hand = Hand {
-        stop,
-        wake: Arc::default(),
-    };
+    let hand = Hand { stop, wake: Arc::default() };
     let scope = Scope::Address(connector);
-    Reader::new(&shared, scope, &Arc::default(), &hand)
-        .run()
-        .await;
+    Reader::new(&shared, scope, &Arc::default(), &hand).run().await;
 }
 
 /// A reader for each server that has slots, and none for any other.
@@ -100,10 +95,7 @@ fn enlist(
     });
     for node in masters {
         if !readers.iter().any(|(known, _)| Arc::ptr_eq(known, &node)) {
-            let hand = Hand {
-                stop: stop.child(),
-                wake: Arc::default(),
-            };
+            let hand = Hand { stop: stop.child(), wake: Arc::default() };
             let scope = Scope::Node(cluster.clone(), node.clone());
             let reader = Reader::new(shared, scope, crew, &hand);
             shared.tasks.spawn("redis reader", reader.run());
@@ -188,9 +180,7 @@ impl Scope {
 
     fn has(&self, topic: &str) -> bool {
         match self {
-            Self::Node(cluster, node) => cluster
-                .holder(topic)
-                .is_some_and(|holder| Arc::ptr_eq(&holder, node)),
+            Self::Node(cluster, node) => cluster.holder(topic).is_some_and(|holder| Arc::ptr_eq(&holder, node)),
             Self::Address(_) => true,
         }
     }
@@ -361,11 +351,7 @@ impl Reader {
 
     /// Nothing is to be read: wait until the server or the board says something.
     async fn rest(&mut self) {
-        let limit = if self.is_mute {
-            self.turn
-        } else {
-            LONGEST_SLEEP
-        };
+        let limit = if self.is_mute { self.turn } else { LONGEST_SLEEP };
         let shared = self.shared.clone();
         let woken = async {
             match &self.scope {
@@ -374,11 +360,7 @@ impl Reader {
             }
         };
         let heard = async {
-            match self
-                .connection
-                .as_mut()
-                .and_then(|open| open.heard.as_mut())
-            {
+            match self.connection.as_mut().and_then(|open| open.heard.as_mut()) {
                 Some(heard) => heard.recv().await,
                 None => std::future::pending().await,
             }
@@ -468,11 +450,7 @@ impl Reader {
         let answers = tokio::time::timeout(limit, asked)
             .await
             .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
-        if is_told {
-            Ok(answers.into_iter().skip(1).step_by(2).collect())
-        } else {
-            Ok(answers)
-        }
+        if is_told { Ok(answers.into_iter().skip(1).step_by(2).collect()) } else { Ok(answers) }
     }
 
     /// Put entries on the board. A topic that has no more is quiet from now on.
@@ -491,11 +469,7 @@ impl Reader {
     }
 
     /// The slots of these topics are on their way or have gone: one read where they are, and a look at the map.
-    async fn read_elsewhere(
-        &mut self,
-        plan: &ReadPlan,
-        topics: &[Arc<str>],
-    ) -> Result<(), RedisError> {
+    async fn read_elsewhere(&mut self, plan: &ReadPlan, topics: &[Arc<str>]) -> Result<(), RedisError> {
         for topic in topics {
             let command = read_one(&self.shared, topic, plan.count, ">");
             match self.shared.lane.command(&command).await {
@@ -520,20 +494,14 @@ impl Reader {
 
     async fn open(&mut self) -> Result<&mut Open, RedisError> {
         let masters = self.scope.connector().masters();
-        if self
-            .connection
-            .as_ref()
-            .is_some_and(|open| open.masters != masters)
-        {
+        if self.connection.as_ref().is_some_and(|open| open.masters != masters) {
             self.close();
         }
         if self.connection.is_none() {
             self.quiet.clear();
             self.connection = Some(self.dial().await?);
         }
-        self.connection
-            .as_mut()
-            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
+        self.connection.as_mut().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
     }
 
     async fn dial(&mut self) -> Result<Open, RedisError> {
@@ -546,11 +514,7 @@ impl Reader {
         let masters = self.scope.connector().masters();
         let connection = self.scope.connector().dedicated().await?;
         self.is_mute = true;
-        Ok(Open {
-            connection,
-            masters,
-            heard: None,
-        })
+        Ok(Open { connection, masters, heard: None })
     }
 
     async fn dial_listening(&self) -> Result<Open, RedisError> {
@@ -562,11 +526,7 @@ impl Reader {
         for answer in connect::answers(&mut connection, &tracking).await? {
             answer.extract_error()?;
         }
-        Ok(Open {
-            connection,
-            masters,
-            heard: Some(heard),
-        })
+        Ok(Open { connection, masters, heard: Some(heard) })
     }
 
     /// The connection is gone, and with it perhaps an answer: entries that are ours and that we have never seen.
@@ -577,11 +537,7 @@ impl Reader {
     }
 
     fn hear_all(&mut self) {
-        while let Some(told) = self
-            .connection
-            .as_mut()
-            .and_then(|open| open.heard.as_mut()?.try_recv().ok())
-        {
+        while let Some(told) = self.connection.as_mut().and_then(|open| open.heard.as_mut()?.try_recv().ok()) {
             self.hear(told);
         }
     }
@@ -610,9 +566,7 @@ impl Reader {
             self.shared.board.tell_readers(&self.ours(), Err(&text));
         }
         if self.crew.failed(self.scope.id()) {
-            self.shared
-                .telemetry
-                .redis_reading_failed(&self.shared.name, &text);
+            self.shared.telemetry.redis_reading_failed(&self.shared.name, &text);
         }
         self.scope.doubt().await;
         PAUSE.after(self.failures)

@@ -30,10 +30,7 @@ impl Rounds {
             table.next += 1;
             table.turns.insert(reader, 0);
         });
-        Rounder {
-            rounds: self,
-            reader,
-        }
+        Rounder { rounds: self, reader }
     }
 
     /// Resolves when every read that may be under way now has ended.

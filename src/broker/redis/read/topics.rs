@@ -34,10 +34,7 @@ enum Verdict {
 pub(super) fn may_concern_one(error: &RedisError) -> bool {
     !connect::is_for_now(error)
         && error.kind() != ErrorKind::AuthenticationFailed
-        && !matches!(
-            error.code(),
-            Some("NOAUTH" | "WRONGPASS" | "MISCONF" | "OOM" | "BUSY")
-        )
+        && !matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "MISCONF" | "OOM" | "BUSY"))
 }
 
 /// The text of an error, with what to do about it.
@@ -53,9 +50,7 @@ pub(super) async fn examine(shared: &Shared, topics: &[Arc<str>]) -> Examined {
         match verdict {
             Verdict::Fine => {}
             Verdict::Restored => {
-                shared
-                    .telemetry
-                    .redis_group_recreated(topic, &shared.settings.group);
+                shared.telemetry.redis_group_recreated(topic, &shared.settings.group);
                 examined = Examined::Changed;
             }
             Verdict::Refused(error) => {
@@ -101,9 +96,7 @@ async fn verdicts(shared: &Shared, topics: &[Arc<str>]) -> Vec<Verdict> {
     let mut answers = shared.lane.each(&commands).await.into_iter();
     let mut next = || {
         let answer = answers.next().unwrap_or(Ok(Value::Nil));
-        answer
-            .map_err(Failure::into_error)
-            .and_then(Value::extract_error)
+        answer.map_err(Failure::into_error).and_then(Value::extract_error)
     };
     let mut verdicts = Vec::with_capacity(topics.len());
     for _ in topics {
@@ -114,11 +107,7 @@ async fn verdicts(shared: &Shared, topics: &[Arc<str>]) -> Vec<Verdict> {
 }
 
 /// From the answers to XGROUP CREATE and to the trial.
-fn verdict(
-    created: Result<Value, RedisError>,
-    tried: Result<Value, RedisError>,
-    is_cluster: bool,
-) -> Verdict {
+fn verdict(created: Result<Value, RedisError>, tried: Result<Value, RedisError>, is_cluster: bool) -> Verdict {
     let Err(error) = tried else {
         return match created {
             Ok(_) => Verdict::Restored,
@@ -158,9 +147,7 @@ mod tests {
     use super::*;
 
     fn answer(text: &str) -> Result<Value, RedisError> {
-        parse_redis_value(format!("{text}\r\n").as_bytes())
-            .unwrap()
-            .extract_error()
+        parse_redis_value(format!("{text}\r\n").as_bytes()).unwrap().extract_error()
     }
 
     #[test]
@@ -193,10 +180,7 @@ mod tests {
             let error = answer(text).unwrap_err();
             assert_eq!(may_concern_one(&error), expected, "{text}");
         };
-        check(
-            "-CROSSSLOT Keys in request don't hash to the same slot",
-            true,
-        );
+        check("-CROSSSLOT Keys in request don't hash to the same slot", true);
         check("-ERR CROSSSLOT: one key a request", true);
         check("-ERR invalid request", true);
         check("-ERR unsupported command 'xreadgroup'", true);
