@@ -6,7 +6,9 @@ pub mod http;
 pub mod listen;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::config::Settings;
 use crate::delivery::supervisor::Supervisor;
@@ -62,12 +64,12 @@ pub struct Extended(Arc<Mutex<BTreeMap<String, String>>>);
 impl Extended {
     /// Keep a value until the process ends, in place of an older one.
     pub fn put(&self, key: String, value: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+        self.0.lock().insert(key, value);
     }
 
     /// All of them with the version of the runtime, which nobody can replace.
     pub fn all(&self) -> BTreeMap<String, String> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = self.0.lock().clone();
         all.insert("daprRuntimeVersion".to_owned(), API_VERSION.to_owned());
         all
     }
@@ -85,12 +87,12 @@ impl<T> Snapshot<T> {
 
     /// What is in it now.
     pub fn get(&self) -> Arc<Vec<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     /// Put this in its place.
     pub fn set(&self, list: Vec<T>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+        *self.0.write() = Arc::new(list);
     }
 }
 

@@ -4,9 +4,10 @@
 //! there and its subscriptions run too. A subscription that fails for longer than [`PATIENCE`] makes that untrue until it works again.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::time::Instant;
 
 /// How long a subscription may fail before the sidecar is not ready because of it (design.md D30).
@@ -117,7 +118,7 @@ impl Health {
 
     /// Is all ready? If not: what is missing, as `part` or `part: reason`.
     pub fn check(&self) -> Result<(), Vec<String>> {
-        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.read();
         let waiting = state.waiting.iter();
         let mut missing: Vec<_> = waiting.map(|(part, reason)| format!("{part}: {reason}")).collect();
         missing.extend(state.failing());
@@ -132,12 +133,12 @@ impl Health {
 
     /// Can one publish?
     pub fn is_outbound_ready(&self) -> bool {
-        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.read();
         state.outbound && state.waiting.is_empty()
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.write());
     }
 }
 

@@ -3,10 +3,11 @@
 //! Both paths send through [`Pubsub::send`], so that a dead letter obeys the same scopes and namespace as a publish.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, RwLock};
 
 use crate::broker::{Broker, BrokerError, Sink, SubscribeRequest};
 use crate::message::{Metadata, Outgoing};
@@ -166,7 +167,7 @@ impl Pubsub {
 
     async fn send_all_under(&self, policy: &Policy, outgoing: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
         let left = Mutex::new(Left::of(outgoing));
-        let lock = || left.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || left.lock();
         let attempt = || async {
             let messages = lock().messages();
             let sent = self.broker.publish_all(messages).await;
@@ -176,7 +177,7 @@ impl Pubsub {
             Err(Failure::Policy(interruption)) => Some(interruption),
             Ok(()) | Err(Failure::Call(_)) => None,
         };
-        let left = left.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let left = left.into_inner();
         left.outcomes(interruption)
     }
 
@@ -309,27 +310,27 @@ pub struct Catalog(Arc<RwLock<BTreeMap<String, Arc<Pubsub>>>>);
 impl Catalog {
     /// The pub/sub of this name.
     pub fn get(&self, name: &str) -> Option<Arc<Pubsub>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.0.read().get(name).cloned()
     }
 
     /// Add one, in place of one of the same name.
     pub fn insert(&self, pubsub: Arc<Pubsub>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(pubsub.name.clone(), pubsub);
+        self.0.write().insert(pubsub.name.clone(), pubsub);
     }
 
     /// Take one out.
     pub fn remove(&self, name: &str) -> Option<Arc<Pubsub>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+        self.0.write().remove(name)
     }
 
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<Pubsub>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.read().values().cloned().collect()
     }
 
     /// Is there none?
     pub fn is_empty(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.0.read().is_empty()
     }
 }
 

@@ -7,9 +7,9 @@ pub mod signals;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -96,7 +96,7 @@ impl Tasks {
 
     /// The names of the tasks that still run, each once.
     pub fn running(&self) -> Vec<&'static str> {
-        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let mut names = self.names.lock().clone();
         names.sort_unstable();
         names.dedup();
         names
@@ -111,14 +111,14 @@ struct Running {
 
 impl Running {
     fn new(name: &'static str, names: &Arc<Mutex<Vec<&'static str>>>) -> Self {
-        names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(name);
+        names.lock().push(name);
         Self { name, names: names.clone() }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut names = self.names.lock();
         if let Some(at) = names.iter().position(|name| *name == self.name) {
             names.swap_remove(at);
         }

@@ -1,8 +1,8 @@
 //! The app: subscribes to topics, answers every event at once, and counts.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -53,7 +54,7 @@ impl Sink {
 
     /// Deliveries in a second, from the first to the last.
     pub(crate) fn rate(&self) -> f64 {
-        let (first, last) = self.state.span.lock().unwrap().unwrap();
+        let (first, last) = self.state.span.lock().unwrap();
         self.seen() as f64 / (last - first).as_secs_f64()
     }
 
@@ -94,7 +95,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     if is_event {
         state.seen.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
-        let mut span = state.span.lock().unwrap();
+        let mut span = state.span.lock();
         *span = Some((span.map_or(now, |(first, _)| first), now));
     }
     let body = if is_discovery { state.subscriptions.clone().into() } else { Bytes::new() };

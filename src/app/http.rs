@@ -15,7 +15,7 @@ mod traffic;
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,6 +27,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -209,12 +210,12 @@ impl HttpChannel {
 
     /// The URI of a route; made once for each.
     fn route(&self, route: &Arc<str>) -> Result<Uri, Reason> {
-        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
+        let known = self.routes.read().get(route).cloned();
         if let Some(uri) = known {
             return Ok(uri);
         }
         let uri = self.cleaned(route)?;
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = self.routes.write();
         if routes.len() < REMEMBERED {
             routes.insert(route.clone(), uri.clone());
         }
@@ -438,13 +439,13 @@ impl Channel for HttpChannel {
 
 /// Adds a name to those that have been logged. Returns whether it is new; beyond [`REMEMBERED`] names nothing is.
 fn is_news(told: &Mutex<HashSet<String>>, name: &str) -> bool {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut told = told.lock();
     told.len() < REMEMBERED && !told.contains(name) && told.insert(name.to_owned())
 }
 
 /// Has [`PROTOCOL_REMINDER`] passed since the last time? If so, it begins anew.
 fn is_due(last: &Mutex<Option<Instant>>) -> bool {
-    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = last.lock();
     let is_due = last.is_none_or(|last| last.elapsed() >= PROTOCOL_REMINDER);
     if is_due {
         *last = Some(Instant::now());

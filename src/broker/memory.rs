@@ -12,14 +12,15 @@ pub mod hub;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
@@ -165,17 +166,15 @@ impl Store {
     }
 
     fn all(&self) -> RwLockReadGuard<'_, Vec<Subscription>> {
-        let guard = self.subscriptions.read();
-        guard.unwrap_or_else(PoisonError::into_inner)
+        self.subscriptions.read()
     }
 
     fn all_mut(&self) -> RwLockWriteGuard<'_, Vec<Subscription>> {
-        let guard = self.subscriptions.write();
-        guard.unwrap_or_else(PoisonError::into_inner)
+        self.subscriptions.write()
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Queue>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock()
     }
 
     /// The subscriptions that get a message. One that begins later finds it among the early ones, if these are kept.
@@ -286,7 +285,7 @@ impl Store {
     }
 
     fn closed(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.closed.lock()
     }
 
     /// Drop the idle queues whose time is over.
@@ -370,7 +369,7 @@ impl Broker for MemoryBroker {
 }
 
 fn lock(early: &Mutex<Early>) -> MutexGuard<'_, Early> {
-    early.lock().unwrap_or_else(PoisonError::into_inner)
+    early.lock()
 }
 
 /// A published message as a subscription to `topic` gets it.

@@ -1,14 +1,15 @@
 //! For the tests of delivery: a broker that keeps what it is given, and a real app on a port of this machine.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::app::health::{AppHealth, Probes};
@@ -41,12 +42,12 @@ impl Shelf {
 
     /// Hand a message to the subscriber of a topic, if there is one.
     pub(super) async fn hand(&self, topic: &str, data: &'static str) -> Option<Settlement> {
-        let sink = self.sinks.lock().unwrap().get(topic).cloned()?;
+        let sink = self.sinks.lock().get(topic).cloned()?;
         Some(sink.accept(message(topic, data.as_bytes(), &[])).await)
     }
 
     pub(super) fn topics(&self) -> Vec<String> {
-        let mut topics: Vec<_> = self.sinks.lock().unwrap().keys().cloned().collect();
+        let mut topics: Vec<_> = self.sinks.lock().keys().cloned().collect();
         topics.sort();
         topics
     }
@@ -71,7 +72,7 @@ impl Broker for Shelf {
 
     async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
         self.check()?;
-        self.sent.lock().unwrap().push(message);
+        self.sent.lock().push(message);
         Ok(())
     }
 
@@ -82,11 +83,11 @@ impl Broker for Shelf {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check()?;
-        self.sinks.lock().unwrap().insert(request.topic.clone(), sink);
+        self.sinks.lock().insert(request.topic.clone(), sink);
         let sinks = self.sinks.clone();
         Ok(Box::pin(async move {
             stop.ordered().await;
-            sinks.lock().unwrap().remove(&request.topic);
+            sinks.lock().remove(&request.topic);
         }))
     }
 
@@ -161,7 +162,7 @@ impl App {
 
     pub(super) fn answer_in_turn(&self, path: &'static str, answers: &[(u16, &str)]) {
         let answers = answers.iter().map(|(code, body)| (*code, (*body).to_owned()));
-        self.answers.lock().unwrap().insert(path, answers.collect());
+        self.answers.lock().insert(path, answers.collect());
     }
 
     /// Its health, by probes of `/healthz` in quick succession.
@@ -182,7 +183,7 @@ impl App {
 
     /// The events that came, without questions for subscriptions.
     pub(super) fn events(&self) -> Vec<String> {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock();
         asked.iter().filter(|line| line.starts_with("POST")).cloned().collect()
     }
 
@@ -209,9 +210,9 @@ impl App {
             let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
             let trace = parts.headers.get("traceparent").map_or("-", |value| value.to_str().unwrap());
             let line = format!("{} {} {trace} {}", parts.method, parts.uri, String::from_utf8_lossy(&body));
-            asked.lock().unwrap().push(line);
+            asked.lock().push(line);
             let answer = {
-                let mut answers = answers.lock().unwrap();
+                let mut answers = answers.lock();
                 match answers.get_mut(parts.uri.path()) {
                     Some(answers) if answers.len() > 1 => answers.pop_front(),
                     Some(answers) => answers.front().cloned(),

@@ -9,10 +9,11 @@ mod reload;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use parking_lot::RwLock;
 use tokio::sync::{Mutex, Notify};
 
 use crate::app::Channel;
@@ -192,7 +193,7 @@ impl Inner {
     }
 
     fn learn(&self, change: impl FnOnce(&mut Known)) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         change(&mut known);
         known.merge();
     }
@@ -202,7 +203,7 @@ impl Inner {
     }
 
     fn merged(&self) -> Vec<Arc<Subscription>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         known.listed.clone()
     }
 
@@ -230,7 +231,7 @@ impl Inner {
     }
 
     fn targets(&self) -> Targets {
-        self.targets.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.targets.read().clone()
     }
 
     fn announce(&self, new: &[&Arc<Subscription>]) {

@@ -1,8 +1,9 @@
 //! The time of an event, as text made once a second.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, Local, SecondsFormat, TimeZone, Utc};
+use parking_lot::Mutex;
 
 /// Tells the time. Clones share the text of the current second.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,7 @@ impl Clock {
     pub fn now(&self) -> Moment {
         let utc = Utc::now();
         let second = utc.timestamp();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let text = match &*last {
             Some((known, text)) if *known == second => text.clone(),
             _ => {

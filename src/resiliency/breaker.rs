@@ -2,8 +2,9 @@
 //!
 //! [`Machine`] is the state machine, fed with instants; [`Breaker`] is one machine shared by all calls of a component.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Interruption;
@@ -66,7 +67,7 @@ impl Breaker {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Machine) -> T) -> T {
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machine = self.machine.lock();
         let before = machine.state;
         let result = change(&mut machine);
         let after = machine.state;

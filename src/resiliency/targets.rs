@@ -1,7 +1,9 @@
 //! Which policy a component has in which direction, and the one breaker it has in both (spec resources-cli.md 8.3 and 8.4).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
 
 use super::Policy;
 use super::breaker::{Breaker, TRIP_VARIABLES, Template};
@@ -99,7 +101,7 @@ impl Targets {
 
     fn guard(&self, component: &str, template: &str) -> Option<Guard> {
         let template = self.0.templates.get(template)?.clone();
-        let mut breakers = self.0.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut breakers = self.0.breakers.lock();
         let slot = breakers.entry(component.to_owned()).or_default().clone();
         Some(Guard { component: component.into(), template, slot, telemetry: self.0.telemetry.clone() })
     }

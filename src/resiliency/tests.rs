@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::io;
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::resources::Place;
@@ -16,7 +17,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -33,7 +34,7 @@ impl Lines {
 
     /// The messages alone.
     fn messages(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(self.0.lock().clone()).unwrap();
         let message = |line: &str| {
             let entry: serde_json::Value = serde_json::from_str(line).unwrap();
             entry["msg"].as_str().unwrap().to_owned()

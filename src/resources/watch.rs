@@ -7,11 +7,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -56,7 +57,7 @@ impl Watch {
         let (told, known, given) = (changed.clone(), links.clone(), folders.to_owned());
         let system = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let counts = |event: &Event| {
-                let links = known.lock().unwrap_or_else(PoisonError::into_inner);
+                let links = known.lock();
                 is_change(event) && concerns(event, &given, &links)
             };
             // An error is a reason to look, too: the system has lost events.
@@ -85,14 +86,14 @@ impl Watch {
     /// Of the last folder that cannot be watched.
     pub fn renew(&self) -> notify::Result<()> {
         let inner = &self.0;
-        let mut watcher = inner.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watcher = inner.watcher.lock();
         let Some(watcher) = watcher.as_mut() else {
             return Ok(());
         };
         let links = Links::of(&inner.folders);
         let elsewhere = links.elsewhere.iter().filter_map(|path| path.parent());
         let elsewhere = elsewhere.map(Path::to_owned).collect();
-        *inner.links.lock().unwrap_or_else(PoisonError::into_inner) = links;
+        *inner.links.lock() = links;
         watcher.watch_elsewhere(elsewhere);
         let watched = inner.folders.iter().map(|folder| watcher.system.watch(folder, RecursiveMode::NonRecursive));
         watched.fold(Ok(()), Result::and)

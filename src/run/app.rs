@@ -180,7 +180,9 @@ async fn pass_on(from: impl AsyncRead + Unpin, mut to: impl Write, mut line: Vec
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -190,13 +192,13 @@ mod tests {
 
     impl Paper {
         fn text(&self) -> String {
-            String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+            String::from_utf8_lossy(&self.0.lock()).into_owned()
         }
     }
 
     impl Write for Paper {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().write(bytes)
         }
 
         fn flush(&mut self) -> std::io::Result<()> {

@@ -7,9 +7,10 @@ mod quote;
 
 use std::fmt::{self, Write as _};
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, Local, TimeZone};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How bad it is.
@@ -197,7 +198,7 @@ impl Log {
     /// Write one entry whatever level is on, as the API log does (spec resources-cli.md 12).
     pub fn write_always(&self, level: Level, scope: &str, message: fmt::Arguments<'_>, fields: Fields<'_>) {
         let entry = Entry { level, message, fields: self.0.all_fields(&scope, fields) };
-        let mut out = self.0.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.0.out.lock();
         let Out { line, to } = &mut *out;
         line.clear();
         // Writing to a String cannot fail, and a log that cannot be written has nowhere to say so.
@@ -327,7 +328,7 @@ mod tests {
 
     impl Write for Paper {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let mut paper = self.0.lock().unwrap();
+            let mut paper = self.0.lock();
             paper.0.push_str(std::str::from_utf8(bytes).unwrap());
             paper.1 += 1;
             Ok(bytes.len())
@@ -343,7 +344,7 @@ mod tests {
         let paper = Paper::default();
         let log = builder.instance("host1").version("1.18.0").build(Box::new(paper.clone()));
         log.write(Level::Info, "dapr.runtime", format_args!("{message}"), fields);
-        let (line, calls) = paper.0.lock().unwrap().clone();
+        let (line, calls) = paper.0.lock().clone();
         assert!(calls <= 1, "a line is one write");
         let Some(at) = line.find("\"20").map(|quote| quote + 1) else {
             return line;
@@ -417,10 +418,10 @@ mod tests {
         let paper = Paper::default();
         let log = Log::new(Level::Error, paper.clone());
         log.write(Level::Warn, "dapr.runtime", format_args!("hidden"), &[]);
-        assert_eq!(paper.0.lock().unwrap().1, 0);
+        assert_eq!(paper.0.lock().1, 0);
         log.write_always(Level::Info, "dapr.runtime.http-info", format_args!("seen"), &[]);
         log.write(Level::Fatal, "dapr.runtime", format_args!("seen too"), &[]);
-        let lines = paper.0.lock().unwrap().clone();
+        let lines = paper.0.lock().clone();
         assert_eq!(lines.1, 2);
         assert!(lines.0.contains("level=fatal msg=\"seen too\""), "{lines:?}");
     }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
@@ -106,14 +106,14 @@ impl Metrics {
 
     /// Count one event of a topic in the series at this place of [`SERIES`].
     fn count(&self, pubsub: &str, topic: &str, place: usize) {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics.read();
         let counters = topics.get(pubsub).and_then(|by| by.get(topic));
         if let Some(counter) = counters.and_then(|counters| counters[place].as_ref()) {
             counter.inc();
             return;
         }
         drop(topics);
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.write();
         let by_topic = topics.entry(pubsub.to_owned()).or_default();
         by_topic.entry(topic.to_owned()).or_default()[place]
             .get_or_insert_with(|| self.counter(pubsub, topic, place))

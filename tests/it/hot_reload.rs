@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use nix::sys::signal::Signal;
+use parking_lot::Mutex;
 
 use crate::support::app::{Answer, App, Delivered};
 use crate::support::http;
@@ -225,7 +226,7 @@ impl Refusing {
             if !accepting.load(Ordering::Relaxed) {
                 return Answer::status(503);
             }
-            kept.lock().unwrap().insert(number(delivered));
+            kept.lock().insert(number(delivered));
             Answer::success()
         })
         .await;
@@ -267,7 +268,7 @@ impl Refusing {
     async fn nothing_is_lost(&self) {
         self.accepts.store(true, Ordering::Relaxed);
         self.publish(3).await;
-        eventually("all events", || async { *self.accepted.lock().unwrap() == (0..4).collect() }).await;
+        eventually("all events", || async { *self.accepted.lock() == (0..4).collect() }).await;
     }
 }
 

@@ -16,9 +16,10 @@ pub(crate) mod tls;
 
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sidestream::telemetry::Telemetry;
 use sidestream::telemetry::log::{Level, Log};
 use sidestream::telemetry::metrics::Metrics;
@@ -57,7 +58,7 @@ impl Lines {
 
     /// All of them.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.lock().clone()).unwrap()
     }
 
     /// How many of them contain this.
@@ -68,7 +69,7 @@ impl Lines {
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

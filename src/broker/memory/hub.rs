@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::{MemoryBroker, Store};
 use crate::telemetry::Telemetry;
@@ -51,7 +53,7 @@ impl Hub {
     /// A sidecar's share of the broker behind the component of this name in this file. The app id is its consumer group: what another
     /// app takes, or has not taken, makes no difference to it.
     pub fn join(&self, name: &str, file: &Path, app_id: &str, telemetry: Telemetry) -> MemoryBroker {
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.known.lock();
         if self.0.is_of_one_sidecar {
             let store = known.stores.entry(Key::new(name, Path::new("")));
             return MemoryBroker::on(store.or_default().clone(), "", telemetry);

@@ -7,11 +7,12 @@
 mod slots;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd, pipe};
 use futures_util::future::{join_all, select_ok};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -327,7 +328,7 @@ impl Cluster {
         self.nodes().retain(|_, node| {
             node.heard_of().elapsed() < REMEMBERED || owners.iter().any(|owner| Arc::ptr_eq(owner, node))
         });
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         let changed = map.ranges != ranges;
         *map = Arc::new(Map { number: map.number + 1, ranges, owners });
         drop(map);
@@ -347,12 +348,12 @@ impl Cluster {
         Ok(node)
     }
 
-    fn nodes(&self) -> std::sync::MutexGuard<'_, BTreeMap<Address, Arc<Node>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn nodes(&self) -> MutexGuard<'_, BTreeMap<Address, Arc<Node>>> {
+        self.nodes.lock()
     }
 
     fn map(&self) -> Arc<Map> {
-        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.map.read().clone()
     }
 }
 
@@ -377,8 +378,8 @@ impl Node {
         })
     }
 
-    fn heard_of(&self) -> std::sync::MutexGuard<'_, Instant> {
-        self.heard_of.lock().unwrap_or_else(PoisonError::into_inner)
+    fn heard_of(&self) -> MutexGuard<'_, Instant> {
+        self.heard_of.lock()
     }
 
     /// Its shared connection for ordinary commands.

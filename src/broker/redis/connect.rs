@@ -3,12 +3,13 @@
 //! A [`Lane`] is one multiplexed connection that all publishers and all settlements of a component share, so that their commands travel
 //! in common round trips. A blocking read never runs on a lane (style.md 5.6, trap 3): the reader takes a connection of its own.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{self, ErrorKind, Pipeline, PushInfo, RedisError, ServerErrorKind, Value};
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -183,19 +184,19 @@ impl Lane {
             connection.set_response_timeout(limit);
         }
         let shared = Shared { connection, number: fastrand::u64(..) };
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(shared.clone());
+        *self.current.write() = Some(shared.clone());
         Ok(shared)
     }
 
     fn ready(&self) -> Option<Shared> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
     /// After a timeout, too: answers that come late would otherwise delay all that follow. And after READONLY: a name or a sentinel
     /// may lead to another server now.
     fn lose_if_broken(&self, shared: &Shared, error: &RedisError) {
         if is_broken(error) || is_demoted(error) {
-            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.current.write();
             if current.as_ref().is_some_and(|known| known.number == shared.number) {
                 *current = None;
             }

@@ -7,10 +7,11 @@
 //! Whoever fans out after the same group removes the groups whose key has expired. Time is that of Redis.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::{Cmd, Pipeline, RedisError, Value, cmd, pipe};
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::{Shared, entry};
@@ -146,8 +147,8 @@ impl FanOut {
         format!("{}:{group}", self.registry)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 

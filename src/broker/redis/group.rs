@@ -5,9 +5,10 @@
 //! (design.md D11). `concurrency` and `queueDepth` hold for each. Publishing, upkeep and acks of all groups share their connections.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use deadpool_redis::redis::RedisError;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Shared;
 use super::fan_out::{self, FanOut};
@@ -83,8 +84,8 @@ impl Groups {
         self.others().fan_outs.values().cloned().collect()
     }
 
-    fn others(&self) -> std::sync::MutexGuard<'_, Others> {
-        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    fn others(&self) -> MutexGuard<'_, Others> {
+        self.others.lock()
     }
 }
 

@@ -7,10 +7,10 @@
 //! The braces keep all keys of a group in one slot of a cluster.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::redis::{Pipeline, RedisError, Value, pipe};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -214,8 +214,8 @@ impl Instance {
         commands.cmd("PEXPIRE").arg(self.alive_key(&self.consumer)).arg(LIFE.as_millis() as u64);
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 

@@ -1,10 +1,11 @@
 //! A master that may change: sentinels are asked for it in turn, and what they name must say of itself that it is one (`failover`,
 //! `sentinelMasterName`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind, Value, pipe};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::address::Address;
@@ -182,8 +183,8 @@ impl Sentinels {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis::{Pipeline, RedisError, pipe};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -50,7 +51,7 @@ impl Acks {
 
     /// Acknowledge an entry, soon.
     pub(super) fn add(&self, topic: &Arc<str>, id: EntryId) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         match waiting.ids.get_mut(topic) {
             Some(ids) => ids.push(id),
             None => drop(waiting.ids.insert(topic.clone(), vec![id])),
@@ -81,13 +82,13 @@ impl Acks {
             },
             () = due => {}
         }
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         mem::take(&mut *waiting).ids
     }
 
     /// These were not confirmed.
     fn put_back(&self, topic: Arc<str>, ids: Vec<EntryId>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         waiting.count += ids.len();
         waiting.ids.entry(topic).or_default().extend(ids);
         drop(waiting);

@@ -2,7 +2,8 @@
 //! nothing of a subscription's metadata.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::settings::{self, Settings};
 use super::start::StartFrom;
@@ -71,7 +72,7 @@ impl GroupNames {
     /// # Errors
     /// If there is nothing that a template could stand for.
     fn fill(&self, text: &str) -> Result<String, NoPodName> {
-        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut filled = self.filled.lock();
         if let Some(name) = filled.get(text) {
             return Ok(name.clone());
         }

@@ -1,7 +1,7 @@
 //! One request of a batch, until each entry has the verdict that stands: asked once, or as often as the component's policy says, each time
 //! with the entries that failed, under the same ids (spec delivery.md B15). The HTTP status of an answer is not for `matching` here.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use crate::app::{BulkDelivery, Reason, Verdict};
 use crate::delivery::consumer::Consumer;
@@ -22,7 +22,7 @@ pub(super) async fn deliver(consumer: &Consumer, delivery: &BulkDelivery<'_>) ->
         Err(Failure::Policy(interruption)) => Some(interruption),
         Ok(()) | Err(Failure::Call(_)) => None,
     };
-    let verdicts = verdicts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let verdicts = verdicts.into_inner();
     if let Some(interruption) = interruption {
         let (open, reason) =
             (verdicts.iter().filter(|verdict| is_open(verdict)).count(), Reason::Unanswered(interruption.to_string()));
@@ -40,7 +40,7 @@ pub(super) async fn deliver(consumer: &Consumer, delivery: &BulkDelivery<'_>) ->
 /// Ask for the entries that have no verdict yet that stands.
 async fn attempt(consumer: &Consumer, delivery: &BulkDelivery<'_>, verdicts: &Verdicts) -> Result<(), Reason> {
     let places: Vec<usize> = {
-        let verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdicts = verdicts.lock();
         let open = verdicts.iter().enumerate().filter(|(_, verdict)| is_open(verdict));
         open.map(|(place, _)| place).collect()
     };
@@ -54,7 +54,7 @@ async fn attempt(consumer: &Consumer, delivery: &BulkDelivery<'_>, verdicts: &Ve
     };
     let got = deliver_once(consumer, &rest).await;
     let mut failure = None;
-    let mut verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut verdicts = verdicts.lock();
     for (place, verdict) in places.into_iter().zip(got) {
         if let Verdict::Retry(reason) = &verdict {
             failure.get_or_insert_with(|| reason.clone());

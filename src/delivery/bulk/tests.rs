@@ -91,7 +91,7 @@ impl Stage {
             Settlement::Ack => 'a',
             Settlement::Retry => 'r',
         });
-        let sent = self.shelf.sent.lock().unwrap();
+        let sent = self.shelf.sent.lock();
         let letter = |letter: &crate::message::Outgoing| {
             assert_eq!(letter.topic, "dead");
             let reason = letter.metadata.as_ref();

@@ -51,12 +51,12 @@ fn spec(rules: &[(&str, &str)], dead: &str) -> SubscriptionSpec {
 impl Stage {
     /// `ack` or `retry`, and the reason of the dead letter.
     async fn hand(&self, message: Incoming) -> String {
-        let (data, before) = (message.data.clone(), self.shelf.sent.lock().unwrap().len());
+        let (data, before) = (message.data.clone(), self.shelf.sent.lock().len());
         let settled = match self.consumer.accept(message).await {
             Settlement::Ack => "ack",
             Settlement::Retry => "retry",
         };
-        let sent = self.shelf.sent.lock().unwrap();
+        let sent = self.shelf.sent.lock();
         match sent.get(before) {
             None => settled.to_owned(),
             Some(letter) => {
@@ -173,7 +173,7 @@ async fn a_stopping_subscription_takes_nothing_and_moves_nothing() {
     assert!(stage.app.events().is_empty());
     let cause = Cause::new("retry", "");
     assert_eq!(stage.consumer.fail(message("orders", b"", &[]), &cause).await, Settlement::Retry);
-    assert!(stage.shelf.sent.lock().unwrap().is_empty());
+    assert!(stage.shelf.sent.lock().is_empty());
     // What would not come again is delivered all the same, and its letter written.
     let once = Incoming { only_once: true, ..message("orders", EVENT.as_bytes(), &[]) };
     assert_eq!(stage.hand(once).await, "ack, letter: http-status");

@@ -1,6 +1,6 @@
 //! What hot reload does to subscriptions (spec resources-cli.md 10, design.md D16). Those that nobody changed go on undisturbed.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tokio::time::timeout;
 
@@ -45,7 +45,7 @@ impl Supervisor {
 
     /// From now on deliveries go through these policies. Subscriptions that run keep theirs until they are released.
     pub fn retarget(&self, targets: Targets) {
-        let mut current = self.0.targets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.targets.write();
         *current = targets;
     }
 
@@ -75,7 +75,7 @@ impl Supervisor {
 
 impl Inner {
     fn declared(&self) -> Vec<Arc<Subscription>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         known.declared.clone()
     }
 }

@@ -122,7 +122,7 @@ async fn nobody_is_asked_without_need() {
         };
         let supervisor = Supervisor::new(parts).unwrap();
         supervisor.follow(app.channel.clone(), None).await;
-        assert!(app.asked.lock().unwrap().is_empty());
+        assert!(app.asked.lock().is_empty());
         assert_eq!(listed(&supervisor), ["pubsub mine Declarative"]);
         supervisor.stop().await;
     }
@@ -150,7 +150,7 @@ fn checks() -> AppHealthSettings {
 }
 
 fn questions(app: &App) -> usize {
-    let asked = app.asked.lock().unwrap();
+    let asked = app.asked.lock();
     asked.iter().filter(|line| line.starts_with("GET /dapr/subscribe")).count()
 }
 

@@ -1,8 +1,8 @@
 //! A programmable app: answers `/dapr/subscribe` and its routes as the test says, and remembers what it got.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -115,7 +116,7 @@ impl App {
     }
 
     pub(crate) fn seen(&self) -> Vec<Delivered> {
-        self.state.seen.lock().unwrap().clone()
+        self.state.seen.lock().clone()
     }
 
     /// How often it was asked for its subscriptions.
@@ -181,6 +182,6 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let answer = (state.policy)(&delivered);
     tokio::time::sleep(answer.after).await;
     // What counts is an answer that was ready: a sidecar that died meanwhile gets it from nobody.
-    state.seen.lock().unwrap().push(delivered);
+    state.seen.lock().push(delivered);
     Ok(Response::builder().status(answer.status).body(Full::new(Bytes::from_static(answer.body.as_bytes()))).unwrap())
 }

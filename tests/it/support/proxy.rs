@@ -1,10 +1,11 @@
 //! A way to a server that can be bad: slow, silent, refusing, or cut in the middle of a reply.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -60,7 +61,7 @@ impl Proxy {
 
     /// From now on.
     pub(crate) fn set(&self, way: Way) {
-        *self.shared.way.lock().unwrap() = way;
+        *self.shared.way.lock() = way;
         if way == Way::Refusing {
             self.shared.end.send_modify(|number| *number += 1);
         }
@@ -68,7 +69,7 @@ impl Proxy {
 
     /// Pass on half of the next reply to a request that contains this word, and close that connection.
     pub(crate) fn cut_reply_to(&self, word: &'static str) {
-        *self.shared.cut.lock().unwrap() = Some(word);
+        *self.shared.cut.lock() = Some(word);
     }
 
     /// How many replies were cut.
@@ -85,12 +86,12 @@ impl Drop for Proxy {
 
 impl Shared {
     fn way(&self) -> Way {
-        *self.way.lock().unwrap()
+        *self.way.lock()
     }
 
     /// Is this reply, to these requests, to be cut? Once. A blocking read that found nothing is no reply.
     fn cuts_now(&self, requests: &[u8], reply: &[u8]) -> bool {
-        let mut cut = self.cut.lock().unwrap();
+        let mut cut = self.cut.lock();
         let is_asked = cut.is_some_and(|word| requests.windows(word.len()).any(|part| part == word.as_bytes()));
         let now = is_asked && !reply.starts_with(b"*-1");
         if now {
@@ -143,7 +144,7 @@ impl Line<'_> {
             }
             if !self.swallows() {
                 let asked = &bytes[..count];
-                self.unanswered.lock().unwrap().extend_from_slice(asked);
+                self.unanswered.lock().extend_from_slice(asked);
                 to.write_all(asked).await?;
             }
         }
@@ -161,7 +162,7 @@ impl Line<'_> {
                 if self.swallows() {
                     continue;
                 }
-                let requests = std::mem::take(&mut *self.unanswered.lock().unwrap());
+                let requests = std::mem::take(&mut *self.unanswered.lock());
                 let is_cut = self.shared.cuts_now(&requests, &bytes[..count]);
                 let passed = if is_cut { count / 2 } else { count };
                 let pause = match self.shared.way() {

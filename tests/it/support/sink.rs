@@ -1,9 +1,10 @@
 //! A sink that records what it gets and settles as the test says.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use sidestream::broker::Sink;
 use sidestream::message::{Incoming, Settlement};
 use tokio::sync::Semaphore;
@@ -65,11 +66,11 @@ impl Recorder {
     }
 
     pub(crate) fn seen(&self) -> Vec<Incoming> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().clone()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.seen.lock().unwrap().len()
+        self.seen.lock().len()
     }
 
     /// The payloads as text, in the order they came.
@@ -81,7 +82,7 @@ impl Recorder {
 #[async_trait]
 impl Sink for Recorder {
     async fn accept(&self, message: Incoming) -> Settlement {
-        self.seen.lock().unwrap().push(message.clone());
+        self.seen.lock().push(message.clone());
         (self.answer)(message).await
     }
 

@@ -119,7 +119,7 @@ pub(super) struct Paper(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Paper {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -137,7 +137,7 @@ impl Paper {
 
     /// How many lines have this text in them.
     pub(super) fn count(&self, text: &str) -> usize {
-        let written = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let written = String::from_utf8(self.0.lock().clone()).unwrap();
         written.lines().filter(|line| line.contains(text)).count()
     }
 }

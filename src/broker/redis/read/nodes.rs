@@ -16,11 +16,12 @@
 //! what stands behind such an address may be a proxy, whose servers cannot tell us anything.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::redis::{PushInfo, PushKind, RedisError, Value, pipe};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
@@ -132,7 +133,7 @@ impl Crew {
     fn count(&self, shared: &Shared, cluster: &Cluster) {
         let topics = shared.board.topics();
         let now = (cluster.number(), topics.len());
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         if std::mem::replace(&mut *counted, now) == now {
             return;
         }
@@ -157,8 +158,8 @@ impl Crew {
         self.outage().failing.remove(&reader);
     }
 
-    fn outage(&self) -> std::sync::MutexGuard<'_, Outage> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock()
     }
 }
 
