@@ -4,12 +4,55 @@
 //! stored is the broker's.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 /// String metadata that travels beside the payload, keys in their original case, sorted by bytes.
 pub type Metadata = BTreeMap<String, String>;
+
+/// Where a broker keeps a message. It is unique within the topic and grows in the order of storing (within a partition, if there are any).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Position {
+    /// The id of a Redis Stream entry, for example `1717171717171-0`.
+    Entry {
+        /// Milliseconds since 1970 by the clock of the server.
+        millis: u64,
+        /// Number within this millisecond.
+        sequence: u64,
+    },
+    /// The number of a message in its topic, counted from 1.
+    Sequence(u64),
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry { millis, sequence } => write!(f, "{millis}-{sequence}"),
+            Self::Sequence(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// Identifies one event where something is reported of it. What is not known at that point is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// Name of the pub/sub component.
+    pub pubsub: &'a str,
+    /// The topic as the app names it, without namespace prefix.
+    pub topic: &'a str,
+    /// The attribute `id` of the CloudEvent.
+    pub id: Option<&'a str>,
+    /// Where the broker keeps it.
+    pub position: Option<Position>,
+    /// The app id of the subscriber.
+    pub subscriber: Option<&'a str>,
+    /// How often this process has handed it to the subscriber, this time included; 0 on the way to the broker.
+    pub attempt: u32,
+    /// The trace context in W3C form (`traceparent`).
+    pub trace: Option<&'a str>,
+}
 
 /// A message on its way to a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

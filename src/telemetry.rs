@@ -1,8 +1,9 @@
 //! What a sidecar tells about itself: one value that every part holds a clone of.
 //!
-//! `events` has a function for everything notable: the log line and the metric of one event stand together there, and nobody else logs
+//! Everything notable is an [`Event`](event::Event): its log line and its counters stand together in [`events`], and no other module logs
 //! or counts. A sidecar has its own [`Telemetry`]; nothing is global.
 
+pub mod event;
 pub mod log;
 pub mod metrics;
 pub mod trace;
