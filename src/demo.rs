@@ -62,7 +62,7 @@ pub async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::Result<u
 
     let orders = publish_orders(args, &stage.publisher, &book, &halt);
     let interrupted = tokio::select! {
-        () = orders => halt.is_ordered(),
+        () = orders => halt.is_triggered(),
         _ = signals.next() => true,
     };
     let patience = if interrupted { SHORT_PATIENCE } else { PATIENCE };
@@ -100,7 +100,7 @@ impl Stage {
     /// The sidecar goes first, so that what the app has in hand is settled.
     async fn strike(self) {
         for (stop, tasks) in [self.sidecar, self.app] {
-            stop.order();
+            stop.trigger();
             tasks.ended().await;
         }
     }

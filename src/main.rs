@@ -147,7 +147,7 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
     } else {
         telemetry.signal_received(signal);
     }
-    stop.order();
+    stop.trigger();
     loop {
         tokio::select! {
             outcome = &mut running => return match outcome {

@@ -366,8 +366,8 @@ impl Runtime {
     pub async fn run(mut self, stop: Stop) -> Outcome {
         self.start();
         let request = tokio::select! {
-            () = stop.ordered() => None,
-            () = self.failed.ordered() => {
+            () = stop.triggered() => None,
+            () = self.failed.triggered() => {
                 // What ended it has been logged as fatal.
                 self.stop(false).await;
                 return Outcome::Failed;
@@ -421,7 +421,7 @@ impl Runtime {
                 return;
             }
             let checks = settings.app.as_ref().and_then(|app| app.health.clone());
-            if stop.or(supervisor.follow(channel, checks)).await.is_some() {
+            if stop.run_until_triggered(supervisor.follow(channel, checks)).await.is_some() {
                 ready(&health, &telemetry, begun);
             }
         }

@@ -13,12 +13,12 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The order to stop, for one part of a sidecar.
+/// Tells one part of a sidecar to stop, once and for good.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(CancellationToken);
 
 impl Stop {
-    /// A new root.
+    /// A stop without parent.
     pub fn new() -> Self {
         Self::default()
     }
@@ -29,23 +29,23 @@ impl Stop {
         Self(self.0.child_token())
     }
 
-    /// Give the order. It cannot be taken back.
-    pub fn order(&self) {
+    /// Stop this part and its children. It cannot be taken back.
+    pub fn trigger(&self) {
         self.0.cancel();
     }
 
-    /// Has the order been given?
-    pub fn is_ordered(&self) -> bool {
+    /// Is this part to stop?
+    pub fn is_triggered(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Resolves once the order is given; at once if it was.
-    pub async fn ordered(&self) {
+    /// Resolves once this part is to stop; at once if it is already.
+    pub async fn triggered(&self) {
         self.0.cancelled().await;
     }
 
-    /// Run `work` until it ends or the order comes; `None` if the order came first.
-    pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Run `work` until it ends or this part is to stop; `None` if the stop came first.
+    pub async fn run_until_triggered<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.0.cancelled() => None,
@@ -53,9 +53,9 @@ impl Stop {
         }
     }
 
-    /// Sleep, or less if the order comes. Tells whether to go on.
+    /// Sleep, or less if this part is to stop. `true` if it may go on.
     pub async fn sleep(&self, duration: Duration) -> bool {
-        self.or(tokio::time::sleep(duration)).await.is_some()
+        self.run_until_triggered(tokio::time::sleep(duration)).await.is_some()
     }
 }
 

@@ -49,7 +49,7 @@ pub async fn serve(listener: impl Into<Listener>, refusal: String, stop: Stop, t
     let message = utf8_percent_encode(&refusal, ESCAPED).to_string();
     // What is escaped is ASCII without control characters, so that it is a header value.
     let message = HeaderValue::try_from(message).unwrap_or(HeaderValue::from_static(""));
-    while let Some(accepted) = stop.or(listener.accept()).await {
+    while let Some(accepted) = stop.run_until_triggered(listener.accept()).await {
         let (message, stop) = (message.clone(), stop.clone());
         match accepted {
             Ok(Stream::Tcp(stream)) => tasks.spawn("grpc connection", run(stream, message, stop)),
@@ -79,7 +79,7 @@ async fn run(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, messa
     tokio::select! {
         // How a connection ends is the client's business.
         _ = connection.as_mut() => return,
-        () = stop.ordered() => {}
+        () = stop.triggered() => {}
         () = is_idle => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -131,7 +131,7 @@ mod tests {
         }
 
         async fn ends(self) {
-            self.stop.order();
+            self.stop.trigger();
             tokio::time::timeout(Duration::from_secs(10), self.tasks.ended()).await.expect("all ended");
         }
     }

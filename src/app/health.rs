@@ -35,7 +35,7 @@ impl AppHealth {
     pub fn watch(probes: Probes, tasks: &Tasks, stop: Stop) -> Self {
         let (status, seen) = watch::channel(false);
         tasks.spawn("app health", async move {
-            stop.or(probes.run(&status)).await;
+            stop.run_until_triggered(probes.run(&status)).await;
         });
         Self(seen)
     }

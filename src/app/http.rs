@@ -343,7 +343,7 @@ impl Channel for HttpChannel {
         self.telemetry.waiting_for_app(self.protocol.name(), self.port);
         let mut attempts = 0;
         loop {
-            match stop.or(self.accepts_connections()).await {
+            match stop.run_until_triggered(self.accepts_connections()).await {
                 None => return false,
                 Some(true) => break,
                 Some(false) => attempts += 1,

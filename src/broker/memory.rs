@@ -404,12 +404,12 @@ impl Serving {
     async fn run(&mut self, stop: &Stop) {
         let mut handing = FuturesUnordered::new();
         let mut last_handed = 0;
-        while let Some(queue) = self.queue.as_mut().filter(|_| !stop.is_ordered()) {
+        while let Some(queue) = self.queue.as_mut().filter(|_| !stop.is_triggered()) {
             let is_free = handing.len() < self.places;
             let due = queue.waiting.keys().next().map(|(due, _)| *due);
             let next = tokio::select! {
                 biased;
-                () = stop.ordered() => break,
+                () = stop.triggered() => break,
                 Some((handed, settlement)) = handing.next() => {
                     self.settle(handed, settlement);
                     continue;

@@ -276,7 +276,7 @@ impl Broker for RedisBroker {
         shared.look_for_strays();
         self.start_loops(&shared);
         Ok(Box::pin(async move {
-            stop.ordered().await;
+            stop.triggered().await;
             release::close(&shared, &topic).await;
             shared.instance.stops_reading(&topic);
         }))
@@ -289,7 +289,7 @@ impl Broker for RedisBroker {
         for shared in self.groups.all() {
             shared.instance.farewell(&shared.lane).await;
         }
-        self.stop.order();
+        self.stop.trigger();
         for fan_out in self.groups.fan_outs() {
             fan_out.leave(&self.shared).await;
         }

@@ -70,7 +70,7 @@ pub(super) fn open(
 impl Sink for Gathering {
     async fn accept(&self, message: Incoming) -> Settlement {
         let (settle, settled) = oneshot::channel();
-        let is_late = self.stop.is_ordered() && !message.only_once;
+        let is_late = self.stop.is_triggered() && !message.only_once;
         if is_late || self.inbox.send(Waiting { message, settle }).is_err() {
             return Settlement::Retry;
         }
@@ -90,7 +90,7 @@ impl Sink for Gathering {
 async fn run(consumer: Arc<Consumer>, mut waiting: mpsc::UnboundedReceiver<Waiting>, limits: Limits) {
     while let Some(first) = waiting.recv().await {
         let mut batch = gather(first, &mut waiting, limits, &consumer.stop).await;
-        if consumer.stop.is_ordered() {
+        if consumer.stop.is_triggered() {
             // Dropped without settlement: that is a retry. What would not come again is delivered all the same.
             batch.retain(|waiting| waiting.message.only_once);
         }
@@ -118,7 +118,7 @@ async fn gather(
     let mut batch = vec![first];
     while batch.len() < limits.count {
         let next = tokio::time::timeout_at(deadline, waiting.recv());
-        match stop.or(next).await {
+        match stop.run_until_triggered(next).await {
             Some(Ok(Some(next))) => batch.push(next),
             _ => break,
         }

@@ -81,7 +81,7 @@ pub(super) enum RoutingError {
 #[async_trait]
 impl Sink for Consumer {
     async fn accept(&self, mut message: Incoming) -> Settlement {
-        if self.stop.is_ordered() && !message.only_once {
+        if self.stop.is_triggered() && !message.only_once {
             return Settlement::Retry;
         }
         let name = self.pubsub.name.clone();
@@ -268,7 +268,7 @@ impl Consumer {
     /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
     pub(super) async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
         match self.subscription.dead_letter_topic() {
-            Some(topic) if message.only_once || (!self.stop.is_ordered() && self.is_app_healthy()) => {
+            Some(topic) if message.only_once || (!self.stop.is_triggered() && self.is_app_healthy()) => {
                 self.dead_letter(message, topic, cause).await
             }
             _ => Settlement::Retry,
@@ -277,7 +277,7 @@ impl Consumer {
 
     /// Beside its attempts a failure counts once for its end; what is handed back at the stop has none (B7, B19).
     fn count_failure(&self, settlement: Settlement) {
-        if !self.stop.is_ordered() {
+        if !self.stop.is_triggered() {
             let ingress = match settlement {
                 Settlement::Ack => Ingress::Drop,
                 Settlement::Retry => Ingress::Retry,

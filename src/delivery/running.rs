@@ -97,7 +97,7 @@ impl Running {
     /// Stop these, and wait until the app has nothing of theirs in hand.
     pub(super) async fn end_all(running: Vec<Self>) {
         for ending in &running {
-            ending.stop.order();
+            ending.stop.trigger();
             if let Some(report) = &ending.report {
                 report.over();
             }
@@ -108,7 +108,7 @@ impl Running {
 }
 
 async fn establish(mut attempts: Attempts, stop: &Stop, tasks: &Tasks) -> Option<JoinHandle<()>> {
-    let first = stop.or(attempts.attempt(stop)).await;
+    let first = stop.run_until_triggered(attempts.attempt(stop)).await;
     match first? {
         Attempt::Runs(work) => Some(tasks.spawn("subscription", work)),
         Attempt::Hopeless => None,
@@ -124,7 +124,7 @@ async fn establish(mut attempts: Attempts, stop: &Stop, tasks: &Tasks) -> Option
 async fn retry(mut attempts: Attempts, stop: &Stop) {
     let mut failures = 1;
     while stop.sleep(PAUSES.after(failures)).await {
-        match stop.or(attempts.attempt(stop)).await {
+        match stop.run_until_triggered(attempts.attempt(stop)).await {
             Some(Attempt::Runs(work)) => {
                 attempts.begun();
                 return work.await;

@@ -86,7 +86,7 @@ impl Broker for Shelf {
         self.sinks.lock().insert(request.topic.clone(), sink);
         let sinks = self.sinks.clone();
         Ok(Box::pin(async move {
-            stop.ordered().await;
+            stop.triggered().await;
             sinks.lock().remove(&request.topic);
         }))
     }
@@ -189,7 +189,7 @@ impl App {
 
     /// Be gone: the port is closed, connections too.
     pub(super) async fn go(&self) {
-        self.stop.order();
+        self.stop.trigger();
         self.tasks.ended().await;
     }
 
@@ -228,7 +228,7 @@ impl App {
         };
         let routes = axum::Router::new().fallback(handler);
         self.tasks.spawn("app", async move {
-            stop.or(async { axum::serve(listener, routes).await.unwrap() }).await;
+            stop.run_until_triggered(async { axum::serve(listener, routes).await.unwrap() }).await;
         });
     }
 }

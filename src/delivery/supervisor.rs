@@ -143,7 +143,7 @@ impl Supervisor {
         let tasks = inner.parts.tasks.clone();
         tasks.spawn("app subscriptions", async move {
             let stop = inner.stop.clone();
-            stop.or(inner.obey(health, channel)).await;
+            stop.run_until_triggered(inner.obey(health, channel)).await;
         });
     }
 
@@ -161,7 +161,7 @@ impl Supervisor {
 
     /// End all subscriptions for good: no new messages, what the app has in hand is finished and settled.
     pub async fn stop(&self) {
-        self.0.stop.order();
+        self.0.stop.trigger();
         let mut running = self.0.running.lock().await;
         Running::end_all(std::mem::take(&mut *running)).await;
     }
@@ -221,7 +221,7 @@ impl Inner {
         // Those that take longer go on ending without anybody waiting for it.
         let _ = tokio::time::timeout(DRAIN, ending).await;
         let missing: Vec<_> = listed.iter().filter(|wanted| !runs(&running, wanted)).collect();
-        if missing.is_empty() || self.stop.is_ordered() {
+        if missing.is_empty() || self.stop.is_triggered() {
             return;
         }
         self.announce(&missing);

@@ -111,7 +111,7 @@ impl Narrator {
     pub(super) fn print(&mut self, line: &str) {
         let written = self.out.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.out.flush());
         if written.is_err() {
-            self.halt.order();
+            self.halt.trigger();
         }
     }
 
@@ -204,6 +204,6 @@ pub(super) mod tests {
         }
         let halt = Stop::new();
         Narrator::new(Box::new(Closed), false, halt.clone()).print("x");
-        assert!(halt.is_ordered());
+        assert!(halt.is_triggered());
     }
 }

@@ -109,7 +109,7 @@ mod tests {
         let refused = client.publish(&Order::nth(1)).await.unwrap_err();
         assert!(refused.starts_with("404 "), "{refused}");
         assert!(!client.ready_within(Duration::from_millis(50)).await);
-        stop.order();
+        stop.trigger();
         tasks.ended().await;
         assert!(client.publish(&Order::nth(1)).await.is_err());
     }

@@ -94,12 +94,12 @@ pub(super) async fn start(book: Arc<Book>, stop: &Stop, tasks: &Tasks) -> std::i
     let port = listener.local_addr()?.port();
     let (stop, connections) = (stop.clone(), tasks.clone());
     tasks.spawn("sample app", async move {
-        while let Some(accepted) = stop.or(listener.accept()).await {
+        while let Some(accepted) = stop.run_until_triggered(listener.accept()).await {
             if let Ok((stream, _)) = accepted {
                 let connection = serve(stream, book.clone());
                 let stop = stop.clone();
                 connections.spawn("sample app connection", async move {
-                    stop.or(connection).await;
+                    stop.run_until_triggered(connection).await;
                 });
             }
         }

@@ -196,7 +196,7 @@ async fn the_stop_ends_the_retries() {
     let policy = targets(policies, lines.telemetry()).policy("pubsub", Direction::Inbound, stop.clone()).unwrap();
     let ((said, calls), ()) = tokio::join!(run(&policy, "-"), async {
         tokio::time::sleep(Duration::from_secs(25)).await;
-        stop.order();
+        stop.trigger();
     });
     assert_eq!((said.as_str(), calls), ("call failed", vec![0, 10, 20]));
 }

@@ -57,7 +57,7 @@ impl Sidecar {
 
     /// An orderly stop, bounded by the sidecar's own grace period.
     pub(super) async fn stop(&mut self) -> Result<(), String> {
-        self.stop.order();
+        self.stop.trigger();
         let end = self.ended().await;
         self.tasks.ended().await;
         end

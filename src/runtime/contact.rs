@@ -42,7 +42,7 @@ impl Contacts {
     /// The component of this name goes: nobody waits for it any more.
     pub(super) async fn end(&mut self, name: &str) {
         if let Some((stop, task)) = self.trying.remove(name) {
-            stop.order();
+            stop.trigger();
             // A task that panicked has ended too.
             let _ = task.await;
         }
@@ -52,7 +52,7 @@ impl Contacts {
 
 async fn reach(pubsub: Arc<Pubsub>, health: Health, telemetry: Telemetry, stop: Stop) {
     let mut failures = 0;
-    while let Some(result) = stop.or(pubsub.connect()).await {
+    while let Some(result) = stop.run_until_triggered(pubsub.connect()).await {
         match result {
             Ok(()) => {
                 health.has(&pubsub.name);

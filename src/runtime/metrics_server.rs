@@ -48,7 +48,7 @@ const DISABLED: &str = "# Metrics are disabled by the Configuration.\n";
 
 /// Answer scrapes until `stop`. Without telemetry the page has no series: that is what a Configuration that disables metrics asks for.
 pub(super) async fn serve(listener: TcpListener, telemetry: Option<Telemetry>, stop: Stop, tasks: Tasks) {
-    while let Some(accepted) = stop.or(listener.accept()).await {
+    while let Some(accepted) = stop.run_until_triggered(listener.accept()).await {
         let Ok((stream, _)) = accepted else { continue };
         let (telemetry, stop) = (telemetry.clone(), stop.clone());
         tasks.spawn("metrics connection", async move {
@@ -58,7 +58,7 @@ pub(super) async fn serve(listener: TcpListener, telemetry: Option<Telemetry>, s
             });
             let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // A scraper that goes away in the middle has nobody to tell.
-            let _ = stop.or(connection).await;
+            let _ = stop.run_until_triggered(connection).await;
         });
     }
 }

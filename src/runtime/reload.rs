@@ -116,11 +116,11 @@ struct Unusable;
 impl Reload {
     /// Follow the folders until `stop`; `failed` is ordered if the sidecar cannot go on with what stands in them.
     pub(super) async fn follow(mut self, watch: Watch, period: Duration, stop: Stop, failed: Stop) {
-        while let Some(occasion) = stop.or(watch.occasion(period)).await {
+        while let Some(occasion) = stop.run_until_triggered(watch.occasion(period)).await {
             // Away from the workers that carry events. An error comes again with the folder's own reading below.
             let again = watch.clone();
             let _ = tokio::task::spawn_blocking(move || again.renew()).await;
-            let Some(found) = stop.or(self.look(&watch)).await else {
+            let Some(found) = stop.run_until_triggered(self.look(&watch)).await else {
                 return;
             };
             if !found.errors.is_empty() && occasion == Occasion::Time {
@@ -128,7 +128,7 @@ impl Reload {
                 continue;
             }
             if self.apply(found, &stop).await.is_err() {
-                return failed.order();
+                return failed.trigger();
             }
         }
     }
@@ -368,7 +368,7 @@ impl Reload {
         let name = &component.name;
         let old = self.catalog.get(name);
         self.contacts.end(name).await;
-        let made = stop.or(self.assembly().pubsub(component)).await;
+        let made = stop.run_until_triggered(self.assembly().pubsub(component)).await;
         // At the stop nobody needs it any more.
         let Some(made) = made else { return Ok(()) };
         let (pubsub, is_reached) = match made {

@@ -33,7 +33,7 @@ impl Runtime {
     /// Stop in order. `may_block`: the block-shutdown time applies, which is so for signals only.
     pub(super) async fn stop(self, may_block: bool) -> Outcome {
         self.health.stopping();
-        self.reloading.order();
+        self.reloading.trigger();
         if let Some(duration) = self.settings.block_shutdown.filter(|_| may_block) {
             self.block(duration).await;
         }
@@ -79,7 +79,7 @@ impl Runtime {
     async fn end(&self) {
         // What the app has in hand may still publish: so deliveries end before the API does.
         self.supervisor.stop().await;
-        self.stop.order();
+        self.stop.trigger();
         for pubsub in self.catalog.all() {
             self.telemetry.component_closing(&component::log_name(&pubsub.name, &pubsub.kind, &pubsub.version));
             pubsub.close().await;

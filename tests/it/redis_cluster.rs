@@ -114,7 +114,7 @@ async fn a_hundred_topics_on_three_servers_need_three_connections_each() {
     }
     took.sort();
     assert!(took[25] < Duration::from_millis(500), "{took:?}");
-    stop.order();
+    stop.trigger();
     tasks.ended().await;
     broker.close().await;
 }

@@ -64,7 +64,7 @@ async fn two_hundred_topics_need_three_connections() {
     eventually("one message of each topic", || async { sink.count() == 200 }).await;
     let clients: String = redis.call(&["CLIENT", "LIST"]).await;
     assert!(clients.lines().count() <= 4, "three of ours and the one that asks:\n{clients}");
-    stop.order();
+    stop.trigger();
     tasks.ended().await;
 }
 

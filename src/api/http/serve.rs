@@ -77,7 +77,7 @@ pub async fn serve(listener: impl Into<Listener>, router: Router, transport: Tra
     let listener = listener.into();
     let connections =
         Arc::new(Connections { builder: builder(transport), wide: wide(transport), transport, router, stop, tasks });
-    while let Some(accepted) = connections.stop.or(listener.accept()).await {
+    while let Some(accepted) = connections.stop.run_until_triggered(listener.accept()).await {
         match accepted {
             Ok(stream) => connections.begin(stream),
             Err(_) => {
@@ -119,7 +119,7 @@ impl Connections {
     async fn look(&self, stream: &mut TcpStream) -> FirstHead {
         // On the heap for the moment: the buffer for the look is larger than all else that a connection needs.
         let look = Box::pin(first_head::look(stream));
-        match self.stop.or(tokio::time::timeout(FIRST_HEAD, look)).await {
+        match self.stop.run_until_triggered(tokio::time::timeout(FIRST_HEAD, look)).await {
             Some(Ok(head)) => head,
             _ => FirstHead::Refused,
         }
@@ -159,7 +159,7 @@ impl Connections {
             tokio::select! {
                 // How a connection ends is the client's business.
                 _ = connection.as_mut() => return,
-                () = self.stop.ordered() => break,
+                () = self.stop.triggered() => break,
                 () = first_head.as_mut(), if is_waiting => {
                     if !has_begun.load(Ordering::Relaxed) {
                         return;
@@ -201,7 +201,7 @@ impl Connections {
                 upgrade::with_request(stream, frame).await.ok()
             };
             let begun = tokio::time::timeout(FIRST_HEAD, begun);
-            if let Some(Ok(Some(stream))) = self.stop.or(begun).await {
+            if let Some(Ok(Some(stream))) = self.stop.run_until_triggered(begun).await {
                 self.run(stream, &self.builder).await;
             }
         })

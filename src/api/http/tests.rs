@@ -63,7 +63,7 @@ struct Api {
 
 impl Drop for Api {
     fn drop(&mut self) {
-        self.stop.order();
+        self.stop.trigger();
     }
 }
 

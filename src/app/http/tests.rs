@@ -256,7 +256,7 @@ async fn listening_waits_for_the_port_or_the_stop() {
     assert!(open.listening(&Stop::new()).await);
     drop(listener);
     let stop = Stop::new();
-    let (heard, ()) = tokio::join!(open.listening(&stop), async { stop.order() });
+    let (heard, ()) = tokio::join!(open.listening(&stop), async { stop.trigger() });
     assert!(!heard);
 }
 

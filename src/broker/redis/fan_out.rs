@@ -157,7 +157,7 @@ pub(super) async fn run(fan_out: Arc<FanOut>, shared: Arc<Shared>, stop: Stop) {
     let period = (fan_out.expiry / 4).min(LONGEST_PERIOD);
     let mut is_well = true;
     while stop.sleep(if is_well { period } else { period / 4 }).await {
-        let Some(done) = stop.or(fan_out.tick(&shared)).await else {
+        let Some(done) = stop.run_until_triggered(fan_out.tick(&shared)).await else {
             break;
         };
         // That Redis does not answer is told by those who need it more often.

@@ -31,14 +31,14 @@ const LATE: Duration = Duration::from_secs(3);
 /// Do what is due, until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
     let mut clock = Clock::new(&shared, Instant::now());
-    while !stop.is_ordered() {
+    while !stop.is_triggered() {
         let wake = clock.next(shared.board.next_due(), shared.board.room() == 0);
         tokio::select! {
-            () = stop.ordered() => break,
+            () = stop.triggered() => break,
             () = tokio::time::sleep_until(wake) => {}
             () = shared.board.keeper.notified() => {}
         }
-        if let Some(Err(error)) = stop.or(clock.tick(&shared, Instant::now())).await {
+        if let Some(Err(error)) = stop.run_until_triggered(clock.tick(&shared, Instant::now())).await {
             clock.failed(&shared, &error);
         }
     }

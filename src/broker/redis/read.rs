@@ -39,7 +39,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
             if !shared.reads_one_by_one() {
                 run_together(&shared, &connector, &stop).await;
             }
-            if !stop.is_ordered() {
+            if !stop.is_triggered() {
                 nodes::run_one_by_one(shared, connector, stop).await;
             }
         }
@@ -59,16 +59,16 @@ async fn run_together(shared: &Arc<Shared>, connector: &Arc<Connector>, stop: &S
         strays: 0,
         told: false,
     };
-    while !stop.is_ordered() {
+    while !stop.is_triggered() {
         rounds.begun();
         let Some(plan) = shared.board.plan() else {
             rounds.ended();
-            if stop.or(shared.board.reader.notified()).await.is_none() {
+            if stop.run_until_triggered(shared.board.reader.notified()).await.is_none() {
                 break;
             }
             continue;
         };
-        let Some(read) = stop.or(Box::pin(reader.read_after_strays(&plan))).await else {
+        let Some(read) = stop.run_until_triggered(Box::pin(reader.read_after_strays(&plan))).await else {
             break;
         };
         let next = match read {
@@ -77,7 +77,7 @@ async fn run_together(shared: &Arc<Shared>, connector: &Arc<Connector>, stop: &S
                 work::accept(shared, entry::of_read(answer));
                 Some(Next::AtOnce)
             }
-            Err(error) => stop.or(reader.failed(&error, &plan)).await,
+            Err(error) => stop.run_until_triggered(reader.failed(&error, &plan)).await,
         };
         // Whoever waits for the end of a read that may contain its topic can go on now: its entries are on the board.
         rounds.ended();

@@ -100,9 +100,9 @@ impl Acks {
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
     let (mut next, mut failures) = (Instant::now(), 0);
     let mut refused = Refused::default();
-    while let Some(ids) = stop.or(shared.acks.gathered(next, refused.due)).await {
+    while let Some(ids) = stop.run_until_triggered(shared.acks.gathered(next, refused.due)).await {
         let ids = refused.exchange(ids, Instant::now());
-        let Some(failed) = stop.or(send(&shared, ids, &mut refused)).await else {
+        let Some(failed) = stop.run_until_triggered(send(&shared, ids, &mut refused)).await else {
             break;
         };
         next = Instant::now() + GATHER;

@@ -18,7 +18,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
             continue;
         }
         let was_well = shared.instance.is_well();
-        if stop.or(give(&shared)).await.is_none() {
+        if stop.run_until_triggered(give(&shared)).await.is_none() {
             break;
         }
         if !was_well || !shared.instance.is_well() {

@@ -276,7 +276,7 @@ async fn what_waits_at_the_stop_is_handed_back_and_no_letter_is_written() {
     let stage = stage(spec(&[("", "/x")], "dead", ""), (3, 60_000)).await;
     let order = async {
         until("taken", || stage.tasks.running() == ["bulk"]).await;
-        stage.consumer.stop.order();
+        stage.consumer.stop.trigger();
     };
     let (got, ()) = tokio::join!(stage.hand(&["{}", EXPIRED]), order);
     expect(&got, "rr", &[]);
@@ -290,7 +290,7 @@ async fn what_would_not_come_again_is_delivered_during_the_stop() {
     let once = Incoming { only_once: true, ..message("orders", b"{}", &[]) };
     let order = async {
         until("taken", || stage.tasks.running() == ["bulk"]).await;
-        stage.consumer.stop.order();
+        stage.consumer.stop.trigger();
     };
     let again = message("orders", b"{}", &[]);
     let both = async { tokio::join!(stage.sink.accept(once.clone()), stage.sink.accept(again)) };
@@ -332,7 +332,7 @@ async fn an_unhealthy_app_is_not_asked_and_the_batch_is_handed_back() {
     health.healthy().await;
     expect(&stage.hand(&batch).await, "aa", &[]);
     assert_eq!(stage.entries_asked(), [2]);
-    stop.order();
+    stop.trigger();
     tasks.ended().await;
 }
 

@@ -159,7 +159,7 @@ async fn retries_end_with_the_subscription_and_move_nothing() {
     stage.consumer.policy = targets("retries: {r: {duration: 1h}}").policy("pubsub", Direction::Inbound, stop.clone());
     let order = async {
         until("asked", || stage.app.events().len() == 1).await;
-        stop.order();
+        stop.trigger();
     };
     let (got, ()) = tokio::join!(stage.hand(message("orders", EVENT.as_bytes(), &[])), order);
     assert_eq!(got, "retry");
@@ -168,7 +168,7 @@ async fn retries_end_with_the_subscription_and_move_nothing() {
 #[tokio::test]
 async fn a_stopping_subscription_takes_nothing_and_moves_nothing() {
     let stage = stage(spec(&[("", "/x")], "dead"), &[("/x", 500, "")]).await;
-    stage.consumer.stop.order();
+    stage.consumer.stop.trigger();
     assert_eq!(stage.hand(message("orders", EVENT.as_bytes(), &[])).await, "retry");
     assert!(stage.app.events().is_empty());
     let cause = Cause::new("retry", "");
@@ -245,6 +245,6 @@ async fn nothing_is_given_to_an_unhealthy_app() {
     stage.app.answer("/healthz", 200, "");
     health.healthy().await;
     assert_eq!(stage.hand(event()).await, "ack");
-    stop.order();
+    stop.trigger();
     tasks.ended().await;
 }

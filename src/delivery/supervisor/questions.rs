@@ -69,7 +69,7 @@ impl Inner {
             return self.parts.telemetry.configuration_skipped();
         }
         let loading = tokio::time::timeout(PATIENCE, channel.load_configuration());
-        let _ = self.stop.or(loading).await;
+        let _ = self.stop.run_until_triggered(loading).await;
     }
 
     /// The first round. `Ok` if the app's answer is known, else what the log was told about it (nothing at the stop).
@@ -99,7 +99,7 @@ impl Inner {
 
     /// Ask, however long the answer takes; but what is declared starts meanwhile if it takes long. `None` at the stop.
     async fn ask_with_patience(&self, channel: &Arc<dyn Channel>) -> Option<Answer> {
-        let mut answer = pin!(self.stop.or(ask(channel)));
+        let mut answer = pin!(self.stop.run_until_triggered(ask(channel)));
         if let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
             return answer;
         }
@@ -124,7 +124,7 @@ impl Inner {
                 return;
             }
             let had_some = self.has_programmatic();
-            match self.stop.or(ask(channel)).await {
+            match self.stop.run_until_triggered(ask(channel)).await {
                 None => return,
                 Some(Ok(wanted)) => {
                     self.adopt(wanted, channel).await;
@@ -145,7 +145,7 @@ impl Inner {
 
     /// Resolves when the app has been gone and is there again; `false` if the stop came first.
     async fn comes_back(&self, channel: &Arc<dyn Channel>) -> bool {
-        let is_back = self.stop.or(self.app_is_gone.notified()).await.is_some()
+        let is_back = self.stop.run_until_triggered(self.app_is_gone.notified()).await.is_some()
             && channel.listening(&self.stop).await
             && self.is_well_after(Duration::ZERO).await;
         // Whoever else found it gone meanwhile means the same absence.
@@ -161,7 +161,7 @@ impl Inner {
                 health.healthy().await;
             }
         };
-        self.stop.or(well).await.is_some()
+        self.stop.run_until_triggered(well).await.is_some()
     }
 
     fn tell(&self, error: &AskError) {

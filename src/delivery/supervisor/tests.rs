@@ -177,7 +177,7 @@ async fn subscriptions_run_while_the_app_is_healthy() {
     }
     assert_eq!(questions(&app), 1);
     assert_eq!(listed(&supervisor).len(), 3);
-    supervisor.0.parts.stop.order();
+    supervisor.0.parts.stop.trigger();
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn an_app_that_probes_found_gone_is_asked_again() {
     app.answer("/dapr/subscribe", 200, r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#);
     app.come_back().await;
     until("asked again", || shelf.topics() == ["new"]).await;
-    supervisor.0.parts.stop.order();
+    supervisor.0.parts.stop.trigger();
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn probes_go_on_after_the_subscriptions_have_ended() {
     app.answer("/healthz", 200, "");
     health.healthy().await;
     assert!(shelf.topics().is_empty());
-    supervisor.0.parts.stop.order();
+    supervisor.0.parts.stop.trigger();
     supervisor.0.parts.tasks.ended().await;
 }
 

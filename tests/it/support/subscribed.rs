@@ -39,7 +39,7 @@ pub(crate) fn request(topic: &str, metadata: &[(&str, &str)]) -> SubscribeReques
 impl Subscribed {
     /// End it, and wait until what is in hand is settled.
     pub(crate) async fn end(self) {
-        self.stop.order();
+        self.stop.trigger();
         self.tasks.ended().await;
     }
 }

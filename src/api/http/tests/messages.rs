@@ -42,7 +42,7 @@ async fn a_stop_finishes_idle_connections_and_ends_every_task() {
     idle.write_all(b"GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut first = [0; 12];
     idle.read_exact(&mut first).await.unwrap();
-    api.stop.order();
+    api.stop.trigger();
     tokio::time::timeout(Duration::from_secs(5), api.tasks.ended()).await.expect("all ended");
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).await.unwrap();

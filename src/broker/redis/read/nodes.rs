@@ -64,7 +64,7 @@ pub(super) async fn run(shared: Arc<Shared>, cluster: Arc<Cluster>, stop: Stop) 
         }
         is_changed = false;
         tokio::select! {
-            () = stop.ordered() => break,
+            () = stop.triggered() => break,
             () = shared.board.reader.notified() => {}
             Ok(()) = changes.changed() => is_changed = true,
         }
@@ -90,7 +90,7 @@ fn enlist(
     readers.retain(|(node, hand)| {
         let stays = masters.iter().any(|master| Arc::ptr_eq(master, node));
         if !stays {
-            hand.stop.order();
+            hand.stop.trigger();
         }
         stays
     });
@@ -280,20 +280,20 @@ impl Reader {
         let shared = self.shared.clone();
         let rounds = shared.rounds.join();
         let stop = self.stop.clone();
-        while !stop.is_ordered() {
+        while !stop.is_triggered() {
             // Entries of a topic that has just come to this server may be on their way to the reader it had before, and look like strays.
-            if shared.strays() != self.strays && stop.or(shared.rounds.over()).await.is_none() {
+            if shared.strays() != self.strays && stop.run_until_triggered(shared.rounds.over()).await.is_none() {
                 break;
             }
             rounds.begun();
             let Some(plan) = self.plan() else {
                 rounds.ended();
-                if stop.or(self.rest()).await.is_none() {
+                if stop.run_until_triggered(self.rest()).await.is_none() {
                     break;
                 }
                 continue;
             };
-            let Some(read) = stop.or(Box::pin(self.read_after_strays(&plan))).await else {
+            let Some(read) = stop.run_until_triggered(Box::pin(self.read_after_strays(&plan))).await else {
                 break;
             };
             // Whoever waits for the end of a read that may contain its topic can go on now: its entries are on the board.
