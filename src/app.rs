@@ -21,7 +21,8 @@ use crate::telemetry::Telemetry;
 /// A way to talk to the app.
 #[async_trait]
 pub trait Channel: Send + Sync {
-    /// Resolves when the app accepts connections; `false` if `stop` came first (spec delivery.md B1.3).
+    /// Resolves when the app accepts connections; `false` if `stop` came first (tests/spec/delivery.md, "B1. Startup
+    /// timeline", item 3).
     async fn listening(&self, stop: &Stop) -> bool;
 
     /// Ask the app for its configuration, as daprd does; the answer does not matter.
@@ -33,7 +34,8 @@ pub trait Channel: Send + Sync {
     /// If the app cannot be reached, or its answer makes no sense.
     async fn subscriptions(&self) -> Result<Vec<SubscriptionSpec>, DiscoveryError>;
 
-    /// Ask the app whether it is healthy, once (spec resources-cli.md 11.5). Whoever asks sets the limit of time.
+    /// Ask the app whether it is healthy, once (tests/spec/resources-cli.md, "11.5 App health checks"). Whoever asks
+    /// sets the limit of time.
     ///
     /// # Errors
     /// If it is not, or does not say.
@@ -58,7 +60,7 @@ pub struct Delivery {
     pub metadata: Metadata,
     /// The `traceparent` header, if there is to be one (B20).
     pub traceparent: Option<String>,
-    /// Metadata that cannot be headers makes the delivery fail; else it is left out (design.md D24).
+    /// Metadata that cannot be headers makes the delivery fail; else it is left out (D24).
     pub must_keep_headers: bool,
 }
 

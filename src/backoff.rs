@@ -21,7 +21,8 @@ impl Backoff {
         Self { first, longest, growth: 2.0, spread: 0.2 }
     }
 
-    /// The pauses of daprd's own repetitions: half a second, half as much again each time, by half more or less (spec delivery.md B2, B6).
+    /// The pauses of daprd's own repetitions: half a second, half as much again each time, by half more or less
+    /// (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP", "B6. Starting a subscription").
     pub const fn as_daprd(longest: Duration) -> Self {
         Self { first: Duration::from_millis(500), longest, growth: 1.5, spread: 0.5 }
     }

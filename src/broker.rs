@@ -20,7 +20,7 @@ use futures_util::stream::{self, StreamExt};
 use crate::message::{Incoming, Metadata, Outgoing, Settlement};
 use crate::shutdown::Stop;
 
-/// How many messages of one request are on their way to a broker at once (spec redis.md 15).
+/// How many messages of one request are on their way to a broker at once (tests/spec/redis.md, "15. Bulk").
 pub const AT_ONCE: usize = 100;
 
 /// One configured broker: the instance behind a pub/sub component.
@@ -32,14 +32,15 @@ pub trait Broker: Send + Sync {
     /// Reach the server once, to tell a wrong setting from a server that is away.
     ///
     /// # Errors
-    /// [`BrokerError::is_transient`] tells whether it is worth trying again (design.md D12).
+    /// [`BrokerError::is_transient`] tells whether it is worth trying again (D12).
     async fn connect(&self) -> Result<(), BrokerError>;
 
     /// Store a message. `Ok` only after the server has confirmed it.
     async fn publish(&self, message: Outgoing) -> Result<(), BrokerError>;
 
-    /// Store many messages of one topic: as many outcomes in the same order, and none stops the others (spec http-api.md 6.4). A broker
-    /// that can send them together says how; this sends them one by one, [`AT_ONCE`] at a time.
+    /// Store many messages of one topic: as many outcomes in the same order, and none stops the others
+    /// (tests/spec/http-api.md, "6.4 Execution and response"). A broker that can send them together says how; this
+    /// sends them one by one, [`AT_ONCE`] at a time.
     async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
         let storing: Vec<_> = messages.into_iter().map(|message| self.publish(message)).collect();
         stream::iter(storing).buffered(AT_ONCE).collect().await
@@ -66,8 +67,8 @@ pub trait Sink: Send + Sync {
     /// Handle one message to its end.
     async fn accept(&self, message: Incoming) -> Settlement;
 
-    /// How many messages this sink may hold at a time, beside what the component hands to its other sinks; `None`: it shares their
-    /// places. A sink that gathers messages answers with what it gathers (design.md D18).
+    /// How many messages this sink may hold at a time, beside what the component hands to its other sinks; `None`: it
+    /// shares their places. A sink that gathers messages answers with what it gathers (D18).
     fn places(&self) -> Option<usize> {
         None
     }

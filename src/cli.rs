@@ -22,7 +22,8 @@ pub enum Command {
     Versions,
     /// Print version, commit and Git version on stdout.
     BuildInfo,
-    /// Wait for the sidecar on this port (as written) to be ready to publish (spec resources-cli.md 1.2, `--wait`).
+    /// Wait for the sidecar on this port (as written) to be ready to publish (tests/spec/resources-cli.md, "1.2 Flags
+    /// that matter for a pub/sub sidecar", `--wait`).
     Wait {
         /// `--dapr-http-port`.
         port: String,
@@ -117,7 +118,8 @@ fn refuse(text: String) -> Command {
     Command::Say(Say { text, to_stderr: true, exit_code: 2 })
 }
 
-/// The command line of daprd (spec 1.1): help, then mistakes, then the one-shot modes in their order, then a sidecar.
+/// The command line of daprd (tests/spec/resources-cli.md, "1.1 Parsing rules"): help, then mistakes, then the one-shot
+/// modes in their order, then a sidecar.
 fn daprd(arguments: &[String]) -> Parsed {
     let (parsed, result) = pflag::parse(arguments);
     let flags = parsed.flags;

@@ -44,7 +44,7 @@ pub struct Settings {
     pub graceful_shutdown: Option<Duration>,
     /// `--dapr-block-shutdown-duration`.
     pub block_shutdown: Option<Duration>,
-    /// `spec.tracing.samplingRate` of the Configuration, as text (spec http-api.md 12).
+    /// `spec.tracing.samplingRate` of the Configuration, as text (tests/spec/http-api.md, "12. Trace headers").
     pub sampling_rate: Option<String>,
     /// The resource folders are watched, and looked at again so often even if nothing seems to happen; `None` without the feature
     /// `HotReload`.
@@ -57,10 +57,11 @@ pub struct Settings {
     pub handlers: Vec<Handler>,
 }
 
-/// The app behind the sidecar (spec delivery.md B17).
+/// The app behind the sidecar (tests/spec/delivery.md, "B17. App channel").
 #[derive(Clone, Debug)]
 pub struct AppSettings {
-    /// Negative is possible and means an app that never answers (spec resources-cli.md 1.2).
+    /// Negative is possible and means an app that never answers (tests/spec/resources-cli.md, "1.2 Flags that matter
+    /// for a pub/sub sidecar").
     pub port: i32,
     /// `--app-channel-address`.
     pub address: String,
@@ -105,7 +106,7 @@ impl AppProtocol {
     }
 }
 
-/// App health checks (spec resources-cli.md 11.5).
+/// App health checks (tests/spec/resources-cli.md, "11.5 App health checks").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppHealthSettings {
     /// Path of the probe.
@@ -118,7 +119,7 @@ pub struct AppHealthSettings {
     pub threshold: u32,
 }
 
-/// The HTTP API and its listeners (spec http-api.md 1).
+/// The HTTP API and its listeners (tests/spec/http-api.md, "1. Listeners and transport").
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// `--dapr-http-port`; 0 takes a free one.
@@ -147,7 +148,7 @@ pub struct HttpSettings {
     pub access: ApiAccess,
 }
 
-/// What the log of API calls shows (spec http-api.md 11.5).
+/// What the log of API calls shows (tests/spec/http-api.md, "11.5 API logging").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallLog {
     /// Names of operations in place of paths.
@@ -156,7 +157,7 @@ pub struct CallLog {
     pub omit_health_checks: bool,
 }
 
-/// `spec.api` of the Configuration (spec http-api.md 11.3).
+/// `spec.api` of the Configuration (tests/spec/http-api.md, "11.3 API access lists").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiAccess {
     /// If there is one for HTTP, whatever is not named is denied.

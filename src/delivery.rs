@@ -1,4 +1,4 @@
-//! The delivery path: from a broker's message to the app's verdict and its settlement (spec delivery.md, part B).
+//! The delivery path: from a broker's message to the app's verdict and its settlement (tests/spec/delivery.md, "Part B. Delivery side").
 //!
 //! `supervisor` decides what is subscribed; `running` keeps each subscription at its broker. For each subscription a `consumer` is the sink of a broker: it reads the
 //! event, lets `router` choose the path, gives the event to the app, and settles it by the verdict; with `bulkSubscribe`, `bulk` does so for

@@ -1,8 +1,9 @@
 //! Durations as Go writes them: `1h30m`, `500ms`, `1.5s`, `-5s`, `0`.
 //!
-//! Flags, component settings and resiliency policies use this grammar, and its error texts are part of what a client of daprd sees.
-//! Which bare number means what (milliseconds, seconds, nothing at all) is the business of the place that reads it;
-//! [`parse_or_millis`] is the rule that most settings share (spec redis.md 2.5, resources-cli.md 8.2).
+//! Flags, component settings and resiliency policies use this grammar, and its error texts are part of what a client of
+//! daprd sees. Which bare number means what (milliseconds, seconds, nothing at all) is the business of the place that
+//! reads it; [`parse_or_millis`] is the rule that most settings share (tests/spec/redis.md, "2.5 The two decoders";
+//! tests/spec/resources-cli.md, "8.2 Schema and defaults").
 
 use std::fmt;
 use std::str::FromStr;

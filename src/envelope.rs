@@ -1,7 +1,7 @@
 //! CloudEvents: what is in an event, and how one is made and read. Knows nothing of brokers or HTTP.
 //!
-//! The publish path makes events with [`wrap()`]; the delivery path reads them back as [`Event`] (spec delivery.md, part A and B7). JSON
-//! that an app published is checked and copied, never rebuilt (design.md D6).
+//! The publish path makes events with [`wrap()`]; the delivery path reads them back as [`Event`]
+//! (tests/spec/delivery.md, "Part A. Publish side", "B7. Inbound handling of one message"). JSON that an app published is checked and copied, never rebuilt (D6).
 
 mod clock;
 mod content;
@@ -24,7 +24,8 @@ const DEFAULT_TYPE: &str = "com.dapr.event.sent";
 /// `source` of an event that has no publisher to name.
 const DEFAULT_SOURCE: &str = "Dapr";
 
-/// What kind of publish or subscription metadata says about wrapping: `rawPayload` (spec redis.md 2.6).
+/// What kind of publish or subscription metadata says about wrapping: `rawPayload` (tests/spec/redis.md, "2.6 Helpers
+/// used around pub/sub").
 ///
 /// # Errors
 /// If the value is not a boolean as Go reads them.

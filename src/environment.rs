@@ -1,7 +1,7 @@
 //! The environment of a process as a value, so that nothing below `main` reads the real one.
 //!
 //! `main` takes the snapshot; the runtime adds what the sidecar sets for itself (`APP_ID`,
-//! `DAPR_HTTP_PORT`, ...; spec resources-cli.md 2.2); tests make their own.
+//! `DAPR_HTTP_PORT`, ...; tests/spec/resources-cli.md, "2.2 Set by the sidecar in its own process"); tests make their own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

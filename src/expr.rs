@@ -1,4 +1,5 @@
-//! Match expressions of routing rules, and what trips a circuit breaker: CEL with its standard library (spec delivery.md B8).
+//! Match expressions of routing rules, and what trips a circuit breaker: CEL with its standard library
+//! (tests/spec/delivery.md, "B8. Routing rules and CEL").
 //!
 //! The only module that knows the `cel` crate. It compiles a text, finds out before the first event what can never work (`check`), and
 //! evaluates it against an event or some numbers. It knows no rules, no routes and no breakers.
@@ -90,7 +91,7 @@ impl Expression {
     /// Compile the text of a rule.
     ///
     /// # Errors
-    /// If it is no expression, calls what does not exist (design.md D21), or applies something to types that never fit.
+    /// If it is no expression, calls what does not exist (D21), or applies something to types that never fit.
     pub fn compile(text: &str) -> Result<Self, CompileError> {
         if text.len() > LONGEST {
             return Err(CompileError(format!("ERROR: <input>: expression is longer than {LONGEST} bytes")));

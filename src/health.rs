@@ -1,7 +1,8 @@
 //! Is the sidecar ready? Parts report; the health endpoints and the stop read.
 //!
-//! Two answers (spec http-api.md 8): outbound is ready once the APIs listen and the brokers can be reached, all is ready once the app is
-//! there and its subscriptions run too. A subscription that fails for longer than [`PATIENCE`] makes that untrue until it works again.
+//! Two answers (tests/spec/http-api.md, "8. Health"): outbound is ready once the APIs listen and the brokers can be
+//! reached, all is ready once the app is there and its subscriptions run too. A subscription that fails for longer than
+//! [`PATIENCE`] makes that untrue until it works again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
-/// How long a subscription may fail before the sidecar is not ready because of it (design.md D30).
+/// How long a subscription may fail before the sidecar is not ready because of it (D30).
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The readiness of one sidecar. Clones are handles to the same state.

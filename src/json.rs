@@ -1,6 +1,6 @@
 //! JSON as text: written as Go writes it, checked without building it, taken apart one level deep.
 //!
-//! Nothing here recurses, and nothing looks at numbers: whatever is JSON by its grammar passes with its digits (design.md D6).
+//! Nothing here recurses, and nothing looks at numbers: whatever is JSON by its grammar passes with its digits (D6).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
-/// Write a string with its quotes, escaped as Go does (spec delivery.md A5). Invalid UTF-8 becomes `\ufffd`, byte by byte.
+/// Write a string with its quotes, escaped as Go does (tests/spec/delivery.md, "A5. JSON encoding of the envelope").
+/// Invalid UTF-8 becomes `\ufffd`, byte by byte.
 pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     if let Ok(text) = std::str::from_utf8(text) {
@@ -29,7 +30,8 @@ pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// A map of strings as a JSON object, as Go writes it: the `metadata` of a stream entry (spec redis.md 7.1).
+/// A map of strings as a JSON object, as Go writes it: the `metadata` of a stream entry (tests/spec/redis.md, "7.1
+/// Writer").
 pub fn push_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
     out.push(b'{');
     for (at, (name, value)) in map.iter().enumerate() {

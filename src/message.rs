@@ -61,7 +61,8 @@ pub struct Outgoing {
     pub topic: String,
     /// The bytes to store.
     pub data: Bytes,
-    /// `None` is not the same as empty: a stream entry then has no `metadata` field (spec redis.md 7.1).
+    /// `None` is not the same as empty: a stream entry then has no `metadata` field (tests/spec/redis.md, "7.1
+    /// Writer").
     pub metadata: Option<Metadata>,
 }
 
@@ -74,7 +75,8 @@ pub struct Incoming {
     pub data: Bytes,
     /// The stored metadata; empty if there was none.
     pub metadata: Metadata,
-    /// Was there any stored metadata, be it an empty map? Bulk delivery shows the difference (spec delivery.md B15).
+    /// Was there any stored metadata, be it an empty map? Bulk delivery shows the difference (tests/spec/delivery.md,
+    /// "B15. Bulk subscribe").
     pub has_metadata: bool,
     /// How often this message has been handed to a sink by this process, this time included; 1 at first.
     pub attempt: u32,
@@ -88,6 +90,6 @@ pub struct Incoming {
 pub enum Settlement {
     /// Done for good: the broker forgets it.
     Ack,
-    /// Not done: the broker hands it over again later, with a growing delay (design.md D1).
+    /// Not done: the broker hands it over again later, with a growing delay (D1).
     Retry,
 }

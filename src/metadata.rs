@@ -1,6 +1,6 @@
 //! The properties of a component: names that are looked up whatever their case, values that are always text.
 //!
-//! Mirrors spec redis.md 2: an exactly spelt name wins over one in another case, the last of two equal names wins.
+//! Mirrors tests/spec/redis.md, "2. Shared metadata rules": an exactly spelt name wins over one in another case, the last of two equal names wins.
 
 pub mod templates;
 
@@ -45,7 +45,8 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Properties {
     }
 }
 
-/// The known name that `name` is most likely meant to be; `None` when it looks like none of them, or is one of them (design.md D15).
+/// The known name that `name` is most likely meant to be; `None` when it looks like none of them, or is one of them
+/// (D15).
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = name.to_lowercase();
     // A third of the letters may be wrong: `redeliverInterwal` is found, `foo` is not taken for `topic`.

@@ -1,7 +1,7 @@
 //! The publish path: check, wrap, send.
 //!
 //! Two steps, because the component is looked up before the body is read: [`Publisher::pubsub`], then [`Publisher::publish`]. The order
-//! of checks is that of spec http-api.md 5.1.
+//! of checks is that of tests/spec/http-api.md, "5.1 Order of checks".
 
 pub mod bulk;
 
@@ -126,7 +126,8 @@ impl Publisher {
         envelope::wrap(parcel.body, &publication)
     }
 
-    /// What the event says of its trace; nothing if tracing is off, whoever asks (spec delivery.md A7).
+    /// What the event says of its trace; nothing if tracing is off, whoever asks (tests/spec/delivery.md, "A7. Metadata
+    /// overrides and trace values").
     fn trace_of<'a>(&self, context: &'a TraceContext) -> Trace<'a> {
         match self.tracing {
             Tracing::Off => Trace::default(),

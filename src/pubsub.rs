@@ -27,7 +27,8 @@ pub struct Pubsub {
     broker: Arc<dyn Broker>,
     scopes: Scopes,
     app_id: String,
-    /// Put before every topic on the broker (spec resources-cli.md 13.4); empty if the component is not namespace scoped.
+    /// Put before every topic on the broker (tests/spec/resources-cli.md, "13.4 Namespace summary"); empty if the
+    /// component is not namespace scoped.
     topic_prefix: String,
     /// What every publish goes through; `None` is one attempt without limit.
     policy: Option<Policy>,
@@ -146,8 +147,8 @@ impl Pubsub {
         }
     }
 
-    /// Store several events under a topic (without prefix): as many outcomes in the same order. Under a policy only those that failed are
-    /// sent again (spec resources-cli.md 8.4).
+    /// Store several events under a topic (without prefix): as many outcomes in the same order. Under a policy only
+    /// those that failed are sent again (tests/spec/resources-cli.md, "8.4 Execution").
     pub async fn send_all(&self, topic: &str, events: Vec<Event>) -> Vec<Result<(), SendError>> {
         if let Err(SendError::Forbidden { topic, app_id }) = self.check_publish(topic) {
             let forbidden = || SendError::Forbidden { topic: topic.clone(), app_id: app_id.clone() };
@@ -182,7 +183,7 @@ impl Pubsub {
     }
 
     async fn send_under(&self, policy: &Policy, outgoing: Outgoing) -> Result<(), SendError> {
-        // No error of a broker has an HTTP status (spec resources-cli.md 8.4): all are retried.
+        // No error of a broker has an HTTP status (tests/spec/resources-cli.md, "8.4 Execution"): all are retried.
         let sent = policy.run(|_| None, || self.broker.publish(outgoing.clone()));
         sent.await.map_err(|failure| match failure {
             Failure::Call(error) => SendError::Broker(error),

@@ -1,4 +1,5 @@
-//! Whole numbers as people write them: sizes in bytes as in Kubernetes (`4Mi`, `1M`, `1.5k`, `12e2`; spec resources-cli.md 1.2), and
+//! Whole numbers as people write them: sizes in bytes as in Kubernetes (`4Mi`, `1M`, `1.5k`, `12e2`;
+//! tests/spec/resources-cli.md, "1.2 Flags that matter for a pub/sub sidecar"), and
 //! integers as in Go (`0x1F`, `0777`).
 
 use crate::credentials::masked;
@@ -33,7 +34,8 @@ pub fn parse(text: &str) -> Result<i64, QuantityError> {
         return Err(QuantityError::Syntax);
     }
     let (up, down) = scale(suffix)?;
-    // As daprd: what is counted in units of two is not broken into parts (spec 1.2).
+    // As daprd: what is counted in units of two is not broken into parts (tests/spec/resources-cli.md, "1.2 Flags that
+    // matter for a pub/sub sidecar").
     if !fraction.is_empty() && suffix.ends_with('i') {
         return Err(QuantityError::NotWhole(text.to_owned()));
     }

@@ -1,4 +1,5 @@
-//! Policies at work: retry( circuit breaker( timeout( call ))) around what goes out (spec resources-cli.md 8.4).
+//! Policies at work: retry( circuit breaker( timeout( call ))) around what goes out (tests/spec/resources-cli.md, "8.4
+//! Execution").
 //!
 //! [`Targets`] says which policy a component has; `Pubsub::send` and the consumers of `delivery` run their calls through it. What the
 //! policies are is read in `resources::resiliency`. Nothing here knows brokers, apps or events.
@@ -45,7 +46,7 @@ pub enum Failure<E> {
     Policy(Interruption),
 }
 
-/// What a policy does to a call; the texts are daprd's (spec http-api.md 5.7).
+/// What a policy does to a call; the texts are daprd's (tests/spec/http-api.md, "5.7 Broker error text").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Interruption {
     /// It took too long.

@@ -1,6 +1,7 @@
 //! The resource files: what stands in the folders of `--resources-path`, read, checked and filtered.
 //!
-//! Text becomes typed values here, with file and line for every mistake; nobody above sees YAML. Mirrors spec resources-cli.md 4 to 9.
+//! Text becomes typed values here, with file and line for every mistake; nobody above sees YAML. Mirrors
+//! tests/spec/resources-cli.md, "4. Reading resource directories" to "9. Configuration files".
 //! [`Resources::load`] is the way in: `folder` lists the files, `load` knows YAML, `value` and `fields` know Go's rules, each kind of
 //! resource has a file of its own, and `collect` puts them together.
 
@@ -123,8 +124,8 @@ impl Resources {
         self.notes.extend(advice);
     }
 
-    /// The texts of the errors, as `text_of` has them. All duplicates are one error with a line for each pair, as in daprd (spec
-    /// resources-cli.md 4.4).
+    /// The texts of the errors, as `text_of` has them. All duplicates are one error with a line for each pair, as in
+    /// daprd (tests/spec/resources-cli.md, "4.4 Filters").
     pub fn error_texts(&self, text_of: impl Fn(&LoadError) -> String) -> Vec<String> {
         let mut texts: Vec<String> = Vec::new();
         let mut first_duplicate = None;

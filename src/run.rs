@@ -1,4 +1,5 @@
-//! `sidestream run`: a sidecar and an app, started together, stopped in order (spec resources-cli.md 3).
+//! `sidestream run`: a sidecar and an app, started together, stopped in order (tests/spec/resources-cli.md, "3. `run`
+//! subcommand").
 //!
 //! The sidecar runs in this process, with the flags that the stock command line would give it ([`launch`]); the app is a child in its own
 //! process group ([`app`]). The exit code is the app's. With a run file there are several of both ([`file`](mod@file), [`stack`]).
@@ -174,7 +175,8 @@ fn announce(console: &Console, launch: &Launch, args: &RunArgs) {
     }
 }
 
-/// Tell the sidecar whose it is, where others look for it (spec 3.4.4).
+/// Tell the sidecar whose it is, where others look for it (tests/spec/resources-cli.md, "3.4 Single-app sequence", item
+/// 4).
 fn describe(sidecar: &Sidecar, app: Option<&App>) {
     sidecar.put("cliPID", std::process::id().to_string());
     if let Some(app) = app {

@@ -1,7 +1,7 @@
 //! One sidecar, from its plan to its end: builds everything in order, serves until it is told to stop, stops in reverse order.
 //!
 //! Nothing in a [`Runtime`] is global: many can run in one process. `main`, `run` and `demo` own the signals; a runtime is given a
-//! [`Stop`]. Mirrors spec resources-cli.md 11.
+//! [`Stop`]. Mirrors tests/spec/resources-cli.md, "11. Lifecycle".
 
 mod assemble;
 mod contact;

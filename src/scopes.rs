@@ -1,4 +1,5 @@
-//! Which app may publish to and subscribe to which topic (spec resources-cli.md 13, http-api.md 5.5).
+//! Which app may publish to and subscribe to which topic (tests/spec/resources-cli.md, "13. Scopes and namespaces";
+//! tests/spec/http-api.md, "5.5 Scopes").
 //!
 //! Names are compared exactly; a star is a letter.
 

@@ -1,5 +1,6 @@
-//! `--wait`: poll a sidecar until one can publish through it (spec resources-cli.md 1.2). Tells on stderr. A wait that runs out ends with
-//! code 1, so that a script does not go on without its sidecar (design.md D31).
+//! `--wait`: poll a sidecar until one can publish through it (tests/spec/resources-cli.md, "1.2 Flags that matter for a
+//! pub/sub sidecar"). Tells on stderr. A wait that runs out ends with code 1, so that a script does not go on without
+//! its sidecar (D31).
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Every error of the API: code, text, HTTP status, gRPC code and details, in one match (spec http-api.md 4 and 10).
+//! Every error of the API: code, text, HTTP status, gRPC code and details, in one match (tests/spec/http-api.md, "4.
+//! Error envelopes", "10. Other building blocks when not configured").
 
 use std::borrow::Cow;
 use std::fmt;

@@ -25,7 +25,8 @@ use crate::api::error::GrpcCode;
 use crate::api::listen::{ACCEPT_PAUSE, Listener, Stream};
 use crate::shutdown::{Stop, Tasks};
 
-/// A silent client is asked whether it is there, and has so long to answer (spec grpc-sdk.md 2.1).
+/// A silent client is asked whether it is there, and has so long to answer (tests/spec/grpc-sdk.md, "2.1 Transport,
+/// limits, keepalive").
 const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 

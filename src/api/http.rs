@@ -1,4 +1,5 @@
-//! The HTTP API: all routes on one screen, and what is done for each request (spec http-api.md 2 and 3).
+//! The HTTP API: all routes on one screen, and what is done for each request (tests/spec/http-api.md, "2. Processing
+//! order (API server)", "3. Paths and routing").
 //!
 //! Paths are matched while they are still encoded. Whatever has no route, the wrong methods of known paths included, goes to the fallback.
 
@@ -192,7 +193,8 @@ pub fn router(context: Context) -> Router {
     Router::new(Server::api(context), ROUTES)
 }
 
-/// The routes of the public server (spec http-api.md 1): no token, no limit, no fallback.
+/// The routes of the public server (tests/spec/http-api.md, "1. Listeners and transport"): no token, no limit, no
+/// fallback.
 pub fn public_router(context: Context) -> Router {
     Router::new(Server::public(context), PUBLIC_ROUTES)
 }

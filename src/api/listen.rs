@@ -1,4 +1,5 @@
-//! Where the API listens: addresses of TCP, or a socket in a folder (spec http-api.md 1, grpc-sdk.md 2.1).
+//! Where the API listens: addresses of TCP, or a socket in a folder (tests/spec/http-api.md, "1. Listeners and
+//! transport"; tests/spec/grpc-sdk.md, "2.1 Transport, limits, keepalive").
 
 use std::fmt;
 use std::io;

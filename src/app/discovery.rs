@@ -1,4 +1,4 @@
-//! What the app answers to `GET /dapr/subscribe` (spec delivery.md B2).
+//! What the app answers to `GET /dapr/subscribe` (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP").
 //!
 //! Names of keys count in any case, and the last of equal ones; `null` is like nothing said; what is of a wrong type spoils the whole
 //! list. Whether the expressions compile is not known here.

@@ -1,4 +1,4 @@
-//! Is the app well? Probes it for as long as the sidecar lives (spec resources-cli.md 11.5).
+//! Is the app well? Probes it for as long as the sidecar lives (tests/spec/resources-cli.md, "11.5 App health checks").
 //!
 //! [`AppHealth`] is what others see of it: `delivery` runs subscriptions for a healthy app only, `runtime` ends a blocked shutdown when
 //! the app is unhealthy. How an app is probed, its [`Channel`] knows.

@@ -1,8 +1,9 @@
-//! The app over HTTP (spec delivery.md B10, B11, B17): one pooled keep-alive client for all that is asked of it. `--app-protocol` decides
-//! between HTTP/1.1 in clear text, the same over TLS, and HTTP/2 in clear text.
+//! The app over HTTP (tests/spec/delivery.md, "B10. HTTP request to the app", "B11. HTTP response mapping", "B17. App
+//! channel"): one pooled keep-alive client for all that is asked of it. `--app-protocol` decides between HTTP/1.1 in
+//! clear text, the same over TLS, and HTTP/2 in clear text.
 //!
-//! Redirects are not followed. A request that was lost because the app closed an idle connection is sent again on a new one (design.md
-//! D27); else nothing is repeated here: whoever gets a verdict decides what becomes of the event.
+//! Redirects are not followed. A request that was lost because the app closed an idle connection is sent again on a new
+//! one (D27); else nothing is repeated here: whoever gets a verdict decides what becomes of the event.
 
 mod answer;
 mod bulk;
@@ -89,7 +90,7 @@ pub struct HttpChannel {
     routes: RwLock<HashMap<Arc<str>, Uri>>,
     /// Names of metadata that could not be headers and have been warned of.
     left_out: Mutex<HashSet<String>>,
-    /// Routes whose success bodies could not be understood: each is logged once (design.md D26).
+    /// Routes whose success bodies could not be understood: each is logged once (D26).
     unread: Mutex<HashSet<String>>,
     /// When it was last logged that the app speaks another protocol.
     misfit_told: Mutex<Option<Instant>>,
@@ -245,14 +246,14 @@ impl HttpChannel {
         uri.ok_or_else(|| Reason::Unreachable(format!("no app can listen on {}:{}", self.address, self.port)))
     }
 
-    /// Say once for each name that it is no header (design.md D24).
+    /// Say once for each name that it is no header (D24).
     fn leave_out(&self, name: &str) {
         if is_news(&self.left_out, name) {
             self.telemetry.metadata_left_out(name);
         }
     }
 
-    /// Say once for each route that the body of a success is no answer to an event (design.md D26).
+    /// Say once for each route that the body of a success is no answer to an event (D26).
     fn tell_unread(&self, route: &str, what: &str) {
         if is_news(&self.unread, route) {
             self.telemetry.answer_not_understood(route, what);

@@ -1,4 +1,4 @@
-//! From the app's answer to a verdict (spec delivery.md B11).
+//! From the app's answer to a verdict (tests/spec/delivery.md, "B11. HTTP response mapping").
 //!
 //! Only the first JSON value of a body counts, and of that only the last `status`, in whatever case its name is written. A body that
 //! says nothing readable is success, as in daprd; the caller is told, as the app most likely meant something by it.

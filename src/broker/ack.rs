@@ -9,7 +9,7 @@ pub const ACK: &str = "ack";
 /// When an event counts as delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ack {
-    /// When the app is done with it; until then it comes again: at least once (design.md D1).
+    /// When the app is done with it; until then it comes again: at least once (D1).
     #[default]
     Explicit,
     /// Before the app gets it: at most once.

@@ -1,4 +1,5 @@
-//! The embedded broker: messages live in this process and end with it (spec redis.md 19, design.md D2).
+//! The embedded broker: messages live in this process and end with it (tests/spec/redis.md, "19. pubsub.in-memory";
+//! D2).
 //!
 //! Every subscription whose topic matches gets every message, in order, from a bounded queue of its own: one at a time, or as many as its
 //! sink has places for. A message that was not acknowledged waits beside the queue and comes again. The queue of a subscription that ends

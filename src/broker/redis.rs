@@ -1,4 +1,5 @@
-//! Redis Streams: the same commands, entries and groups as daprd, so that both can share a stream (spec redis.md), without its weaknesses.
+//! Redis Streams: the same commands, entries and groups as daprd, so that both can share a stream
+//! (tests/spec/redis.md), without its weaknesses.
 //!
 //! Publishing appends on a shared connection. What is subscribed is on the [`board::Board`]; around it run five loops per consumer group
 //! (a component has one, unless its subscriptions ask for others: [`group`]), however many topics there are: [`read`] brings entries,

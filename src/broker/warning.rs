@@ -43,7 +43,7 @@ pub(super) fn unknown(
         .collect()
 }
 
-/// `consumerID` is the only setting whose case counts (spec redis.md 2.3).
+/// `consumerID` is the only setting whose case counts (tests/spec/redis.md, "2.3 consumerID").
 pub(super) fn misspelt_group(properties: &Properties) -> Vec<Warning> {
     let names = properties.iter().map(|(name, _)| name);
     names

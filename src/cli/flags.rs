@@ -1,4 +1,5 @@
-//! The flags of `daprd`, parsed by the rules of Go's pflag (spec resources-cli.md 1). One table says everything about them.
+//! The flags of `daprd`, parsed by the rules of Go's pflag (tests/spec/resources-cli.md, "1. `daprd` command line").
+//! One table says everything about them.
 //!
 //! Only shape is checked here; what values mean together is `config`'s business. `run` reads the same table through clap.
 
@@ -152,7 +153,8 @@ impl Default for Flags {
     }
 }
 
-/// A flag whose value has the right type but not the right meaning: `Failed to parse flags: <it>`, exit code 1 (spec 1.1 rule 10).
+/// A flag whose value has the right type but not the right meaning: `Failed to parse flags: <it>`, exit code 1
+/// (tests/spec/resources-cli.md, "1.1 Parsing rules", rule 10).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlagError {
     /// A size that is none.

@@ -1,5 +1,5 @@
 //! The rules of Go's pflag: how arguments become flags and values, and the exact words about those that do not
-//! (spec resources-cli.md 1.1). Drives the table in `flags`.
+//! (tests/spec/resources-cli.md, "1.1 Parsing rules"). Drives the table in `flags`.
 
 use std::fmt::Write as _;
 

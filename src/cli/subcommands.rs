@@ -97,7 +97,7 @@ impl RunArgs {
     }
 }
 
-/// Flags of `run` that a sidecar does not have (spec resources-cli.md 3.1).
+/// Flags of `run` that a sidecar does not have (tests/spec/resources-cli.md, "3.1 Flags").
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct RunExtra {
     /// Run the apps of this file; `-` reads stdin, a folder stands for the dapr.yaml in it.

@@ -1,4 +1,6 @@
-//! Flags, environment and Configuration files become [`Settings`], or the list of all their mistakes (spec resources-cli.md 1.2, 2, 9).
+//! Flags, environment and Configuration files become [`Settings`], or the list of all their mistakes
+//! (tests/spec/resources-cli.md, "1.2 Flags that matter for a pub/sub sidecar", "2. Environment variables", "9.
+//! Configuration files").
 
 use std::num::IntErrorKind;
 use std::path::PathBuf;
@@ -118,7 +120,8 @@ impl ConfigError {
 }
 
 impl Settings {
-    /// Settle everything, and add to the environment what a sidecar sets for itself (spec 2.2) before the files are read.
+    /// Settle everything, and add to the environment what a sidecar sets for itself (tests/spec/resources-cli.md, "2.2
+    /// Set by the sidecar in its own process") before the files are read.
     ///
     /// # Errors
     /// All mistakes, not only the first.
@@ -155,7 +158,8 @@ impl Resolver<'_> {
         let app = self.optional("error parsing app-port", &flags.app_port).unwrap_or(0);
         let http = self.number("error parsing dapr-http-port flag", &flags.dapr_http_port);
         let grpc = self.number("error parsing dapr-grpc-port flag", &flags.dapr_grpc_port);
-        // A negative one is daprd's way to have an app that is never reached (spec 1.2); beyond the ports there is only a mistake.
+        // A negative one is daprd's way to have an app that is never reached (tests/spec/resources-cli.md, "1.2 Flags
+        // that matter for a pub/sub sidecar"); beyond the ports there is only a mistake.
         if app > i64::from(u16::MAX) {
             self.port("error parsing app-port", Some(app));
         }
@@ -475,7 +479,8 @@ fn is_truthy(text: &str) -> bool {
     matches!(text.as_str(), "y" | "yes" | "true" | "t" | "on" | "1")
 }
 
-/// What a sidecar tells about itself in its own environment (spec 2.2).
+/// What a sidecar tells about itself in its own environment (tests/spec/resources-cli.md, "2.2 Set by the sidecar in
+/// its own process").
 fn announce(flags: &Flags, ports: &Ports, environment: &mut Environment) {
     let host = environment.non_empty("DAPR_HOST_IP").unwrap_or("127.0.0.1").to_owned();
     environment.set("APP_ID", &flags.app_id);

@@ -1,5 +1,6 @@
-//! A subscription that takes several events in one request (spec delivery.md B15): its sink gathers messages until there are enough of
-//! them or the first has waited long enough, and a loop beside the broker's work delivers one batch after the other.
+//! A subscription that takes several events in one request (tests/spec/delivery.md, "B15. Bulk subscribe"): its sink
+//! gathers messages until there are enough of them or the first has waited long enough, and a loop beside the broker's
+//! work delivers one batch after the other.
 //!
 //! What a batch means for each of its messages is the business of `batch`.
 

@@ -1,8 +1,9 @@
-//! One subscription at work: a message of the broker goes to the app, and the app's verdict settles it (spec delivery.md B7).
+//! One subscription at work: a message of the broker goes to the app, and the app's verdict settles it
+//! (tests/spec/delivery.md, "B7. Inbound handling of one message").
 //!
-//! Three ends are possible. What succeeded is acknowledged. What is not to be delivered (dropped, expired, without route) goes to the
-//! dead-letter topic if there is one, and is acknowledged. What failed goes there too, or else comes again later: planning that is the
-//! broker's business (design.md D1).
+//! Three ends are possible. What succeeded is acknowledged. What is not to be delivered (dropped, expired, without
+//! route) goes to the dead-letter topic if there is one, and is acknowledged. What failed goes there too, or else comes
+//! again later: planning that is the broker's business (D1).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::telemetry::trace::Tracing;
 /// Key under which the app learns the component.
 const PUBSUB_NAME: &str = "pubsubName";
 
-/// Why an event is not given to an unhealthy app (spec resources-cli.md 11.5).
+/// Why an event is not given to an unhealthy app (tests/spec/resources-cli.md, "11.5 App health checks").
 const UNHEALTHY: &str = "app is not in a healthy state";
 
 /// The sink of one subscription.
@@ -244,7 +245,7 @@ impl Consumer {
         Ending::Failed(cause_of_interruption(interruption))
     }
 
-    /// What is not to be delivered is acknowledged, but not before its letter is written (design.md D3).
+    /// What is not to be delivered is acknowledged, but not before its letter is written (D3).
     pub(super) async fn end(&self, message: Incoming, cause: &Cause) -> Settlement {
         let spec = &self.subscription.spec;
         match self.subscription.dead_letter_topic() {

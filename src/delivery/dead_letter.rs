@@ -1,4 +1,4 @@
-//! How an event moves on to the dead-letter topic (spec delivery.md B13, design.md D3 and D5).
+//! How an event moves on to the dead-letter topic (tests/spec/delivery.md, "B13. Dead letter publish"; D3, D5).
 //!
 //! The payload stays as it is; the metadata, if there is any, also says why, after how many attempts, from where and for whom. The event
 //! may be acknowledged only after this says `Ok`.

@@ -1,4 +1,4 @@
-//! Which path an event takes: the first rule that is true (spec delivery.md B8).
+//! Which path an event takes: the first rule that is true (tests/spec/delivery.md, "B8. Routing rules and CEL").
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! One subscription at its broker: begun, tried again until it works, ended (spec delivery.md B6 and B18).
+//! One subscription at its broker: begun, tried again until it works, ended (tests/spec/delivery.md, "B6. Starting a
+//! subscription", "B18. Ordering, stopping, shutdown").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What is subscribed: declared in files and asked for by the app, merged into one list (spec delivery.md B5).
+//! What is subscribed: declared in files and asked for by the app, merged into one list (tests/spec/delivery.md, "B5.
+//! Merging").
 
 use std::sync::Arc;
 
@@ -69,8 +70,8 @@ pub(super) fn described(spec: &SubscriptionSpec) -> String {
     }
 }
 
-/// One subscription for each topic: the first of those declared, replaced by the last that the app asks for. In the order of the
-/// metadata API (spec http-api.md 7.1).
+/// One subscription for each topic: the first of those declared, replaced by the last that the app asks for. In the
+/// order of the metadata API (tests/spec/http-api.md, "7.1 GET /v1.0/metadata").
 pub(super) fn merge(declared: &[Arc<Subscription>], programmatic: &[Arc<Subscription>]) -> Vec<Arc<Subscription>> {
     let mut merged: Vec<Arc<Subscription>> = Vec::with_capacity(declared.len() + programmatic.len());
     let place_of = |merged: &[Arc<Subscription>], new: &Subscription| {

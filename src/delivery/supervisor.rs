@@ -1,8 +1,8 @@
 //! Starts and stops the subscriptions of a sidecar, and knows what they are.
 //!
-//! What files declare and what the app asks for is merged into one set (spec delivery.md B5); what runs is then made equal to it. An app
-//! that cannot say what it wants is asked again, and so is one that comes back after having been gone (design.md D14). While health checks
-//! find the app unhealthy, nothing runs.
+//! What files declare and what the app asks for is merged into one set (tests/spec/delivery.md, "B5. Merging"); what
+//! runs is then made equal to it. An app that cannot say what it wants is asked again, and so is one that comes back
+//! after having been gone (D14). While health checks find the app unhealthy, nothing runs.
 
 mod questions;
 mod reload;
@@ -123,10 +123,12 @@ impl Supervisor {
         })))
     }
 
-    /// Ask the app for its subscriptions and start all; what fails is tried again in the background (design.md D14, spec delivery.md B6).
+    /// Ask the app for its subscriptions and start all; what fails is tried again in the background
+    /// (tests/spec/delivery.md, "B6. Starting a subscription"; D14).
     ///
-    /// Without health checks this returns after the first round. With them it returns at once: the app is asked when a probe first
-    /// succeeds, and its subscriptions run while it is healthy (spec resources-cli.md 11.5).
+    /// Without health checks this returns after the first round. With them it returns at once: the app is asked when a
+    /// probe first succeeds, and its subscriptions run while it is healthy (tests/spec/resources-cli.md, "11.5 App
+    /// health checks").
     pub async fn follow(&self, channel: Arc<dyn Channel>, checks: Option<AppHealthSettings>) {
         let inner = self.0.clone();
         let Some(settings) = checks else {
@@ -152,7 +154,7 @@ impl Supervisor {
         self.0.health.get().cloned()
     }
 
-    /// What is subscribed, in the order of the metadata API (spec http-api.md 7.1).
+    /// What is subscribed, in the order of the metadata API (tests/spec/http-api.md, "7.1 GET /v1.0/metadata").
     pub fn listed(&self) -> Vec<Listed> {
         let list =
             |subscription: &Arc<Subscription>| Listed { spec: subscription.spec.clone(), origin: subscription.origin };

@@ -18,15 +18,15 @@ use tokio::net::{TcpListener, TcpStream};
 use super::book::Book;
 use crate::shutdown::{Stop, Tasks};
 
-/// What the app answers to `GET /dapr/subscribe`. `orders` has no dead-letter topic, so that a failure is delivered again instead of
-/// moving there at once (design.md D25).
+/// What the app answers to `GET /dapr/subscribe`. `orders` has no dead-letter topic, so that a failure is delivered
+/// again instead of moving there at once (D25).
 const SUBSCRIPTIONS: &str = r#"[
  {"pubsubname":"pubsub","topic":"orders","route":"/orders"},
  {"pubsubname":"pubsub","topic":"payments","route":"/payments","deadLetterTopic":"payments-dead"},
  {"pubsubname":"pubsub","topic":"payments-dead","route":"/payments-dead"}
 ]"#;
 
-/// The header with the reason of a dead letter (design.md D5).
+/// The header with the reason of a dead letter (D5).
 const REASON: &str = "deadletterreason";
 
 /// What the app says to an event.

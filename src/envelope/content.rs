@@ -1,4 +1,4 @@
-//! What a content type means for wrapping (spec delivery.md A2).
+//! What a content type means for wrapping (tests/spec/delivery.md, "A2. Content type classes").
 
 use crate::envelope::protobuf;
 
@@ -31,7 +31,7 @@ impl Content {
         {
             Self::Binary
         } else if std::str::from_utf8(body).is_err() {
-            // As text it would lose bytes, whatever its type says (design.md D28).
+            // As text it would lose bytes, whatever its type says (D28).
             Self::Binary
         } else {
             Self::Text

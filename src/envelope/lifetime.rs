@@ -1,4 +1,4 @@
-//! How long an event is of use: the `ttl` of a publish (spec delivery.md A8).
+//! How long an event is of use: the `ttl` of a publish (tests/spec/delivery.md, "A8. TTL / `expiration`").
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use crate::duration::{self, GoDuration};
 use crate::message::Metadata;
 
-/// The longest lifetime: what fits into 63 bits of nanoseconds, 292 years (design.md D23).
+/// The longest lifetime: what fits into 63 bits of nanoseconds, 292 years (D23).
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// The lifetime that publish metadata asks for: `ttl`, else `ttlInSeconds`, in any case. What makes no sense is none.

@@ -1,4 +1,4 @@
-//! Is this a CloudEvent in protobuf? Only the yes or no of spec delivery.md A2; nothing is decoded.
+//! Is this a CloudEvent in protobuf? Only the yes or no of tests/spec/delivery.md, "A2. Content type classes"; nothing is decoded.
 //!
 //! Walks the wire format: known fields must be well-formed where they have their own wire type, others only need to be complete.
 

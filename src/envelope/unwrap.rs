@@ -1,4 +1,5 @@
-//! Reading events back: a view of delivered bytes that takes them apart one level deep (spec delivery.md B7 and A8).
+//! Reading events back: a view of delivered bytes that takes them apart one level deep (tests/spec/delivery.md, "B7.
+//! Inbound handling of one message", "A8. TTL / `expiration`").
 //!
 //! The bytes themselves go to the app as they are; this is what expiry, routing and tracing look at.
 
@@ -187,7 +188,8 @@ impl Event {
     }
 }
 
-/// The event around a payload that is not one, for subscriptions with `rawPayload` (spec delivery.md B7, step 3). Each call makes a new id.
+/// The event around a payload that is not one, for subscriptions with `rawPayload` (tests/spec/delivery.md, "B7.
+/// Inbound handling of one message", step 3). Each call makes a new id.
 pub fn raw_event(data: &[u8], pubsub: &str, topic: &str, metadata: &Metadata) -> Bytes {
     let mut out = Vec::with_capacity(data.len() / 3 * 4 + 320);
     let mut id = Uuid::encode_buffer();

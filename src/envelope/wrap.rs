@@ -1,4 +1,5 @@
-//! Making an event: payload and request in, the bytes of a CloudEvent out, in one pass (spec delivery.md A3 to A8).
+//! Making an event: payload and request in, the bytes of a CloudEvent out, in one pass (tests/spec/delivery.md, "A3.
+//! New envelope: fields" to "A8. TTL / `expiration`").
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ pub enum WrapError {
     /// It is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotAnObject(#[from] serde_json::Error),
-    /// It is JSON by its content type, and its bytes are no text: what is no UTF-8 would be lost (design.md D28).
+    /// It is JSON by its content type, and its bytes are no text: what is no UTF-8 would be lost (D28).
     #[error(transparent)]
     NotUtf8(#[from] NotUtf8),
 }

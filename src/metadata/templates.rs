@@ -1,5 +1,5 @@
-//! Templates in the values of a component, and in what a subscription says to its component: `{uuid}`, `{podName}`, `{namespace}`,
-//! `{appID}` (spec redis.md 2.2).
+//! Templates in the values of a component, and in what a subscription says to its component: `{uuid}`, `{podName}`,
+//! `{namespace}`, `{appID}` (tests/spec/redis.md, "2.2 Template tags").
 
 use crate::environment::Environment;
 

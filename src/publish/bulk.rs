@@ -1,5 +1,5 @@
-//! Publishing many events with one request: all are checked and wrapped before the first is sent, then each has an outcome of its own
-//! (spec http-api.md 6, delivery.md A9).
+//! Publishing many events with one request: all are checked and wrapped before the first is sent, then each has an
+//! outcome of its own (tests/spec/http-api.md, "6. Bulk publish"; tests/spec/delivery.md, "A9. Bulk publish wrapping").
 //!
 //! Called by the API servers, which make the entries from what they got. The broker gets them together.
 

@@ -1,4 +1,5 @@
-//! Circuit breakers: a component that keeps failing is left alone for a while (spec resources-cli.md 8.2 and 8.4).
+//! Circuit breakers: a component that keeps failing is left alone for a while (tests/spec/resources-cli.md, "8.2 Schema
+//! and defaults", "8.4 Execution").
 //!
 //! [`Machine`] is the state machine, fed with instants; [`Breaker`] is one machine shared by all calls of a component.
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Failure, Interruption};
 use crate::resources::resiliency::{Pause, Retry};
 
-/// Parameters of an exponential policy that nobody can set (spec resources-cli.md 8.2).
+/// Parameters of an exponential policy that nobody can set (tests/spec/resources-cli.md, "8.2 Schema and defaults").
 const FIRST: Duration = Duration::from_millis(500);
 const GROWTH: f64 = 1.5;
 const JITTER: f64 = 0.5;

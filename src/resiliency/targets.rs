@@ -1,4 +1,5 @@
-//! Which policy a component has in which direction, and the one breaker it has in both (spec resources-cli.md 8.3 and 8.4).
+//! Which policy a component has in which direction, and the one breaker it has in both (tests/spec/resources-cli.md,
+//! "8.3 Built-in and default policies", "8.4 Execution").
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

@@ -70,7 +70,7 @@ fn loaded_or_meant(name: &str, loaded: &[&str]) -> String {
     }
 }
 
-/// A dead-letter topic without a retry policy: the first failure moves the event (design.md D25).
+/// A dead-letter topic without a retry policy: the first failure moves the event (D25).
 pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) -> Option<Note> {
     let has_retry = policies.retry_of(&spec.pubsub, Direction::Inbound).is_some();
     if spec.dead_letter_topic.is_empty() || has_retry {

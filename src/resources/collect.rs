@@ -1,4 +1,6 @@
-//! All folders together: documents by kind, filters, secret stores before the rest (spec resources-cli.md 4, 5.5, 5.6, 7, 8.1).
+//! All folders together: documents by kind, filters, secret stores before the rest (tests/spec/resources-cli.md, "4.
+//! Reading resource directories", "5.5 Init order and errors", "5.6 Categories we do not implement", "7. Subscription
+//! resources", "8.1 Loading").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -115,7 +117,8 @@ impl Collector<'_> {
                         Ok(None) => {}
                         Err(mistake) => {
                             if index == 0 {
-                                // Policies are looked for in every first document, whatever it may be (spec resources-cli.md 8.1).
+                                // Policies are looked for in every first document, whatever it may be
+                                // (tests/spec/resources-cli.md, "8.1 Loading").
                                 let text = format!("Could not determine resource type: {}", mistake.text);
                                 let note = Note::log(Level::Error, text);
                                 self.resources.notes.push(note);
@@ -362,7 +365,8 @@ impl Collector<'_> {
         self.remarks(path, remarks.collect());
     }
 
-    /// The file name rules of Kubernetes hold for names (spec 4.2.3).
+    /// The file name rules of Kubernetes hold for names (tests/spec/resources-cli.md, "4.2 Multi-document files", item
+    /// 3).
     fn bad_name(&self, name: &str, kind: &str, root: &Fields<'_>) {
         let why = match name {
             "." => "may not be '.'",
@@ -398,7 +402,8 @@ impl Collector<'_> {
         opened
     }
 
-    /// The filters of spec 4.4, in their order: namespace, duplicate, scope; then the deny list (9.4).
+    /// The filters of tests/spec/resources-cli.md, "4.4 Filters (Components)", in their order: namespace, duplicate,
+    /// scope; then "9.4 Deny list of component types".
     fn filtered(&mut self, manifests: Vec<Manifest>) -> Vec<Manifest> {
         let mut accepted: Vec<Manifest> = Vec::new();
         for manifest in manifests {

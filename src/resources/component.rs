@@ -22,7 +22,7 @@ pub struct Component {
     pub ignore_errors: bool,
     /// `spec.initTimeout`.
     pub init_timeout: Duration,
-    /// `spec.metadata`, resolved; `consumerID` is always there for a pub/sub (spec redis.md 2.3).
+    /// `spec.metadata`, resolved; `consumerID` is always there for a pub/sub (tests/spec/redis.md, "2.3 consumerID").
     pub properties: Properties,
     /// The same before templates were filled in: what hot reload compares, because `{uuid}` is another each time.
     pub written: Vec<(String, String)>,
@@ -56,7 +56,8 @@ impl Component {
         Note::log(Level::Info, text).from(PROCESSOR)
     }
 
-    /// What the log says when it cannot be used, and the error that ends the process unless `ignoreErrors` is set (spec 5.5).
+    /// What the log says when it cannot be used, and the error that ends the process unless `ignoreErrors` is set
+    /// (tests/spec/resources-cli.md, "5.5 Init order and errors").
     pub fn failed(&self, cause: ComponentError) -> (Vec<Note>, Option<ProcessError>) {
         let error = ProcessError {
             name: self.name.clone(),
@@ -104,7 +105,8 @@ pub enum Category {
     Pubsub,
     /// `secretstores.local.env` and `secretstores.local.file`.
     SecretStore,
-    /// A building block that daprd has and this sidecar does not: skipped with a warning (spec 5.6).
+    /// A building block that daprd has and this sidecar does not: skipped with a warning (tests/spec/resources-cli.md,
+    /// "5.6 Categories we do not implement").
     Foreign,
 }
 
@@ -152,7 +154,8 @@ fn hint(kind: &str) -> String {
     format!(": this build has {pubsubs}{stores}{meant}")
 }
 
-/// Is this the version that every type here has? Empty, `v0` and `v1` are the same (spec 5.1).
+/// Is this the version that every type here has? Empty, `v0` and `v1` are the same (tests/spec/resources-cli.md, "5.1
+/// Schema").
 pub fn is_first_version(version: &str) -> bool {
     matches!(version.to_ascii_lowercase().as_str(), "" | "v0" | "v1")
 }

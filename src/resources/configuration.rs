@@ -1,4 +1,5 @@
-//! Kind `Configuration`: the files of `--config`, one over the other (spec resources-cli.md 9).
+//! Kind `Configuration`: the files of `--config`, one over the other (tests/spec/resources-cli.md, "9. Configuration
+//! files").
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -390,7 +391,7 @@ fn text_of(file: &Path) -> Result<String, ConfigurationError> {
     encoding::read(file).map_err(|error| ConfigurationError::Unreadable { path, reason: folder::reason(&error) })
 }
 
-/// Fill in `$NAME` and `${NAME}` as a shell without rules would (spec 9.1.2).
+/// Fill in `$NAME` and `${NAME}` as a shell without rules would (tests/spec/resources-cli.md, "9.1 Loading", item 2).
 fn expanded(text: &str, environment: &Environment) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

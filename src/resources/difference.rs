@@ -1,4 +1,5 @@
-//! What has changed between two readings of the resource folders: by name and meaning, wherever it stands (spec resources-cli.md 10.4).
+//! What has changed between two readings of the resource folders: by name and meaning, wherever it stands
+//! (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP", item 4).
 
 use crate::resources::component::Component;
 use crate::resources::resiliency::Resiliency;

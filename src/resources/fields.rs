@@ -1,7 +1,8 @@
 //! Typed fields of a mapping: each kind of resource reads itself through this, and every mistake is kept, not only the first.
 //!
-//! Two dialects (spec resources-cli.md 4.3 and 9.1): resource files are YAML turned into JSON, with names in any case and numbers
-//! that become text; Configuration files are typed YAML, with exact names and texts kept literally.
+//! Two dialects (tests/spec/resources-cli.md, "4.3 YAML dialect", "9.1 Loading"): resource files are YAML turned into
+//! JSON, with names in any case and numbers that become text; Configuration files are typed YAML, with exact names and
+//! texts kept literally.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -258,7 +259,8 @@ impl<'a> Fields<'a> {
         map
     }
 
-    /// A list of texts. With `strict`, a number or a bool in it is a mistake, as in a component's `scopes` (spec 4.3).
+    /// A list of texts. With `strict`, a number or a bool in it is a mistake, as in a component's `scopes`
+    /// (tests/spec/resources-cli.md, "4.3 YAML dialect").
     pub fn texts(&self, name: &'static str, strict: bool) -> Vec<String> {
         let mut texts = Vec::new();
         for node in self.items(name) {
@@ -276,8 +278,8 @@ impl<'a> Fields<'a> {
         self.explained.borrow_mut().push((name, help));
     }
 
-    /// All fields that matter have been asked for: every other one is named (design.md D15). Under `spec`, and where it looks like a
-    /// misspelling, it was to have an effect, so it is a mistake; elsewhere it is worth knowing.
+    /// All fields that matter have been asked for: every other one is named (D15). Under `spec`, and where it looks
+    /// like a misspelling, it was to have an effect, so it is a mistake; elsewhere it is worth knowing.
     pub fn done(&self) {
         let asked = self.asked.borrow();
         for (index, entry) in self.entries.iter().enumerate() {

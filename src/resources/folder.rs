@@ -1,4 +1,5 @@
-//! The files of a resource folder: which ones are read, in which order, and what is said about the others (spec resources-cli.md 4.1).
+//! The files of a resource folder: which ones are read, in which order, and what is said about the others
+//! (tests/spec/resources-cli.md, "4.1 Which files").
 
 use std::fs;
 use std::io;

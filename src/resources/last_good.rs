@@ -1,4 +1,4 @@
-//! What the resource files held when they could last be read (design.md D29).
+//! What the resource files held when they could last be read (D29).
 //!
 //! While a file is broken, the last good version of each of its resources stays in force: hot reload hands what one reading found to the
 //! next one. A file that is deleted takes its resources away, and so does one that is whole and no longer has them.

@@ -1,4 +1,5 @@
-//! A `Component` document as it is written: before secrets, environment and templates are put in (spec resources-cli.md 5.1, 5.2).
+//! A `Component` document as it is written: before secrets, environment and templates are put in
+//! (tests/spec/resources-cli.md, "5.1 Schema", "5.2 Value typing").
 
 use std::time::Duration;
 
@@ -184,7 +185,8 @@ fn item(fields: &Fields<'_>) -> Item {
     item
 }
 
-/// The text of a property (spec 5.2): scalars by Go's rules, lists and mappings as JSON.
+/// The text of a property (tests/spec/resources-cli.md, "5.2 Value typing"): scalars by Go's rules, lists and mappings
+/// as JSON.
 fn value(node: &Node) -> Option<String> {
     match node.scalar() {
         Some(Scalar::Null) => None,

@@ -1,4 +1,5 @@
-//! The middleware that a Configuration puts around the API and around calls of the app (spec resources-cli.md 9.2).
+//! The middleware that a Configuration puts around the API and around calls of the app (tests/spec/resources-cli.md,
+//! "9.2 Fields (`spec.`)").
 //!
 //! Sidestream has none. As in daprd a handler whose component is not there is left out; one whose component is there would have a say in
 //! what passes (a token, a limit), and to go without it would let pass what its author wants stopped: that is an error of the start.

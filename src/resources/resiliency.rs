@@ -1,4 +1,5 @@
-//! Kind `Resiliency`: policies and which component uses which, checked as a whole (spec resources-cli.md 8).
+//! Kind `Resiliency`: policies and which component uses which, checked as a whole (tests/spec/resources-cli.md, "8.
+//! Resiliency (`dapr.io/v1alpha1`)").
 //!
 //! This is what the files say; nothing is executed here. A breaker's `trip` stays text, it is compiled where CEL is known.
 
@@ -11,7 +12,7 @@ use crate::resources::fields::{Fields, Remark};
 use crate::resources::kind::{SCOPES_IN_SPEC, head_read, without_effect};
 use crate::resources::lines::KeyLines;
 
-/// The built-in policy that no resource may replace (spec 8.3).
+/// The built-in policy that no resource may replace (tests/spec/resources-cli.md, "8.3 Built-in and default policies").
 const PROTECTED: &str = "DaprBuiltInActorNotFoundRetries";
 
 /// Retries that a resource must grant at least if it replaces a built-in policy.
@@ -125,8 +126,9 @@ impl Resiliency {
         self.lines.has("spec.targets.components")
     }
 
-    /// Read one. Wrong types are mistakes in the findings of `root`; wrong meanings come beside it, as daprd words them, each with
-    /// its line, and leave the resource without its targets (spec 8.1).
+    /// Read one. Wrong types are mistakes in the findings of `root`; wrong meanings come beside it, as daprd words
+    /// them, each with its line, and leave the resource without its targets (tests/spec/resources-cli.md, "8.1
+    /// Loading").
     pub fn read(root: &Fields<'_>, place: Place) -> (Self, Vec<WrongPolicy>) {
         let mut resource =
             Self { place, lines: root.key_lines(), scopes: root.texts("scopes", false), ..Self::default() };
@@ -167,7 +169,8 @@ impl Resiliency {
 }
 
 impl Policies {
-    /// What is there without any resource (spec 8.3): retries that a target may name.
+    /// What is there without any resource (tests/spec/resources-cli.md, "8.3 Built-in and default policies"): retries
+    /// that a target may name.
     pub fn built_in() -> Self {
         let second = Pause::Constant(Duration::from_secs(1));
         let retries = [
@@ -218,7 +221,8 @@ impl Policies {
         self.components.extend(components);
     }
 
-    /// The retry policy of a pub/sub component, with its name (spec 8.3): its own target's, or the first default there is.
+    /// The retry policy of a pub/sub component, with its name (tests/spec/resources-cli.md, "8.3 Built-in and default
+    /// policies"): its own target's, or the first default there is.
     pub fn retry_of(&self, component: &str, direction: Direction) -> Option<(&str, &Retry)> {
         let found = self.choose(&self.retries, component, direction, "Retry", |names| &names.retry);
         found.map(|(name, retry)| (name.as_str(), retry))
@@ -237,7 +241,8 @@ impl Policies {
         found.map(|(name, _)| name.as_str())
     }
 
-    /// Does the name of a policy say by itself what it is for (spec 8.3)?
+    /// Does the name of a policy say by itself what it is for (tests/spec/resources-cli.md, "8.3 Built-in and default
+    /// policies")?
     pub fn is_default_name(name: &str) -> bool {
         let kinds = ["Retry", "Timeout", "CircuitBreaker"];
         kinds.iter().any(|kind| {

@@ -1,5 +1,6 @@
 //! From a component as written to one whose properties are texts: values, secrets, environment, templates
-//! (spec resources-cli.md 5.3, 5.4; redis.md 2.1 to 2.3).
+//! (tests/spec/resources-cli.md, "5.3 Value sources, per item", "5.4 Templates"; tests/spec/redis.md, "2.1 From YAML
+//! value to property string" to "2.3 consumerID").
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,8 @@ pub struct Resolver<'a> {
 pub enum Resolved {
     /// Ready.
     Ready(Component),
-    /// It refers to a secret store that is not loaded: left out, without an error (spec 5.3).
+    /// It refers to a secret store that is not loaded: left out, without an error (tests/spec/resources-cli.md, "5.3
+    /// Value sources, per item").
     Parked,
     /// It cannot be used.
     Failed(Component, ComponentError),
@@ -168,7 +170,7 @@ impl Resolver<'_> {
         Ok(properties)
     }
 
-    /// Only the exact spelling is read; the result is written back under it (spec redis.md 2.3).
+    /// Only the exact spelling is read; the result is written back under it (tests/spec/redis.md, "2.3 consumerID").
     fn set_consumer_id(&self, properties: &mut Properties) {
         let given = properties.get_exact("consumerID").map_or("", str::trim);
         let id = if given.is_empty() { self.app_id } else { given };
@@ -203,7 +205,8 @@ fn secret_note(error: &SecretError, item: &Item, manifest: &Manifest) -> Note {
     }
 }
 
-/// Without its quotes, if the whole text is a Go string literal (spec 5.3.4).
+/// Without its quotes, if the whole text is a Go string literal (tests/spec/resources-cli.md, "5.3 Value sources, per
+/// item", item 4).
 fn unquoted(text: &str) -> String {
     let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
     let literal = match (text.chars().next(), text.chars().last()) {

@@ -1,4 +1,5 @@
-//! A run file (`dapr.yaml`): the apps of a stack, as they are written there (spec resources-cli.md 3.5).
+//! A run file (`dapr.yaml`): the apps of a stack, as they are written there (tests/spec/resources-cli.md, "3.5 Run file
+//! (`dapr.yaml`)").
 //!
 //! `run::file` makes launches of it: it merges `common` into the apps and looks at the paths. Here is only what can be said about the
 //! text alone. What is wrong is collected, all of it, each with its line and what to do.

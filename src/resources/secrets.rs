@@ -1,4 +1,5 @@
-//! The two secret stores of a sidecar that stands alone: the environment and a JSON file (spec resources-cli.md 6).
+//! The two secret stores of a sidecar that stands alone: the environment and a JSON file (tests/spec/resources-cli.md,
+//! "6. Secret stores (standalone)").
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -134,7 +135,7 @@ pub fn is_forbidden(name: &str) -> bool {
     name == "APP_API_TOKEN" || name.starts_with("DAPR_")
 }
 
-/// The words that mean yes (spec 2.1).
+/// The words that mean yes (tests/spec/resources-cli.md, "2.1 Read by the sidecar").
 pub fn is_truthy(text: &str) -> bool {
     matches!(text.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "true" | "t" | "on" | "1")
 }

@@ -6,7 +6,8 @@ use crate::resources::fields::Fields;
 use crate::resources::kind::{SCOPES_IN_SPEC, head_read, without_effect};
 use crate::resources::lines::KeyLines;
 
-/// One declared subscription (spec delivery.md B2, B4).
+/// One declared subscription (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP", "B4. Declarative
+/// subscriptions").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionSpec {
     /// `metadata.name` of a file's resource; empty for the app's.
@@ -84,7 +85,8 @@ pub enum SubscriptionVersion {
 }
 
 impl SubscriptionResource {
-    /// Read one (spec resources-cli.md 7); what is wrong with it is among the findings of `root`.
+    /// Read one (tests/spec/resources-cli.md, "7. Subscription resources"); what is wrong with it is among the findings
+    /// of `root`.
     pub fn read(root: &Fields<'_>, version: SubscriptionVersion, place: Place) -> Self {
         let mut spec = SubscriptionSpec { place: Some(place), lines: root.key_lines(), ..SubscriptionSpec::default() };
         if let Some(metadata) = root.fields("metadata") {

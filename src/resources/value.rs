@@ -1,4 +1,5 @@
-//! What a YAML scalar means, by the rules of Go: YAML 1.1 turned into JSON (spec resources-cli.md 4.3, 5.2).
+//! What a YAML scalar means, by the rules of Go: YAML 1.1 turned into JSON (tests/spec/resources-cli.md, "4.3 YAML
+//! dialect", "5.2 Value typing").
 //!
 //! `load` makes the nodes, `fields` reads typed fields from them. Numbers are printed as Go prints them, because they end as text in
 //! component properties.
@@ -129,7 +130,8 @@ impl Node {
         }
     }
 
-    /// As compact JSON, keys sorted, `< > &` escaped, as Go's encoder writes it (spec 5.2).
+    /// As compact JSON, keys sorted, `< > &` escaped, as Go's encoder writes it (tests/spec/resources-cli.md, "5.2
+    /// Value typing").
     pub fn to_json(&self) -> String {
         let mut json = String::new();
         self.write_json(&mut json);

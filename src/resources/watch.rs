@@ -1,4 +1,5 @@
-//! Tells when something in the resource folders may have changed (spec resources-cli.md 10.2, 10.3).
+//! Tells when something in the resource folders may have changed (tests/spec/resources-cli.md, "10. Hot reload and
+//! SIGHUP", item 2, "10. Hot reload and SIGHUP", item 3).
 //!
 //! A folder is watched as a whole, and not what lies below it: files that are written over, renamed over, and symbolic links that are
 //! swapped (as Kubernetes does) all show there. Links that lead out of it are followed (`links`): of the folders where they and their

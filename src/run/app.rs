@@ -17,7 +17,7 @@ use crate::shutdown::Tasks;
 /// A line that is longer is broken: an app without line ends must not fill the memory.
 const LONGEST_LINE: u64 = 64 * 1024;
 
-/// How long the app may take after SIGTERM (spec resources-cli.md 3.4.6).
+/// How long the app may take after SIGTERM (tests/spec/resources-cli.md, "3.4 Single-app sequence", item 6).
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How long its last lines may take after its end. A process that it left behind may keep the pipe open for ever.
@@ -44,8 +44,8 @@ impl Start<'_> {
             child.args(arguments);
             return child;
         };
-        // As the stock command line does it (spec 3.5.7): a script needs no first line that says how to run it. One terminal cannot be
-        // the standard input of several.
+        // As the stock command line does it (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)", item 7): a
+        // script needs no first line that says how to run it. One terminal cannot be the standard input of several.
         let mut child = Command::new("/bin/sh");
         child.args(["-c", "exec \"$@\"", "sh", program]).args(arguments).current_dir(folder).stdin(Stdio::null());
         child

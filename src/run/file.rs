@@ -1,4 +1,5 @@
-//! From a run file to what is to be started: `common` merged into the apps, paths and ports settled (spec resources-cli.md 3.5).
+//! From a run file to what is to be started: `common` merged into the apps, paths and ports settled
+//! (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)").
 //!
 //! Everything that can be known before anything runs is looked at here, sidecar settings and resource files included, so that all
 //! mistakes are told at once and nothing has to be taken down again.
@@ -103,7 +104,7 @@ fn all(shown: &Path, mut problems: Vec<Problem>, remarks: Vec<Problem>) -> Strin
     text
 }
 
-/// The name to show, and the text (spec 3.1, `--run-file`).
+/// The name to show, and the text (tests/spec/resources-cli.md, "3.1 Flags", `--run-file`).
 fn text_of(asked: &Path) -> Result<(PathBuf, String), String> {
     if asked == Path::new("-") {
         let mut bytes = Vec::new();

@@ -1,4 +1,5 @@
-//! From the flags of `run` to those of the sidecar, and to the environment of the app (spec resources-cli.md 3.1 to 3.3).
+//! From the flags of `run` to those of the sidecar, and to the environment of the app (tests/spec/resources-cli.md,
+//! "3.1 Flags" to "3.3 Environment given to the app").
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,8 @@ impl Launch {
         }
     }
 
-    /// The whole environment of the app: that of this process, and where the sidecar is (spec 3.3).
+    /// The whole environment of the app: that of this process, and where the sidecar is (tests/spec/resources-cli.md,
+    /// "3.3 Environment given to the app").
     pub(super) fn app_environment(&self, environment: &Environment) -> Environment {
         let mut environment = environment.clone();
         for (name, value) in told(&self.flags) {
@@ -133,7 +135,7 @@ fn holds_nothing(folder: &Path) -> bool {
     folder::read(folder).is_ok_and(|files| !files.iter().any(is_yaml))
 }
 
-/// Where the stock command line keeps its files (spec 3.2).
+/// Where the stock command line keeps its files (tests/spec/resources-cli.md, "3.2 Directories").
 fn dapr_dir(args: &RunArgs, environment: &Environment) -> Option<PathBuf> {
     let base = args
         .extra
@@ -164,7 +166,7 @@ fn resources(flags: &Flags, dapr_dir: Option<&Path>) -> Result<Vec<PathBuf>, Str
     }
 }
 
-/// The variables of spec 3.3.
+/// The variables of tests/spec/resources-cli.md, "3.3 Environment given to the app".
 fn told(flags: &Flags) -> Vec<(&'static str, String)> {
     let mut told = vec![
         ("APP_ID", flags.app_id.clone()),

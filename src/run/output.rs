@@ -1,4 +1,5 @@
-//! Where the lines of the apps of a run file go: to the console, to a file in the app's folder, or to both (spec resources-cli.md 3.5.6).
+//! Where the lines of the apps of a run file go: to the console, to a file in the app's folder, or to both
+//! (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)", item 6).
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

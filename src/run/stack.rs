@@ -1,4 +1,5 @@
-//! `run -f`: all apps of a run file in this one process, each with a sidecar of its own (spec resources-cli.md 3.5).
+//! `run -f`: all apps of a run file in this one process, each with a sidecar of its own (tests/spec/resources-cli.md,
+//! "3.5 Run file (`dapr.yaml`)").
 //!
 //! They are started one after the other. What ends later ends alone; a signal ends all, the sidecars first, so that the apps can finish
 //! what they have in hand. In-memory brokers are shared, so that a stack needs nothing installed.
@@ -165,7 +166,8 @@ fn start_app(member: &Member) -> Result<Option<App>, String> {
     })
 }
 
-/// Tell the sidecar whose it is, where others look for it (spec 3.4.4, 3.5.9).
+/// Tell the sidecar whose it is, where others look for it (tests/spec/resources-cli.md, "3.4 Single-app sequence", item
+/// 4, "3.5 Run file (`dapr.yaml`)", item 9).
 fn describe(stack: &Stack, member: &Member, sidecar: &Sidecar, app: Option<&App>) {
     sidecar.put("cliPID", std::process::id().to_string());
     if let Some(app) = app {

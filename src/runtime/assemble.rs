@@ -1,4 +1,5 @@
-//! From component files to pub/subs at work: brokers made and reached, mistakes told as daprd tells them (spec resources-cli.md 5.5).
+//! From component files to pub/subs at work: brokers made and reached, mistakes told as daprd tells them
+//! (tests/spec/resources-cli.md, "5.5 Init order and errors").
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Brokers that are away: each is tried until it is there or no longer wanted (design.md D12).
+//! Brokers that are away: each is tried until it is there or no longer wanted (D12).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
-//! Hot reload: what changes in the resource folders takes effect while the sidecar runs (spec resources-cli.md 10).
+//! Hot reload: what changes in the resource folders takes effect while the sidecar runs (tests/spec/resources-cli.md,
+//! "10. Hot reload and SIGHUP").
 //!
-//! The folders are read again as a whole and compared with what is loaded. Nothing is taken away because of one look: whoever saves a
-//! file may have emptied, removed or doubled it for a moment. While a file is broken, what it held before stays in force (design.md D29).
+//! The folders are read again as a whole and compared with what is loaded. Nothing is taken away because of one look:
+//! whoever saves a file may have emptied, removed or doubled it for a moment. While a file is broken, what it held
+//! before stays in force (D29).
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -452,7 +454,7 @@ pub(super) fn watch(settings: &Settings, telemetry: &Telemetry) -> Option<(Watch
     Some((watch, period))
 }
 
-/// An error of the start in the words of a reload (spec 10.8).
+/// An error of the start in the words of a reload (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP", item 8).
 fn reworded(error: &LoadError) -> String {
     let text = error.to_string();
     let rest = text.strip_prefix("failed to load components: ");

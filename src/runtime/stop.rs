@@ -1,4 +1,5 @@
-//! The end of a sidecar, in order: deliveries, API, brokers (spec resources-cli.md 11.6, 11.7; design.md "Stop").
+//! The end of a sidecar, in order: deliveries, API, brokers (tests/spec/resources-cli.md,
+//! "11.6 Signals and graceful shutdown", "11.7 Block shutdown").
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Log lines in the shape of daprd's (spec resources-cli.md 12, observability.md 8.1): one entry, one line, one write.
+//! Log lines in the shape of daprd's (tests/spec/resources-cli.md, "12. Log format"; tests/spec/observability.md, "8.1
+//! Format"): one entry, one line, one write.
 //!
 //! `telemetry::events` writes here; nobody else does. An entry of a level that is off costs a comparison. How a value is quoted in each
 //! form is the business of [`quote`].
@@ -195,7 +196,7 @@ impl Log {
         }
     }
 
-    /// Write one entry whatever level is on, as the API log does (spec resources-cli.md 12).
+    /// Write one entry whatever level is on, as the API log does (tests/spec/resources-cli.md, "12. Log format").
     pub fn write_always(&self, level: Level, scope: &str, message: fmt::Arguments<'_>, fields: Fields<'_>) {
         let entry = Entry { level, message, fields: self.0.all_fields(&scope, fields) };
         let mut out = self.0.out.lock();

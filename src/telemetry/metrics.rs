@@ -1,4 +1,5 @@
-//! Counters of one sidecar, in the names of daprd (spec observability.md). More of them, and latencies, come with the metrics issue.
+//! Counters of one sidecar, in the names of daprd (tests/spec/observability.md). More of them, and latencies, come with
+//! the metrics issue.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -45,7 +46,7 @@ pub struct Metrics {
 /// Of one topic, in the order of [`SERIES`]. A series is there from its first event on, as with daprd.
 type Counters = [Option<IntCounter>; SERIES.len()];
 
-/// What became of a delivery (spec delivery.md B19).
+/// What became of a delivery (tests/spec/delivery.md, "B19. Metrics (Prometheus names)").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ingress {
     /// Acknowledged by the app.
@@ -92,7 +93,7 @@ impl Metrics {
         self.count(pubsub, topic, place);
     }
 
-    /// A client was answered with an error (spec observability.md 4.8).
+    /// A client was answered with an error (tests/spec/observability.md, "4.8 Error codes").
     pub fn error_answered(&self, app_id: &str, code: &'static str) {
         self.errors.with_label_values(&[app_id, category(code), code]).inc();
     }

@@ -1,4 +1,5 @@
-//! W3C trace context: read, continue, pass on (spec http-api.md 12, delivery.md A7 and B20). No exporter.
+//! W3C trace context: read, continue, pass on (tests/spec/http-api.md, "12. Trace headers"; tests/spec/delivery.md,
+//! "A7. Metadata overrides and trace values", "B20. Trace context at delivery"). No exporter.
 //!
 //! The API begins a [`TraceContext`] for each request, the event carries it, a delivery continues it.
 

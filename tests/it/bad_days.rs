@@ -1,4 +1,4 @@
-//! Whole sidecars, as processes, on bad days: what was answered 2xx is delivered (design.md, promise 2).
+//! Whole sidecars, as processes, on bad days: what was answered 2xx is delivered.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Rows of "edge cases worth a test" (spec delivery.md; resources-cli.md 14) that no recorded case covers, because the recordings do not
-//! compare the words of the log, or because they need a moment of their own.
+//! Rows of "edge cases worth a test" (tests/spec/delivery.md; tests/spec/resources-cli.md, "14. Edge cases worth a
+//! test") that no recorded case covers, because the recordings do not compare the words of the log, or because they
+//! need a moment of their own.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -321,7 +322,7 @@ async fn an_error_in_a_rule_counts_as_a_retry() {
     assert!(app.seen().is_empty(), "the default is not tried");
 }
 
-/// In daprd a batch from the in-memory broker is always one event (delivery.md B15); D18 lets it fill.
+/// In daprd a batch from the in-memory broker is always one event (tests/spec/delivery.md, "B15. Bulk subscribe"); D18 lets it fill.
 #[tokio::test]
 async fn in_memory_events_gather_until_the_wait_is_over() {
     let list = r#"[{"pubsubname":"pubsub","topic":"t","route":"/t","bulkSubscribe":{"enabled":true,"maxMessagesCount":10,"maxAwaitDurationMs":1000}}]"#;

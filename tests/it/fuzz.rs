@@ -217,7 +217,7 @@ async fn clients_that_do_not_mean_well_leave_nothing_behind() {
     eventually("what is published is delivered as ever", || async { app.seen().len() > published }).await;
 }
 
-/// What is answered 204 is delivered, once, with the bytes of its data (design.md, promise 2 and D6).
+/// What is answered 204 is delivered, once, with the bytes of its data (D6).
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_json_is_published_is_delivered_byte_for_byte() {
     let app = App::start(SUBSCRIPTION, |_| Answer::success()).await;

@@ -1,4 +1,5 @@
-//! Resource files that change while events flow: none is lost, none is stuck (spec resources-cli.md 10, design.md D16).
+//! Resource files that change while events flow: none is lost, none is stuck (tests/spec/resources-cli.md, "10. Hot
+//! reload and SIGHUP"; D16).
 
 use std::collections::BTreeSet;
 use std::fs;

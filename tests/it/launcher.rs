@@ -1,5 +1,6 @@
-//! The stock command line as the launcher: what `dapr run`, `dapr list` and `dapr stop` do with the sidecar they find as `daprd` in their
-//! own folder (spec resources-cli.md 1.3, 3.4; grpc-sdk.md 2.10).
+//! The stock command line as the launcher: what `dapr run`, `dapr list` and `dapr stop` do with the sidecar they find
+//! as `daprd` in their own folder (tests/spec/resources-cli.md, "1.3 Flags to accept and ignore", "3.4 Single-app
+//! sequence"; tests/spec/grpc-sdk.md, "2.10 HTTP endpoints that gRPC SDKs also need").
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -30,6 +30,7 @@ mod redis_retention;
 mod redis_sentinel;
 mod redis_tls;
 mod redis_wire;
+mod references;
 mod run;
 mod run_file;
 mod start_and_stop;

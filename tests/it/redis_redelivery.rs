@@ -1,4 +1,4 @@
-//! Bad days of Redis and of replicas: nothing is lost, nothing is doubled without need (design.md D1, D8, D9, D13, D16, D17).
+//! Bad days of Redis and of replicas: nothing is lost, nothing is doubled without need (D1, D8, D9, D13, D16, D17).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What stands in Redis: commands and entries as daprd writes and reads them (spec redis.md 17, 18).
+//! What stands in Redis: commands and entries as daprd writes and reads them (tests/spec/redis.md, "17. Byte-exact
+//! examples", "18. Interop rules").
 
 use bytes::Bytes;
 use sidestream::broker::{Broker, SubscribeRequest};

@@ -1,4 +1,5 @@
-//! Which routes the Configuration allows: `spec.api.allowed` and `denied` (spec http-api.md 11.3).
+//! Which routes the Configuration allows: `spec.api.allowed` and `denied` (tests/spec/http-api.md, "11.3 API access
+//! lists").
 
 use crate::config::ApiAccess;
 use crate::resources::configuration::ApiRule;

@@ -1,4 +1,4 @@
-//! Request bodies: read up to the limit, or thrown away (spec http-api.md 5.6).
+//! Request bodies: read up to the limit, or thrown away (tests/spec/http-api.md, "5.6 Body limit on publish").
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) enum BodyError {
 }
 
 impl RequestBody {
-    /// A body of at most `limit` bytes; the limit is exact (design.md D7).
+    /// A body of at most `limit` bytes; the limit is exact (D7).
     pub(super) fn new(body: Body, limit: Option<usize>) -> Self {
         let is_over = HttpBody::is_end_stream(&body);
         Self { body, limit, is_over }

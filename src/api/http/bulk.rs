@@ -1,4 +1,5 @@
-//! `POST /v1.0/publish/bulk/{pubsub}/{topic...}`, also under `/v1.0-alpha1`: many events (spec http-api.md 6).
+//! `POST /v1.0/publish/bulk/{pubsub}/{topic...}`, also under `/v1.0-alpha1`: many events (tests/spec/http-api.md, "6.
+//! Bulk publish").
 
 mod entries;
 

@@ -1,4 +1,5 @@
-//! Requests from pages of other origins, if `--allowed-origins` allows some (spec http-api.md 11.2).
+//! Requests from pages of other origins, if `--allowed-origins` allows some (tests/spec/http-api.md, "11.2 CORS
+//! (`--allowed-origins`)").
 
 use axum::response::Response;
 use http::header::{

@@ -1,4 +1,5 @@
-//! What has no route is a service invocation, which this sidecar does not have (spec http-api.md 3.4).
+//! What has no route is a service invocation, which this sidecar does not have (tests/spec/http-api.md, "3.4
+//! Fallback").
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,6 @@
-//! A look at the first head of a connection, for the one refusal that hyper words otherwise: an unknown transfer encoding (spec
-//! http-api.md 1), and for the number of its headers. Nothing is taken from the connection unless it is refused. Later requests of a
-//! connection get hyper's 400.
+//! A look at the first head of a connection, for the one refusal that hyper words otherwise: an unknown transfer
+//! encoding (tests/spec/http-api.md, "1. Listeners and transport"), and for the number of its headers. Nothing is taken
+//! from the connection unless it is refused. Later requests of a connection get hyper's 400.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

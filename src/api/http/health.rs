@@ -1,4 +1,4 @@
-//! `GET /v1.0/healthz` and `/v1.0/healthz/outbound` (spec http-api.md 8).
+//! `GET /v1.0/healthz` and `/v1.0/healthz/outbound` (tests/spec/http-api.md, "8. Health").
 
 use axum::response::Response;
 use http::StatusCode;

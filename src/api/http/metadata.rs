@@ -1,4 +1,4 @@
-//! `GET /v1.0/metadata` and `PUT /v1.0/metadata/{key}` (spec http-api.md 7).
+//! `GET /v1.0/metadata` and `PUT /v1.0/metadata/{key}` (tests/spec/http-api.md, "7. Metadata").
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Building blocks that this sidecar does not have: what daprd says of them when nothing is configured (spec http-api.md 10).
+//! Building blocks that this sidecar does not have: what daprd says of them when nothing is configured
+//! (tests/spec/http-api.md, "10. Other building blocks when not configured").
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

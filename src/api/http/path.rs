@@ -1,4 +1,5 @@
-//! Paths and queries: cleaned and split while they are still encoded, decoded part by part (spec http-api.md 3.1 and 5.3).
+//! Paths and queries: cleaned and split while they are still encoded, decoded part by part (tests/spec/http-api.md,
+//! "3.1 Path cleaning", "5.3 Metadata").
 
 use std::borrow::Cow;
 

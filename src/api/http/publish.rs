@@ -1,4 +1,4 @@
-//! `POST /v1.0/publish/{pubsub}/{topic...}`: one event (spec http-api.md 5).
+//! `POST /v1.0/publish/{pubsub}/{topic...}`: one event (tests/spec/http-api.md, "5. Single publish").
 
 use axum::response::Response;
 use http::StatusCode;

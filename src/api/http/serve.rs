@@ -1,4 +1,5 @@
-//! Connections of the API: accepted, read, answered, ended in order (spec http-api.md 1).
+//! Connections of the API: accepted, read, answered, ended in order (tests/spec/http-api.md, "1. Listeners and
+//! transport").
 //!
 //! What must be seen before a route is matched is done here: the size of the head, a missing host, bad escapes, path cleaning.
 

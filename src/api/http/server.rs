@@ -1,4 +1,5 @@
-//! One API call from head to answer: trace, token, handler, headers, log, in the order of spec http-api.md 2.
+//! One API call from head to answer: trace, token, handler, headers, log, in the order of
+//! tests/spec/http-api.md, "2. Processing order".
 //!
 //! `http` makes a server for each listener; the handlers are called here and nowhere else.
 
@@ -164,7 +165,7 @@ impl Server {
         with_body(shape.status, "application/json", shape.body())
     }
 
-    /// Does the request carry the token, or need none (spec http-api.md 11.1)?
+    /// Does the request carry the token, or need none (tests/spec/http-api.md, "11.1 API token")?
     fn is_admitted(&self, head: &Parts) -> bool {
         let Some(token) = &self.0.token else {
             return true;
@@ -245,7 +246,8 @@ fn is_health_check(head: &Parts) -> bool {
     head.method == http::Method::GET && matches!(decoded.trim_matches('/'), "v1.0/healthz" | "v1.0/healthz/outbound")
 }
 
-/// What is said to everything without route where that is no invocation, as on the public server (spec http-api.md 11.4).
+/// What is said to everything without route where that is no invocation, as on the public server
+/// (tests/spec/http-api.md, "11.4 When `invoke` itself is not allowed").
 fn not_there(calls: Option<Calls>, method: &str) -> Response {
     let is_standard =
         matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE");

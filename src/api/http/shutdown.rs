@@ -1,4 +1,4 @@
-//! `POST /v1.0/shutdown` (spec http-api.md 9).
+//! `POST /v1.0/shutdown` (tests/spec/http-api.md, "9. POST /v1.0/shutdown").
 
 use axum::response::Response;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! The API over a real connection and the embedded broker: rows of spec http-api.md.
+//! The API over a real connection and the embedded broker: rows of tests/spec/http-api.md, "Edge cases worth a test".
 
 mod bulk;
 mod messages;

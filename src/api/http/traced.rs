@@ -1,4 +1,5 @@
-//! The trace of a request: begun from its headers, put into the headers of the answer (spec http-api.md 12).
+//! The trace of a request: begun from its headers, put into the headers of the answer (tests/spec/http-api.md, "12.
+//! Trace headers").
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;

@@ -1,4 +1,5 @@
-//! The change of a connection to HTTP/2 that a request asks for with `Upgrade: h2c` (spec http-api.md 1).
+//! The change of a connection to HTTP/2 that a request asks for with `Upgrade: h2c` (tests/spec/http-api.md, "1.
+//! Listeners and transport").
 //!
 //! hyper knows HTTP/2 from the first byte only. So the request that asked is put into the stream once more, as a frame behind the first
 //! one of the client: the server then answers it on stream 1, as RFC 7540 3.2 has it.

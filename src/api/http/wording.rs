@@ -1,4 +1,5 @@
-//! The words of refusals that hyper sends by itself, for heads that it cannot read: it says a status and no more (spec http-api.md 1).
+//! The words of refusals that hyper sends by itself, for heads that it cannot read: it says a status and no more
+//! (tests/spec/http-api.md, "1. Listeners and transport").
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -26,7 +26,7 @@ impl Answer {
     /// Read it to the end.
     ///
     /// # Errors
-    /// If it ends too early, or says success in a body that cannot be unpacked: it might say the contrary (design.md D26).
+    /// If it ends too early, or says success in a body that cannot be unpacked: it might say the contrary (D26).
     pub(super) async fn read(answer: Response<Incoming>) -> Result<Self, Reason> {
         let (head, body) = answer.into_parts();
         let (body, is_cut) = read(body).await?;

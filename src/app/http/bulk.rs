@@ -1,4 +1,5 @@
-//! The body of a request that carries several events (spec delivery.md B15). JSON of events is copied, never rebuilt (design.md D6).
+//! The body of a request that carries several events (tests/spec/delivery.md, "B15. Bulk subscribe"). JSON of events is
+//! copied, never rebuilt (D6).
 
 use bytes::Bytes;
 

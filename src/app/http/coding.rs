@@ -1,5 +1,5 @@
-//! The content coding of an answer (design.md D26). We ask for gzip, as daprd does, and unpack it; what comes in another coding cannot be
-//! read, and then nobody knows whether it says success.
+//! The content coding of an answer (D26). We ask for gzip, as daprd does, and unpack it; what comes in another coding
+//! cannot be read, and then nobody knows whether it says success.
 
 use std::io::Read;
 

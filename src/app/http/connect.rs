@@ -1,4 +1,5 @@
-//! Connections to the app: in clear text, or over TLS without a look at its certificate (spec delivery.md B17).
+//! Connections to the app: in clear text, or over TLS without a look at its certificate (tests/spec/delivery.md, "B17.
+//! App channel").
 
 use std::io;
 use std::net::Ipv4Addr;

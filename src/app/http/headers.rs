@@ -1,4 +1,4 @@
-//! From a message's metadata to the headers of a request (spec delivery.md B10).
+//! From a message's metadata to the headers of a request (tests/spec/delivery.md, "B10. HTTP request to the app").
 
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -43,7 +43,7 @@ const NEVER: [&str; 15] = [
 /// Names of gRPC and HTTP/2 that would mean something else to the app.
 const RENAMED: [&str; 4] = [":method", ":scheme", ":path", ":authority"];
 
-/// The headers of a delivery. Metadata that cannot be a header is handed to `leave_out` (design.md D24).
+/// The headers of a delivery. Metadata that cannot be a header is handed to `leave_out` (D24).
 pub(super) fn of<'a>(
     delivery: &'a Delivery,
     token: Option<&HeaderValue>,

@@ -1,4 +1,4 @@
-//! From a route as written to the path and query of a request (spec delivery.md B10).
+//! From a route as written to the path and query of a request (tests/spec/delivery.md, "B10. HTTP request to the app").
 //!
 //! daprd cleans the whole text as a path of files, query included, puts it behind the app's address and lets Go's `net/url` read that. So
 //! escapes stay as they are written wherever they can, a fragment is not sent, and a slash before the query stays.

@@ -1,4 +1,5 @@
-//! Counts what was received on one connection to the app, so that a failed request can tell whether the app saw it (design.md D27).
+//! Counts what was received on one connection to the app, so that a failed request can tell whether the app saw it
+//! (D27).
 //!
 //! An app may close a connection that it has kept open for a while at the same moment as we send the next request over it. That request
 //! then ends without the first byte of an answer, though nothing is wrong with the app. Go's client sends such a request again, and so do

@@ -1,4 +1,5 @@
-//! From the app's answer to a request with several events to a verdict for each (spec delivery.md B15).
+//! From the app's answer to a request with several events to a verdict for each (tests/spec/delivery.md, "B15. Bulk
+//! subscribe").
 //!
 //! Unlike for a single event, an answer that cannot be read, or does not mention an event, is a failure.
 

@@ -1,5 +1,5 @@
-//! `redisHost`: which servers it names, and what its URLs say beside (spec redis.md 4). Its form is checked here, before anything is
-//! dialled: an address that cannot be one would be tried for ever.
+//! `redisHost`: which servers it names, and what its URLs say beside (tests/spec/redis.md, "4. Host resolution"). Its
+//! form is checked here, before anything is dialled: an address that cannot be one would be tried for ever.
 //!
 //! `redis://` and `rediss://` mean what they mean to redis-cli; daprd knows neither them nor the path of a Unix socket.
 

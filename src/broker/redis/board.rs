@@ -27,7 +27,7 @@ pub(super) const MOST_HELD: usize = 10_000;
 /// The table. All methods are short and never wait.
 pub(super) struct Board {
     state: Mutex<State>,
-    /// Entries that may be with sinks at a time. A topic whose sink has places of its own does not count (design.md D18).
+    /// Entries that may be with sinks at a time. A topic whose sink has places of its own does not count (D18).
     concurrency: usize,
     /// Entries that may be Ready or Running at a time, again without such topics.
     capacity: usize,
@@ -285,8 +285,8 @@ impl Board {
         Vec::new()
     }
 
-    /// The next entry for a sink that shares the component's places, if one is free. Topics take turns, and the last free place is kept
-    /// for a topic that has none (design.md D10).
+    /// The next entry for a sink that shares the component's places, if one is free. Topics take turns, and the last
+    /// free place is kept for a topic that has none (D10).
     pub(super) fn next(&self) -> Option<Job> {
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.running);

@@ -1,7 +1,7 @@
 //! Connections to a Redis server: where they come from, and the shared lane for ordinary commands.
 //!
 //! A [`Lane`] is one multiplexed connection that all publishers and all settlements of a component share, so that their commands travel
-//! in common round trips. A blocking read never runs on a lane (style.md 5.6, trap 3): the reader takes a connection of its own.
+//! in common round trips. A blocking read never runs on a lane: the reader takes a connection of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

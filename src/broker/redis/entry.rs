@@ -1,5 +1,5 @@
-//! Stream entries as Redis stores them and as sinks get them: the commands that write and claim them, the replies that bring them
-//! (spec redis.md 6, 7).
+//! Stream entries as Redis stores them and as sinks get them: the commands that write and claim them, the replies that
+//! bring them (tests/spec/redis.md, "6. Publish", "7. Stream entry format").
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -52,7 +52,8 @@ pub(super) struct Entry {
 /// Bytes of a command that appends, beside topic and data.
 const ROOM_FOR_WORDS: usize = 192;
 
-/// The command that appends a message (spec redis.md 6). `now_millis` is the time that `streamTTL` counts from.
+/// The command that appends a message (tests/spec/redis.md, "6. Publish"). `now_millis` is the time that `streamTTL`
+/// counts from.
 pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) -> Cmd {
     // Room at once for all of it, so that nothing is copied while it grows.
     let room = message.data.len() + message.topic.len() + ROOM_FOR_WORDS;
@@ -189,7 +190,7 @@ fn encode_metadata(metadata: &Metadata) -> Vec<u8> {
     json
 }
 
-/// The map of a `metadata` field, if it is one, with what is odd about it (spec redis.md 7.2).
+/// The map of a `metadata` field, if it is one, with what is odd about it (tests/spec/redis.md, "7.2 Reader").
 fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
     if bytes == b"{}" {
         return (Some(Metadata::new()), None);

@@ -1,8 +1,9 @@
 //! The consumer groups that a component reads for. Most read for one; a subscription may name another (`consumerGroup`), or want one for
 //! this instance alone (`fanOut`).
 //!
-//! One XREADGROUP reads for one group, so each has a board, five loops and a reading connection of its own, however many topics it has
-//! (design.md D11). `concurrency` and `queueDepth` hold for each. Publishing, upkeep and acks of all groups share their connections.
+//! One XREADGROUP reads for one group, so each has a board, five loops and a reading connection of its own, however
+//! many topics it has (D11). `concurrency` and `queueDepth` hold for each. Publishing, upkeep and acks of all groups
+//! share their connections.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

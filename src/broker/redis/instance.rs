@@ -1,4 +1,4 @@
-//! Who this consumer is, and how the others of its group know that it lives (design.md D9).
+//! Who this consumer is, and how the others of its group know that it lives (D9).
 //!
 //! Beside the group stand two kinds of keys, which daprd does not see:
 //! - `sidestream:{group}:alive:<consumer>` expires a few seconds after its owner last renewed it;
@@ -20,7 +20,7 @@ use super::lanes::Lanes;
 const LIFE: Duration = Duration::from_secs(6);
 /// How often it gives one.
 pub(super) const SIGN: Duration = Duration::from_secs(1);
-// The entries of the dead are taken over within ten seconds (design.md D9): a sign runs out, and the next look finds it so.
+// The entries of the dead are taken over within ten seconds (D9): a sign runs out, and the next look finds it so.
 const _: () = assert!(LIFE.as_secs() + 2 * SIGN.as_secs() < 10);
 
 /// One consumer of a group.

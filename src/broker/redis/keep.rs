@@ -1,5 +1,4 @@
-//! The clock of a component: redeliveries that are due, entries kept alive, take-overs. One loop, whatever the number of entries
-//! (design.md section 3). It does nothing while the signs of life of this instance ([`super::signs`]) do not come through: others may take
+//! The clock of a component: redeliveries that are due, entries kept alive, take-overs. One loop, whatever the number of entries. It does nothing while the signs of life of this instance ([`super::signs`]) do not come through: others may take
 //! it for dead then, and what it has in hand for theirs.
 
 use std::sync::Arc;
@@ -198,7 +197,7 @@ async fn redeliver_of(shared: &Arc<Shared>, topic: &str, ids: &[EntryId], alone:
     }
 }
 
-/// Nobody is to take what we have in hand for abandoned (design.md D8). JUSTID leaves the count of deliveries alone.
+/// Nobody is to take what we have in hand for abandoned (D8). JUSTID leaves the count of deliveries alone.
 async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
     let mut commands = pipe();
     for (topic, ids) in shared.board.held() {

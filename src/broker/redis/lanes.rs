@@ -83,7 +83,8 @@ impl Servers {
         }
     }
 
-    /// The first contact, to tell a wrong setting from a server that is away (spec redis.md 5.1).
+    /// The first contact, to tell a wrong setting from a server that is away (tests/spec/redis.md, "5.1 Init
+    /// sequence").
     ///
     /// # Errors
     /// Transient if no server can be reached or it is busy, else what it says of the settings.

@@ -43,7 +43,7 @@ proptest! {
         });
     }
 
-    /// Spec redis.md 7.2: whatever else is in the metadata, texts stay.
+    /// As in tests/spec/redis.md, "7.2 Reader": whatever else is in the metadata, texts stay.
     #[test]
     fn entries_of_others_keep_their_data_and_their_texts(
         data in vec(any::<u8>(), 0..40), said in vec((string(), value()), 0..5), blank in blank(), extra in text(),

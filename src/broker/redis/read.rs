@@ -1,6 +1,6 @@
-//! The one reader of a component: it asks for what there is room for, of all topics in one blocking command (design.md D11). In a
-//! cluster that is not possible, and [`nodes`] reads. So it does where an address refuses one command for several topics, as one does
-//! behind which keys are spread over servers or slots.
+//! The one reader of a component: it asks for what there is room for, of all topics in one blocking command (D11). In a
+//! cluster that is not possible, and [`nodes`] reads. So it does where an address refuses one command for several
+//! topics, as one does behind which keys are spread over servers or slots.
 //!
 //! A blocked read is ended by CLIENT UNBLOCK when the topics or the room change, so that a new subscription is read at once and a stopped
 //! one is not read any more (D16).
@@ -304,10 +304,11 @@ fn command(shared: &Shared, plan: &ReadPlan, block: Duration) -> Cmd {
     command
 }
 
-/// Where a group begins again that was lost: nothing of the stream is left out (design.md D17).
+/// Where a group begins again that was lost: nothing of the stream is left out (D17).
 pub(super) const LOST: &str = "0";
 
-/// The command that makes a consumer group which has everything after an entry before it (spec redis.md 8).
+/// The command that makes a consumer group which has everything after an entry before it (tests/spec/redis.md, "8.
+/// Subscribe").
 pub(super) fn create_group(topic: &str, group: &str, after: &str) -> Cmd {
     let mut command = cmd("XGROUP");
     command.arg("CREATE").arg(topic).arg(group).arg(after).arg("MKSTREAM");

@@ -1,5 +1,5 @@
-//! The end of a subscription: nothing new is read, what sinks hold is finished, the rest is handed back so that another consumer of
-//! the group takes it at once (design.md D16, spec redis.md 18).
+//! The end of a subscription: nothing new is read, what sinks hold is finished, the rest is handed back so that another
+//! consumer of the group takes it at once (tests/spec/redis.md, "18. Interop rules"; D16).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -65,7 +65,8 @@ impl Server {
         Box::pin(dial(&self.settings, &self.address, login, config)).await
     }
 
-    /// The first contact: credentials, database, PING, with errors in the server's own words (spec redis.md 5.1).
+    /// The first contact: credentials, database, PING, with errors in the server's own words (tests/spec/redis.md, "5.1
+    /// Init sequence").
     ///
     /// # Errors
     /// If the server cannot be reached. What it refuses is an answer.
@@ -182,7 +183,8 @@ fn login(settings: &Settings) -> RedisConnectionInfo {
     info
 }
 
-/// The two-argument form of AUTH with the default user: a server without password then takes any (spec redis.md 23, 39a).
+/// The two-argument form of AUTH with the default user: a server without password then takes any (tests/spec/redis.md,
+/// "23. Edge cases worth a test", row 39a).
 pub(super) fn user(name: &str) -> &str {
     if name.is_empty() { "default" } else { name }
 }

@@ -1,7 +1,8 @@
-//! The settings of a `pubsub.redis` component: text in, typed values out, all mistakes at once (spec redis.md 2.5, 3, 4).
+//! The settings of a `pubsub.redis` component: text in, typed values out, all mistakes at once (tests/spec/redis.md,
+//! "2.5 The two decoders", "3. pubsub.redis metadata fields", "4. Host resolution").
 //!
-//! Daprd's strict decoder decides what is an error and how it reads. What daprd would silently ignore (an unknown key, a
-//! `redeliverInterval` it cannot read) becomes a warning here (design.md D15).
+//! Daprd's strict decoder decides what is an error and how it reads. What daprd would silently ignore (an unknown key,
+//! a `redeliverInterval` it cannot read) becomes a warning here (D15).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub struct Settings {
     pub processing_timeout: Option<Duration>,
     /// Period of that take-over; `None` is never. Given explicitly, also the longest wait before a redelivery.
     pub redeliver_interval: Option<Duration>,
-    /// The longest wait before a redelivery (design.md D1).
+    /// The longest wait before a redelivery (D1).
     pub longest_wait: Duration,
     /// Entries held in memory beside those with the app.
     pub queue_depth: usize,
@@ -449,7 +450,7 @@ impl Decoder<'_> {
         self.read(name, flag)
     }
 
-    /// Kind A of spec redis.md 2.5: `processingTimeout`, `streamTTL`.
+    /// Kind A of tests/spec/redis.md, "2.5 The two decoders": `processingTimeout`, `streamTTL`.
     fn entry_duration(&mut self, name: &str) -> Option<GoDuration> {
         self.read(name, |text| duration::parse_or_millis(text).map_err(|_| format!("invalid duration \"{text}\"")))
     }

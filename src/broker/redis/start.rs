@@ -1,5 +1,5 @@
-//! Where a group begins that does not exist yet (`startFrom`, ours: daprd's groups always begin with the oldest entry). A group that was
-//! there and is lost begins anew with the oldest entry, whatever this says: nothing may be lost (design.md D17).
+//! Where a group begins that does not exist yet (`startFrom`, ours: daprd's groups always begin with the oldest entry).
+//! A group that was there and is lost begins anew with the oldest entry, whatever this says: nothing may be lost (D17).
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! One request of a batch, until each entry has the verdict that stands: asked once, or as often as the component's policy says, each time
-//! with the entries that failed, under the same ids (spec delivery.md B15). The HTTP status of an answer is not for `matching` here.
+//! One request of a batch, until each entry has the verdict that stands: asked once, or as often as the component's
+//! policy says, each time with the entries that failed, under the same ids (tests/spec/delivery.md, "B15. Bulk
+//! subscribe"). The HTTP status of an answer is not for `matching` here.
 
 use parking_lot::Mutex;
 

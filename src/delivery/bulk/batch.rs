@@ -1,5 +1,5 @@
-//! One batch: its events are sorted by path, delivered path by path, and each message is settled by its own outcome (spec delivery.md
-//! B15, design.md D19 and D20).
+//! One batch: its events are sorted by path, delivered path by path, and each message is settled by its own outcome
+//! (tests/spec/delivery.md, "B15. Bulk subscribe"; D19, D20).
 
 use std::sync::Arc;
 

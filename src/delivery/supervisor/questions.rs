@@ -1,4 +1,5 @@
-//! Asking the app what it subscribes to: at the start, until it says so, and again when it comes back (spec delivery.md B2, design.md D14).
+//! Asking the app what it subscribes to: at the start, until it says so, and again when it comes back
+//! (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP"; D14).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -51,7 +52,8 @@ impl Inner {
         self.parts.tasks.spawn("discovery", async move { inner.keep_asking(&channel, first).await });
     }
 
-    /// Is this the time to ask the app first? It is once there is a pub/sub (spec resources-cli.md 11.2).
+    /// Is this the time to ask the app first? It is once there is a pub/sub (tests/spec/resources-cli.md, "11.2 App
+    /// start-up calls").
     pub(super) fn must_ask(&self) -> bool {
         let parts = &self.parts;
         !parts.disabled.subscribe && !parts.catalog.is_empty() && !self.asked.swap(true, Ordering::Relaxed)

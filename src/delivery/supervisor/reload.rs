@@ -1,4 +1,5 @@
-//! What hot reload does to subscriptions (spec resources-cli.md 10, design.md D16). Those that nobody changed go on undisturbed.
+//! What hot reload does to subscriptions (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP"; D16). Those that
+//! nobody changed go on undisturbed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The tables of spec delivery.md A and C, and the byte-exact entries of spec redis.md 17.
+//! The tables of tests/spec/delivery.md, "Part A. Publish side" and "Part C. Exact JSON of delivered
+//! events", and the entries of tests/spec/redis.md, "17. Byte-exact examples".
 
 use chrono::DateTime;
 use cloudevents::{AttributesReader, Event};
@@ -11,7 +12,7 @@ const ID: &str = "5b8c5a0e-1d5f-4f6b-9c64-9a3b6a0c1d2e";
 const EVENT: &str = "application/cloudevents+json";
 const JSON: &str = "application/json";
 
-/// App id, component, topic, time and id of the examples in spec redis.md 17.
+/// App id, component, topic, time and id of the examples in tests/spec/redis.md, "17. Byte-exact examples".
 fn publication<'a>(content_type: &'a str, metadata: &'a Metadata, parent: &'a str) -> Publication<'a> {
     Publication {
         app_id: "pub-app",
@@ -199,8 +200,8 @@ fn what_is_no_object_is_no_event() {
     }
 }
 
-/// Spec redis.md 17, except for one thing: `data` of example 1 is kept as it was published (design.md D6), where daprd sorts keys,
-/// drops blanks and escapes `<` and `&`. Its length differs with it.
+/// As tests/spec/redis.md, "17. Byte-exact examples", except for one thing: `data` of example 1 is kept as it was published (D6), where daprd sorts
+/// keys, drops blanks and escapes `<` and `&`. Its length differs with it.
 #[test]
 fn entries_are_those_of_the_specification_byte_for_byte() {
     let rest = |kind: &str, expiration: &str, subject: &str| {

@@ -10,7 +10,7 @@ const RUNTIME: &str = "dapr.runtime";
 const HTTP: &str = "dapr.runtime.http";
 const GRPC: &str = "dapr.runtime.grpc.api";
 
-/// One API call, for the log of calls (spec http-api.md 11.5).
+/// One API call, for the log of calls (tests/spec/http-api.md, "11.5 API logging").
 #[derive(Clone, Copy, Debug)]
 pub struct ApiCall<'a> {
     /// Verb and decoded path as they were sent, or the name of the operation.

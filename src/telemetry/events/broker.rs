@@ -9,7 +9,7 @@ use crate::telemetry::log::Level;
 const SCOPE: &str = "dapr.contrib";
 
 impl Telemetry {
-    /// A message was not acknowledged and comes again (design.md D1, D2).
+    /// A message was not acknowledged and comes again (D1, D2).
     pub fn redelivery_planned(&self, topic: &str, attempt: u32, pause: Duration) {
         self.0.log.write(
             Level::Debug,
@@ -124,7 +124,7 @@ impl Telemetry {
         );
     }
 
-    /// A group was gone, and everything still in the stream will be delivered (design.md D17).
+    /// A group was gone, and everything still in the stream will be delivered (D17).
     pub fn redis_group_recreated(&self, topic: &str, group: &str) {
         self.0.log.write(
             Level::Warn,

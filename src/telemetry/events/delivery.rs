@@ -1,4 +1,5 @@
-//! Events of delivery: the app, its subscriptions, and each event on its way to it (spec delivery.md B21 for the scopes).
+//! Events of delivery: the app, its subscriptions, and each event on its way to it (scopes: tests/spec/delivery.md, "B21. Logger
+//! scopes").
 
 use std::fmt::Display;
 
@@ -78,12 +79,12 @@ impl Telemetry {
         self.0.log.write(Level::Warn, HEALTH, format_args!("App entered un-healthy status: {reason}"), &[]);
     }
 
-    /// The app answered a success to an event, with a body that is no answer to one (design.md D26). Told once for each route.
+    /// The app answered a success to an event, with a body that is no answer to one (D26). Told once for each route.
     pub fn answer_not_understood(&self, route: &str, what: &str) {
         self.0.log.write(Level::Warn, HTTP, format_args!("the app answers events on route {route} with a success whose body {what}; this counts as SUCCESS and is not said again for this route. An app that wants an event again, or not at all, answers {{\"status\":\"RETRY\"}} or {{\"status\":\"DROP\"}} in UTF-8, or a status that is no 2xx"), &[]);
     }
 
-    /// Metadata of an event cannot be a header of its delivery (design.md D24).
+    /// Metadata of an event cannot be a header of its delivery (D24).
     pub fn metadata_left_out(&self, name: &str) {
         self.0.log.write(
             Level::Warn,
@@ -210,7 +211,7 @@ impl Telemetry {
         self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("{subscription}: {said}; an event for which the rule needs the value cannot be routed and fails, and later rules are not tried"), &[]);
     }
 
-    /// Subscriptions have a dead-letter topic and no retry policy (design.md D25).
+    /// Subscriptions have a dead-letter topic and no retry policy (D25).
     pub fn first_failure_dead_letters(&self, topics: &[&str]) {
         self.0.log.write(Level::Info, SUBSCRIPTION, format_args!("the first failure moves an event to the dead-letter topic for topics [{}], as there is no retry policy; to retry before, write a Resiliency with spec.policies.retries and name the policy in spec.targets.components.<pubsub>.inbound.retry", topics.join(" ")), &[]);
     }
@@ -366,7 +367,7 @@ impl Telemetry {
         self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: few message(s) have failed during bulk subscribe operation: {failed} of {all}, the first: {error}"), &[]);
     }
 
-    /// An event is acknowledged without having been delivered, and there is no dead-letter topic for it (design.md D4).
+    /// An event is acknowledged without having been delivered, and there is no dead-letter topic for it (D4).
     pub fn event_given_up(&self, pubsub: &str, topic: &str, reason: &str) {
         self.0.log.write(
             Level::Info,

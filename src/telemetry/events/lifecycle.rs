@@ -1,4 +1,4 @@
-//! Start and stop of a sidecar: the lines that people grep for (spec resources-cli.md 12).
+//! Start and stop of a sidecar: the lines that people grep for (tests/spec/resources-cli.md, "12. Log format").
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -131,12 +131,12 @@ impl Telemetry {
         self.runtime(format_args!("dapr initialized. Status: Running. Init Elapsed {}ms", elapsed.as_millis()));
     }
 
-    /// Something about a component's settings is odd (design.md D15).
+    /// Something about a component's settings is odd (D15).
     pub fn component_warning(&self, component: &str, warning: &str) {
         self.0.log.write(Level::Warn, "dapr.contrib", format_args!("{warning}"), &[("component", &component)]);
     }
 
-    /// A broker is away at start; it is tried again until it is there (design.md D12).
+    /// A broker is away at start; it is tried again until it is there (D12).
     pub fn broker_away(&self, component: &dyn Display, error: &dyn Display) {
         self.0.log.write(
             Level::Warn,

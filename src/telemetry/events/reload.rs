@@ -1,4 +1,4 @@
-//! Hot reload: the lines that people grep for (spec resources-cli.md 10).
+//! Hot reload: the lines that people grep for (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP").
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ impl Telemetry {
         );
     }
 
-    /// A file is broken; what it held before stays in force (design.md D29).
+    /// A file is broken; what it held before stays in force (D29).
     pub fn file_kept(&self, file: &Path, reason: &str, resources: &str) {
         let file = file.display();
         self.hot_reload(

@@ -1,4 +1,5 @@
-//! Events of resiliency policies: retries, and breakers that open and close (spec resources-cli.md 8.4).
+//! Events of resiliency policies: retries, and breakers that open and close (tests/spec/resources-cli.md, "8.4
+//! Execution").
 
 use std::fmt::{self, Display};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The `baggage` header: checked and echoed, never stored (spec http-api.md 12).
+//! The `baggage` header: checked and echoed, never stored (tests/spec/http-api.md, "12. Trace headers").
 
 /// Limits of the header as a whole.
 const MOST_MEMBERS: usize = 64;

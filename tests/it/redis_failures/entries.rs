@@ -28,7 +28,7 @@ async fn an_entry_without_data_does_not_stop_the_others_and_is_not_told_in_a_loo
     })
     .await;
     tokio::time::sleep(4 * A_WHILE).await;
-    // At once, after one second, after two more, and so on: nothing is acknowledged that was not delivered (design.md D1).
+    // At once, after one second, after two more, and so on: nothing is acknowledged that was not delivered (D1).
     let told = told();
     let attempts = 1 + begun.elapsed().as_secs_f64().log2().max(0.0) as usize + 1;
     assert!(told <= 3 * attempts, "{told} times");

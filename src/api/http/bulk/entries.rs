@@ -1,4 +1,5 @@
-//! The body of a bulk publish: a JSON list, taken apart without rebuilding the events in it (spec http-api.md 6.1 and 6.2).
+//! The body of a bulk publish: a JSON list, taken apart without rebuilding the events in it (tests/spec/http-api.md,
+//! "6.1 Request", "6.2 Entry conversion").
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,7 +45,8 @@ pub(super) enum ContentError {
     Base64(usize),
 }
 
-/// The entries of a body. `null` is an empty list; whatever stands behind the list is refused, since it would be lost (design.md D7).
+/// The entries of a body. `null` is an empty list; whatever stands behind the list is refused, since it would be lost
+/// (D7).
 pub(super) fn parse(body: &Bytes) -> Result<Entries, EntriesError> {
     if body.is_empty() {
         return Err(EntriesError::Empty);

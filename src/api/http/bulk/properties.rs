@@ -37,7 +37,7 @@ fn list(entries: &[(String, String)]) -> String {
 proptest! {
     #![proptest_config(cases())]
 
-    /// Design.md D6.
+    /// The bytes of each event are kept (D6).
     #[test]
     fn json_events_are_taken_byte_for_byte(events in vec(value(), 0..6), blank in blank()) {
         let entries: Vec<_> = events.iter().enumerate().map(|(n, event)| format!(

@@ -1,4 +1,4 @@
-//! A handler that panics: its call is answered, everything else goes on (style.md 6, row 30).
+//! A handler that panics: its call is answered, everything else goes on.
 
 use futures_util::future::BoxFuture;
 

@@ -1,4 +1,4 @@
-//! Requests on connections that the app closes (design.md D27).
+//! Requests on connections that the app closes (D27).
 
 use tokio::net::TcpStream;
 

@@ -1,4 +1,4 @@
-//! Answers with a content coding (design.md D26).
+//! Answers with a content coding (D26).
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Reading from a cluster: one connection for each server that has topics, however many topics there are (design.md D11).
+//! Reading from a cluster: one connection for each server that has topics, however many topics there are (D11).
 //!
 //! One command can only name streams of one slot, so that no blocking read can wait for several topics. A connection for each topic would
 //! do, and would need as many connections as there are topics. Instead the server tells when a topic has changed (CLIENT TRACKING, since

@@ -1,5 +1,5 @@
-//! Which topics a refused read is about. Each is examined by itself: a group that is gone is made again (design.md D17), and a topic that
-//! Redis refuses is left out, so that the others are read, until Redis accepts it.
+//! Which topics a refused read is about. Each is examined by itself: a group that is gone is made again (D17), and a
+//! topic that Redis refuses is left out, so that the others are read, until Redis accepts it.
 
 use std::sync::Arc;
 
