@@ -35,11 +35,12 @@ fn comments(text: &str) -> Vec<String> {
             continue;
         };
         let words = line[start..].trim_start_matches(['/', '!']).trim();
-        match comments.last_mut().filter(|_| goes_on) {
+        let is_whole_line = line[..start].trim().is_empty();
+        match comments.last_mut().filter(|_| goes_on && is_whole_line) {
             Some(last) => last.extend([" ", words]),
             None => comments.push(words.to_owned()),
         }
-        goes_on = line[..start].trim().is_empty();
+        goes_on = is_whole_line;
     }
     comments
 }
