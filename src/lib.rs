@@ -48,7 +48,7 @@
 //!
 //! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api`, the
 //! YAML crate behind `resources::load`, `clap` behind `cli`, `rustls` behind `app::http` and
-//! `broker::redis::tls`. The same test holds that.
+//! `broker::redis::conn::tls`. The same test holds that.
 //!
 //! # Two walks through the house
 //!

@@ -4,34 +4,29 @@
 //! Publishing appends on a shared connection. What is subscribed is on the [`board::Board`]; around it run five loops per consumer group
 //! (a component has one, unless its subscriptions ask for others: [`group`]), however many topics there are: [`read`] brings entries,
 //! [`work`] gives them to sinks, [`settle`] acknowledges, [`keep`] is the clock (redelivery, take-over), [`signs`] show that we live.
-//! All but the readers reach Redis through [`lanes`], and need not know whether it is one [`server`], a master that [`sentinel`]s name,
-//! or a [`cluster`].
+//! All but the readers reach Redis through [`conn`], and need not know whether it is one server, a master that sentinels name, or a
+//! cluster.
 
 mod address;
 mod advice;
 mod board;
 mod claim;
-mod cluster;
-mod connect;
+mod conn;
 mod entry;
 mod fan_out;
 mod group;
 mod instance;
 mod keep;
-mod lanes;
 mod once;
 mod read;
 mod release;
-mod sentinel;
-mod server;
+mod reply;
 mod settings;
 mod settle;
 mod signs;
 mod start;
 mod takeover;
 mod terms;
-mod tls;
-mod wire;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -46,9 +41,9 @@ use tokio::time::Instant;
 
 pub use self::address::Address;
 use self::board::Board;
+use self::conn::{Connections, SendError, Topology, Traffic, error};
 use self::group::Groups;
 use self::instance::Instance;
-use self::lanes::{Failure, Lanes, Purpose, Servers};
 pub use self::settings::{Settings, SettingsError, Tls, Trim, times_without_unit};
 pub use self::start::StartFrom;
 pub use self::terms::wrong_terms;
@@ -72,7 +67,7 @@ pub struct RedisBroker {
     shared: Arc<Shared>,
     groups: Groups,
     /// For publishing only, so that nobody's publish waits behind an upkeep command.
-    publishing: Lanes,
+    publishing: Connections,
     names: GroupNames,
     closed: AtomicBool,
     stop: Stop,
@@ -83,9 +78,9 @@ struct Shared {
     /// The component's name, for logs.
     name: String,
     settings: Arc<Settings>,
-    servers: Servers,
+    topology: Topology,
     /// For everything but publishing and reading, of all groups.
-    lane: Arc<Lanes>,
+    connections: Arc<Connections>,
     instance: Instance,
     board: Board,
     acks: settle::Acks,
@@ -111,11 +106,11 @@ impl RedisBroker {
     /// If the address or the certificates cannot be used.
     pub fn new(name: &str, settings: Settings, tasks: Tasks, telemetry: Telemetry) -> Result<Self, BrokerError> {
         let settings = Arc::new(settings);
-        let servers = Servers::new(&settings)?;
-        let publishing = servers.lanes(&settings, Purpose::Publishing);
-        let lane = Arc::new(servers.lanes(&settings, Purpose::Upkeep));
+        let topology = Topology::new(&settings)?;
+        let publishing = topology.connections(&settings, Traffic::Publishing);
+        let connections = Arc::new(topology.connections(&settings, Traffic::Upkeep));
         let instance = Instance::new(&settings.group);
-        let shared = Arc::new(Shared::new(name, settings, instance, servers, lane, tasks, telemetry));
+        let shared = Arc::new(Shared::new(name, settings, instance, topology, connections, tasks, telemetry));
         Ok(Self {
             groups: Groups::new(shared.clone()),
             shared,
@@ -155,8 +150,8 @@ impl RedisBroker {
             // Only what certainly was not executed is sent again: otherwise the entry might stand twice in the stream.
             let error = match self.publishing.send(&command).await {
                 Ok(_) => return Ok(()),
-                Err(Failure::NotDone(error)) => error,
-                Err(Failure::Unknown(error)) => return Err(error),
+                Err(SendError::NotExecuted(error)) => error,
+                Err(SendError::MaybeExecuted(error)) => return Err(error),
             };
             if !tries.next().await {
                 return Err(error);
@@ -177,11 +172,11 @@ impl RedisBroker {
                 for &at in part {
                     outcomes[at] = match sent.next() {
                         Some(Ok(answer)) => answer.extract_error().map(drop),
-                        Some(Err(Failure::NotDone(error))) => {
+                        Some(Err(SendError::NotExecuted(error))) => {
                             again.push(at);
                             Err(error)
                         }
-                        Some(Err(Failure::Unknown(error))) => Err(error),
+                        Some(Err(SendError::MaybeExecuted(error))) => Err(error),
                         None => unanswered(),
                     };
                 }
@@ -194,7 +189,7 @@ impl RedisBroker {
     }
 
     /// Append these in one write to each server; an answer for each.
-    async fn append_part<'a>(&self, messages: impl Iterator<Item = &'a Outgoing>) -> Vec<Result<Value, Failure>> {
+    async fn append_part<'a>(&self, messages: impl Iterator<Item = &'a Outgoing>) -> Vec<Result<Value, SendError>> {
         let (trim, now) = (self.shared.settings.trim, chrono::Utc::now().timestamp_millis());
         let mut commands = pipe();
         for message in messages {
@@ -213,10 +208,10 @@ impl RedisBroker {
     }
 
     fn error(&self, error: &RedisError, before: &str) -> BrokerError {
-        let kind = if connect::is_for_now(error) { BrokerErrorKind::Unavailable } else { BrokerErrorKind::Rejected };
+        let kind = if error::is_transient(error) { BrokerErrorKind::Unavailable } else { BrokerErrorKind::Rejected };
         BrokerError::new(
             kind,
-            format_args!("{before}{}{}", connect::error_text(error, &self.shared.settings.host), advice::on(error)),
+            format_args!("{before}{}{}", error::error_text(error, &self.shared.settings.host), advice::on(error)),
         )
     }
 }
@@ -228,7 +223,7 @@ impl Broker for RedisBroker {
     }
 
     async fn connect(&self) -> Result<(), BrokerError> {
-        self.shared.servers.probe(&self.shared.settings).await
+        self.shared.topology.probe(&self.shared.settings).await
     }
 
     async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
@@ -257,7 +252,7 @@ impl Broker for RedisBroker {
         let shared = self.group(&terms, &topic).await.map_err(|error| self.error(&error, ""))?;
         let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
         let after = terms.start.last_left_out(now);
-        match shared.lane.command(&read::create_group(&topic, &shared.settings.group, &after)).await {
+        match shared.connections.command(&read::create_group(&topic, &shared.settings.group, &after)).await {
             Ok(_) => {}
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(self.error(&error, "")),
@@ -288,13 +283,13 @@ impl Broker for RedisBroker {
             return;
         }
         for shared in self.groups.all() {
-            shared.instance.farewell(&shared.lane).await;
+            shared.instance.farewell(&shared.connections).await;
         }
         self.stop.trigger();
         for fan_out in self.groups.fan_outs() {
             fan_out.leave(&self.shared).await;
         }
-        self.shared.servers.close();
+        self.shared.topology.close();
     }
 }
 
@@ -303,14 +298,14 @@ impl Shared {
         name: &str,
         settings: Arc<Settings>,
         instance: Instance,
-        servers: Servers,
-        lane: Arc<Lanes>,
+        topology: Topology,
+        connections: Arc<Connections>,
         tasks: Tasks,
         telemetry: Telemetry,
     ) -> Self {
         Self {
             name: name.to_owned(),
-            lane,
+            connections,
             instance,
             board: Board::new(settings.concurrency, settings.queue_depth),
             acks: settle::Acks::new(settings.concurrency),
@@ -323,7 +318,7 @@ impl Shared {
             unblock_denied: AtomicBool::new(false),
             one_by_one: Arc::default(),
             loops: Once::new(),
-            servers,
+            topology,
             settings,
             tasks,
             telemetry,

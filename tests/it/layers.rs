@@ -11,8 +11,8 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("axum", &["api.rs", "api/"]),
     ("serde_saphyr", &["resources/load.rs"]),
     ("clap", &["cli.rs", "cli/"]),
-    ("rustls", &["app/http/", "broker/redis/tls.rs"]),
-    ("tokio_rustls", &["app/http/", "broker/redis/tls.rs"]),
+    ("rustls", &["app/http/", "broker/redis/conn/tls.rs"]),
+    ("tokio_rustls", &["app/http/", "broker/redis/conn/tls.rs"]),
 ];
 
 /// The table of the crate doc.

@@ -40,7 +40,7 @@ pub(super) async fn fetch(
         if listed == Listed::OrAgain {
             command.arg("FORCE");
         }
-        let found = entry::of_claim(shared.lane.command(&command).await?);
+        let found = entry::of_claim(shared.connections.command(&command).await?);
         let missing: Vec<_> = ids.iter().copied().filter(|id| !found.iter().any(|entry| entry.id == *id)).collect();
         accept(shared, topic, found);
         if !missing.is_empty() {
@@ -50,7 +50,7 @@ pub(super) async fn fetch(
             for id in &missing {
                 ack.arg(id.to_string());
             }
-            shared.lane.pipeline(&acks).await?;
+            shared.connections.pipeline(&acks).await?;
             gone.extend(missing);
         }
     }
@@ -73,7 +73,7 @@ pub(super) async fn take_over(
     let mut taken = 0;
     for ids in ids.chunks(entry::MOST_IDS) {
         let command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, idle, ids);
-        let answer = shared.lane.command(&command).await.inspect_err(|_| shared.look_for_strays())?;
+        let answer = shared.connections.command(&command).await.inspect_err(|_| shared.look_for_strays())?;
         if entry::names_nothing(&answer) {
             // Servers before 7 give entries that the stream no longer has as nothing, but they are ours then: as strays they are struck.
             shared.look_for_strays();
@@ -104,7 +104,7 @@ pub(super) async fn pending(
     if let Some(consumer) = consumer {
         command.arg(consumer);
     }
-    Ok(entry::of_pending(shared.lane.command(&command).await?))
+    Ok(entry::of_pending(shared.connections.command(&command).await?))
 }
 
 fn accept(shared: &Arc<Shared>, topic: &str, entries: Vec<Entry>) {

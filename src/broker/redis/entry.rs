@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, Value, cmd};
 
+use super::reply::text;
 use super::settings::Trim;
 use crate::json::{self, push_map};
 use crate::message::{Metadata, Outgoing};
@@ -142,15 +143,6 @@ pub(super) fn of_pending(answer: Value) -> Vec<Pending> {
         })
     };
     rows.into_iter().filter_map(row).collect()
-}
-
-/// Text of a reply.
-pub(super) fn text(value: Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
 }
 
 fn pair(value: Value) -> Option<(Value, Value)> {

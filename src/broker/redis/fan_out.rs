@@ -14,7 +14,7 @@ use deadpool_redis::redis::{Cmd, Pipeline, RedisError, Value, cmd, pipe};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-use super::{Shared, entry};
+use super::{Shared, reply};
 use crate::shutdown::Stop;
 
 /// The longest time between two looks at who has died.
@@ -65,7 +65,7 @@ impl FanOut {
         commands.cmd("HDEL").arg(&self.registry).arg(&self.group);
         commands.cmd("DEL").arg(self.key(&self.group));
         // If it does not get through, the key expires and others do it.
-        let _ = shared.lane.pipeline(&commands).await;
+        let _ = shared.connections.pipeline(&commands).await;
     }
 
     async fn tick(&self, shared: &Shared) -> Result<(), RedisError> {
@@ -86,7 +86,7 @@ impl FanOut {
             .arg("PX")
             .arg(u64::try_from(self.expiry.as_millis()).unwrap_or(u64::MAX));
         commands.cmd("HSET").arg(&self.registry).arg(&self.group).arg(topics.join("\n"));
-        let answers = shared.lane.pipeline(&commands).await?;
+        let answers = shared.connections.pipeline(&commands).await?;
         let refused = answers.into_iter().find_map(|answer| {
             let error = answer.extract_error().err()?;
             (error.code() == Some("NOPERM")).then_some(error)
@@ -104,7 +104,7 @@ impl FanOut {
             for topic in topics.split('\n').filter(|topic| !topic.is_empty()) {
                 commands.add_command(destroy(topic, &group));
             }
-            shared.lane.pipeline(&commands).await?;
+            shared.connections.pipeline(&commands).await?;
             self.strike(shared, &group).await?;
             shared.telemetry.redis_fan_out_swept(&shared.name, &group);
         }
@@ -114,22 +114,22 @@ impl FanOut {
     async fn strike(&self, shared: &Shared, group: &str) -> Result<(), RedisError> {
         let mut command = cmd("HDEL");
         command.arg(&self.registry).arg(group);
-        shared.lane.command(&command).await.map(drop)
+        shared.connections.command(&command).await.map(drop)
     }
 
     async fn dead(&self, shared: &Shared) -> Result<Vec<(String, String)>, RedisError> {
         let mut question = cmd("HKEYS");
         question.arg(&self.registry);
-        let Value::Array(groups) = shared.lane.command(&question).await? else {
+        let Value::Array(groups) = shared.connections.command(&question).await? else {
             return Ok(Vec::new());
         };
         let others: Vec<String> =
-            groups.into_iter().filter_map(entry::text).filter(|group| *group != self.group).collect();
-        let answers = shared.lane.pipeline(&self.questions(&others)).await?;
+            groups.into_iter().filter_map(reply::text).filter(|group| *group != self.group).collect();
+        let answers = shared.connections.pipeline(&self.questions(&others)).await?;
         let dead = others.into_iter().zip(answers.chunks_exact(2));
         Ok(dead
             .filter(|(_, answers)| answers[0] == Value::Int(0))
-            .filter_map(|(group, answers)| Some((group, entry::text(answers[1].clone())?)))
+            .filter_map(|(group, answers)| Some((group, reply::text(answers[1].clone())?)))
             .collect())
     }
 

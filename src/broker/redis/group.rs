@@ -97,8 +97,8 @@ fn beside(own: &Shared, instance: Instance, group: &str) -> Shared {
         &own.name,
         Arc::new(settings),
         instance,
-        own.servers.clone(),
-        own.lane.clone(),
+        own.topology.clone(),
+        own.connections.clone(),
         own.tasks.clone(),
         own.telemetry.clone(),
     );

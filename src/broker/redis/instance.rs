@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::lanes::Lanes;
+use super::conn::Connections;
 
 /// How long a consumer counts as alive after its last sign.
 const LIFE: Duration = Duration::from_secs(6);
@@ -100,13 +100,13 @@ impl Instance {
     ///
     /// # Errors
     /// If Redis did not answer.
-    pub(super) async fn sign(&self, lane: &Lanes) -> Result<Sign, RedisError> {
+    pub(super) async fn sign(&self, connections: &Connections) -> Result<Sign, RedisError> {
         if self.state().denied {
             return Ok(Sign::Denied);
         }
         let (signs, topics) = self.signs();
         let mut begun = Instant::now();
-        let answers = lane.pipeline(&signs).await?;
+        let answers = connections.pipeline(&signs).await?;
         let Some(lost) = self.read_signs(&answers, topics) else {
             return Ok(Sign::JustDenied);
         };
@@ -114,7 +114,7 @@ impl Instance {
             let mut again = pipe();
             self.begin_life(&mut again);
             begun = Instant::now();
-            lane.pipeline(&again).await?;
+            connections.pipeline(&again).await?;
         }
         self.state().signed = Some(begun);
         Ok(Sign::Given)
@@ -169,7 +169,7 @@ impl Instance {
     }
 
     /// Say that this consumer is gone. Entries it has handed back are found by the registry.
-    pub(super) async fn farewell(&self, lane: &Lanes) {
+    pub(super) async fn farewell(&self, connections: &Connections) {
         let (left, denied) = {
             let state = self.state();
             (join(&state.left), state.denied || !state.signed_before)
@@ -185,7 +185,7 @@ impl Instance {
             commands.cmd("HSET").arg(&self.registry).arg(&self.consumer).arg(left);
         }
         // If it does not get through, the sign of life expires by itself.
-        let _ = lane.pipeline(&commands).await;
+        let _ = connections.pipeline(&commands).await;
     }
 
     fn signs(&self) -> (Pipeline, String) {

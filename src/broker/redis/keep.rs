@@ -9,9 +9,10 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::claim::{Claiming, Listed};
+use super::conn::error;
 use super::entry::EntryId;
 use super::instance::SIGN;
-use super::{Shared, claim, connect, entry, read, takeover, work};
+use super::{Shared, claim, entry, read, takeover, work};
 use crate::shutdown::Stop;
 
 /// How long until a redelivery is tried again for which there was no room.
@@ -161,7 +162,7 @@ impl Clock {
     fn failed(&mut self, shared: &Shared, error: &RedisError) {
         if !self.failing {
             self.failing = true;
-            shared.telemetry.redis_upkeep_failed(&shared.name, &connect::error_text(error, &shared.settings.host));
+            shared.telemetry.redis_upkeep_failed(&shared.name, &error::error_text(error, &shared.settings.host));
         }
     }
 }
@@ -208,5 +209,5 @@ async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
             commands.add_command(command);
         }
     }
-    shared.lane.pipeline(&commands).await.map(drop)
+    shared.connections.pipeline(&commands).await.map(drop)
 }

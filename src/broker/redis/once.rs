@@ -13,5 +13,5 @@ use super::entry::EntryId;
 pub(super) async fn claim(shared: &Shared, topic: &str, id: EntryId) -> Result<bool, RedisError> {
     let mut command = cmd("XACK");
     command.arg(topic).arg(&shared.settings.group).arg(id.to_string());
-    Ok(shared.lane.command(&command).await? == Value::Int(1))
+    Ok(shared.connections.command(&command).await? == Value::Int(1))
 }

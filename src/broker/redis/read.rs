@@ -15,9 +15,7 @@ use std::time::Duration;
 use deadpool_redis::redis::{Cmd, RedisError, Value, cmd, pipe};
 
 use super::board::ReadPlan;
-use super::connect::{self, Connector, SILENCE};
-use super::lanes::Servers;
-use super::wire::Wire;
+use super::conn::{Connection, Connector, MAX_SILENCE, Topology, error};
 use super::{Shared, entry, takeover, work};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
@@ -34,8 +32,8 @@ pub(super) use self::topics::admit_refused;
 
 /// Read until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
-    match shared.servers.clone() {
-        Servers::One(connector) => {
+    match shared.topology.clone() {
+        Topology::Single(connector) => {
             if !shared.reads_one_by_one() {
                 run_together(&shared, &connector, &stop).await;
             }
@@ -43,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
                 nodes::run_one_by_one(shared, connector, stop).await;
             }
         }
-        Servers::Cluster(cluster) => nodes::run(shared, cluster, stop).await,
+        Topology::Cluster(cluster) => nodes::run(shared, cluster, stop).await,
     }
 }
 
@@ -112,9 +110,8 @@ struct Reader {
 }
 
 struct Open {
-    /// Taken out of the pool: as many groups may read as like to.
-    connection: Wire,
-    /// See [`Connector::masters`].
+    connection: Connection,
+    /// See [`Connector::failovers`].
     masters: u64,
     client_id: i64,
     block: Duration,
@@ -137,7 +134,7 @@ impl Reader {
         let command = command(&shared, plan, open.block);
         let answer = {
             let (client_id, deadline) =
-                (open.client_id, open.block + SILENCE + shared.settings.read_timeout.unwrap_or(SILENCE));
+                (open.client_id, open.block + MAX_SILENCE + shared.settings.read_timeout.unwrap_or(MAX_SILENCE));
             let reading = tokio::time::timeout(deadline, open.connection.send_packed_command(&command));
             tokio::pin!(reading);
             loop {
@@ -149,7 +146,7 @@ impl Reader {
                             break Some(answer);
                         }
                     }
-                    () = connector.moved(open.masters) => break None,
+                    () = connector.failed_over(open.masters) => break None,
                 }
             }
         };
@@ -164,7 +161,7 @@ impl Reader {
         if shared.unblock_is_denied() {
             open.block = SHORT_BLOCK;
         }
-        let is_lost = |error: &RedisError| connect::is_broken(error) || connect::is_demoted(error);
+        let is_lost = |error: &RedisError| error::is_broken(error) || error::is_read_only(error);
         if answer.as_ref().is_err_and(is_lost) {
             self.close();
         }
@@ -173,11 +170,11 @@ impl Reader {
 
     async fn open(&mut self) -> Result<&mut Open, RedisError> {
         if self.connection.is_none() {
-            let masters = self.connector.masters();
-            let mut connection = self.connector.dedicated().await?;
+            let masters = self.connector.failovers();
+            let mut connection = self.connector.open().await?;
             let mut question = pipe();
             question.cmd("CLIENT").arg("ID");
-            let answers = connect::answers(&mut connection, &question).await?;
+            let answers = connection.pipeline(&question).await?;
             let client_id = if let Some(Value::Int(id)) = answers.first() { Some(*id) } else { None };
             let block = if client_id.is_some() && !self.shared.unblock_is_denied() { BLOCK } else { SHORT_BLOCK };
             self.connection = Some(Open { connection, masters, client_id: client_id.unwrap_or(0), block });
@@ -214,7 +211,7 @@ impl Reader {
             }
         }
         let text = topics::reason(&self.shared, error);
-        if !connect::is_for_now(error) {
+        if !error::is_transient(error) {
             self.shared.board.tell_readers(&plan.topics, Err(&text));
         }
         // An error about groups may be over at once, because another instance has created them.
@@ -241,7 +238,7 @@ impl Reader {
     fn one_by_one(&mut self, error: &RedisError) {
         let shared = &self.shared;
         if shared.read_one_by_one() {
-            let text = connect::error_text(error, &shared.settings.host);
+            let text = error::error_text(error, &shared.settings.host);
             shared.telemetry.redis_reads_one_by_one(&shared.name, &text, nodes::LONGEST_TURN);
         }
         if self.told {
@@ -263,7 +260,7 @@ where
         tokio::select! {
             biased;
             answer = &mut reading => return Some(answer),
-            sent = shared.lane.command(&command) => match sent {
+            sent = shared.connections.command(&command) => match sent {
                 Ok(_) => {}
                 Err(error) if error.code() == Some("NOPERM") => {
                     shared.deny_unblock();

@@ -54,7 +54,7 @@ async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
     for ids in ids.chunks(entry::MOST_IDS) {
         let mut command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, Duration::ZERO, ids);
         command.arg("IDLE").arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)).arg("JUSTID");
-        if let Err(error) = shared.lane.command(&command).await {
+        if let Err(error) = shared.connections.command(&command).await {
             // They stay with this consumer and are taken over like those of a dead one.
             shared.telemetry.redis_hand_back_failed(topic, ids.len(), &error);
         }
@@ -66,10 +66,10 @@ async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
 async fn leave_group(shared: &Shared, topic: &str) {
     let mut own = cmd("XPENDING");
     own.arg(topic).arg(&shared.settings.group).arg("-").arg("+").arg(1).arg(&shared.instance.consumer);
-    if let Ok(Value::Array(rows)) = shared.lane.command(&own).await
+    if let Ok(Value::Array(rows)) = shared.connections.command(&own).await
         && entry::of_pending(Value::Array(rows)).is_empty()
     {
-        let _ = shared.lane.command(&delete_consumer(topic, shared)).await;
+        let _ = shared.connections.command(&delete_consumer(topic, shared)).await;
     }
 }
 

@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::conn::error;
 use super::entry::EntryId;
-use super::{Shared, advice, connect};
+use super::{Shared, advice};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
 
@@ -113,7 +114,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
         };
         failures += 1;
         if failures == 1 {
-            let text = connect::error_text(&error, &shared.settings.host);
+            let text = error::error_text(&error, &shared.settings.host);
             shared.telemetry.redis_acks_delayed(&shared.name, &text);
         }
         stop.sleep(PAUSE.after(failures)).await;
@@ -159,7 +160,7 @@ impl Refused {
                 Some("NOPERM") => " (grant the user of redisUsername +xack on the key of the topic)",
                 _ => advice::on(&error),
             };
-            let text = connect::error_text(&error, &shared.settings.host);
+            let text = error::error_text(&error, &shared.settings.host);
             shared.telemetry.redis_acks_refused(&shared.name, &topic, &format_args!("{text}{remedy}"));
         }
         if !self.ids.is_empty() {
@@ -181,7 +182,7 @@ async fn send(shared: &Shared, ids: Ids, refused: &mut Refused) -> Option<RedisE
     if ids.is_empty() {
         return None;
     }
-    let mut answers = shared.lane.each(&commands(&shared.settings.group, &ids)).await.into_iter();
+    let mut answers = shared.connections.each(&commands(&shared.settings.group, &ids)).await.into_iter();
     let mut first = None;
     for (topic, ids) in ids {
         let (mut failure, mut refusal) = (None, None);

@@ -32,7 +32,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Stop) {
 /// # Errors
 /// If Redis did not answer.
 pub(super) async fn give(shared: &Shared) -> Result<(), RedisError> {
-    if shared.instance.sign(&shared.lane).await? == Sign::JustDenied {
+    if shared.instance.sign(&shared.connections).await? == Sign::JustDenied {
         shared.telemetry.redis_liveness_denied(&shared.name);
     }
     Ok(())

@@ -8,8 +8,9 @@ use deadpool_redis::redis::{RedisError, Value, cmd, pipe};
 use futures_util::future::join_all;
 
 use super::claim::{Claiming, Listed};
+use super::conn::error;
 use super::entry::{self, EntryId, Pending};
-use super::{Shared, claim, connect};
+use super::{Shared, claim, reply};
 
 /// An entry of a dead instance must have rested this long: then no other instance has just taken it.
 const RESTED: Duration = Duration::from_secs(1);
@@ -79,7 +80,7 @@ pub(super) async fn sweep(shared: &Arc<Shared>, tally: &mut Tally) -> Result<boo
     for consumer in dead {
         let mut question = cmd("HGET");
         question.arg(&shared.instance.registry).arg(&consumer);
-        let topics = entry::text(shared.lane.command(&question).await?).unwrap_or_default();
+        let topics = reply::text(shared.connections.command(&question).await?).unwrap_or_default();
         let ours = shared.board.topics();
         let (mut remaining, mut is_over) = (Vec::new(), true);
         for topic in topics.split('\n').filter(|topic| !topic.is_empty()) {
@@ -111,19 +112,19 @@ pub(super) async fn sweep(shared: &Arc<Shared>, tally: &mut Tally) -> Result<boo
 async fn dead_instances(shared: &Shared) -> Result<Vec<String>, RedisError> {
     let mut question = cmd("HKEYS");
     question.arg(&shared.instance.registry);
-    let Value::Array(consumers) = shared.lane.command(&question).await? else {
+    let Value::Array(consumers) = shared.connections.command(&question).await? else {
         return Ok(Vec::new());
     };
     let others: Vec<String> = consumers
         .into_iter()
-        .filter_map(entry::text)
+        .filter_map(reply::text)
         .filter(|consumer| *consumer != shared.instance.consumer)
         .collect();
     let mut questions = pipe();
     for consumer in &others {
         questions.cmd("EXISTS").arg(shared.instance.alive_key(consumer));
     }
-    let alive = shared.lane.pipeline(&questions).await?;
+    let alive = shared.connections.pipeline(&questions).await?;
     Ok(others
         .into_iter()
         .zip(alive)
@@ -141,7 +142,7 @@ async fn bury(shared: &Arc<Shared>, topic: &str, consumer: &str, tally: &mut Tal
     let pending = match claim::pending(shared, topic, "-", page, Some(consumer)).await {
         Ok(pending) => pending,
         // The stream or the group is gone, and what was pending with it.
-        Err(error) if !connect::is_for_now(&error) => return Ok(true),
+        Err(error) if !error::is_transient(&error) => return Ok(true),
         Err(error) => return Err(error),
     };
     if pending.is_empty() {
@@ -168,7 +169,7 @@ async fn update_registry(shared: &Shared, consumer: &str, before: &str, remainin
     if !remaining.is_empty() {
         command.arg(remaining);
     }
-    shared.lane.command(&command).await.map(drop)
+    shared.connections.command(&command).await.map(drop)
 }
 
 /// Take over entries that have been idle for `processingTimeout`, whoever has them: consumers without sign of life, for example daprd.
@@ -188,7 +189,7 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration, tally: &mut Ta
         questions.arg("IDLE").arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)).arg("-").arg("+").arg(most);
     }
     let (mut more, mut failed) = (false, None);
-    for (topic, answer) in topics.iter().zip(shared.lane.each(&questions).await) {
+    for (topic, answer) in topics.iter().zip(shared.connections.each(&questions).await) {
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {
@@ -238,7 +239,7 @@ async fn strays_of(shared: &Arc<Shared>, topic: &str, alone: &Claiming<'_>) -> R
         let page = match claim::pending(shared, topic, &from, PAGE, own).await {
             Ok(page) => page,
             // Redis refuses this topic for now: the reader sees to that.
-            Err(error) if !connect::is_for_now(&error) => return Ok(()),
+            Err(error) if !error::is_transient(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
         let ids = shared.board.unknown(topic, page.iter().map(|row| row.id));
@@ -261,7 +262,7 @@ pub(super) async fn disown(shared: &Shared) -> Result<(), RedisError> {
     for disowned in join_all(searches).await {
         match disowned {
             // Redis refuses this topic for now: the reader sees to that.
-            Err(error) if !connect::is_for_now(&error) => {}
+            Err(error) if !error::is_transient(&error) => {}
             Err(error) if shared.settings.is_cluster() => drop(failed.get_or_insert(error)),
             other => other?,
         }

@@ -27,10 +27,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::super::board::ReadPlan;
-use super::super::cluster::{Cluster, Node};
-use super::super::connect::{self, Connector, SILENCE};
-use super::super::wire::Wire;
-use super::super::{Shared, entry, takeover, work};
+use super::super::conn::{Cluster, Connection, Connector, MAX_SILENCE, Node, error};
+use super::super::{Shared, entry, reply, takeover, work};
 use super::read_one;
 use super::topics::{self, Examined};
 use crate::backoff::Backoff;
@@ -132,12 +130,12 @@ struct Hand {
 impl Crew {
     fn count(&self, shared: &Shared, cluster: &Cluster) {
         let topics = shared.board.topics();
-        let now = (cluster.number(), topics.len());
+        let now = (cluster.version(), topics.len());
         let mut counted = self.counted.lock();
         if std::mem::replace(&mut *counted, now) == now {
             return;
         }
-        let holders = topics.iter().filter_map(|topic| cluster.holder(topic));
+        let holders = topics.iter().filter_map(|topic| cluster.owner(topic));
         let holders: BTreeSet<_> = holders.map(|node| Arc::as_ptr(&node)).collect();
         self.busy.store(holders.len(), Ordering::Relaxed);
     }
@@ -181,7 +179,7 @@ impl Scope {
 
     fn has(&self, topic: &str) -> bool {
         match self {
-            Self::Node(cluster, node) => cluster.holder(topic).is_some_and(|holder| Arc::ptr_eq(&holder, node)),
+            Self::Node(cluster, node) => cluster.owner(topic).is_some_and(|holder| Arc::ptr_eq(&holder, node)),
             Self::Address(_) => true,
         }
     }
@@ -189,7 +187,7 @@ impl Scope {
     /// The number of the map of slots that [`Scope::has`] goes by.
     fn number(&self) -> u64 {
         match self {
-            Self::Node(cluster, _) => cluster.number(),
+            Self::Node(cluster, _) => cluster.version(),
             Self::Address(_) => 0,
         }
     }
@@ -197,7 +195,7 @@ impl Scope {
     /// The map of slots may be out of date.
     async fn doubt(&self) {
         if let Self::Node(cluster, _) = self {
-            cluster.doubt().await;
+            cluster.refresh().await;
         }
     }
 
@@ -239,8 +237,8 @@ struct Reader {
 }
 
 struct Open {
-    connection: Wire,
-    /// See [`Connector::masters`].
+    connection: Connection,
+    /// See [`Connector::failovers`].
     masters: u64,
     /// What the server says by itself; nothing if it does not.
     heard: Option<UnboundedReceiver<PushInfo>>,
@@ -417,7 +415,7 @@ impl Reader {
         }
         self.hear_all();
         if let Some(error) = failed {
-            if connect::is_demoted(&error) {
+            if error::is_read_only(&error) {
                 self.close();
             }
             return Err(error);
@@ -436,7 +434,7 @@ impl Reader {
     /// Ask for the entries of all topics of a plan; one answer for each.
     async fn ask(&mut self, plan: &ReadPlan) -> Result<Vec<Value>, RedisError> {
         let shared = self.shared.clone();
-        let limit = shared.settings.read_timeout.unwrap_or(SILENCE) + SILENCE;
+        let limit = shared.settings.read_timeout.unwrap_or(MAX_SILENCE) + MAX_SILENCE;
         let open = self.open().await?;
         let is_told = open.heard.is_some();
         let mut questions = pipe();
@@ -447,7 +445,7 @@ impl Reader {
             // One more than there is room for shows whether that was all.
             questions.add_command(read_one(&shared, topic, plan.count.saturating_add(1), ">"));
         }
-        let asked = connect::answers(&mut open.connection, &questions);
+        let asked = open.connection.pipeline(&questions);
         let answers = tokio::time::timeout(limit, asked)
             .await
             .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
@@ -473,7 +471,7 @@ impl Reader {
     async fn read_elsewhere(&mut self, plan: &ReadPlan, topics: &[Arc<str>]) -> Result<(), RedisError> {
         for topic in topics {
             let command = read_one(&self.shared, topic, plan.count, ">");
-            match self.shared.lane.command(&command).await {
+            match self.shared.connections.command(&command).await {
                 Ok(answer) => work::accept(&self.shared, entry::of_read(answer)),
                 Err(error) if topics::may_concern_one(&error) => {
                     topics::examine(&self.shared, std::slice::from_ref(topic)).await;
@@ -494,7 +492,7 @@ impl Reader {
     }
 
     async fn open(&mut self) -> Result<&mut Open, RedisError> {
-        let masters = self.scope.connector().masters();
+        let masters = self.scope.connector().failovers();
         if self.connection.as_ref().is_some_and(|open| open.masters != masters) {
             self.close();
         }
@@ -508,23 +506,23 @@ impl Reader {
     async fn dial(&mut self) -> Result<Open, RedisError> {
         if !self.is_mute {
             match self.dial_listening().await {
-                Err(error) if !connect::is_for_now(&error) => {}
+                Err(error) if !error::is_transient(&error) => {}
                 other => return other,
             }
         }
-        let masters = self.scope.connector().masters();
-        let connection = self.scope.connector().dedicated().await?;
+        let masters = self.scope.connector().failovers();
+        let connection = self.scope.connector().open().await?;
         self.is_mute = true;
         Ok(Open { connection, masters, heard: None })
     }
 
     async fn dial_listening(&self) -> Result<Open, RedisError> {
         let (told, heard) = unbounded_channel();
-        let masters = self.scope.connector().masters();
-        let mut connection = self.scope.connector().listening(told).await?;
+        let masters = self.scope.connector().failovers();
+        let mut connection = self.scope.connector().open_with_pushes(told).await?;
         let mut tracking = pipe();
         tracking.cmd("CLIENT").arg("TRACKING").arg("ON");
-        for answer in connect::answers(&mut connection, &tracking).await? {
+        for answer in connection.pipeline(&tracking).await? {
             answer.extract_error()?;
         }
         Ok(Open { connection, masters, heard: Some(heard) })
@@ -547,7 +545,7 @@ impl Reader {
         match told.kind {
             PushKind::Invalidate => match told.data.into_iter().next() {
                 Some(Value::Array(topics)) => {
-                    for topic in topics.into_iter().filter_map(entry::text) {
+                    for topic in topics.into_iter().filter_map(reply::text) {
                         self.quiet.remove(topic.as_str());
                     }
                 }
@@ -563,7 +561,7 @@ impl Reader {
     async fn failed(&mut self, error: &RedisError) -> Duration {
         self.failures += 1;
         let text = topics::reason(&self.shared, error);
-        if !connect::is_for_now(error) {
+        if !error::is_transient(error) {
             self.shared.board.tell_readers(&self.ours(), Err(&text));
         }
         if self.crew.failed(self.scope.id()) {

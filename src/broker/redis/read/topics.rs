@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use deadpool_redis::redis::{Cmd, ErrorKind, RedisError, Value, pipe};
 
-use super::super::lanes::Failure;
-use super::super::{Shared, advice, connect};
+use super::super::conn::{SendError, error};
+use super::super::{Shared, advice};
 use super::{LOST, create_group, read_one};
 
 /// What came of examining the topics of a refused read.
@@ -32,14 +32,14 @@ enum Verdict {
 
 /// May the cause of this error be one topic, or that there are several? Not if the server is away or busy, or refuses everything.
 pub(super) fn may_concern_one(error: &RedisError) -> bool {
-    !connect::is_for_now(error)
+    !error::is_transient(error)
         && error.kind() != ErrorKind::AuthenticationFailed
         && !matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "MISCONF" | "OOM" | "BUSY"))
 }
 
 /// The text of an error, with what to do about it.
 pub(super) fn reason(shared: &Shared, error: &RedisError) -> String {
-    let text = connect::error_text(error, &shared.settings.host);
+    let text = error::error_text(error, &shared.settings.host);
     format!("{text}{}", advice::on(error))
 }
 
@@ -93,10 +93,10 @@ async fn verdicts(shared: &Shared, topics: &[Arc<str>]) -> Vec<Verdict> {
         return Vec::new();
     }
     let is_cluster = shared.settings.is_cluster();
-    let mut answers = shared.lane.each(&commands).await.into_iter();
+    let mut answers = shared.connections.each(&commands).await.into_iter();
     let mut next = || {
         let answer = answers.next().unwrap_or(Ok(Value::Nil));
-        answer.map_err(Failure::into_error).and_then(Value::extract_error)
+        answer.map_err(SendError::into_error).and_then(Value::extract_error)
     };
     let mut verdicts = Vec::with_capacity(topics.len());
     for _ in topics {
@@ -115,13 +115,13 @@ fn verdict(created: Result<Value, RedisError>, tried: Result<Value, RedisError>,
         };
     };
     // In a cluster the slot is on its way. Behind a single address another server has it for good.
-    if connect::is_for_now(&error) || (is_cluster && error.redirect_node().is_some()) {
+    if error::is_transient(&error) || (is_cluster && error.redirect_node().is_some()) {
         return Verdict::Unknown;
     }
     match (error.code(), created) {
         // The group could not be made; otherwise it has been deleted again in this moment.
         (Some("NOGROUP"), Err(error)) if error.code() != Some("BUSYGROUP") => {
-            if connect::is_for_now(&error) {
+            if error::is_transient(&error) {
                 Verdict::Unknown
             } else {
                 Verdict::Refused(error)

@@ -1,27 +1,27 @@
-//! One connection to a Redis server, over whatever leads there.
+//! One connection to a Redis server, over TCP, TLS or a Unix socket.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError};
+use deadpool_redis::redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, RedisError, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
-/// A connection of one's own. It is closed when the last clone of it is dropped, whatever is still unanswered.
+/// A multiplexed connection. It is closed when its last clone is dropped, even if commands are still unanswered.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub(in crate::broker::redis) struct Connection {
     connection: MultiplexedConnection,
-    /// The task that drives the connection, where the redis crate does not spawn it.
+    /// The task that drives the connection, unless the redis crate has spawned one itself.
     _driver: Option<Arc<JoinSet<()>>>,
 }
 
-impl Wire {
-    /// Speak Redis on this stream: credentials, database.
+impl Connection {
+    /// Log in on this stream: credentials, database.
     ///
     /// # Errors
     /// If the server refuses them.
-    pub(super) async fn on(
+    pub(super) async fn login(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         login: &RedisConnectionInfo,
         config: AsyncConnectionConfig,
@@ -31,15 +31,23 @@ impl Wire {
         drivers.spawn(driver);
         Ok(Self { connection, _driver: Some(Arc::new(drivers)) })
     }
+
+    /// Send commands in one write. Returns one reply per command; an error of the server is a value.
+    ///
+    /// # Errors
+    /// If not all replies came.
+    pub(in crate::broker::redis) async fn pipeline(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        self.connection.send_packed_commands(pipeline, 0, pipeline.len()).await
+    }
 }
 
-impl From<MultiplexedConnection> for Wire {
+impl From<MultiplexedConnection> for Connection {
     fn from(connection: MultiplexedConnection) -> Self {
         Self { connection, _driver: None }
     }
 }
 
-impl Deref for Wire {
+impl Deref for Connection {
     type Target = MultiplexedConnection;
 
     fn deref(&self) -> &MultiplexedConnection {
@@ -47,7 +55,7 @@ impl Deref for Wire {
     }
 }
 
-impl DerefMut for Wire {
+impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut MultiplexedConnection {
         &mut self.connection
     }

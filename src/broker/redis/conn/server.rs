@@ -1,6 +1,8 @@
-//! One Redis server: where it is, and what makes connections to it. Knows nothing of several servers.
+//! One Redis server: opens connections to an address with the credentials, database and TLS of the settings. There is no pool: each
+//! connection is opened by whoever needs it, and shared or owned there.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,22 +15,22 @@ use futures_util::future::select_ok;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::address::Address;
-use super::connect;
-use super::settings::{Settings, Tls};
+use super::super::address::Address;
+use super::super::settings::{Settings, Tls};
+use super::connection::Connection;
+use super::error::{self, io_error};
 use super::tls;
-use super::wire::Wire;
 use crate::broker::{BrokerError, BrokerErrorKind};
 
-/// What makes connections to one server, with the credentials and the database of the settings.
-pub(super) struct Server {
+/// One server, and how to log in to it.
+pub(in crate::broker::redis) struct RedisServer {
     pub(super) address: Address,
     settings: Arc<Settings>,
     closed: AtomicBool,
 }
 
-impl Server {
-    /// Prepare connections. Nothing is dialled yet.
+impl RedisServer {
+    /// A server at this address. Nothing is dialled yet.
     ///
     /// # Errors
     /// If the certificates cannot be used.
@@ -39,72 +41,71 @@ impl Server {
         Ok(Self { address, settings: settings.clone(), closed: AtomicBool::new(false) })
     }
 
-    /// A connection of one's own, without limit for answers.
+    /// Open a connection without a limit on the time of replies.
     ///
     /// # Errors
     /// If the server cannot be reached or refuses the credentials.
-    pub(super) async fn open(&self) -> Result<Wire, RedisError> {
+    pub(super) async fn open(&self) -> Result<Connection, RedisError> {
         let settings = &self.settings;
-        self.dial(&login(settings), dialling(settings)).await
+        self.dial(&login(settings), connection_config(settings)).await
     }
 
-    /// The same for a connection on which the server may speak first (RESP3); what it says goes to `heard`.
+    /// Open a connection on which the server may push messages (RESP3); they go to `pushes`.
     ///
     /// # Errors
-    /// If the server cannot be reached, refuses the credentials, or does not know how.
-    pub(super) async fn open_listening(&self, heard: UnboundedSender<PushInfo>) -> Result<Wire, RedisError> {
+    /// If the server cannot be reached, refuses the credentials, or has no RESP3.
+    pub(super) async fn open_with_pushes(&self, pushes: UnboundedSender<PushInfo>) -> Result<Connection, RedisError> {
         let login = login(&self.settings).set_protocol(ProtocolVersion::RESP3);
-        let config = dialling(&self.settings).set_push_sender(heard);
+        let config = connection_config(&self.settings).set_push_sender(pushes);
         self.dial(&login, config).await
     }
 
-    async fn dial(&self, login: &RedisConnectionInfo, config: AsyncConnectionConfig) -> Result<Wire, RedisError> {
+    async fn dial(&self, login: &RedisConnectionInfo, config: AsyncConnectionConfig) -> Result<Connection, RedisError> {
         if self.closed.load(Ordering::Relaxed) {
-            return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
+            return Err(io_error(ErrorKind::NotConnected));
         }
         Box::pin(dial(&self.settings, &self.address, login, config)).await
     }
 
-    /// The first contact: credentials, database, PING, with errors in the server's own words (tests/spec/redis.md, "5.1
-    /// Init sequence").
+    /// Log in once and send PING, with errors in the server's own words (tests/spec/redis.md, "5.1 Init sequence").
     ///
     /// # Errors
-    /// If the server cannot be reached. What it refuses is an answer.
-    pub(super) async fn greet(&self) -> Result<Vec<Value>, RedisError> {
-        ask(&self.settings, &self.address, &greeting(&self.settings), self.settings.dial_timeout).await
+    /// If the server cannot be reached. A refusal is among the replies.
+    pub(super) async fn probe(&self) -> Result<Vec<Value>, RedisError> {
+        query(&self.settings, &self.address, &probing(&self.settings), self.settings.dial_timeout).await
     }
 
-    /// No more connections.
+    /// Refuse new connections.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 }
 
-/// Ask a server on a connection that is closed afterwards, and that is without credentials so far.
+/// Send commands on a connection of their own, which is not logged in and is closed afterwards.
 ///
 /// # Errors
-/// If it cannot be reached in time. What it refuses is an answer.
-pub(super) async fn ask(
+/// If the server cannot be reached within `limit`. A refusal is among the replies.
+pub(super) async fn query(
     settings: &Settings,
     address: &Address,
-    questions: &Pipeline,
+    commands: &Pipeline,
     limit: Duration,
 ) -> Result<Vec<Value>, RedisError> {
-    let contact = async {
+    let exchange = async {
         let login = RedisConnectionInfo::default();
-        let mut connection = dial(settings, address, &login, dialling(settings)).await?;
-        connection.send_packed_commands(questions, 0, questions.len()).await
+        let mut connection = dial(settings, address, &login, connection_config(settings)).await?;
+        connection.pipeline(commands).await
     };
-    let failed = match tokio::time::timeout(limit, Box::pin(contact)).await {
-        Ok(Ok(answers)) => return Ok(answers),
+    let failed = match tokio::time::timeout(limit, Box::pin(exchange)).await {
+        Ok(Ok(replies)) => return Ok(replies),
         Ok(Err(error)) => error,
-        Err(_) => std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
+        Err(_) => io_error(ErrorKind::TimedOut),
     };
-    let is_odd = connect::is_broken(&failed) && !failed.is_connection_refusal();
+    let is_odd = error::is_broken(&failed) && !failed.is_connection_refusal();
     if let (true, Address::Tcp(host, port), None) = (is_odd, address, &settings.tls)
-        && let Some(refused) = tls::speaks_tls(host, *port).await
+        && let Some(mismatch) = tls::speaks_tls(host, *port).await
     {
-        return Err(std::io::Error::from(refused).into());
+        return Err(mismatch.into());
     }
     Err(failed)
 }
@@ -114,12 +115,12 @@ async fn dial(
     address: &Address,
     login: &RedisConnectionInfo,
     config: AsyncConnectionConfig,
-) -> Result<Wire, RedisError> {
+) -> Result<Connection, RedisError> {
     if let (Address::Tcp(host, port), Some(tls)) = (address, &settings.tls) {
         let dialled = dial_tls(tls, (host, *port), login, config);
         return match tokio::time::timeout(settings.dial_timeout, dialled).await {
             Ok(dialled) => dialled,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            Err(_) => Err(io_error(ErrorKind::TimedOut)),
         };
     }
     let address = match address {
@@ -138,25 +139,25 @@ async fn dial_tls(
     (host, port): (&str, u16),
     login: &RedisConnectionInfo,
     config: AsyncConnectionConfig,
-) -> Result<Wire, RedisError> {
-    // A name may have several addresses, some of which lead nowhere: the first that answers counts.
+) -> Result<Connection, RedisError> {
+    // A name may have several addresses, some of which do not answer: all are dialled, and the first connection is used.
     let addresses = tokio::net::lookup_host((host, port)).await?;
     let dialled: Vec<_> = addresses.map(|address| Box::pin(TcpStream::connect(address))).collect();
     if dialled.is_empty() {
-        return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
+        return Err(io_error(ErrorKind::NotFound));
     }
     let (stream, _) = select_ok(dialled).await?;
     stream.set_nodelay(true)?;
     let stream = tls::connect(tls, host, stream).await?;
-    Wire::on(stream, login, config).await.map_err(|error| connect::with_refusal(error, tls))
+    Connection::login(stream, login, config).await.map_err(|error| tls::explain(error, tls))
 }
 
-/// The settings are of no use, whatever the server does.
+/// The error for settings that no server could be reached with.
 pub(super) fn misconfigured(error: &dyn fmt::Display) -> BrokerError {
     BrokerError::new(BrokerErrorKind::Misconfigured, format_args!("redis client configuration error: {error}"))
 }
 
-fn greeting(settings: &Settings) -> Pipeline {
+fn probing(settings: &Settings) -> Pipeline {
     let mut pipeline = redis::pipe();
     if !settings.password.is_empty() {
         pipeline.cmd("AUTH").arg(user(&settings.username)).arg(&settings.password);
@@ -166,7 +167,7 @@ fn greeting(settings: &Settings) -> Pipeline {
     }
     pipeline.cmd("PING");
     if settings.is_cluster() {
-        // A server that is no cluster refuses, and says so better than we could.
+        // A server that is no cluster refuses with an error that says so.
         pipeline.cmd("CLUSTER").arg("INFO");
     }
     pipeline
@@ -183,12 +184,12 @@ fn login(settings: &Settings) -> RedisConnectionInfo {
     info
 }
 
-/// The two-argument form of AUTH with the default user: a server without password then takes any (tests/spec/redis.md,
-/// "23. Edge cases worth a test", row 39a).
+/// The user of AUTH. Its two-argument form with the default user is always sent: a server without password then takes any
+/// (tests/spec/redis.md, "23. Edge cases worth a test", row 39a).
 pub(super) fn user(name: &str) -> &str {
     if name.is_empty() { "default" } else { name }
 }
 
-fn dialling(settings: &Settings) -> AsyncConnectionConfig {
+fn connection_config(settings: &Settings) -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(Some(settings.dial_timeout)).set_response_timeout(None)
 }

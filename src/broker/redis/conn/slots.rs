@@ -3,7 +3,7 @@
 use deadpool_redis::redis::{Arg, Cmd, Value};
 
 use super::super::address::Address;
-use super::super::entry;
+use super::super::reply;
 
 /// How many slots a cluster has.
 const SLOTS: u16 = 16_384;
@@ -61,7 +61,7 @@ fn range_of(row: Value, asked: &Address) -> Option<Range> {
         return None;
     };
     let mut master = master.into_iter();
-    let host = entry::text(master.next()?).unwrap_or_default();
+    let host = reply::text(master.next()?).unwrap_or_default();
     let port = number(&master.next()?)?;
     Some(Range { first, last, master: beside(asked, &host, port) })
 }

@@ -5,11 +5,11 @@
 //! (`openssl req -x509` makes such certificates), or where a trusted authority signed it. What webpki accepts and Go refuses are
 //! authorities that have expired or say that they are none.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_redis::redis::RedisError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
@@ -28,7 +28,8 @@ use x509_cert::der::oid::{AssociatedOid, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName};
 
-use super::settings::Tls;
+use super::super::settings::Tls;
+use super::error::{self, SettingsMismatch};
 
 /// How long a server may be silent in a handshake before it is asked whether it speaks Redis without TLS.
 const HESITATION: Duration = Duration::from_secs(1);
@@ -43,24 +44,6 @@ const FOR_SERVERS: [&str; 2] = ["1.3.6.1.5.5.7.3.1", "2.5.29.37.0"];
 const TRUST: &str = "put the certificate of the authority that signed it, or the certificate itself if it is self-signed, into the file that SSL_CERT_FILE names";
 const ONLY_TESTS: &str = " (insecureSkipTLSVerify takes any certificate: for tests only)";
 const CLIENT_CERTIFICATE: &str = "tls: the server wants a certificate of its clients: set clientCert and clientKey to certificate and key, as PEM text";
-
-/// The settings do not fit the server, so that trying again does not help. The text says what to change.
-#[derive(Clone, Debug)]
-pub(super) struct Refused(pub(super) String);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> Self {
-        Self::new(io::ErrorKind::InvalidData, refused)
-    }
-}
 
 /// The TLS configuration of one connection. Built for each connection, so that a changed trust store takes effect.
 ///
@@ -98,11 +81,11 @@ pub(super) fn config(tls: &Tls) -> Result<ClientConfig, String> {
 /// TLS on this stream.
 ///
 /// # Errors
-/// [`Refused`] inside, if the settings do not fit; else what failed on the way.
+/// [`SettingsMismatch`] inside, if the settings do not fit; else what failed on the way.
 pub(super) async fn connect(tls: &Tls, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    let config = config(tls).map_err(Refused)?;
+    let config = config(tls).map_err(SettingsMismatch)?;
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Refused(format!("tls: {host} is no name that a certificate can have")))?;
+        .map_err(|_| SettingsMismatch(format!("tls: {host} is no name that a certificate can have")))?;
     let server = stream.peer_addr()?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let is_plain = async {
@@ -118,22 +101,22 @@ pub(super) async fn connect(tls: &Tls, host: &str, stream: TcpStream) -> io::Res
         },
         () = is_plain => return Err(not_tls().into()),
     };
-    match refusal(&failed, tls) {
-        Some(refused) => Err(refused.into()),
+    match mismatch(&failed, tls) {
+        Some(mismatch) => Err(mismatch.into()),
         None if is_plain_redis(server).await => Err(not_tls().into()),
         None => Err(failed),
     }
 }
 
-fn not_tls() -> Refused {
-    Refused(
+fn not_tls() -> SettingsMismatch {
+    SettingsMismatch(
         "the server speaks Redis without TLS on this port: set enableTLS to false, or name its TLS port in redisHost"
             .to_owned(),
     )
 }
 
 /// For a server that does not answer as Redis does: does it speak TLS?
-pub(super) async fn speaks_tls(host: &str, port: u16) -> Option<Refused> {
+pub(super) async fn speaks_tls(host: &str, port: u16) -> Option<SettingsMismatch> {
     let tls = Tls { insecure: true, client: None };
     let config = config(&tls).ok()?;
     let name = ServerName::try_from(host.to_owned()).ok()?;
@@ -146,7 +129,7 @@ pub(super) async fn speaks_tls(host: &str, port: u16) -> Option<Refused> {
         Ok(Err(error)) => matches!(cause(&error), Some(Error::AlertReceived(_) | Error::PeerIncompatible(_))),
         Err(_) => false,
     };
-    is_tls.then(|| Refused("the server speaks TLS on this port: set enableTLS to true".to_owned()))
+    is_tls.then(|| SettingsMismatch("the server speaks TLS on this port: set enableTLS to true".to_owned()))
 }
 
 /// Does this server answer to a PING as Redis does?
@@ -167,8 +150,16 @@ fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// Replace a TLS error that shows a wrong setting by words that say what to change.
+pub(super) fn explain(error: RedisError, tls: &Tls) -> RedisError {
+    match error::io_cause(&error).and_then(|error| mismatch(error, tls)) {
+        Some(mismatch) => mismatch.into(),
+        None => error,
+    }
+}
+
 /// The wrong setting that a TLS error shows; `None` if it shows none.
-pub(super) fn refusal(error: &io::Error, tls: &Tls) -> Option<Refused> {
+fn mismatch(error: &io::Error, tls: &Tls) -> Option<SettingsMismatch> {
     let text = match cause(error)? {
         Error::General(text) => text.clone(),
         Error::InvalidCertificate(_) => format!("tls: the server's certificate cannot be read{ONLY_TESTS}"),
@@ -177,7 +168,7 @@ pub(super) fn refusal(error: &io::Error, tls: &Tls) -> Option<Refused> {
         Error::PeerIncompatible(_) => "tls: the server and this client have no version or cipher in common: TLS 1.2 with ECDHE, or TLS 1.3, is needed (tls-protocols and tls-ciphers of the server)".to_owned(),
         _ => return None,
     };
-    Some(Refused(text))
+    Some(SettingsMismatch(text))
 }
 
 fn of_alert(alert: AlertDescription, has_certificate: bool) -> Option<String> {
