@@ -46,8 +46,8 @@
 //! | 7 wiring | `wait`, `check`, `runtime`, `demo`, `run` | `demo` -> `runtime`, `run` -> `runtime` |
 //! <!-- end of layers -->
 //!
-//! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api`, the
-//! YAML crate behind `resources::load`, `clap` behind `cli`, `rustls` behind `app::http` and
+//! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api`,
+//! `granit-parser` (YAML) behind `resources::load`, `clap` behind `cli`, `rustls` behind `app::http` and
 //! `broker::redis::conn::tls`. The same test holds that.
 //!
 //! # Two walks through the house
