@@ -13,7 +13,7 @@ mod wrap;
 pub use self::clock::{Clock, Moment};
 pub use self::lifetime::lifetime;
 pub use self::unwrap::{Event, EventError, raw_event};
-pub use self::wrap::{Publication, Trace, WrapError, push_base64, wrap};
+pub use self::wrap::{EventId, Publication, Trace, WrapError, Wrapped, push_base64, wrap};
 
 /// The version of CloudEvents that new events say.
 const SPEC_VERSION: &str = "1.0";

@@ -54,7 +54,7 @@
 //!
 //! **An event is published.** `api::http` finds the route; its `publish` takes topic, query, headers and body from the request, looks the
 //! component up (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
-//! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::check_publish` asks the
+//! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::publishing` asks the
 //! scopes, `Pubsub::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is
 //! 204 once the broker has confirmed. Whatever goes wrong on the way is an error type of the module where it happens, and becomes an answer
 //! in `api::error`, once.

@@ -10,7 +10,7 @@ use crate::envelope::WrapError;
 use crate::json::push_text;
 use crate::message::Metadata;
 use crate::publish::PublishError;
-use crate::pubsub::SendError;
+use crate::pubsub::Forbidden;
 
 /// What can go wrong with an API call, as the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,27 +138,6 @@ pub struct Details<'a> {
 }
 
 impl ApiError {
-    /// The error of a failed publish of a request.
-    pub fn of_publish(error: PublishError, pubsub: &str, topic: &str, app_id: &str, metadata: &Metadata) -> Self {
-        let (pubsub, topic, app_id) = (pubsub.to_owned(), topic.to_owned(), app_id.to_owned());
-        let metadata = || metadata.clone();
-        match error {
-            PublishError::UnknownPubsub(pubsub) => Self::PubsubNotFound { pubsub, metadata: metadata() },
-            PublishError::RawPayload(error) => {
-                Self::RequestMetadata { pubsub, metadata: metadata(), error: error.to_string() }
-            }
-            PublishError::Event(WrapError::NotUtf8(error)) => {
-                Self::NotUtf8 { pubsub, app_id, error: error.to_string() }
-            }
-            PublishError::Event(error) => Self::CloudEvent { pubsub, app_id, error: parser_words(&error) },
-            PublishError::Send(SendError::Forbidden { topic, app_id }) => Self::Forbidden { pubsub, topic, app_id },
-            PublishError::Send(SendError::Broker(error)) => Self::Publish { pubsub, topic, error: error.to_string() },
-            PublishError::Send(SendError::Policy(interruption)) => {
-                Self::Publish { pubsub, topic, error: interruption.to_string() }
-            }
-        }
-    }
-
     /// Everything about it.
     pub fn shape(&self) -> Shape<'_> {
         use GrpcCode as Grpc;
@@ -315,6 +294,24 @@ impl ApiError {
                 (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_INTERNAL"),
                 "the sidecar failed to answer: see its log",
             ),
+        }
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::RawPayload { pubsub, metadata, error } => {
+                Self::RequestMetadata { pubsub, metadata, error: error.to_string() }
+            }
+            PublishError::Payload { pubsub, app_id, error: WrapError::NotUtf8(error) } => {
+                Self::NotUtf8 { pubsub, app_id, error: error.to_string() }
+            }
+            PublishError::Payload { pubsub, app_id, error: error @ WrapError::NotAnObject(_) } => {
+                Self::CloudEvent { pubsub, app_id, error: parser_words(&error) }
+            }
+            PublishError::Forbidden(Forbidden { pubsub, topic, app_id }) => Self::Forbidden { pubsub, topic, app_id },
+            PublishError::Send { pubsub, topic, error } => Self::Publish { pubsub, topic, error: error.to_string() },
         }
     }
 }

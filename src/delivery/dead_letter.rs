@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
 
 use crate::message::Metadata;
-use crate::pubsub::{Pubsub, SendError};
+use crate::pubsub::{Forbidden, Pubsub, SendError};
 
 /// Own limit of daprd for a dead letter, whatever else goes on.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,6 +56,8 @@ pub(super) struct Letter<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LetterError {
     #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error(transparent)]
     Send(#[from] SendError),
     #[error("not confirmed within {} s", TIMEOUT.as_secs())]
     Timeout,
@@ -65,7 +67,8 @@ impl Letter<'_> {
     /// Write it to the dead-letter topic. `Ok` once the broker has confirmed it.
     pub(super) async fn send(self, pubsub: &Pubsub, topic: &str) -> Result<(), LetterError> {
         let metadata = self.marked(pubsub.app_id(), &Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
-        match tokio::time::timeout(TIMEOUT, pubsub.send(topic, self.data, metadata)).await {
+        let permitted = pubsub.publishing(topic)?;
+        match tokio::time::timeout(TIMEOUT, permitted.send(self.data, metadata)).await {
             Ok(sent) => Ok(sent?),
             Err(_) => Err(LetterError::Timeout),
         }

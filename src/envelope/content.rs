@@ -1,41 +1,43 @@
 //! What a content type means for wrapping (tests/spec/delivery.md, "A2. Content type classes").
 
 use crate::envelope::protobuf;
+use crate::json::{self, NotUtf8};
 
-/// How a body goes into an event.
+/// A body by the form that it takes in an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    /// Is an event already.
-    Event,
-    /// A JSON value, if it is one.
-    Json,
+pub(super) enum Content<'a> {
+    /// An event already.
+    Event(&'a str),
+    /// A JSON value, or text if it is not one.
+    Json(&'a str),
     /// Bytes.
-    Binary,
+    Binary(&'a [u8]),
     /// Text.
-    Text,
+    Text(&'a str),
 }
 
-impl Content {
-    /// The class of a content type as it was sent; empty if none was.
-    pub(super) fn of(content_type: &str, body: &[u8]) -> Self {
-        // No trimming: with a blank before the semicolon it is another type.
+impl<'a> Content<'a> {
+    /// The form of a body with this content type as it was sent; empty if none was.
+    ///
+    /// # Errors
+    /// If the type is that of JSON or of an event, and the body is not UTF-8.
+    pub(super) fn of(content_type: &str, body: &'a [u8]) -> Result<Self, NotUtf8> {
+        // Not trimmed: with a blank before the semicolon it is another type.
         let essence = content_type.split(';').next().unwrap_or_default();
         let is = |name: &str| essence.eq_ignore_ascii_case(name);
-        if is("application/json") {
-            Self::Json
+        Ok(if is("application/json") {
+            Self::Json(json::utf8(body)?)
         } else if is("application/cloudevents+json") {
-            Self::Event
+            Self::Event(json::utf8(body)?)
         } else if is("application/octet-stream")
             || is("application/cloudevents+protobuf")
             || (is("application/x-protobuf") && protobuf::is_event(body))
         {
-            Self::Binary
-        } else if std::str::from_utf8(body).is_err() {
-            // As text it would lose bytes, whatever its type says (D28).
-            Self::Binary
+            Self::Binary(body)
         } else {
-            Self::Text
-        }
+            // As text, a body that is not UTF-8 would lose bytes, whatever its type says (D28).
+            std::str::from_utf8(body).map_or(Self::Binary(body), Self::Text)
+        })
     }
 }
 
@@ -43,19 +45,23 @@ impl Content {
 mod tests {
     use super::*;
 
+    /// The form of an ASCII body, and of one that is not UTF-8.
+    fn check(content_type: &str, ascii: Content<'_>, other: Result<Content<'_>, NotUtf8>) {
+        assert_eq!(Content::of(content_type, b"a"), Ok(ascii), "{content_type}");
+        assert_eq!(Content::of(content_type, b"\xff"), other, "{content_type}");
+    }
+
     #[test]
     fn the_part_before_the_semicolon_decides_in_any_case_and_untrimmed() {
-        let check = |content_type: &str, expected: Content| {
-            assert_eq!(Content::of(content_type, b"\xff"), expected, "{content_type}");
-        };
         for content_type in
             ["application/json", "APPLICATION/JSON", "application/json;charset=utf-8", "application/json;"]
         {
-            check(content_type, Content::Json);
+            check(content_type, Content::Json("a"), Err(NotUtf8 { offset: 0 }));
         }
-        check("application/cloudevents+json; x", Content::Event);
-        check("Application/Octet-Stream; x=1", Content::Binary);
-        check("application/cloudevents+protobuf", Content::Binary);
+        check("application/cloudevents+json; x", Content::Event("a"), Err(NotUtf8 { offset: 0 }));
+        for content_type in ["Application/Octet-Stream; x=1", "application/cloudevents+protobuf"] {
+            check(content_type, Content::Binary(b"a"), Ok(Content::Binary(b"\xff")));
+        }
         for content_type in [
             "",
             "text/plain",
@@ -68,13 +74,12 @@ mod tests {
             "application/x-protobuf",
             "image/png",
         ] {
-            assert_eq!(Content::of(content_type, b"a"), Content::Text);
-            check(content_type, Content::Binary);
+            check(content_type, Content::Text("a"), Ok(Content::Binary(b"\xff")));
         }
     }
 
     #[test]
     fn x_protobuf_is_binary_if_it_is_an_event() {
-        assert_eq!(Content::of("application/x-protobuf", b""), Content::Binary);
+        assert_eq!(Content::of("application/x-protobuf", b""), Ok(Content::Binary(b"")));
     }
 }

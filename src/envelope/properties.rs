@@ -25,12 +25,12 @@ fn wrapped(body: &[u8], content_type: &str, topic: &str, metadata: &Metadata) ->
         id: Uuid::nil(),
         now: Clock::default().now(),
     };
-    let event = in_time(|| wrap(body, &publication)).ok()?;
+    let event = in_time(|| wrap(body, &publication)).ok()?.bytes;
     let length = |(name, value): (&String, &String)| name.len() + value.len();
     let given = body.len() + content_type.len() + topic.len() + metadata.iter().map(length).sum::<usize>();
     assert!(event.len() <= 6 * given + 1024, "{} bytes from {given}", event.len());
     let event = String::from_utf8(event.into()).unwrap();
-    assert!(one_value(event.as_bytes()).is_some(), "{event}");
+    assert!(one_value(&event).is_some(), "{event}");
     Some(event)
 }
 
@@ -87,7 +87,7 @@ proptest! {
             Some(data) => prop_assert_eq!(STANDARD.decode(text_of(data).unwrap().as_bytes()).unwrap(), body),
             None => {
                 let data = members["data"];
-                let is_json = one_value(&body).is_some_and(|json| json == data);
+                let is_json = std::str::from_utf8(&body).is_ok_and(|body| one_value(body) == Some(data));
                 prop_assert!(is_json || text_of(data).unwrap().as_bytes() == body, "{event}");
             }
         }

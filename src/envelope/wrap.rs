@@ -8,11 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::envelope::content::Content;
 use crate::envelope::lifetime::{self, find};
 use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, Moment, SPEC_VERSION};
-use crate::json::{self, NotUtf8, push_text};
+use crate::json::{self, NotUtf8, push_str};
 use crate::message::Metadata;
 
 /// Room for the attributes of an event beside its data and topic.
@@ -59,45 +60,78 @@ pub enum WrapError {
     NotUtf8(#[from] NotUtf8),
 }
 
+/// A new or completed event.
+#[derive(Clone, Debug)]
+pub struct Wrapped<'a> {
+    /// The event as JSON.
+    pub bytes: Bytes,
+    /// Its attribute `id`, if there is one.
+    pub id: Option<EventId<'a>>,
+}
+
+/// The id of an event.
+#[derive(Clone, Debug)]
+pub enum EventId<'a> {
+    /// A new UUID, as text.
+    New([u8; Hyphenated::LENGTH]),
+    /// Chosen by the publisher.
+    Given(Cow<'a, str>),
+}
+
+impl EventId<'_> {
+    fn new(uuid: Uuid) -> Self {
+        let mut text = [0; Hyphenated::LENGTH];
+        uuid.hyphenated().encode_lower(&mut text);
+        Self::New(text)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            // The digits and dashes of a UUID are ASCII.
+            Self::New(text) => std::str::from_utf8(text).unwrap_or_default(),
+            Self::Given(text) => text,
+        }
+    }
+}
+
 /// The event of a publish.
 ///
 /// # Errors
-/// If the content type says that the payload is an event, and it is not one JSON object; if it says JSON, and the bytes are not UTF-8.
-pub fn wrap(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapError> {
-    let content = Content::of(publication.content_type, body);
-    if matches!(content, Content::Event | Content::Json) {
-        json::utf8(body)?;
-    }
-    if content == Content::Event {
-        return complete(body, publication);
+/// If the content type is that of an event, and the payload is not one JSON object; if it is that of JSON, and the bytes
+/// are not UTF-8.
+pub fn wrap<'a>(body: &'a [u8], publication: &Publication<'_>) -> Result<Wrapped<'a>, WrapError> {
+    let content = Content::of(publication.content_type, body)?;
+    if let Content::Event(text) = content {
+        return complete(text, publication);
     }
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ATTRIBUTES);
-    push_data(&mut out, content, body);
-    push_attributes(&mut out, publication);
-    Ok(out.into())
+    push_data(&mut out, content);
+    let id = push_attributes(&mut out, publication);
+    Ok(Wrapped { bytes: out.into(), id: Some(id) })
 }
 
 /// `{"data":...` or `{"data_base64":...`: the first member of every new event.
-fn push_data(out: &mut Vec<u8>, content: Content, body: &[u8]) {
-    if content == Content::Binary {
-        out.extend_from_slice(br#"{"data_base64":""#);
-        push_base64(out, body);
-        out.push(b'"');
-        return;
-    }
-    out.extend_from_slice(br#"{"data":"#);
-    let value = match content {
-        Content::Json => json::one_value(body),
-        Content::Event | Content::Binary | Content::Text => None,
+fn push_data(out: &mut Vec<u8>, content: Content<'_>) {
+    let text = match content {
+        Content::Binary(bytes) => {
+            out.extend_from_slice(br#"{"data_base64":""#);
+            push_base64(out, bytes);
+            out.push(b'"');
+            return;
+        }
+        Content::Event(text) | Content::Json(text) | Content::Text(text) => text,
     };
+    out.extend_from_slice(br#"{"data":"#);
+    let value = if matches!(content, Content::Json(_)) { json::one_value(text) } else { None };
     match value {
         Some(value) => out.extend_from_slice(value.as_bytes()),
-        None => push_text(out, body),
+        None => push_str(out, text),
     }
 }
 
-/// Everything behind the data, in the order of bytes, and the end of the object.
-fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) {
+/// All attributes but the data, sorted by name, and the end of the object.
+fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) -> EventId<'static> {
     let metadata = publication.metadata;
     let overridden = Overrides::of(metadata);
     let content_type = or_default(publication.content_type, "text/plain");
@@ -106,13 +140,11 @@ fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) {
         let expiration = lifetime::expiration(publication.now.utc, lifetime);
         push_member(out, "expiration", &expiration);
     }
-    match overridden.id {
-        "" => {
-            let mut buffer = Uuid::encode_buffer();
-            push_member(out, "id", publication.id.hyphenated().encode_lower(&mut buffer));
-        }
-        id => push_member(out, "id", id),
-    }
+    let id = match overridden.id {
+        "" => EventId::new(publication.id),
+        id => EventId::Given(id.to_owned().into()),
+    };
+    push_member(out, "id", id.as_str());
     push_member(out, "pubsubname", publication.pubsub);
     let source = overridden.source.unwrap_or(publication.app_id);
     push_member(out, "source", or_default(source, DEFAULT_SOURCE));
@@ -129,13 +161,14 @@ fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) {
     push_member(out, "tracestate", state);
     push_member(out, "type", or_default(overridden.kind, DEFAULT_TYPE));
     out.push(b'}');
+    id
 }
 
 fn push_member(out: &mut Vec<u8>, name: &str, text: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
-    push_text(out, text.as_bytes());
+    push_str(out, text);
 }
 
 /// Write bytes as padded base64.
@@ -179,11 +212,11 @@ impl<'a> Overrides<'a> {
     }
 }
 
-/// A structured event with what it lacks (A6). Values of the publisher are copied as they are.
-fn complete(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapError> {
-    let text = json::utf8(json::trimmed(body))?;
-    let mut event =
-        json::members(text)?.into_iter().map(|(name, value)| (name, Value::Raw(value))).collect::<BTreeMap<_, _>>();
+/// An event of the publisher, with the attributes that it lacks (A6). Values of the publisher are copied as they are.
+fn complete<'a>(text: &'a str, publication: &Publication<'_>) -> Result<Wrapped<'a>, WrapError> {
+    let members = json::members(text.trim_matches(json::BLANKS))?;
+    let id = members.get("id").and_then(|id| json::text_of(id)).map(EventId::Given);
+    let mut event: BTreeMap<_, _> = members.into_iter().map(|(name, value)| (name, Value::Raw(value))).collect();
     let expiration =
         lifetime::lifetime(publication.metadata).map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
     if let Some(expiration) = &expiration {
@@ -205,7 +238,7 @@ fn complete(body: &[u8], publication: &Publication<'_>) -> Result<Bytes, WrapErr
     for (name, default) in [("time", &*publication.now.text), ("tracestate", publication.trace.state)] {
         event.entry(name.into()).or_insert(Value::Text(default));
     }
-    Ok(written(&event, body.len()))
+    Ok(Wrapped { bytes: written(&event, text.len()), id })
 }
 
 /// The value of an attribute: the publisher's JSON or our text.
@@ -218,11 +251,11 @@ fn written(event: &BTreeMap<Cow<'_, str>, Value<'_>>, body: usize) -> Bytes {
     let mut out = Vec::with_capacity(body + ATTRIBUTES);
     for (name, value) in event {
         out.push(if out.is_empty() { b'{' } else { b',' });
-        push_text(&mut out, name.as_bytes());
+        push_str(&mut out, name);
         out.push(b':');
         match value {
             Value::Raw(json) => out.extend_from_slice(json.as_bytes()),
-            Value::Text(text) => push_text(&mut out, text.as_bytes()),
+            Value::Text(text) => push_str(&mut out, text),
         }
     }
     out.push(b'}');

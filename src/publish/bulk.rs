@@ -1,16 +1,19 @@
 //! Publishing many events with one request: all are checked and wrapped before the first is sent, then each has an
 //! outcome of its own (tests/spec/http-api.md, "6. Bulk publish"; tests/spec/delivery.md, "A9. Bulk publish wrapping").
-//!
-//! Called by the API servers, which make the entries from what they got. The broker gets them together.
 
 use std::collections::HashSet;
+use std::mem;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::message::Metadata;
-use crate::publish::{Parcel, PublishError, Publisher};
-use crate::pubsub::{Event, Pubsub, SendError};
+use crate::envelope::{self, EventId, Publication, Wrapped};
+use crate::message::{EventRef, Metadata};
+use crate::publish::error::PublishError;
+use crate::publish::publisher::Publisher;
+use crate::pubsub::{Pubsub, SendError};
+use crate::telemetry::events::publish::BulkPublished;
 use crate::telemetry::trace::TraceContext;
 
 /// Many events to publish to one topic.
@@ -20,50 +23,50 @@ pub struct BulkRequest {
     pub topic: String,
     /// The events.
     pub entries: Entries,
-    /// Of the whole request; goes to those entries that have metadata of their own.
+    /// The metadata of the whole request. It counts for those entries that have metadata of their own.
     pub metadata: Metadata,
-    /// Do the payloads go to the broker as they are? Only the request's metadata says so, never an entry's.
+    /// Whether the payloads are stored as they are. Only the request's metadata decides that, never an entry's.
     pub is_raw: bool,
-    /// Of the API request.
+    /// The trace of the API request.
     pub trace: TraceContext,
 }
 
 /// One event of many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// What the publisher calls it.
+    /// The publisher's name for it.
     pub id: String,
     /// The payload.
     pub event: Bytes,
     /// The content type of the payload; may be empty.
     pub content_type: String,
-    /// `None` is not the same as empty: the request's metadata does not count for this entry then, and the broker gets none.
+    /// `None` is not the same as empty: the entry is then stored without metadata, that of the request included.
     pub metadata: Option<Metadata>,
 }
 
-/// Events whose ids are there and differ.
+/// Entries that all have an id, and no two the same.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     all: Vec<Entry>,
     ids: HashSet<String>,
 }
 
-/// An entry without an id, or with that of another.
+/// An entry without an id, or with the id of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entryId is duplicated or not present for entry")]
 pub struct EntryIdError;
 
-/// An entry that the broker did not take.
+/// An entry that was not stored.
 #[derive(Debug)]
-pub struct Failure {
-    /// What the publisher calls it.
+pub struct FailedEntry {
+    /// The publisher's name for it.
     pub entry_id: String,
-    /// Why not.
+    /// The failure.
     pub error: SendError,
 }
 
 impl Entries {
-    /// Add one.
+    /// Add an entry.
     ///
     /// # Errors
     /// If its id is empty or taken.
@@ -75,74 +78,79 @@ impl Entries {
         Ok(())
     }
 
-    /// All, in the order they were added.
+    /// All entries, in the order of the request.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.all.iter()
     }
 }
 
 impl Publisher {
-    /// Publish all entries; what comes back are those that the broker did not take, in the order of the request.
+    /// Publish all entries. Returns those that were not stored, in the order of the request.
     ///
     /// # Errors
     /// If an entry cannot be wrapped or the scopes forbid the topic; nothing has been sent then.
-    pub async fn publish_bulk(&self, pubsub: &Pubsub, request: &BulkRequest) -> Result<Vec<Failure>, PublishError> {
-        let topic = &request.topic;
-        let events = self.events(pubsub, request)?;
-        pubsub.check_publish(topic)?;
-        if events.is_empty() {
+    pub async fn publish_bulk(&self, pubsub: &Pubsub, request: BulkRequest) -> Result<Vec<FailedEntry>, PublishError> {
+        let BulkRequest { topic, entries: Entries { all: mut entries, .. }, metadata, is_raw, trace } = request;
+        let (mut messages, mut ids) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for Entry { id: entry_id, event: body, content_type, metadata: own } in &mut entries {
+            let metadata = own.take().map(|own| merged(own, &metadata));
+            let (trace, none) = (self.tracing.of_entry(&trace), Metadata::new());
+            let Wrapped { bytes, id } = if is_raw {
+                Wrapped { bytes: mem::take(body), id: None }
+            } else {
+                let publication = Publication {
+                    app_id: &self.app_id,
+                    pubsub: &pubsub.name,
+                    topic: &topic,
+                    content_type,
+                    metadata: metadata.as_ref().unwrap_or(&none),
+                    trace: self.event_trace(&trace),
+                    id: Uuid::new_v4(),
+                    now: self.clock.now(),
+                };
+                envelope::wrap(body, &publication).map_err(|error| self.unfit_payload(pubsub, error))?
+            };
+            messages.push((bytes, metadata));
+            ids.push((entry_id, id));
+        }
+        let permitted = pubsub.publishing(&topic)?;
+        if messages.is_empty() {
             return Ok(Vec::new());
         }
-        let (start, count) = (Instant::now(), events.len());
-        let failures = send(pubsub, request, events).await;
-        let elapsed = start.elapsed();
-        self.telemetry.bulk_publish_ended(&pubsub.name, topic, elapsed, count, failures.len());
-        Ok(failures)
-    }
+        let start = Instant::now();
+        let outcomes = permitted.send_all(messages).await;
+        let duration = start.elapsed();
 
-    /// All entries as the broker is to get them.
-    fn events(&self, pubsub: &Pubsub, request: &BulkRequest) -> Result<Vec<Event>, PublishError> {
-        let entries = request.entries.iter();
-        entries
-            .map(|entry| {
-                let own = entry.metadata.as_ref();
-                let metadata = own.map(|own| merged(own, &request.metadata));
-                let data = if request.is_raw {
-                    entry.event.clone()
-                } else {
-                    let none = Metadata::new();
-                    let parcel = Parcel {
-                        topic: &request.topic,
-                        content_type: &entry.content_type,
-                        body: &entry.event,
-                        metadata: metadata.as_ref().unwrap_or(&none),
-                        trace: &self.tracing.of_entry(&request.trace),
-                    };
-                    self.event(pubsub, &parcel)?
-                };
-                Ok((data, metadata))
+        let events: Vec<_> = ids
+            .iter()
+            .map(|(_, id)| EventRef {
+                pubsub: &pubsub.name,
+                topic: &topic,
+                id: id.as_ref().map(EventId::as_str),
+                ..EventRef::default()
             })
-            .collect()
+            .collect();
+        let entries = ids.iter().zip(outcomes);
+        let failed: Vec<_> = entries
+            .filter_map(|((entry_id, _), outcome)| {
+                Some(FailedEntry { entry_id: entry_id.to_string(), error: outcome.err()? })
+            })
+            .collect();
+        self.telemetry.emit(BulkPublished {
+            pubsub: &pubsub.name,
+            topic: &topic,
+            events: &events,
+            failed: failed.len(),
+            duration,
+        });
+        Ok(failed)
     }
 }
 
-/// Send every entry, also after one has failed.
-async fn send(pubsub: &Pubsub, request: &BulkRequest, events: Vec<Event>) -> Vec<Failure> {
-    let outcomes = pubsub.send_all(&request.topic, events).await;
-    let entries = request.entries.all.iter().zip(outcomes);
-    entries
-        .filter_map(|(entry, outcome)| {
-            let error = outcome.err()?;
-            let entry_id = entry.id.clone();
-            Some(Failure { entry_id, error })
-        })
-        .collect()
-}
-
-/// The metadata of an entry with that of the request under it.
-fn merged(own: &Metadata, of_request: &Metadata) -> Metadata {
-    let mut merged = of_request.clone();
-    merged.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+/// The metadata of an entry, completed by that of the request.
+fn merged(own: Metadata, request: &Metadata) -> Metadata {
+    let mut merged = request.clone();
+    merged.extend(own);
     merged
 }
 
@@ -156,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_there_and_differ() {
+    fn ids_are_present_and_differ() {
         let mut entries = Entries::default();
         let mut push = |id: &str| entries.push(Entry { id: id.to_owned(), ..Entry::default() });
         assert_eq!(push("1"), Ok(()));
@@ -168,9 +176,9 @@ mod tests {
     #[test]
     fn an_entry_wins_over_the_request() {
         let of_request = metadata(&[("a", "1"), ("b", "2")]);
-        assert_eq!(merged(&Metadata::new(), &of_request), of_request);
+        assert_eq!(merged(Metadata::new(), &of_request), of_request);
         assert_eq!(
-            merged(&metadata(&[("a", "own"), ("A", "other")]), &of_request),
+            merged(metadata(&[("a", "own"), ("A", "other")]), &of_request),
             metadata(&[("A", "other"), ("a", "own"), ("b", "2")])
         );
     }

@@ -81,7 +81,7 @@ impl Assembly<'_> {
     pub(super) async fn pubsub(&self, component: &Component) -> Result<(Pubsub, bool), ComponentError> {
         let pubsub = self.new_pubsub(component)?;
         let policy = self.targets.policy(&component.name, Direction::Outbound, Stop::new());
-        let pubsub = pubsub.under(policy);
+        let pubsub = pubsub.with_policy(policy);
         match pubsub.connect().await {
             Ok(()) => Ok((pubsub, true)),
             Err(error) if error.is_transient() => {

@@ -300,7 +300,7 @@ impl Reload {
         self.supervisor.retarget(targets.clone());
         for pubsub in self.catalog.all() {
             let policy = targets.policy(&pubsub.name, Direction::Outbound, Stop::new());
-            self.catalog.insert(Arc::new(pubsub.repoliced(policy)));
+            self.catalog.insert(Arc::new(Pubsub::clone(&pubsub).with_policy(policy)));
             self.supervisor.release(&pubsub.name).await;
         }
         self.targets = targets;

@@ -5,5 +5,6 @@ mod broker;
 mod delivery;
 mod input;
 mod lifecycle;
+pub mod publish;
 pub mod reload;
 pub mod resiliency;

@@ -13,8 +13,7 @@ use crate::api::http::call::Call;
 use crate::api::http::path;
 use crate::envelope;
 use crate::json::push_text;
-use crate::publish::PublishError;
-use crate::publish::bulk::{BulkRequest, Failure};
+use crate::publish::bulk::{BulkRequest, FailedEntry};
 
 const RESPONSE_DATA: HeaderName = HeaderName::from_static("metadata.responsedata");
 const ERROR: HeaderName = HeaderName::from_static("metadata.error");
@@ -29,8 +28,6 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
     let metadata = path::metadata(uri.query());
     let publisher = &call.context.publisher;
     let app_id = &call.context.settings.app_id;
-    let refused =
-        |error: PublishError| ApiError::of_publish(error, &pubsub, &topic, app_id, &path::metadata(uri.query()));
     let unreadable = |error: String| ApiError::BulkBody {
         pubsub: pubsub.clone().into_owned(),
         topic: topic.clone().into_owned(),
@@ -38,8 +35,16 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
         error,
     };
 
-    let component = publisher.pubsub(&pubsub).map_err(refused)?;
-    let is_raw = envelope::is_raw(&metadata).map_err(|error| refused(error.into()))?;
+    let Some(component) = publisher.pubsub(&pubsub) else {
+        return Err(ApiError::PubsubNotFound { pubsub: pubsub.into_owned(), metadata });
+    };
+    let is_raw = match envelope::is_raw(&metadata) {
+        Ok(is_raw) => is_raw,
+        Err(error) => {
+            let error = error.to_string();
+            return Err(ApiError::RequestMetadata { pubsub: pubsub.into_owned(), metadata, error });
+        }
+    };
     let body = call.body.read().await;
     let body = body.map_err(|error| unreadable(error.to_string()))?;
     let entries = entries::parse(&body).map_err(|error| match error {
@@ -59,8 +64,7 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
     })?;
     let request =
         BulkRequest { topic: topic.clone().into_owned(), entries, metadata, is_raw, trace: call.trace.clone() };
-    let failures = publisher.publish_bulk(&component, &request).await;
-    let failures = failures.map_err(refused)?;
+    let failures = publisher.publish_bulk(&component, request).await?;
     Ok(match failures.first() {
         None => empty(StatusCode::NO_CONTENT),
         Some(first) => {
@@ -75,7 +79,7 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
 }
 
 /// The answer that says what the broker did not take.
-fn failed(failures: &[Failure], error: &str) -> Response {
+fn failed(failures: &[FailedEntry], error: &str) -> Response {
     let body = failed_entries(failures);
     let data = header(&body);
     let mut response = with_body(StatusCode::INTERNAL_SERVER_ERROR, "application/json", body);
@@ -87,7 +91,7 @@ fn failed(failures: &[Failure], error: &str) -> Response {
     response
 }
 
-fn failed_entries(failures: &[Failure]) -> Vec<u8> {
+fn failed_entries(failures: &[FailedEntry]) -> Vec<u8> {
     let mut body = br#"{"failedEntries":["#.to_vec();
     for (at, failure) in failures.iter().enumerate() {
         if at > 0 {
@@ -123,8 +127,8 @@ mod tests {
     use super::*;
     use crate::broker::{BrokerError, BrokerErrorKind};
 
-    fn failure(id: &str, error: &str) -> Failure {
-        Failure { entry_id: id.to_owned(), error: BrokerError::new(BrokerErrorKind::Unavailable, error).into() }
+    fn failure(id: &str, error: &str) -> FailedEntry {
+        FailedEntry { entry_id: id.to_owned(), error: BrokerError::new(BrokerErrorKind::Unavailable, error).into() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::api::http::answer::empty;
 use crate::api::http::call::Call;
 use crate::api::http::path;
 use crate::json::valid_text;
-use crate::publish::{PublishError, Request};
+use crate::publish::Request;
 
 /// 204 once the broker has the event.
 pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
@@ -17,10 +17,10 @@ pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
     let (pubsub, topic) = path::pubsub_and_topic(uri.path(), 2);
     let metadata = path::metadata(uri.query());
     let publisher = &call.context.publisher;
-    let app_id = &call.context.settings.app_id;
 
-    let component =
-        publisher.pubsub(&pubsub).map_err(|error| ApiError::of_publish(error, &pubsub, &topic, app_id, &metadata))?;
+    let Some(component) = publisher.pubsub(&pubsub) else {
+        return Err(ApiError::PubsubNotFound { pubsub: pubsub.into_owned(), metadata });
+    };
     let body = call.body.read().await.map_err(|error| ApiError::Publish {
         pubsub: pubsub.clone().into_owned(),
         topic: topic.clone().into_owned(),
@@ -34,8 +34,6 @@ pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
         metadata,
         trace: call.trace.clone(),
     };
-    publisher.publish(&component, &request).await.map_err(|error: PublishError| {
-        ApiError::of_publish(error, &pubsub, &request.topic, app_id, &request.metadata)
-    })?;
+    publisher.publish(&component, request).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -193,7 +193,7 @@ fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
     }
     let members = match json::members(&text) {
         Ok(members) => members,
-        Err(_) if json::one_value(bytes).is_some() => {
+        Err(_) if json::one_value(&text).is_some() => {
             return (None, Some("not a JSON object".to_owned()));
         }
         Err(error) => return (None, Some(error.to_string())),

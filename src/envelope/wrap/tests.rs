@@ -33,7 +33,7 @@ fn metadata(pairs: &[(&str, &str)]) -> Metadata {
 
 fn wrapped(body: &[u8], content_type: &str, pairs: &[(&str, &str)]) -> String {
     let metadata = metadata(pairs);
-    let event = wrap(body, &publication(content_type, &metadata, "")).unwrap();
+    let event = wrap(body, &publication(content_type, &metadata, "")).unwrap().bytes;
     String::from_utf8(event.into()).unwrap()
 }
 
@@ -211,7 +211,7 @@ fn entries_are_those_of_the_specification_byte_for_byte() {
     };
     let check = |body: &[u8], kind: &str, pairs: &[(&str, &str)], length: usize, data: &str, entry: &str| {
         let metadata = metadata(pairs);
-        let event = wrap(body, &publication(kind, &metadata, TRACE)).unwrap();
+        let event = wrap(body, &publication(kind, &metadata, TRACE)).unwrap().bytes;
         assert_eq!(std::str::from_utf8(&event).unwrap(), data);
         assert_eq!(event.len(), length);
         let mut written = Vec::new();

@@ -26,33 +26,6 @@ pub struct ApiCall<'a> {
 }
 
 impl Telemetry {
-    /// A publish has come back from the broker; `error` if it did not take the event.
-    pub fn publish_ended(&self, pubsub: &str, topic: &str, _elapsed: Duration, error: Option<&impl Display>) {
-        self.0.metrics.published(pubsub, topic, error.is_none());
-        if let Some(error) = error {
-            self.0.log.write(
-                Level::Debug,
-                RUNTIME,
-                format_args!("error when publishing to topic {topic} in pubsub {pubsub}: {error}"),
-                &[("pubsub", &pubsub), ("topic", &topic)],
-            );
-        }
-    }
-
-    /// A bulk publish of so many entries has come back from the broker, which did not take so many of them.
-    pub fn bulk_publish_ended(&self, pubsub: &str, topic: &str, _elapsed: Duration, entries: usize, failed: usize) {
-        if failed > 0 {
-            self.0.log.write(
-                Level::Debug,
-                RUNTIME,
-                format_args!(
-                    "error when publishing to topic {topic} in pubsub {pubsub}: {failed} of {entries} entries failed"
-                ),
-                &[("pubsub", &pubsub), ("topic", &topic)],
-            );
-        }
-    }
-
     /// A client was answered with an error, and the codes of errors are counted.
     pub fn error_answered(&self, app_id: &str, code: &'static str) {
         self.0.metrics.error_answered(app_id, code);
