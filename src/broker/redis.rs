@@ -17,7 +17,6 @@ mod fan_out;
 mod group;
 mod instance;
 mod keep;
-mod once;
 mod read;
 mod release;
 mod reply;
@@ -25,6 +24,7 @@ mod settings;
 mod settle;
 mod signs;
 mod start;
+mod stream;
 mod takeover;
 mod terms;
 mod work;
@@ -46,6 +46,7 @@ use self::group::Groups;
 use self::instance::Instance;
 pub use self::settings::{Settings, SettingsError, Tls, Trim, times_without_unit};
 pub use self::start::StartFrom;
+use self::stream::StreamClient;
 pub use self::terms::wrong_terms;
 use self::terms::{GroupNames, Terms};
 use crate::backoff::Backoff;
@@ -81,6 +82,7 @@ struct Shared {
     topology: Topology,
     /// For everything but publishing and reading, of all groups.
     connections: Arc<Connections>,
+    stream: StreamClient,
     instance: Instance,
     board: Board,
     acks: settle::Acks,
@@ -144,7 +146,7 @@ impl RedisBroker {
 
     async fn append(&self, message: &Outgoing) -> Result<(), RedisError> {
         let settings = &self.shared.settings;
-        let command = entry::append(message, settings.trim, chrono::Utc::now().timestamp_millis());
+        let command = stream::add(message, settings.trim, chrono::Utc::now().timestamp_millis());
         let mut tries = Tries::new(settings);
         loop {
             // Only what certainly was not executed is sent again: otherwise the entry might stand twice in the stream.
@@ -193,7 +195,7 @@ impl RedisBroker {
         let (trim, now) = (self.shared.settings.trim, chrono::Utc::now().timestamp_millis());
         let mut commands = pipe();
         for message in messages {
-            commands.add_command(entry::append(message, trim, now));
+            commands.add_command(stream::add(message, trim, now));
         }
         self.publishing.send_all(&commands).await
     }
@@ -252,11 +254,7 @@ impl Broker for RedisBroker {
         let shared = self.group(&terms, &topic).await.map_err(|error| self.error(&error, ""))?;
         let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
         let after = terms.start.last_left_out(now);
-        match shared.connections.command(&read::create_group(&topic, &shared.settings.group, &after)).await {
-            Ok(_) => {}
-            Err(error) if error.code() == Some("BUSYGROUP") => {}
-            Err(error) => return Err(self.error(&error, "")),
-        }
+        shared.stream.create_group(&topic, &after).await.map_err(|error| self.error(&error, ""))?;
         // The others must know that this consumer lives before it has something in hand.
         shared.instance.reads(&topic);
         signs::give(&shared).await.map_err(|error| self.error(&error, ""))?;
@@ -305,6 +303,7 @@ impl Shared {
     ) -> Self {
         Self {
             name: name.to_owned(),
+            stream: StreamClient::new(connections.clone(), &settings.group, &instance.consumer),
             connections,
             instance,
             board: Board::new(settings.concurrency, settings.queue_depth),

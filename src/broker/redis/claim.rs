@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis::{RedisError, cmd, pipe};
+use deadpool_redis::redis::{RedisError, pipe};
 
-use super::entry::{self, Entry, EntryId, Pending};
+use super::entry::{Entry, EntryId, Pending};
+use super::stream::MAX_CLAIM;
 use super::{Shared, work};
 
 /// The right to claim. An entry that has been claimed and is not on the board yet looks like a stray: so nobody looks for strays
@@ -35,21 +36,14 @@ pub(super) async fn fetch(
     _alone: &Claiming<'_>,
 ) -> Result<Vec<EntryId>, RedisError> {
     let mut gone = Vec::new();
-    for ids in ids.chunks(entry::MOST_IDS) {
-        let mut command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, Duration::ZERO, ids);
-        if listed == Listed::OrAgain {
-            command.arg("FORCE");
-        }
-        let found = entry::of_claim(shared.connections.command(&command).await?);
+    for ids in ids.chunks(MAX_CLAIM) {
+        let found = shared.stream.refetch(topic, ids, listed == Listed::OrAgain).await?;
         let missing: Vec<_> = ids.iter().copied().filter(|id| !found.iter().any(|entry| entry.id == *id)).collect();
         accept(shared, topic, found);
         if !missing.is_empty() {
             // Servers before 7 keep deleted entries in the list of pending ones until somebody acknowledges them.
             let mut acks = pipe();
-            let ack = acks.cmd("XACK").arg(topic).arg(&shared.settings.group);
-            for id in &missing {
-                ack.arg(id.to_string());
-            }
+            acks.add_command(shared.stream.ack(topic, &missing));
             shared.connections.pipeline(&acks).await?;
             gone.extend(missing);
         }
@@ -71,14 +65,13 @@ pub(super) async fn take_over(
     let deliveries: HashMap<EntryId, u32> = pending.iter().map(|row| (row.id, row.deliveries)).collect();
     let ids: Vec<_> = pending.iter().map(|row| row.id).collect();
     let mut taken = 0;
-    for ids in ids.chunks(entry::MOST_IDS) {
-        let command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, idle, ids);
-        let answer = shared.connections.command(&command).await.inspect_err(|_| shared.look_for_strays())?;
-        if entry::names_nothing(&answer) {
+    for ids in ids.chunks(MAX_CLAIM) {
+        let claimed = shared.stream.claim(topic, idle, ids).await.inspect_err(|_| shared.look_for_strays())?;
+        if claimed.has_deleted {
             // Servers before 7 give entries that the stream no longer has as nothing, but they are ours then: as strays they are struck.
             shared.look_for_strays();
         }
-        let mut entries = entry::of_claim(answer);
+        let mut entries = claimed.entries;
         for entry in &mut entries {
             entry.attempt = deliveries.get(&entry.id).copied().unwrap_or(0).saturating_add(1);
         }
@@ -86,25 +79,6 @@ pub(super) async fn take_over(
         accept(shared, topic, entries);
     }
     Ok(taken)
-}
-
-/// The long form of XPENDING: whose entries are pending, of one consumer or of all.
-///
-/// # Errors
-/// If Redis did not answer.
-pub(super) async fn pending(
-    shared: &Shared,
-    topic: &str,
-    from: &str,
-    count: usize,
-    consumer: Option<&str>,
-) -> Result<Vec<Pending>, RedisError> {
-    let mut command = cmd("XPENDING");
-    command.arg(topic).arg(&shared.settings.group).arg(from).arg("+").arg(count);
-    if let Some(consumer) = consumer {
-        command.arg(consumer);
-    }
-    Ok(entry::of_pending(shared.connections.command(&command).await?))
 }
 
 fn accept(shared: &Arc<Shared>, topic: &str, entries: Vec<Entry>) {

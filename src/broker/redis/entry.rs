@@ -4,15 +4,13 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
-use std::time::Duration;
 
 use bytes::Bytes;
-use deadpool_redis::redis::{Cmd, Value, cmd};
+use deadpool_redis::redis::Value;
 
 use super::reply::text;
-use super::settings::Trim;
-use crate::json::{self, push_map};
-use crate::message::{Metadata, Outgoing};
+use crate::json;
+use crate::message::Metadata;
 
 /// The id of a stream entry: milliseconds and a number within them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,45 +46,6 @@ pub(super) struct Entry {
     pub(super) oddity: Option<String>,
     /// Which delivery this is, counted from 1.
     pub(super) attempt: u32,
-}
-
-/// Bytes of a command that appends, beside topic and data.
-const ROOM_FOR_WORDS: usize = 192;
-
-/// The command that appends a message (tests/spec/redis.md, "6. Publish"). `now_millis` is the time that `streamTTL`
-/// counts from.
-pub(super) fn append(message: &Outgoing, trim: Option<Trim>, now_millis: i64) -> Cmd {
-    // Room at once for all of it, so that nothing is copied while it grows.
-    let room = message.data.len() + message.topic.len() + ROOM_FOR_WORDS;
-    let mut command = Cmd::with_capacity(10, room);
-    command.arg("XADD").arg(&message.topic);
-    match trim {
-        Some(Trim::ExactLength(length)) => drop(command.arg("MAXLEN").arg(length)),
-        Some(Trim::Length(length)) => drop(command.arg("MAXLEN").arg("~").arg(length)),
-        Some(Trim::Age(age)) => {
-            let oldest = format!("{}-1", now_millis.saturating_sub(age));
-            command.arg("MINID").arg("~").arg(oldest);
-        }
-        None => {}
-    }
-    command.arg("*").arg("data").arg(&message.data[..]);
-    if let Some(metadata) = &message.metadata {
-        command.arg("metadata").arg(encode_metadata(metadata));
-    }
-    command
-}
-
-/// Ids in one XCLAIM.
-pub(super) const MOST_IDS: usize = 500;
-
-/// XCLAIM for this consumer of entries that have been idle for at least `idle`.
-pub(super) fn claim(topic: &str, group: &str, consumer: &str, idle: Duration, ids: &[EntryId]) -> Cmd {
-    let mut command = cmd("XCLAIM");
-    command.arg(topic).arg(group).arg(consumer).arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-    for id in ids {
-        command.arg(id.to_string());
-    }
-    command
 }
 
 /// The entries of an XREADGROUP answer, by topic.
@@ -176,12 +135,6 @@ fn entry(value: Value) -> Option<Entry> {
     Some(Entry { id, data, metadata, oddity, attempt: 1 })
 }
 
-fn encode_metadata(metadata: &Metadata) -> Vec<u8> {
-    let mut json = Vec::with_capacity(2 + 32 * metadata.len());
-    push_map(&mut json, metadata);
-    json
-}
-
 /// The map of a `metadata` field, if it is one, with what is odd about it (tests/spec/redis.md, "7.2 Reader").
 fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
     if bytes == b"{}" {
@@ -214,44 +167,6 @@ fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn written(message: &Outgoing, trim: Option<Trim>, expected: &[u8]) {
-        let packed = append(message, trim, 1_741_917_566_000).get_packed_command();
-        assert_eq!(String::from_utf8_lossy(&packed), String::from_utf8_lossy(expected));
-    }
-
-    fn outgoing(metadata: Option<&[(&str, &str)]>) -> Outgoing {
-        let metadata =
-            metadata.map(|pairs| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
-        Outgoing { topic: "orders".to_owned(), data: Bytes::from_static(b"\x00\xff\n"), metadata }
-    }
-
-    #[test]
-    fn an_entry_is_written_byte_for_byte_as_by_daprd() {
-        let raw = b"*7\r\n$4\r\nXADD\r\n$6\r\norders\r\n$1\r\n*\r\n$4\r\ndata\r\n$3\r\n\x00\xff\n\r\n$8\r\nmetadata\r\n$21\r\n{\"rawPayload\":\"true\"}\r\n";
-        written(&outgoing(Some(&[("rawPayload", "true")])), None, raw);
-        written(
-            &outgoing(None),
-            None,
-            b"*5\r\n$4\r\nXADD\r\n$6\r\norders\r\n$1\r\n*\r\n$4\r\ndata\r\n$3\r\n\x00\xff\n\r\n",
-        );
-        let metadata = encode_metadata(
-            &outgoing(Some(&[("ttlInSeconds", "60"), ("foo", "a&b"), ("cloudevent.subject", "s1")])).metadata.unwrap(),
-        );
-        assert_eq!(metadata, br#"{"cloudevent.subject":"s1","foo":"a\u0026b","ttlInSeconds":"60"}"#);
-    }
-
-    #[test]
-    fn streams_are_trimmed_with_each_entry() {
-        let packed = |trim| {
-            String::from_utf8_lossy(&append(&outgoing(None), Some(trim), 1_741_917_566_000).get_packed_command())
-                .into_owned()
-        };
-        assert!(packed(Trim::ExactLength(10)).contains("MAXLEN\r\n$2\r\n10\r\n"));
-        assert!(packed(Trim::Length(1000)).contains("MAXLEN\r\n$1\r\n~\r\n$4\r\n1000\r\n"));
-        assert!(packed(Trim::Age(3_600_000)).contains("MINID\r\n$1\r\n~\r\n$15\r\n1741913966000-1\r\n"));
-    }
 
     #[test]
     fn odd_metadata_never_holds_an_entry_back() {

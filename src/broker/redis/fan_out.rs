@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis::{Cmd, Pipeline, RedisError, Value, cmd, pipe};
+use deadpool_redis::redis::{Pipeline, RedisError, Value, cmd, pipe};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
+use super::stream::destroy_group;
 use super::{Shared, reply};
 use crate::shutdown::Stop;
 
@@ -60,7 +61,7 @@ impl FanOut {
     pub(super) async fn leave(&self, shared: &Shared) {
         let mut commands = pipe();
         for topic in &self.state().topics {
-            commands.add_command(destroy(topic, &self.group));
+            commands.add_command(destroy_group(topic, &self.group));
         }
         commands.cmd("HDEL").arg(&self.registry).arg(&self.group);
         commands.cmd("DEL").arg(self.key(&self.group));
@@ -102,7 +103,7 @@ impl FanOut {
         for (group, topics) in self.dead(shared).await? {
             let mut commands = pipe();
             for topic in topics.split('\n').filter(|topic| !topic.is_empty()) {
-                commands.add_command(destroy(topic, &group));
+                commands.add_command(destroy_group(topic, &group));
             }
             shared.connections.pipeline(&commands).await?;
             self.strike(shared, &group).await?;
@@ -163,10 +164,4 @@ pub(super) async fn run(fan_out: Arc<FanOut>, shared: Arc<Shared>, stop: Stop) {
         // That Redis does not answer is told by those who need it more often.
         is_well = done.is_ok();
     }
-}
-
-fn destroy(topic: &str, group: &str) -> Cmd {
-    let mut command = cmd("XGROUP");
-    command.arg("DESTROY").arg(topic).arg(group);
-    command
 }

@@ -12,7 +12,8 @@ use super::claim::{Claiming, Listed};
 use super::conn::error;
 use super::entry::EntryId;
 use super::instance::SIGN;
-use super::{Shared, claim, entry, read, takeover, work};
+use super::stream::MAX_CLAIM;
+use super::{Shared, claim, read, takeover, work};
 use crate::shutdown::Stop;
 
 /// How long until a redelivery is tried again for which there was no room.
@@ -202,11 +203,8 @@ async fn redeliver_of(shared: &Arc<Shared>, topic: &str, ids: &[EntryId], alone:
 async fn keep_alive(shared: &Shared) -> Result<(), RedisError> {
     let mut commands = pipe();
     for (topic, ids) in shared.board.held() {
-        for ids in ids.chunks(entry::MOST_IDS) {
-            let mut command =
-                entry::claim(&topic, &shared.settings.group, &shared.instance.consumer, Duration::ZERO, ids);
-            command.arg("JUSTID");
-            commands.add_command(command);
+        for ids in ids.chunks(MAX_CLAIM) {
+            commands.add_command(shared.stream.keep_alive(&topic, ids));
         }
     }
     shared.connections.pipeline(&commands).await.map(drop)

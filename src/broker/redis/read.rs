@@ -12,7 +12,7 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis::{Cmd, RedisError, Value, cmd, pipe};
+use deadpool_redis::redis::{RedisError, Value, cmd, pipe};
 
 use super::board::ReadPlan;
 use super::conn::{Connection, Connector, MAX_SILENCE, Topology, error};
@@ -131,7 +131,7 @@ impl Reader {
     async fn read(&mut self, plan: &ReadPlan) -> Result<Value, RedisError> {
         let (shared, connector) = (self.shared.clone(), self.connector.clone());
         let open = self.open().await?;
-        let command = command(&shared, plan, open.block);
+        let command = shared.stream.blocking_read(&plan.topics, plan.count, open.block);
         let answer = {
             let (client_id, deadline) =
                 (open.client_id, open.block + MAX_SILENCE + shared.settings.read_timeout.unwrap_or(MAX_SILENCE));
@@ -275,39 +275,5 @@ where
     }
 }
 
-/// What the commands that read for a group begin with.
-fn reading(shared: &Shared, count: usize) -> Cmd {
-    let mut command = cmd("XREADGROUP");
-    command.arg("GROUP").arg(&shared.settings.group).arg(&shared.instance.consumer).arg("COUNT").arg(count);
-    command
-}
-
-/// Read one topic after an entry, or with `>` what is new for the group. Does not wait.
-fn read_one(shared: &Shared, topic: &str, count: usize, after: &str) -> Cmd {
-    let mut command = reading(shared, count);
-    command.arg("STREAMS").arg(topic).arg(after);
-    command
-}
-
-fn command(shared: &Shared, plan: &ReadPlan, block: Duration) -> Cmd {
-    let mut command = reading(shared, plan.count);
-    command.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX)).arg("STREAMS");
-    for topic in &plan.topics {
-        command.arg(&**topic);
-    }
-    for _ in &plan.topics {
-        command.arg(">");
-    }
-    command
-}
-
 /// Where a group begins again that was lost: nothing of the stream is left out (D17).
 pub(super) const LOST: &str = "0";
-
-/// The command that makes a consumer group which has everything after an entry before it (tests/spec/redis.md, "8.
-/// Subscribe").
-pub(super) fn create_group(topic: &str, group: &str, after: &str) -> Cmd {
-    let mut command = cmd("XGROUP");
-    command.arg("CREATE").arg(topic).arg(group).arg(after).arg("MKSTREAM");
-    command
-}

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis::{Cmd, Value, cmd};
-
 use super::Shared;
-use super::entry::{self, EntryId};
+use super::entry::EntryId;
+use super::stream::MAX_CLAIM;
 
 /// Handed-back entries look as idle as this where `processingTimeout` does not say: every daprd takes them then.
 const LONG_IDLE: Duration = Duration::from_secs(60);
@@ -51,10 +50,8 @@ async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
         return;
     }
     let idle = shared.settings.processing_timeout.unwrap_or(LONG_IDLE);
-    for ids in ids.chunks(entry::MOST_IDS) {
-        let mut command = entry::claim(topic, &shared.settings.group, &shared.instance.consumer, Duration::ZERO, ids);
-        command.arg("IDLE").arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)).arg("JUSTID");
-        if let Err(error) = shared.connections.command(&command).await {
+    for ids in ids.chunks(MAX_CLAIM) {
+        if let Err(error) = shared.stream.hand_back(topic, idle, ids).await {
             // They stay with this consumer and are taken over like those of a dead one.
             shared.telemetry.redis_hand_back_failed(topic, ids.len(), &error);
         }
@@ -64,17 +61,7 @@ async fn hand_back(shared: &Shared, topic: &str, ids: &[EntryId]) {
 
 /// Leave no empty consumer behind. One that still has entries must stay: they would be lost with it.
 async fn leave_group(shared: &Shared, topic: &str) {
-    let mut own = cmd("XPENDING");
-    own.arg(topic).arg(&shared.settings.group).arg("-").arg("+").arg(1).arg(&shared.instance.consumer);
-    if let Ok(Value::Array(rows)) = shared.connections.command(&own).await
-        && entry::of_pending(Value::Array(rows)).is_empty()
-    {
-        let _ = shared.connections.command(&delete_consumer(topic, shared)).await;
+    if shared.stream.has_no_pending(topic).await {
+        let _ = shared.stream.delete_consumer(topic).await;
     }
-}
-
-fn delete_consumer(topic: &str, shared: &Shared) -> Cmd {
-    let mut command = cmd("XGROUP");
-    command.arg("DELCONSUMER").arg(topic).arg(&shared.settings.group).arg(&shared.instance.consumer);
-    command
 }

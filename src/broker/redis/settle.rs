@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::conn::error;
 use super::entry::EntryId;
+use super::stream::StreamClient;
 use super::{Shared, advice};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
@@ -182,7 +183,7 @@ async fn send(shared: &Shared, ids: Ids, refused: &mut Refused) -> Option<RedisE
     if ids.is_empty() {
         return None;
     }
-    let mut answers = shared.connections.each(&commands(&shared.settings.group, &ids)).await.into_iter();
+    let mut answers = shared.connections.each(&commands(&shared.stream, &ids)).await.into_iter();
     let mut first = None;
     for (topic, ids) in ids {
         let (mut failure, mut refusal) = (None, None);
@@ -212,14 +213,11 @@ fn is_void(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOGROUP" | "WRONGTYPE"))
 }
 
-fn commands(group: &str, ids: &Ids) -> Pipeline {
+fn commands(stream: &StreamClient, ids: &Ids) -> Pipeline {
     let mut commands = pipe();
     for (topic, ids) in ids {
         for ids in ids.chunks(MOST_IDS) {
-            let command = commands.cmd("XACK").arg(&**topic).arg(group);
-            for id in ids {
-                command.arg(id.to_string());
-            }
+            commands.add_command(stream.ack(topic, ids));
         }
     }
     commands

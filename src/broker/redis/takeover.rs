@@ -139,7 +139,7 @@ async fn bury(shared: &Arc<Shared>, topic: &str, consumer: &str, tally: &mut Tal
     if page == 0 {
         return Ok(false);
     }
-    let pending = match claim::pending(shared, topic, "-", page, Some(consumer)).await {
+    let pending = match shared.stream.pending(topic, "-", page, Some(consumer)).await {
         Ok(pending) => pending,
         // The stream or the group is gone, and what was pending with it.
         Err(error) if !error::is_transient(&error) => return Ok(true),
@@ -185,8 +185,7 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration, tally: &mut Ta
     let topics = shared.board.topics();
     let mut questions = pipe();
     for topic in &topics {
-        questions.cmd("XPENDING").arg(&**topic).arg(&shared.settings.group);
-        questions.arg("IDLE").arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)).arg("-").arg("+").arg(most);
+        questions.add_command(shared.stream.pending_idle(topic, idle, most));
     }
     let (mut more, mut failed) = (false, None);
     for (topic, answer) in topics.iter().zip(shared.connections.each(&questions).await) {
@@ -200,7 +199,7 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, idle: Duration, tally: &mut Ta
         let rows = match answer.extract_error() {
             Ok(rows) => entry::of_pending(rows),
             // Servers before 6.2 cannot select by idle time.
-            Err(_) => claim::pending(shared, topic, "-", PAGE, None).await.unwrap_or_default(),
+            Err(_) => shared.stream.pending(topic, "-", PAGE, None).await.unwrap_or_default(),
         };
         let rows: Vec<Pending> =
             rows.into_iter().filter(|row| Duration::from_millis(row.idle_millis) >= idle).collect();
@@ -236,7 +235,7 @@ async fn strays_of(shared: &Arc<Shared>, topic: &str, alone: &Claiming<'_>) -> R
     let own = Some(&*shared.instance.consumer);
     let mut from = "-".to_owned();
     loop {
-        let page = match claim::pending(shared, topic, &from, PAGE, own).await {
+        let page = match shared.stream.pending(topic, &from, PAGE, own).await {
             Ok(page) => page,
             // Redis refuses this topic for now: the reader sees to that.
             Err(error) if !error::is_transient(&error) => return Ok(()),
@@ -276,7 +275,7 @@ async fn disown_of(shared: &Shared, topic: Arc<str>, held: Vec<EntryId>) -> Resu
     let mut from = "-".to_owned();
     loop {
         let own = Some(&*shared.instance.consumer);
-        let page = claim::pending(shared, &topic, &from, PAGE, own).await?;
+        let page = shared.stream.pending(&topic, &from, PAGE, own).await?;
         for row in &page {
             taken.remove(&row.id);
         }

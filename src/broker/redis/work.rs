@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::board::Job;
 use super::entry::{Entry, EntryId};
-use super::{once, release};
+use super::release;
 use crate::broker::ack::Ack;
 use crate::message::{Incoming, Settlement};
 
@@ -83,7 +83,7 @@ async fn handle(shared: &Arc<Shared>, job: Job) {
     };
     if ack == Ack::None {
         // Without an answer it is tried again later, as after a failed delivery.
-        let Ok(is_ours) = once::claim(shared, &topic, entry.id).await else {
+        let Ok(is_ours) = shared.stream.ack_once(&topic, entry.id).await else {
             return;
         };
         place.is_over = true;

@@ -29,7 +29,6 @@ use tokio::time::Instant;
 use super::super::board::ReadPlan;
 use super::super::conn::{Cluster, Connection, Connector, MAX_SILENCE, Node, error};
 use super::super::{Shared, entry, reply, takeover, work};
-use super::read_one;
 use super::topics::{self, Examined};
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
@@ -443,7 +442,7 @@ impl Reader {
                 questions.cmd("XLEN").arg(&**topic);
             }
             // One more than there is room for shows whether that was all.
-            questions.add_command(read_one(&shared, topic, plan.count.saturating_add(1), ">"));
+            questions.add_command(shared.stream.reading_of(topic, plan.count.saturating_add(1)));
         }
         let asked = open.connection.pipeline(&questions);
         let answers = tokio::time::timeout(limit, asked)
@@ -470,9 +469,8 @@ impl Reader {
     /// The slots of these topics are on their way or have gone: one read where they are, and a look at the map.
     async fn read_elsewhere(&mut self, plan: &ReadPlan, topics: &[Arc<str>]) -> Result<(), RedisError> {
         for topic in topics {
-            let command = read_one(&self.shared, topic, plan.count, ">");
-            match self.shared.connections.command(&command).await {
-                Ok(answer) => work::accept(&self.shared, entry::of_read(answer)),
+            match self.shared.stream.read(topic, plan.count).await {
+                Ok(entries) => work::accept(&self.shared, entries),
                 Err(error) if topics::may_concern_one(&error) => {
                     topics::examine(&self.shared, std::slice::from_ref(topic)).await;
                 }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use deadpool_redis::redis::{Cmd, ErrorKind, RedisError, Value, pipe};
+use deadpool_redis::redis::{ErrorKind, RedisError, Value, pipe};
 
 use super::super::conn::{SendError, error};
 use super::super::{Shared, advice};
-use super::{LOST, create_group, read_one};
+use super::LOST;
 
 /// What came of examining the topics of a refused read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +86,8 @@ pub(in crate::broker::redis) async fn admit_refused(shared: &Shared) {
 async fn verdicts(shared: &Shared, topics: &[Arc<str>]) -> Vec<Verdict> {
     let mut commands = pipe();
     for topic in topics {
-        commands.add_command(create_group(topic, &shared.settings.group, LOST));
-        commands.add_command(trial(shared, topic));
+        commands.add_command(shared.stream.group_creation(topic, LOST));
+        commands.add_command(shared.stream.trial_read(topic));
     }
     if commands.is_empty() {
         return Vec::new();
@@ -130,14 +130,6 @@ fn verdict(created: Result<Value, RedisError>, tried: Result<Value, RedisError>,
         (Some("NOGROUP"), _) => Verdict::Unknown,
         _ => Verdict::Refused(error),
     }
-}
-
-/// The highest id but one. Redis takes the highest for `>`, and would give us entries.
-const LAST: &str = "18446744073709551615-18446744073709551614";
-
-/// A read that needs the same rights and conditions as any other and brings nothing: what this consumer has in hand after the last id.
-fn trial(shared: &Shared, topic: &str) -> Cmd {
-    read_one(shared, topic, 1, LAST)
 }
 
 #[cfg(test)]
