@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::config::{AppProtocol, AppSettings};
 use crate::message::Metadata;
-use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 

@@ -13,10 +13,10 @@ use std::io::{self, Read, Write};
 
 use self::input::{Input, View};
 use crate::cli::CheckArgs;
+use crate::diagnostic::{Diagnostic, Location, Weight};
 use crate::environment::Environment;
-use crate::resources::configuration::{self, Configuration};
-use crate::resources::note::{Note, Weight};
-use crate::resources::{LoadRequest, Place, Resources};
+use crate::resources::kinds::configuration::{self, Configuration};
+use crate::resources::{LoadRequest, Resources};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,27 +31,27 @@ enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
     severity: Severity,
-    place: Option<Place>,
+    location: Option<Location>,
     message: String,
     help: Option<String>,
 }
 
 impl Finding {
-    fn mistake(place: Place, message: impl Into<String>, help: impl Into<String>) -> Self {
+    fn mistake(location: Location, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             severity: Severity::Mistake,
-            place: Some(place),
+            location: Some(location),
             message: message.into(),
             help: Some(help.into()).filter(|help| !help.is_empty()),
         }
     }
 
-    fn hint(place: Place, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { severity: Severity::WorthKnowing, ..Self::mistake(place, message, help) }
+    fn hint(location: Location, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { severity: Severity::WorthKnowing, ..Self::mistake(location, message, help) }
     }
 
     /// Of a note about the input; `None` for one that is only for the log.
-    fn of(note: &Note) -> Option<Self> {
+    fn of(note: &Diagnostic) -> Option<Self> {
         let severity = match note.weight {
             Weight::Log => return None,
             Weight::Hint => Severity::WorthKnowing,
@@ -59,7 +59,7 @@ impl Finding {
         };
         Some(Self {
             severity,
-            place: note.place.clone(),
+            location: note.location.clone(),
             message: note.plain.clone().unwrap_or_else(|| note.text.clone()),
             help: note.remedy.clone(),
         })
@@ -67,9 +67,9 @@ impl Finding {
 
     /// By place, so that a file can be corrected from top to bottom.
     fn order(&self) -> (Option<&std::path::Path>, usize, &str) {
-        let place = self.place.as_ref();
-        let file = place.map(|place| place.file.as_path());
-        (file, place.map_or(0, |place| place.line), &self.message)
+        let location = self.location.as_ref();
+        let file = location.map(|location| location.file.as_path());
+        (file, location.map_or(0, |location| location.line), &self.message)
     }
 }
 
@@ -113,8 +113,8 @@ impl Report {
         report.findings.sort_by(|a, b| a.order().cmp(&b.order()));
         let mut said = BTreeSet::new();
         report.findings.retain(|finding| {
-            let place = finding.place.as_ref().map(ToString::to_string);
-            said.insert((place, finding.message.clone()))
+            let location = finding.location.as_ref().map(ToString::to_string);
+            said.insert((location, finding.message.clone()))
         });
         report
     }
@@ -136,7 +136,7 @@ impl Report {
         });
         resources.add_advice();
         let errors =
-            resources.errors.iter().map(|error| Finding::mistake(error.place(), error.plain(), error.remedy()));
+            resources.errors.iter().map(|error| Finding::mistake(error.location(), error.plain(), error.remedy()));
         self.findings.extend(errors);
         self.findings.extend(resources.notes.iter().filter_map(Finding::of));
         pubsubs::look(&resources, view.app_id.as_deref(), &mut self.findings);
@@ -153,7 +153,7 @@ impl Report {
             Err(errors) => {
                 let findings = errors.into_iter().map(|error| Finding {
                     severity: Severity::Mistake,
-                    place: error.place().cloned(),
+                    location: error.location().cloned(),
                     message: error.plain(),
                     help: None,
                 });

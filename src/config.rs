@@ -12,8 +12,8 @@ pub use self::resolve::{ConfigError, Resolved};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::resources::configuration::ApiRule;
-use crate::resources::pipeline::Handler;
+use crate::resources::kinds::configuration::ApiRule;
+use crate::resources::kinds::pipeline::Handler;
 
 /// Everything about one sidecar that does not change while it runs.
 #[derive(Clone, Debug)]

@@ -38,7 +38,7 @@
 //! |---|---|---|
 //! | 0 words | `backoff`, `credentials`, `duration`, `environment`, `json`, `message`, `metadata`, `quantity`, `envelope` | earlier in this row |
 //! | 1 across | `telemetry`, `health`, `shutdown` | |
-//! | 2 input | `cli`, `resources`, `config` | `config` -> `cli`, `config` -> `resources` |
+//! | 2 input | `diagnostic`, `cli`, `resources`, `config` | `resources` -> `diagnostic`, `config` -> `diagnostic`, `config` -> `cli`, `config` -> `resources` |
 //! | 3 mechanisms | `expr`, `resiliency`, `broker`, `scopes`, `app` | `resiliency` -> `expr` |
 //! | 4 assembly | `pubsub` | |
 //! | 5 paths | `publish`, `delivery` | |
@@ -47,7 +47,7 @@
 //! <!-- end of layers -->
 //!
 //! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api`,
-//! `granit-parser` (YAML) behind `resources::load`, `clap` behind `cli`, `rustls` behind `app::http` and
+//! `granit-parser` (YAML) behind `resources::yaml::parse`, `clap` behind `cli`, `rustls` behind `app::http` and
 //! `broker::redis::conn::tls`. The same test holds that.
 //!
 //! # Two walks through the house
@@ -95,6 +95,7 @@ pub mod telemetry;
 // Input.
 pub mod cli;
 pub mod config;
+pub mod diagnostic;
 pub mod resources;
 
 // Mechanisms.

@@ -29,14 +29,14 @@ use crate::broker::memory::hub::Hub;
 use crate::cli::Flags;
 use crate::config::{ConfigError, LogError, LogSettings, Settings};
 use crate::delivery::supervisor::{Parts, Supervisor};
+use crate::diagnostic::Diagnostic;
 use crate::environment::Environment;
 use crate::health::Health;
 use crate::publish::Publisher;
 use crate::pubsub::Catalog;
 use crate::resiliency::Targets;
+use crate::resources::files::watch::Watch;
 use crate::resources::last_good::LastGood;
-use crate::resources::note::Note;
-use crate::resources::watch::Watch;
 use crate::resources::{LoadRequest, Resources};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
@@ -53,7 +53,7 @@ pub struct Plan {
     /// Where it logs and counts.
     pub telemetry: Telemetry,
     /// What there is to say about the input.
-    pub notes: Vec<Note>,
+    pub notes: Vec<Diagnostic>,
     /// Where its in-memory brokers are: shared with other sidecars of this process, or what its life before a restart has left.
     /// `None`: they are its own and begin empty.
     pub hub: Option<Hub>,

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use crate::config::Settings;
-use crate::resources::folder;
+use crate::resources::files::folder;
 use crate::telemetry::Telemetry;
 
 /// How long a taken address is tried again, and the pauses between.

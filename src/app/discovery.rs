@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::app::DiscoveryError;
 use crate::json;
 use crate::message::Metadata;
-use crate::resources::subscription::{BulkSpec, RuleSpec, SubscriptionSpec};
+use crate::resources::kinds::subscription::{BulkSpec, RuleSpec, SubscriptionSpec};
 
 /// A list of subscriptions, and the topics of those that were left out because they have no route.
 #[derive(Debug, Default, PartialEq, Eq)]

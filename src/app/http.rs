@@ -39,7 +39,7 @@ use self::protocol::Spoken;
 use self::traffic::Traffic;
 use crate::app::{BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery, verdict};
 use crate::config::{AppProtocol, AppSettings};
-use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 

@@ -1,8 +1,8 @@
 //! Warnings about the settings of a component: what every broker says in the same way.
 
 use crate::credentials::masked;
+use crate::diagnostic::Weight;
 use crate::metadata::{Properties, nearest};
-use crate::resources::note::Weight;
 
 /// A setting that is ignored or looks like a mistake. The component can be used all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use super::Finding;
 use crate::delivery::RULE_VARIABLES;
+use crate::diagnostic::Location;
 use crate::expr::{self, Expression, Subject};
 use crate::resiliency::TRIP_VARIABLES;
-use crate::resources::{Place, Resources};
+use crate::resources::Resources;
 
 pub(super) fn look(resources: &Resources, findings: &mut Vec<Finding>) {
     for spec in &resources.subscriptions {
@@ -12,11 +13,11 @@ pub(super) fn look(resources: &Resources, findings: &mut Vec<Finding>) {
             if rule.match_.trim().is_empty() {
                 continue;
             }
-            let place = spec.place_of(&format!("spec.routes.rules[{index}].match"));
+            let location = spec.location_of(&format!("spec.routes.rules[{index}].match"));
             for error in wrong(&rule.match_, RULE_VARIABLES) {
                 let message = format!("rule for {}: match {:?}: {error}", rule.path, rule.match_);
                 let help = "write a CEL expression over event, for example event.type == \"order\"";
-                findings.push(Finding::mistake(place.clone(), message, help));
+                findings.push(Finding::mistake(location.clone(), message, help));
             }
         }
     }
@@ -25,7 +26,7 @@ pub(super) fn look(resources: &Resources, findings: &mut Vec<Finding>) {
             let Some((trip, line)) = &breaker.trip else {
                 continue;
             };
-            let place = Place::new(&resource.place.file, *line);
+            let location = Location::new(&resource.location.file, *line);
             let mut errors = wrong(trip, TRIP_VARIABLES);
             if errors.is_empty() {
                 errors.extend(without_answer(trip));
@@ -33,7 +34,7 @@ pub(super) fn look(resources: &Resources, findings: &mut Vec<Finding>) {
             for error in errors {
                 let message = format!("circuit breaker {name}: trip {trip:?}: {error}");
                 let help = "write a CEL expression, for example consecutiveFailures > 5";
-                findings.push(Finding::mistake(place.clone(), message, help));
+                findings.push(Finding::mistake(location.clone(), message, help));
             }
         }
     }

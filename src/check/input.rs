@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::cli::CheckArgs;
+use crate::diagnostic::Location;
 use crate::environment::Environment;
-use crate::resources::folder::{FileContent, FolderFile, is_yaml, reason};
-use crate::resources::run_file::{self, AppEntry, RunFile, USUAL_NAME};
-use crate::resources::value::{Content, Node};
-use crate::resources::{Place, encoding, load};
+use crate::resources::files::encoding;
+use crate::resources::files::folder::{FileContent, FolderFile, is_yaml, reason};
+use crate::resources::kinds::run_file::{self, AppEntry, RunFile, USUAL_NAME};
+use crate::resources::yaml::parse;
+use crate::resources::yaml::value::{Content, Node};
 
 /// What standard input is called.
 const STDIN: &str = "<stdin>";
@@ -97,7 +99,7 @@ impl Input {
     fn unreadable(&mut self, path: &Path, text: &str) {
         let message = format!("cannot be read: {text}");
         let help = "name a folder, a YAML file, or - for standard input";
-        self.findings.push(Finding::mistake(Place::new(path, 0), message, help));
+        self.findings.push(Finding::mistake(Location::new(path, 0), message, help));
     }
 
     /// Reports a folder that holds no resource file.
@@ -120,15 +122,15 @@ impl Input {
             .map(|path| path.display().to_string())
             .collect();
         inside.sort();
-        let place = Place::new(folder, 0);
+        let location = Location::new(folder, 0);
         self.findings.push(match inside.first() {
             None => Finding::hint(
-                place,
+                location,
                 "no resource file is in this folder",
                 "resources are files that end in .yaml or .yml",
             ),
             Some(first) => Finding::hint(
-                place,
+                location,
                 "no resource file is in this folder, only in folders inside, which are not read",
                 format!("name the folder that holds the files, for example {first}"),
             ),
@@ -139,10 +141,10 @@ impl Input {
     fn run_file(&mut self, path: &Path, text: &str, args: &CheckArgs, environment: &Environment) {
         let reading = run_file::read(path, text);
         for problem in reading.problems {
-            self.findings.push(Finding::mistake(problem.place, problem.text, problem.remedy));
+            self.findings.push(Finding::mistake(problem.location, problem.text, problem.remedy));
         }
         for remark in reading.remarks {
-            self.findings.push(Finding::mistake(remark.place, remark.text, remark.remedy));
+            self.findings.push(Finding::mistake(remark.location, remark.text, remark.remedy));
         }
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         for app in &reading.file.apps {
@@ -174,10 +176,10 @@ impl Input {
                 self.folder(&path);
                 view.folders.push(path);
             } else {
-                let place = lines.of("resourcesPaths");
+                let location = lines.of("resourcesPaths");
                 let message = format!("the resources folder {} cannot be read", path.display());
                 let help = "correct the path: in common it begins at the run file, else at appDirPath";
-                self.findings.push(Finding::mistake(place, message, help));
+                self.findings.push(Finding::mistake(location, message, help));
             }
         }
         let (config, begin) =
@@ -188,8 +190,8 @@ impl Input {
         if !app.dir.is_empty() && !folder.is_dir() {
             let message = format!("appDirPath: {} is not a folder", folder.display());
             let help = "give the folder in which the app is to run, relative to this file";
-            let place = app.lines.of("appDirPath");
-            self.findings.push(Finding::mistake(place, message, help));
+            let location = app.lines.of("appDirPath");
+            self.findings.push(Finding::mistake(location, message, help));
         }
         view
     }
@@ -197,8 +199,8 @@ impl Input {
 
 /// By the keys of its first document.
 fn kind(text: &str) -> Kind {
-    let parts = load::split(text);
-    let first = parts.first().and_then(|(line, text)| load::document(text, *line).ok().flatten());
+    let parts = parse::split(text);
+    let first = parts.first().and_then(|(line, text)| parse::document(text, *line).ok().flatten());
     let Some(document) = first else {
         return Kind::Resources;
     };
@@ -212,7 +214,7 @@ fn kind(text: &str) -> Kind {
 
 /// The documents of standard input, each as a file: they come from several files as a rule. Empty lines keep the line numbers.
 fn documents(text: &str) -> impl Iterator<Item = FolderFile> {
-    let parts = load::split(text).into_iter();
+    let parts = parse::split(text).into_iter();
     parts.map(|(line, text)| FolderFile {
         path: PathBuf::from(STDIN),
         content: FileContent::Yaml("\n".repeat(line - 1) + &text),

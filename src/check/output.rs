@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Finding, Report, Seen, Severity};
+use crate::diagnostic::Location;
 use crate::duration::GoDuration;
-use crate::resources::configuration::Configuration;
-use crate::resources::resiliency::{Breaker, Pause, Policies, PolicyNames, Retry};
-use crate::resources::subscription::SubscriptionSpec;
-use crate::resources::{Place, Resources};
+use crate::resources::Resources;
+use crate::resources::kinds::configuration::Configuration;
+use crate::resources::kinds::resiliency::{Breaker, Pause, Policies, PolicyNames, Retry};
+use crate::resources::kinds::subscription::SubscriptionSpec;
 
 /// What was loaded, what is worth knowing, mistakes, and how many.
 pub(super) fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -56,7 +57,7 @@ fn finding(finding: &Finding) -> Value {
         Severity::Mistake => "mistake",
         Severity::WorthKnowing => "worth knowing",
     };
-    let (file, line) = place(finding.place.as_ref());
+    let (file, line) = location(finding.location.as_ref());
     json!({
         "severity": severity,
         "file": file,
@@ -67,16 +68,16 @@ fn finding(finding: &Finding) -> Value {
 }
 
 /// File and line; null where they are not known.
-fn place(place: Option<&Place>) -> (Value, Value) {
-    let file = place.map(|place| place.file.display().to_string());
-    let line = place.map(|place| place.line).filter(|line| *line > 0);
+fn location(location: Option<&Location>) -> (Value, Value) {
+    let file = location.map(|location| location.file.display().to_string());
+    let line = location.map(|location| location.line).filter(|line| *line > 0);
     (json!(file), json!(line))
 }
 
 fn seen(seen: &Seen) -> Value {
     let resources = &seen.resources;
     let components = resources.components.iter().map(|component| {
-        let (file, line) = place(Some(&component.place));
+        let (file, line) = location(Some(&component.location));
         json!({
             "name": component.name,
             "type": component.kind,
@@ -86,7 +87,7 @@ fn seen(seen: &Seen) -> Value {
         })
     });
     let subscriptions = resources.subscriptions.iter().map(|spec| {
-        let (file, line) = place(spec.place.as_ref());
+        let (file, line) = location(spec.location.as_ref());
         let rules = spec.rules.iter();
         let rules = rules.map(|rule| json!({"match": rule.match_, "path": rule.path}));
         json!({
@@ -100,7 +101,7 @@ fn seen(seen: &Seen) -> Value {
         })
     });
     let resiliencies = resources.resiliencies.iter().map(|resource| {
-        let (file, line) = place(Some(&resource.place));
+        let (file, line) = location(Some(&resource.location));
         json!({"name": resource.name, "file": file, "line": line})
     });
     json!({
@@ -122,7 +123,7 @@ fn write_components(resources: &Resources, out: &mut dyn Write) -> io::Result<()
     }
     writeln!(out, "Components")?;
     for component in &resources.components {
-        writeln!(out, "  {}  {}", component.log_name(), component.place)?;
+        writeln!(out, "  {}  {}", component.log_name(), component.location)?;
     }
     writeln!(out)
 }
@@ -154,8 +155,8 @@ fn write_configuration(configuration: &Configuration, out: &mut dyn Write) -> io
 }
 
 fn write_subscription(spec: &SubscriptionSpec, out: &mut dyn Write) -> io::Result<()> {
-    let place = spec.place.as_ref().map(ToString::to_string).unwrap_or_default();
-    writeln!(out, "  topic {} on pubsub {}  {place}", spec.topic, spec.pubsub)?;
+    let location = spec.location.as_ref().map(ToString::to_string).unwrap_or_default();
+    writeln!(out, "  topic {} on pubsub {}  {location}", spec.topic, spec.pubsub)?;
     for rule in &spec.rules {
         match rule.match_.as_str() {
             "" => writeln!(out, "    otherwise -> {}", rule.path)?,
@@ -237,8 +238,8 @@ fn write_findings(title: &str, findings: &[&Finding], out: &mut dyn Write) -> io
     }
     writeln!(out, "{title}")?;
     for finding in findings {
-        match &finding.place {
-            Some(place) => writeln!(out, "  {place}: {}", finding.message)?,
+        match &finding.location {
+            Some(location) => writeln!(out, "  {location}: {}", finding.message)?,
             None => writeln!(out, "  {}", finding.message)?,
         }
         for line in finding.help.iter().flat_map(|help| help.lines()) {

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::Finding;
 use crate::broker::registry::{self, BuildError};
 use crate::broker::warning::Warning;
+use crate::diagnostic::{Location, Weight};
 use crate::metadata::nearest;
 use crate::metadata::templates::Templates;
-use crate::resources::component::{Component, PUBSUBS};
-use crate::resources::note::Weight;
-use crate::resources::subscription::SubscriptionSpec;
-use crate::resources::{Place, Resources};
+use crate::resources::Resources;
+use crate::resources::kinds::component::{Component, PUBSUBS};
+use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::scopes::Scopes;
 use crate::shutdown::Tasks;
 use crate::telemetry::Telemetry;
@@ -27,7 +27,7 @@ pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut V
         findings.extend(url_of_redis(component));
         if component.name.is_empty() {
             findings.push(Finding::mistake(
-                component.place_of("metadata"),
+                component.location_of("metadata"),
                 format!("the component of type {} has no name: no app can use it", component.kind),
                 "write metadata.name, which publishes and subscriptions name",
             ));
@@ -47,7 +47,7 @@ fn url_of_redis(component: &Component) -> Option<Finding> {
     let host = component.properties.get("redisHost")?;
     (host.contains("redis://") || host.contains("rediss://")).then(|| {
         Finding::hint(
-            component.place_of("spec.metadata.redisHost"),
+            component.location_of("spec.metadata.redisHost"),
             format!("component {}: redisHost is a URL, which daprd does not understand", component.log_name()),
             "for both write host:port, and redisPassword, redisDB and enableTLS beside it",
         )
@@ -61,7 +61,7 @@ fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
         kind: &component.kind,
         version: &component.version,
         properties: &component.properties,
-        file: &component.place.file,
+        file: &component.location.file,
         app_id,
         templates: Templates::default(),
         hub: None,
@@ -70,11 +70,11 @@ fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
     });
     for warning in warnings {
         let Warning { text, weight } = warning;
-        let place = place_in(component, &text);
+        let location = location_in(component, &text);
         let message = format!("component {}: {text}", component.log_name());
         findings.push(match weight {
-            Weight::Mistake => Finding::mistake(place, message, ""),
-            Weight::Hint | Weight::Log => Finding::hint(place, message, ""),
+            Weight::Mistake => Finding::mistake(location, message, ""),
+            Weight::Hint | Weight::Log => Finding::hint(location, message, ""),
         });
     }
     match broker {
@@ -85,7 +85,7 @@ fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
         Err(BuildError::Settings(error)) => {
             for (text, help) in plain(&error.to_string()) {
                 let message = format!("component {}: {text}", component.log_name());
-                findings.push(Finding::mistake(place_in(component, &text), message, help));
+                findings.push(Finding::mistake(location_in(component, &text), message, help));
             }
         }
     }
@@ -95,14 +95,14 @@ fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
     let built_in = PUBSUBS.join(" and ");
     if PUBSUBS.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         let message = format!("component {}: {kind} has no version {version}", component.name);
-        return Finding::mistake(component.place_of("spec.version"), message, "write version: v1");
+        return Finding::mistake(component.location_of("spec.version"), message, "write version: v1");
     }
     let message = format!("component {}: there is no broker for {kind}", component.log_name());
     let help = match nearest(kind, &PUBSUBS) {
         Some(meant) => format!("this build has {built_in}; did you mean {meant}?"),
         None => format!("this build has {built_in}"),
     };
-    Finding::mistake(component.place_of("spec.type"), message, help)
+    Finding::mistake(component.location_of("spec.type"), message, help)
 }
 
 /// The texts of Go's decoder, one for each setting, with what to write.
@@ -135,7 +135,7 @@ fn plain(error: &str) -> Vec<(String, String)> {
 }
 
 /// The line of the first setting that a text names.
-fn place_in(component: &Component, text: &str) -> Place {
+fn location_in(component: &Component, text: &str) -> Location {
     let is_named = |name: &str| {
         text.match_indices(name).any(|(at, _)| {
             let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
@@ -149,12 +149,12 @@ fn place_in(component: &Component, text: &str) -> Place {
         .filter(|name| !name.is_empty() && is_named(name))
         .min_by_key(|name| text.find(*name));
     match named {
-        Some(name) => component.place_of(&format!("spec.metadata.{name}")),
+        Some(name) => component.location_of(&format!("spec.metadata.{name}")),
         // daprd's words for a wrong address do not name the setting.
         None if text.contains("redis host") || text.contains("dial tcp") => {
-            component.place_of("spec.metadata.redisHost")
+            component.location_of("spec.metadata.redisHost")
         }
-        None => component.place.clone(),
+        None => component.location.clone(),
     }
 }
 
@@ -165,7 +165,7 @@ fn subscription(component: &Component, spec: &SubscriptionSpec, findings: &mut V
         let named = names.filter(|name| text.contains(name.as_str())).min_by_key(|name| text.find(name.as_str()));
         let key = named.map_or_else(|| "spec.metadata".to_owned(), |name| format!("spec.metadata.{name}"));
         let message = format!("subscription to {}: {text}", spec.topic);
-        findings.push(Finding::mistake(spec.place_of(&key), message, "correct spec.metadata"));
+        findings.push(Finding::mistake(spec.location_of(&key), message, "correct spec.metadata"));
     }
 }
 
@@ -175,7 +175,7 @@ fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, 
     let all = || apps.iter().map(|app| Scopes::of(&component.properties, app));
     let help = format!(
         "correct allowedTopics, protectedTopics, publishingScopes or subscriptionScopes of the component ({})",
-        component.place
+        component.location
     );
     let who = app_id.map_or_else(|| "any app".to_owned(), |app| format!("the app {app}"));
     let topic = &spec.topic;
@@ -184,8 +184,8 @@ fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, 
             "the scopes of component {} forbid {who} to subscribe to topic {topic}: nothing is delivered",
             component.name
         );
-        let place = spec.place_of("spec.topic");
-        findings.push(Finding::mistake(place, message, help.clone()));
+        let location = spec.location_of("spec.topic");
+        findings.push(Finding::mistake(location, message, help.clone()));
     }
     let letters = &spec.dead_letter_topic;
     if !letters.is_empty() && !all().any(|scopes| scopes.may_publish(letters)) {
@@ -193,8 +193,8 @@ fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, 
             "the scopes of component {} forbid {who} to publish to the dead-letter topic {letters}: an event that fails can never be moved there",
             component.name
         );
-        let place = spec.place_of("spec.deadLetterTopic");
-        findings.push(Finding::mistake(place, message, help));
+        let location = spec.location_of("spec.deadLetterTopic");
+        findings.push(Finding::mistake(location, message, help));
     }
 }
 

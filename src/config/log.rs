@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::cli::Flags;
 use crate::credentials::masked;
-use crate::resources::folder;
+use crate::resources::files::folder;
 use crate::telemetry::log::Level;
 
 /// `--log-level`, `--log-as-json`, `--log-file`.

@@ -20,7 +20,7 @@ use crate::broker::Sink;
 use crate::delivery::consumer::Consumer;
 use crate::health::Report;
 use crate::message::{Incoming, Settlement};
-use crate::resources::subscription::BulkSpec;
+use crate::resources::kinds::subscription::BulkSpec;
 use crate::shutdown::Stop;
 
 /// Messages of a batch where the subscription does not say.

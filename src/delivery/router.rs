@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::expr::{CompileError, EvaluationError, Expression, Subject};
-use crate::resources::subscription::RuleSpec;
+use crate::resources::kinds::subscription::RuleSpec;
 
 /// The variables that a rule can ask about.
 pub const RULE_VARIABLES: &[&str] = &["event"];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::delivery::router::Rules;
 use crate::envelope;
-use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::kinds::subscription::SubscriptionSpec;
 
 /// A subscription with its rules compiled.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Subscription {
 
 /// A subscription in words, with its place in a file.
 pub(super) fn described(spec: &SubscriptionSpec) -> String {
-    let place = spec.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+    let place = spec.location.as_ref().map(|location| format!(" ({location})")).unwrap_or_default();
     match spec.name.as_str() {
         "" => format!("subscription to topic {} of pubsub {}{place}", spec.topic, spec.pubsub),
         name => format!("subscription {name}{place}"),
@@ -94,7 +94,7 @@ pub(super) fn merge(declared: &[Arc<Subscription>], programmatic: &[Arc<Subscrip
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::subscription::RuleSpec;
+    use crate::resources::kinds::subscription::RuleSpec;
 
     fn of(origin: Origin, texts: &[&str]) -> Vec<Arc<Subscription>> {
         let compile = |text: &&str| {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Interruption;
 use crate::expr::{Expression, Subject};
-use crate::resources::resiliency::Breaker as Settings;
+use crate::resources::kinds::resiliency::Breaker as Settings;
 use crate::telemetry::Telemetry;
 
 /// A breaker trips after more failures in a row than this, unless it says otherwise.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Failure, Interruption};
-use crate::resources::resiliency::{Pause, Retry};
+use crate::resources::kinds::resiliency::{Pause, Retry};
 
 /// Parameters of an exponential policy that nobody can set (tests/spec/resources-cli.md, "8.2 Schema and defaults").
 const FIRST: Duration = Duration::from_millis(500);

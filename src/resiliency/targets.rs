@@ -8,10 +8,9 @@ use parking_lot::Mutex;
 
 use super::Policy;
 use super::breaker::{Breaker, TRIP_VARIABLES, Template};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Expression;
-use crate::resources::Place;
-use crate::resources::note::Note;
-use crate::resources::resiliency::{Direction, Policies, Resiliency};
+use crate::resources::kinds::resiliency::{Direction, Policies, Resiliency};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Level;
@@ -41,7 +40,7 @@ pub(super) struct Guard {
 impl Targets {
     /// From resources, later ones over earlier ones. A `trip` that does not compile takes the targets of its resource away, like any
     /// other wrong policy; what is said about it comes beside.
-    pub fn new(resiliencies: &[Resiliency], telemetry: Telemetry) -> (Self, Vec<Note>) {
+    pub fn new(resiliencies: &[Resiliency], telemetry: Telemetry) -> (Self, Vec<Diagnostic>) {
         let (mut policies, mut templates) = (Policies::built_in(), BTreeMap::new());
         let mut notes = Vec::new();
         for resource in resiliencies {
@@ -116,30 +115,30 @@ impl Guard {
 }
 
 /// A warning for each variable in `trip` that does not exist: asked for its value, the expression has no answer and does not trip.
-fn variables_that_nothing_sets(resource: &Resiliency, template: &Template) -> Vec<Note> {
+fn variables_that_nothing_sets(resource: &Resiliency, template: &Template) -> Vec<Diagnostic> {
     let (Some(trip), Some((text, line))) = (&template.trip, &template.settings.trip) else {
         return Vec::new();
     };
-    let place = Place::new(&resource.place.file, *line);
+    let location = Location::new(&resource.location.file, *line);
     let unknown = trip.unknown_variables(TRIP_VARIABLES);
     let warnings = unknown.iter().map(|variable| {
-        let said = format!("resiliency policy {} ({place}): circuit breaker {:?}: trip {text:?}: {variable}; whenever its value is needed, the breaker does not open", resource.name, template.name);
-        Note::mistake(Level::Warn, place.clone(), said)
+        let said = format!("resiliency policy {} ({location}): circuit breaker {:?}: trip {text:?}: {variable}; whenever its value is needed, the breaker does not open", resource.name, template.name);
+        Diagnostic::mistake(Level::Warn, location.clone(), said)
     });
     warnings.collect()
 }
 
 /// The breakers of a resource, each compiled or with what is wrong.
-fn compile(resource: &Resiliency) -> impl Iterator<Item = (String, Result<Template, Box<Note>>)> + use<'_> {
+fn compile(resource: &Resiliency) -> impl Iterator<Item = (String, Result<Template, Box<Diagnostic>>)> + use<'_> {
     resource.policies.breakers.iter().map(|(name, settings)| {
         let trip = settings.trip.as_ref().map(|(text, line)| {
             Expression::compile(text).map_err(|error| {
-                let place = Place::new(&resource.place.file, *line);
+                let location = Location::new(&resource.location.file, *line);
                 let text = format!(
                     "Could not read resiliency policy {}: circuit breaker {name:?}: trip {text:?}: {error}",
                     resource.name
                 );
-                Box::new(Note::mistake(Level::Error, place, text))
+                Box::new(Diagnostic::mistake(Level::Error, location, text))
             })
         });
         let template = trip.transpose().map(|trip| Template { name: name.clone(), settings: settings.clone(), trip });

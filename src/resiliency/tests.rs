@@ -4,10 +4,10 @@ use std::io;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::resources::Place;
-use crate::resources::fields::{Dialect, Fields, Findings};
-use crate::resources::load;
-use crate::resources::resiliency::Resiliency;
+use crate::diagnostic::Location;
+use crate::resources::kinds::resiliency::Resiliency;
+use crate::resources::yaml::fields::{Dialect, Fields, Findings};
+use crate::resources::yaml::parse;
 use crate::telemetry::log::{Level, LogBuilder};
 use crate::telemetry::metrics::Metrics;
 
@@ -45,10 +45,10 @@ impl Lines {
 
 fn resource(spec: &str) -> Resiliency {
     let yaml = format!("metadata: {{name: r}}\nspec: {spec}");
-    let document = load::document(&yaml, 1).unwrap().unwrap();
+    let document = parse::document(&yaml, 1).unwrap().unwrap();
     let findings = Findings::default();
     let root = Fields::root(&document.root, Dialect::Resource, &findings);
-    let (resource, wrong) = Resiliency::read(&root, Place::default());
+    let (resource, wrong) = Resiliency::read(&root, Location::default());
     assert!(wrong.is_empty(), "{wrong:?}");
     resource
 }

@@ -5,26 +5,26 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::diagnostic::{Diagnostic, Location};
 use crate::metadata::nearest;
-use crate::resources::fields::Remark;
-use crate::resources::note::Note;
-use crate::resources::resiliency::{Direction, Policies, PolicyNames, Resiliency};
-use crate::resources::subscription::SubscriptionSpec;
-use crate::resources::{Place, Resources};
+use crate::resources::kinds::resiliency::{Direction, Policies, PolicyNames, Resiliency};
+use crate::resources::kinds::subscription::SubscriptionSpec;
+use crate::resources::set::Resources;
+use crate::resources::yaml::fields::Remark;
 use crate::telemetry::log::Level;
 
 /// Something at this place that does not do what its author wants.
-fn mistake(place: &Place, text: String, help: impl Into<String>) -> Note {
-    Remark::mistake(place.line, text).with_help(help).at(&place.file)
+fn mistake(location: &Location, text: String, help: impl Into<String>) -> Diagnostic {
+    Remark::mistake(location.line, text).with_help(help).at(&location.file)
 }
 
 /// Something at this place that is worth knowing.
-fn hint(place: &Place, text: String, help: impl Into<String>) -> Note {
-    Remark::hint(place.line, text).with_help(help).at(&place.file)
+fn hint(location: &Location, text: String, help: impl Into<String>) -> Diagnostic {
+    Remark::hint(location.line, text).with_help(help).at(&location.file)
 }
 
 /// All advice about a set of resources.
-pub fn of(resources: &Resources) -> Vec<Note> {
+pub fn of(resources: &Resources) -> Vec<Diagnostic> {
     let policies = resources.policies();
     let mut notes = Vec::new();
     for resource in &resources.resiliencies {
@@ -71,7 +71,7 @@ fn loaded_or_meant(name: &str, loaded: &[&str]) -> String {
 }
 
 /// A dead-letter topic without a retry policy: the first failure moves the event (D25).
-pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) -> Option<Note> {
+pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) -> Option<Diagnostic> {
     let has_retry = policies.retry_of(&spec.pubsub, Direction::Inbound).is_some();
     if spec.dead_letter_topic.is_empty() || has_retry {
         return None;
@@ -80,7 +80,7 @@ pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) ->
         "topic {} on pubsub {} has the dead-letter topic {} and no retry policy: the first failure of an event moves it there",
         spec.topic, spec.pubsub, spec.dead_letter_topic
     );
-    let note = Note::hint(Level::Warn, spec.place_of("spec.deadLetterTopic"), text);
+    let note = Diagnostic::hint(Level::Warn, spec.location_of("spec.deadLetterTopic"), text);
     Some(note.with_remedy(retry_policy(&spec.pubsub)))
 }
 
@@ -107,7 +107,7 @@ spec:
     )
 }
 
-fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Vec<Note>) {
+fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Vec<Diagnostic>) {
     for (component, target) in &resource.policies.components {
         for (way, names) in [("inbound", &target.inbound), ("outbound", &target.outbound)] {
             for (what, name, known) in lookups(names, policies) {
@@ -126,7 +126,7 @@ fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Ve
                     (None, []) => "define it under spec.policies".to_owned(),
                     (None, own) => format!("define it under spec.policies, or name one of: {}", own.join(", ")),
                 };
-                let note = Note::mistake(Level::Error, resource.place_of(&key), text);
+                let note = Diagnostic::mistake(Level::Error, resource.location_of(&key), text);
                 notes.push(note.with_remedy(remedy));
             }
         }
@@ -155,7 +155,7 @@ fn field_of(what: &str) -> &'static str {
 }
 
 /// Targets that are no component: their policies are never used.
-fn unknown_targets(resource: &Resiliency, resources: &Resources, notes: &mut Vec<Note>) {
+fn unknown_targets(resource: &Resiliency, resources: &Resources, notes: &mut Vec<Diagnostic>) {
     let loaded = resources.components.iter().map(|it| it.name.as_str());
     let mut known: Vec<&str> = loaded.collect();
     known.extend(resources.component_names.iter().map(String::as_str));
@@ -163,38 +163,38 @@ fn unknown_targets(resource: &Resiliency, resources: &Resources, notes: &mut Vec
         if known.contains(&component.as_str()) {
             continue;
         }
-        let place = resource.place_of(&format!("spec.targets.components.{component}"));
+        let location = resource.location_of(&format!("spec.targets.components.{component}"));
         let text = format!(
             "no component {component}: the policies of this target in resiliency {} are not used",
             resource.name
         );
         notes.push(if known.is_empty() {
-            hint(&place, text, "no component is loaded")
+            hint(&location, text, "no component is loaded")
         } else {
             let help = match nearest(component, &known) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("the components are: {}", known.join(", ")),
             };
-            mistake(&place, text, help)
+            mistake(&location, text, help)
         });
     }
 }
 
-fn only_service_invocation(resource: &Resiliency) -> Option<Note> {
+fn only_service_invocation(resource: &Resiliency) -> Option<Diagnostic> {
     if resource.foreign.is_empty() || resource.has_targets() {
         return None;
     }
     let (key, about) =
         if resource.lines.has("spec.targets.apps") { ("apps", "service invocation") } else { ("actors", "actors") };
-    let place = resource.place_of(&format!("spec.targets.{key}"));
+    let location = resource.location_of(&format!("spec.targets.{key}"));
     let text = format!("targets.{key} is about {about}: it has no effect on deliveries and publishing");
     let help =
         "for those write targets.components.<name of the pub/sub> with inbound (deliveries) or outbound (publishing)";
-    Some(hint(&place, text, help))
+    Some(hint(&location, text, help))
 }
 
 /// Policies that no target names, and whose names do not make them defaults.
-fn unused_policies(resources: &Resources, notes: &mut Vec<Note>) {
+fn unused_policies(resources: &Resources, notes: &mut Vec<Diagnostic>) {
     let (mut used, mut is_sure) = (BTreeSet::new(), true);
     for resource in &resources.resiliencies {
         let targets = resource.policies.components.values();
@@ -220,45 +220,45 @@ fn unused_policies(resources: &Resources, notes: &mut Vec<Note>) {
             if used.contains(&(key, name.as_str())) || Policies::is_default_name(name) {
                 continue;
             }
-            let place = resource.place_of(&format!("spec.policies.{key}.{name}"));
+            let location = resource.location_of(&format!("spec.policies.{key}.{name}"));
             let text = format!("the {what} {name} is used by no target");
             let help = "name it under spec.targets.components.<name of the pub/sub>.inbound or outbound, or remove it";
-            notes.push(hint(&place, text, help));
+            notes.push(hint(&location, text, help));
         }
     }
 }
 
-fn same_topic(spec: &SubscriptionSpec, earlier: &[SubscriptionSpec]) -> Option<Note> {
+fn same_topic(spec: &SubscriptionSpec, earlier: &[SubscriptionSpec]) -> Option<Diagnostic> {
     let is_same = |known: &&SubscriptionSpec| known.pubsub == spec.pubsub && known.topic == spec.topic;
     let first = earlier.iter().find(is_same)?;
     let text = format!("topic {} on pubsub {} is subscribed to twice, this one is not used", spec.topic, spec.pubsub);
-    let help = format!("remove it; the one that is used stands at {}", first.place_of("spec.topic"));
-    let place = spec.place_of("spec.topic");
-    Some(mistake(&place, text, help))
+    let help = format!("remove it; the one that is used stands at {}", first.location_of("spec.topic"));
+    let location = spec.location_of("spec.topic");
+    Some(mistake(&location, text, help))
 }
 
-fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Note> {
+fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Diagnostic> {
     let pubsubs = resources.components.iter().filter(|component| component.is_pubsub());
     let known: Vec<&str> = pubsubs.map(|component| component.name.as_str()).collect();
     if spec.pubsub.is_empty() || known.contains(&spec.pubsub.as_str()) {
         return None;
     }
-    let place = spec.place_of("spec.pubsubname");
+    let location = spec.location_of("spec.pubsubname");
     if resources.component_names.contains(&spec.pubsub) {
         let text = format!(
             "subscription to topic {} waits for a pubsub {}, which is not loaded for this app",
             spec.topic, spec.pubsub
         );
         let help = "see the scopes, the type and the mistakes of that component";
-        return Some(hint(&place, text, help));
+        return Some(hint(&location, text, help));
     }
     let text = format!("subscription to topic {} waits for a pubsub {}, which does not exist", spec.topic, spec.pubsub);
     let help = loaded_or_meant(&spec.pubsub, &known);
     let is_alone = resources.component_names.is_empty() && known.is_empty();
-    Some(if is_alone { hint(&place, text, help) } else { mistake(&place, text, help) })
+    Some(if is_alone { hint(&location, text, help) } else { mistake(&location, text, help) })
 }
 
-fn no_route(spec: &SubscriptionSpec) -> Option<Note> {
+fn no_route(spec: &SubscriptionSpec) -> Option<Diagnostic> {
     if !spec.rules.is_empty() {
         return None;
     }
@@ -266,13 +266,13 @@ fn no_route(spec: &SubscriptionSpec) -> Option<Note> {
         "subscription to topic {} on pubsub {} has no route: no event gets to the app",
         spec.topic, spec.pubsub
     );
-    let place = spec.place_of("spec.routes");
+    let location = spec.location_of("spec.routes");
     let help = "add spec.routes.default (in dapr.io/v1alpha1: spec.route)";
-    Some(mistake(&place, text, help))
+    Some(mistake(&location, text, help))
 }
 
 /// Rules without path, and rules that stand behind one that always matches first.
-fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Note>) {
+fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Diagnostic>) {
     let mut earlier: Vec<&str> = Vec::new();
     for (index, rule) in spec.rules.iter().enumerate() {
         let path = format!("spec.routes.rules[{index}]");
@@ -281,24 +281,24 @@ fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Note>) {
             key.push_str(".match");
             let text = format!("rule {} has no path: what it matches is not delivered", index + 1);
             let help = "add path, for example path: /orders";
-            notes.push(mistake(&spec.place_of(&key), text, help));
+            notes.push(mistake(&spec.location_of(&key), text, help));
         } else if earlier.contains(&"") {
             let text = format!(
                 "the route to {} is never used: a rule before it has no match, so that every event fits it",
                 rule.path
             );
             let help = "move the rule without match to the end";
-            notes.push(hint(&spec.place_of(&key), text, help));
+            notes.push(hint(&spec.location_of(&key), text, help));
         } else if earlier.contains(&rule.match_.as_str()) {
             let text = format!("the route to {} is never used: a rule before it has the same match", rule.path);
-            notes.push(hint(&spec.place_of(&key), text, "remove one of the two"));
+            notes.push(hint(&spec.location_of(&key), text, "remove one of the two"));
         }
         earlier.push(&rule.match_);
     }
 }
 
 /// A dead-letter topic that is the topic itself.
-pub fn dead_letters_to_itself(spec: &SubscriptionSpec) -> Option<Note> {
+pub fn dead_letters_to_itself(spec: &SubscriptionSpec) -> Option<Diagnostic> {
     if spec.dead_letter_topic.is_empty() || spec.dead_letter_topic != spec.topic {
         return None;
     }
@@ -307,16 +307,16 @@ pub fn dead_letters_to_itself(spec: &SubscriptionSpec) -> Option<Note> {
         spec.topic, spec.pubsub
     );
     let help = format!("give it a topic of its own, for example {}-dead", spec.topic);
-    let place = spec.place_of("spec.deadLetterTopic");
-    let note = match &spec.place {
-        Some(_) => mistake(&place, text, help),
-        None => Note::mistake(Level::Warn, place, format!("{text}; {help}")),
+    let location = spec.location_of("spec.deadLetterTopic");
+    let note = match &spec.location {
+        Some(_) => mistake(&location, text, help),
+        None => Diagnostic::mistake(Level::Warn, location, format!("{text}; {help}")),
     };
     Some(note)
 }
 
 /// Dead letters that come back over other subscriptions. Said at the first subscription of the circle.
-fn dead_letters_in_a_circle(start: usize, all: &[SubscriptionSpec]) -> Option<Note> {
+fn dead_letters_in_a_circle(start: usize, all: &[SubscriptionSpec]) -> Option<Diagnostic> {
     let first = &all[start];
     let mut topics = vec![first.topic.as_str()];
     let mut current = first;
@@ -342,9 +342,9 @@ fn dead_letters_in_a_circle(start: usize, all: &[SubscriptionSpec]) -> Option<No
         first.pubsub,
         topics.join(" -> ")
     );
-    let place = first.place_of("spec.deadLetterTopic");
+    let location = first.location_of("spec.deadLetterTopic");
     let help = "let the last dead-letter topic have no dead-letter topic of its own";
-    Some(hint(&place, text, help))
+    Some(hint(&location, text, help))
 }
 
 #[cfg(test)]

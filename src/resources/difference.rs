@@ -1,9 +1,9 @@
 //! What has changed between two readings of the resource folders: by name and meaning, wherever it stands
 //! (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP", item 4).
 
-use crate::resources::component::Component;
-use crate::resources::resiliency::Resiliency;
-use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::kinds::component::Component;
+use crate::resources::kinds::resiliency::Resiliency;
+use crate::resources::kinds::subscription::SubscriptionSpec;
 
 /// Something that can change from one reading to the next.
 pub trait Resource: Clone {
@@ -34,8 +34,8 @@ impl<T: Resource> Difference<T> {
         let (mut kept, mut gone) = (Vec::new(), Vec::new());
         for old in known {
             match new.iter().position(|new| new.says_the_same(old)) {
-                Some(place) => {
-                    new.remove(place);
+                Some(index) => {
+                    new.remove(index);
                     kept.push(old.clone());
                 }
                 None => gone.push(old),
@@ -86,8 +86,8 @@ impl Resource for SubscriptionSpec {
     }
 
     fn says_the_same(&self, other: &Self) -> bool {
-        let without_place = |spec: &Self| Self { place: None, ..spec.clone() };
-        without_place(self) == without_place(other)
+        let without_location = |spec: &Self| Self { location: None, ..spec.clone() };
+        without_location(self) == without_location(other)
     }
 }
 
@@ -104,8 +104,9 @@ impl Resource for Resiliency {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Location;
     use crate::environment::Environment;
-    use crate::resources::{LoadRequest, Place, Resources};
+    use crate::resources::{LoadRequest, Resources};
 
     /// `name=meaning`, the place is made up.
     fn subscriptions(text: &str, line: usize) -> Vec<SubscriptionSpec> {
@@ -114,7 +115,7 @@ mod tests {
             .map(|(name, topic)| SubscriptionSpec {
                 name: name.to_owned(),
                 topic: topic.to_owned(),
-                place: Some(Place::new("f.yaml".as_ref(), line)),
+                location: Some(Location::new("f.yaml".as_ref(), line)),
                 ..SubscriptionSpec::default()
             })
             .collect()

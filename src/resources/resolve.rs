@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::diagnostic::{Diagnostic, PROCESSOR};
 use crate::environment::Environment;
 use crate::metadata::Properties;
 use crate::metadata::templates::Templates;
-use crate::resources::component::{Category, Component, ComponentError};
-use crate::resources::manifest::{Item, Manifest};
-use crate::resources::note::{Note, PROCESSOR};
+use crate::resources::kinds::component::{Category, Component, ComponentError};
+use crate::resources::kinds::manifest::{Item, Manifest};
 use crate::resources::secrets::{self, SecretError, SecretStore};
 use crate::telemetry::log::Level;
 
@@ -39,7 +39,7 @@ pub enum Resolved {
 
 impl Resolver<'_> {
     /// Put in everything that a component refers to.
-    pub fn resolve(&self, manifest: &Manifest, notes: &mut Vec<Note>) -> Resolved {
+    pub fn resolve(&self, manifest: &Manifest, notes: &mut Vec<Diagnostic>) -> Resolved {
         let mut component = manifest.component();
         let mut values = Vec::new();
         let mut store_known = true;
@@ -84,11 +84,11 @@ impl Resolver<'_> {
         item.value.is_none() && !item.env.is_empty()
     }
 
-    fn value_of_variable(&self, manifest: &Manifest, item: &Item, notes: &mut Vec<Note>) -> String {
+    fn value_of_variable(&self, manifest: &Manifest, item: &Item, notes: &mut Vec<Diagnostic>) -> String {
         if !self.may_read(&item.env) {
             let text =
                 format!("Component {} references an env variable that isn't allowed: {}", manifest.name, item.env);
-            notes.push(Note::mistake(Level::Warn, manifest.place_of(item), text).with_remedy(
+            notes.push(Diagnostic::mistake(Level::Warn, manifest.location_of(item), text).with_remedy(
                 "use a variable that does not begin with DAPR_, and name it in DAPR_ENV_KEYS if that is set",
             ));
             return String::new();
@@ -101,7 +101,7 @@ impl Resolver<'_> {
                 manifest.name, item.env, item.name
             );
             let remedy = format!("set {} where the sidecar starts", item.env);
-            let note = Note::hint(Level::Warn, manifest.place_of(item), text);
+            let note = Diagnostic::hint(Level::Warn, manifest.location_of(item), text);
             notes.push(note.with_remedy(remedy));
         }
         unquoted(value.unwrap_or_default())
@@ -121,7 +121,7 @@ impl Resolver<'_> {
         (secret, key): (&str, &str),
         item: &Item,
         manifest: &Manifest,
-        notes: &mut Vec<Note>,
+        notes: &mut Vec<Diagnostic>,
     ) -> Option<String> {
         let key = if key.is_empty() { secret } else { key };
         let problem = match store.get(secret, self.environment) {
@@ -146,12 +146,12 @@ impl Resolver<'_> {
             "Component {}: {problem} in the secret store {}, setting {}: {instead}",
             manifest.name, manifest.secret_store, item.name
         );
-        let place = manifest.place_of(item);
+        let location = manifest.location_of(item);
         // The environment of whoever checks is seldom that of the sidecar.
         let note = if store.is_environment() {
-            Note::hint(Level::Warn, place, text)
+            Diagnostic::hint(Level::Warn, location, text)
         } else {
-            Note::mistake(Level::Warn, place, text)
+            Diagnostic::mistake(Level::Warn, location, text)
         };
         let remedy = format!("add it to the store {}", manifest.secret_store);
         notes.push(note.with_remedy(remedy));
@@ -179,7 +179,7 @@ impl Resolver<'_> {
     }
 }
 
-fn store_not_loaded(manifest: &Manifest) -> Note {
+fn store_not_loaded(manifest: &Manifest) -> Diagnostic {
     let text =
         format!("Component {} references a secret store that isn't loaded: {}", manifest.name, manifest.secret_store);
     let remedy = if manifest.secret_store.is_empty() {
@@ -187,18 +187,18 @@ fn store_not_loaded(manifest: &Manifest) -> Note {
     } else {
         format!("add a component {} of type secretstores.local.file or secretstores.local.env", manifest.secret_store)
     };
-    let note = Note::mistake(Level::Warn, manifest.place.clone(), text);
+    let note = Diagnostic::mistake(Level::Warn, manifest.location.clone(), text);
     note.with_remedy(remedy).from(PROCESSOR)
 }
 
-fn secret_note(error: &SecretError, item: &Item, manifest: &Manifest) -> Note {
-    let place = manifest.place_of(item);
+fn secret_note(error: &SecretError, item: &Item, manifest: &Manifest) -> Diagnostic {
+    let location = manifest.location_of(item);
     match error {
-        SecretError::Forbidden(_) => Note::mistake(Level::Warn, place, error.to_string())
+        SecretError::Forbidden(_) => Diagnostic::mistake(Level::Warn, location, error.to_string())
             .with_remedy("use a variable that does not begin with DAPR_"),
-        error => Note::mistake(
+        error => Diagnostic::mistake(
             Level::Error,
-            place,
+            location,
             format!("Error getting secret: {error} (component {}, setting {})", manifest.name, item.name),
         )
         .with_remedy(format!("add the secret to the store {}", manifest.secret_store)),
@@ -222,198 +222,4 @@ fn unquoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resources::Place;
-    use std::time::Duration;
-
-    struct Case {
-        environment: Environment,
-        stores: Stores,
-        manifest: Manifest,
-    }
-
-    impl Case {
-        fn new(items: &[Item]) -> Self {
-            let manifest = Manifest {
-                name: "c".to_owned(),
-                namespace: String::new(),
-                kind: "pubsub.redis".to_owned(),
-                version: "v1".to_owned(),
-                ignore_errors: false,
-                init_timeout: Duration::from_secs(5),
-                items: items.to_vec(),
-                secret_store: "s".to_owned(),
-                scopes: Vec::new(),
-                place: Place::default(),
-                lines: Default::default(),
-            };
-            let environment = Environment::default();
-            Self { environment, stores: BTreeMap::new(), manifest }
-        }
-
-        fn set(mut self, name: &str, value: &str) -> Self {
-            self.environment.set(name, value);
-            self
-        }
-
-        fn run(&self) -> (Resolved, Vec<String>) {
-            let mut notes = Vec::new();
-            let resolver = Resolver { app_id: "app", environment: &self.environment, stores: &self.stores };
-            let resolved = resolver.resolve(&self.manifest, &mut notes);
-            (resolved, notes.into_iter().map(|note| note.text).collect())
-        }
-
-        fn ready(&self) -> (Component, Vec<String>) {
-            match self.run() {
-                (Resolved::Ready(component), notes) => (component, notes),
-                (Resolved::Failed(_, cause), _) => panic!("{cause}"),
-                (Resolved::Parked, notes) => panic!("parked: {notes:?}"),
-            }
-        }
-    }
-
-    fn plain(name: &str, value: &str) -> Item {
-        Item { name: name.to_owned(), value: Some(value.to_owned()), ..Item::default() }
-    }
-
-    fn from_env(name: &str, env: &str) -> Item {
-        Item { name: name.to_owned(), env: env.to_owned(), ..Item::default() }
-    }
-
-    fn from_secret(name: &str, secret: &str) -> Item {
-        let secret = Some((secret.to_owned(), String::new()));
-        Item { name: name.to_owned(), secret, ..Item::default() }
-    }
-
-    #[test]
-    fn templates_are_filled_in() {
-        for (namespace, written, filled) in [
-            (None, "{appID}-x-{appID}", "app-x-app"),
-            (None, "{appId}{UUID}", "{appId}{UUID}"),
-            (None, "{namespace}", "default.app"),
-            (Some("ns"), "{namespace}", "ns.app"),
-            (Some(""), "{namespace}", ".app"),
-            (None, "{podName}-1", "pod-1"),
-        ] {
-            let mut case = Case::new(&[plain("p", written)]).set("POD_NAME", "pod");
-            if let Some(namespace) = namespace {
-                case = case.set("NAMESPACE", namespace);
-            }
-            let (component, _) = case.ready();
-            assert_eq!(component.properties.get("p"), Some(filled));
-            assert_eq!(component.namespace_scoped, written.contains("{namespace}"));
-        }
-    }
-
-    #[test]
-    fn each_uuid_is_another() {
-        let (component, _) = Case::new(&[plain("p", "{uuid}/{uuid}")]).ready();
-        let value = component.properties.get("p").unwrap();
-        let (first, second) = value.split_once('/').unwrap();
-        assert_eq!(first.len(), 36);
-        assert_ne!(first, second);
-    }
-
-    #[test]
-    fn a_pod_name_that_is_not_set_is_an_error() {
-        let (resolved, _) = Case::new(&[plain("p", "{podName}")]).run();
-        let Resolved::Failed(_, cause) = resolved else {
-            panic!("not failed");
-        };
-        assert_eq!(
-            cause.to_string(),
-            "[INIT_COMPONENT_FAILURE]: initialization error occurred for c (pubsub.redis/v1): failed to parse metadata: property p refers to {podName} but podName is not set"
-        );
-    }
-
-    #[test]
-    fn the_consumer_id_is_the_app_id_unless_exactly_named() {
-        for (name, value, id) in [
-            ("other", "x", "app"),
-            ("consumerID", "  g1  ", "g1"),
-            ("consumerID", "   ", "app"),
-            ("consumerId", "two", "app"),
-        ] {
-            let (component, _) = Case::new(&[plain(name, value)]).ready();
-            assert_eq!(component.properties.get_exact("consumerID"), Some(id), "{name}: {value}");
-        }
-    }
-
-    #[test]
-    fn environment_variables_that_may_be_read() {
-        for (keys, name, value, warned) in [
-            (None, "GROUP_X", "x", false),
-            (None, "UNSET", "", true),
-            (None, "DAPR_API_TOKEN", "", true),
-            (None, "app_api_token", "", true),
-            (Some("A B"), "GROUP_X", "", true),
-            (Some("A GROUP_X"), "GROUP_X", "x", false),
-        ] {
-            let mut case = Case::new(&[from_env("p", name)]).set("GROUP_X", "x").set("DAPR_API_TOKEN", "t");
-            if let Some(keys) = keys {
-                case = case.set("DAPR_ENV_KEYS", keys);
-            }
-            let (component, notes) = case.ready();
-            assert_eq!(component.properties.get("p"), Some(value), "{name}");
-            assert_eq!(!notes.is_empty(), warned, "{notes:?}");
-        }
-        let item = Item { value: Some(String::new()), ..from_env("p", "GROUP_X") };
-        let (component, _) = Case::new(&[item]).set("GROUP_X", "x").ready();
-        assert_eq!(component.properties.get("p"), Some(""));
-    }
-
-    #[test]
-    fn secrets_win_over_values_and_missing_ones_leave_them() {
-        let store = SecretStore::File(BTreeMap::from([(
-            "g".to_owned(),
-            BTreeMap::from([("g".to_owned(), "\"quoted\"".to_owned())]),
-        )]));
-        let with_value = |secret: &str| Item { value: Some("plain".to_owned()), ..from_secret("p", secret) };
-        for (item, value, note) in [
-            (from_secret("p", "g"), "quoted", None),
-            (with_value("g"), "quoted", None),
-            (with_value("nope"), "plain", Some("Error getting secret: secret nope not found (component c, setting p)")),
-            (
-                from_secret("p", "nope"),
-                "",
-                Some("Error getting secret: secret nope not found (component c, setting p)"),
-            ),
-        ] {
-            let mut case = Case::new(&[item]);
-            let opened = (case.manifest.component(), store.clone());
-            case.stores.insert("s".to_owned(), opened);
-            let (component, notes) = case.ready();
-            assert_eq!(component.properties.get("p"), Some(value));
-            assert_eq!(notes.first().map(String::as_str), note);
-        }
-    }
-
-    #[test]
-    fn a_store_that_is_not_loaded_parks_the_component_one_without_name_does_not() {
-        let mut case = Case::new(&[from_secret("p", "g"), from_env("q", "GROUP_X")]).set("GROUP_X", "x");
-        assert!(
-            matches!(case.run(), (Resolved::Parked, notes) if notes == ["Component c references a secret store that isn't loaded: s"])
-        );
-        case.manifest.secret_store = String::new();
-        let (component, notes) = case.ready();
-        assert_eq!(component.properties.get("q"), Some(""));
-        assert_eq!(notes, ["Component c references a secret store that isn't loaded: "]);
-    }
-
-    #[test]
-    fn go_literals_lose_their_quotes() {
-        for (text, expected) in [
-            ("\"abc\"", "abc"),
-            ("`abc`", "abc"),
-            ("'x'", "x"),
-            ("'xy'", "'xy'"),
-            ("\"a\\nb\"", "a\nb"),
-            ("\"a", "\"a"),
-            ("\"", "\""),
-            ("", ""),
-        ] {
-            assert_eq!(unquoted(text), expected);
-        }
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 
 use crate::environment::Environment;
 use crate::metadata::Properties;
-use crate::resources::{encoding, folder};
+use crate::resources::files::{encoding, folder};
 
 /// A secret: one or more keys with their values.
 pub type Secret = BTreeMap<String, String>;

@@ -16,11 +16,12 @@ use super::program;
 use crate::cli::subcommands::RunExtra;
 use crate::cli::{Flags, RunArgs};
 use crate::config::{LogSettings, Settings};
+use crate::diagnostic::Location;
 use crate::environment::Environment;
-use crate::resources::encoding;
-use crate::resources::folder::reason;
-use crate::resources::run_file::{self, AppEntry, LogDestination, Problem, RunFile, Shared, USUAL_NAME};
-use crate::resources::{LoadRequest, Place, Resources};
+use crate::resources::files::encoding;
+use crate::resources::files::folder::reason;
+use crate::resources::kinds::run_file::{self, AppEntry, LogDestination, Problem, RunFile, Shared, USUAL_NAME};
+use crate::resources::{LoadRequest, Resources};
 
 /// The apps of a run file, ready to be started.
 pub(super) struct Stack {
@@ -96,7 +97,7 @@ fn all(shown: &Path, mut problems: Vec<Problem>, remarks: Vec<Problem>) -> Strin
     };
     let mut text = format!("error in parsing the provided app config file: {count}, nothing was started");
     problems.extend(remarks);
-    problems.sort_by_key(|problem| (problem.place.file != shown, problem.place.line));
+    problems.sort_by_key(|problem| (problem.location.file != shown, problem.location.line));
     for problem in problems {
         // Writing to a String cannot fail.
         let _ = write!(text, "\n  {problem}");
@@ -157,7 +158,7 @@ struct Settler<'a> {
 /// The port of an app that has been seen: its host, and where it stands.
 struct AppPort {
     host: String,
-    place: Place,
+    location: Location,
 }
 
 impl Settler<'_> {
@@ -165,27 +166,27 @@ impl Settler<'_> {
         let mut apps = self.file.apps.clone();
         self.find_ports_named_twice(&mut apps);
         let common = self.common();
-        let mut ids: BTreeMap<String, Place> = BTreeMap::new();
+        let mut ids: BTreeMap<String, Location> = BTreeMap::new();
         let mut members = Vec::new();
         for app in &apps {
             let Some(folder) = self.folder(app) else {
                 continue;
             };
             let app_id = app.id(&folder);
-            let place = app.lines.of("appID");
+            let location = app.lines.of("appID");
             if let Some(first) = ids.get(&app_id) {
                 let text = format!("app id {app_id:?} stands twice, first at {first}");
-                self.problem(place.clone(), text, "give one of the two another `appID`");
+                self.problem(location.clone(), text, "give one of the two another `appID`");
             } else {
-                ids.insert(app_id.clone(), place);
+                ids.insert(app_id.clone(), location);
             }
             members.extend(self.member(app, &app_id, folder, &common));
         }
         members
     }
 
-    fn problem(&mut self, place: Place, text: impl Into<String>, remedy: &str) {
-        self.problems.push(Problem::new(place, text, remedy));
+    fn problem(&mut self, location: Location, text: impl Into<String>, remedy: &str) {
+        self.problems.push(Problem::new(location, text, remedy));
     }
 
     /// `common` with paths that no longer depend on the file.
@@ -200,11 +201,11 @@ impl Settler<'_> {
         if app.dir.is_empty() {
             return None;
         }
-        let place = app.lines.of("appDirPath");
-        let folder = self.existing(&app.dir, self.base, place.clone())?;
+        let location = app.lines.of("appDirPath");
+        let folder = self.existing(&app.dir, self.base, location.clone())?;
         if !folder.is_dir() {
             let text = format!("appDirPath: {} is not a folder", folder.display());
-            self.problem(place, text, "give the folder in which the app is to run");
+            self.problem(location, text, "give the folder in which the app is to run");
             return None;
         }
         Some(folder)
@@ -226,15 +227,15 @@ impl Settler<'_> {
     }
 
     /// Empty afterwards if it does not exist, which is told.
-    fn settle_path(&mut self, path: &mut String, base: &Path, place: Place) {
+    fn settle_path(&mut self, path: &mut String, base: &Path, location: Location) {
         if !path.is_empty() {
-            let found = self.existing(path, base, place);
+            let found = self.existing(path, base, location);
             *path = found.map(launch::text).unwrap_or_default();
         }
     }
 
     /// A path of the file, absolute; `~/` is the home folder. It must exist.
-    fn existing(&mut self, path: &str, base: &Path, place: Place) -> Option<PathBuf> {
+    fn existing(&mut self, path: &str, base: &Path, location: Location) -> Option<PathBuf> {
         let full = cleaned(&run_file::resolved(path, base, self.environment));
         match std::fs::metadata(&full) {
             Ok(_) => Some(full),
@@ -242,7 +243,7 @@ impl Settler<'_> {
                 let full = full.display();
                 let text = format!("error in getting the file info for {full}: stat {full}: {}", reason(&error));
                 self.problem(
-                    place,
+                    location,
                     text,
                     "correct the path: in `common`, and for appDirPath, it begins at the run file, else at appDirPath",
                 );
@@ -254,12 +255,12 @@ impl Settler<'_> {
     /// Hold what the file asks for, so that nobody gets it by chance. What it asks for twice is told, and not asked for again.
     fn find_ports_named_twice(&mut self, apps: &mut [AppEntry]) {
         self.look_at_app_ports(apps);
-        let mut seen: BTreeMap<i64, (&str, Place)> = BTreeMap::new();
+        let mut seen: BTreeMap<i64, (&str, Location)> = BTreeMap::new();
         for app in apps {
             // Several apps may have one port: on addresses of their own, or because they are the same app.
             if app.app_port > 0 && is_this_machine(&app.app_channel_address) {
-                let place = app.lines.of("appPort");
-                seen.entry(app.app_port).or_insert(("appPort", place));
+                let location = app.lines.of("appPort");
+                seen.entry(app.app_port).or_insert(("appPort", location));
                 self.ports.reserve(app.app_port);
             }
             for (key, port) in [
@@ -271,14 +272,14 @@ impl Settler<'_> {
                 if *port <= 0 {
                     continue;
                 }
-                let place = app.lines.of(key);
+                let location = app.lines.of(key);
                 if let Some((first, at)) = seen.get(port) {
                     let text = format!("{key}: port {port} is used twice, first as {first} at {at}");
                     let remedy = "use another port, or leave Dapr's ports away to get free ones";
-                    self.problem(place, text, remedy);
+                    self.problem(location, text, remedy);
                     *port = 0;
                 } else {
-                    seen.insert(*port, (key, place));
+                    seen.insert(*port, (key, location));
                     self.ports.reserve(*port);
                 }
             }
@@ -289,11 +290,11 @@ impl Settler<'_> {
     fn look_at_app_ports(&mut self, apps: &mut [AppEntry]) {
         let mut seen: BTreeMap<i64, Vec<AppPort>> = BTreeMap::new();
         for app in apps {
-            let place = app.lines.of("appPort");
+            let location = app.lines.of("appPort");
             if app.app_port > i64::from(u16::MAX) {
                 let text = format!("appPort: {} is no port", app.app_port);
                 let remedy = "use 1 to 65535, or leave it away for an app that only publishes";
-                self.problem(place, text, remedy);
+                self.problem(location, text, remedy);
                 app.app_port = 0;
             } else if app.app_port > 0 {
                 let host = host_of(&app.app_channel_address).to_owned();
@@ -301,15 +302,15 @@ impl Settler<'_> {
                 if let Some(other) = others.iter().find(|other| other.host == host) {
                     let text = format!(
                         "appPort: port {} on {host} is also that of the app at {}: both sidecars deliver to whichever app listens there",
-                        app.app_port, other.place
+                        app.app_port, other.location
                     );
                     self.remarks.push(Problem::new(
-                        place,
+                        location,
                         text,
                         "if these are two apps, give one another `appPort` or `appChannelAddress`",
                     ));
                 } else {
-                    others.push(AppPort { host, place });
+                    others.push(AppPort { host, location });
                 }
             }
         }
@@ -406,8 +407,8 @@ impl Settler<'_> {
             Ok(resolved) => resolved.settings,
             Err(errors) => {
                 for error in errors {
-                    let place = error.place().cloned().unwrap_or_else(|| own.clone());
-                    self.problem(place, about(&error), "");
+                    let location = error.location().cloned().unwrap_or_else(|| own.clone());
+                    self.problem(location, about(&error), "");
                 }
                 return;
             }
@@ -422,7 +423,7 @@ impl Settler<'_> {
             environment: &environment,
         });
         for error in resources.errors {
-            let problem = Problem::new(error.place(), about(&error), error.remedy());
+            let problem = Problem::new(error.location(), about(&error), error.remedy());
             self.problems.push(problem);
         }
     }

@@ -7,7 +7,7 @@ use super::names;
 use super::ports::Ports;
 use crate::cli::{Flags, RunArgs};
 use crate::environment::Environment;
-use crate::resources::folder::{self, FileContent, FolderFile};
+use crate::resources::files::folder::{self, FileContent, FolderFile};
 
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]

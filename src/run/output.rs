@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::Local;
 
-use crate::resources::folder::reason;
-use crate::resources::run_file::LogDestination;
+use crate::resources::files::folder::reason;
+use crate::resources::kinds::run_file::LogDestination;
 
 /// The console side of a [`Tee`].
 type Console = Box<dyn Write + Send>;

@@ -9,16 +9,17 @@ use crate::api::LoadedComponent;
 use crate::broker::memory::hub::Hub;
 use crate::broker::registry::{self, BuildError};
 use crate::config::Settings;
+use crate::diagnostic::Location;
 use crate::environment::Environment;
 use crate::health::Health;
 use crate::metadata::Properties;
 use crate::metadata::templates::Templates;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
-use crate::resources::component::{Component, ComponentError};
-use crate::resources::lines::KeyLines;
-use crate::resources::resiliency::Direction;
-use crate::resources::{LoadError, Place, Resources};
+use crate::resources::kinds::component::{Component, ComponentError};
+use crate::resources::kinds::resiliency::Direction;
+use crate::resources::yaml::key_lines::KeyLines;
+use crate::resources::{LoadError, Resources};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 
@@ -104,7 +105,7 @@ impl Assembly<'_> {
             kind: &component.kind,
             version: &component.version,
             properties: &component.properties,
-            file: &component.place.file,
+            file: &component.location.file,
             app_id: &self.settings.app_id,
             templates: Templates::of(self.environment, &self.settings.app_id),
             hub: Some(self.hub),
@@ -160,7 +161,7 @@ pub(super) fn embedded(app_id: &str) -> Component {
         properties: [("consumerID", app_id)].into_iter().collect::<Properties>(),
         written: Vec::new(),
         namespace_scoped: false,
-        place: Place::default(),
+        location: Location::default(),
         lines: KeyLines::default(),
     }
 }

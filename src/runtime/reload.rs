@@ -17,18 +17,18 @@ use crate::api::{LoadedComponent, Snapshot};
 use crate::broker::memory::hub::Hub;
 use crate::config::Settings;
 use crate::delivery::supervisor::Supervisor;
+use crate::diagnostic::Diagnostic;
 use crate::duration::GoDuration;
 use crate::environment::Environment;
 use crate::health::Health;
 use crate::pubsub::{Catalog, Pubsub};
 use crate::resiliency::Targets;
-use crate::resources::component::Component;
 use crate::resources::difference::{Difference, Resource};
+use crate::resources::files::watch::{Occasion, Watch};
+use crate::resources::kinds::component::Component;
+use crate::resources::kinds::resiliency::{Direction, Resiliency};
+use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::resources::last_good::{KeptFile, LastGood};
-use crate::resources::note::Note;
-use crate::resources::resiliency::{Direction, Resiliency};
-use crate::resources::subscription::SubscriptionSpec;
-use crate::resources::watch::{Occasion, Watch};
 use crate::resources::{LoadError, Resources};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
@@ -213,7 +213,7 @@ impl Reload {
             }
         }
         self.loaded.errors = texts.into_iter().collect();
-        let files = found.errors.iter().map(|error| error.place().file);
+        let files = found.errors.iter().map(|error| error.location().file);
         let rest = self.read(files.collect()).await;
         Some(if rest.errors.is_empty() { rest } else { self.unchanged() })
     }
@@ -236,8 +236,8 @@ impl Reload {
     }
 
     /// Say what was not said about the reading before.
-    fn say(&mut self, notes: &[Note]) {
-        let is_new = |note: &&Note| !self.loaded.said.contains(&note.text);
+    fn say(&mut self, notes: &[Diagnostic]) {
+        let is_new = |note: &&Diagnostic| !self.loaded.said.contains(&note.text);
         for note in notes.iter().filter(is_new) {
             note.write(&self.telemetry);
         }
@@ -405,12 +405,12 @@ impl Reload {
     }
 
     /// Go on with what is loaded, because the end of the process would lose what it holds in memory.
-    fn refuse(&mut self, component: &Component, error: Option<&str>, notes: &[Note]) {
+    fn refuse(&mut self, component: &Component, error: Option<&str>, notes: &[Diagnostic]) {
         notes.iter().for_each(|note| note.write(&self.telemetry));
         let text = format!(
             "component {} cannot be used as it stands in {}, what was loaded before stays in force until it is corrected{}",
             component.log_name(),
-            component.place,
+            component.location,
             error.map_or(String::new(), |error| format!(": {error}")),
         );
         self.telemetry.reload_refused(&text);
@@ -469,6 +469,6 @@ fn reworded(error: &LoadError) -> String {
     }
 }
 
-fn texts(notes: &[Note]) -> HashSet<String> {
+fn texts(notes: &[Diagnostic]) -> HashSet<String> {
     notes.iter().map(|note| note.text.clone()).collect()
 }

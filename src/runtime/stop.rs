@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Runtime;
 use crate::duration::GoDuration;
-use crate::resources::component;
+use crate::resources::kinds::component;
 
 /// How a sidecar ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("deadpool_redis", &["broker/redis.rs", "broker/redis/"]),
     ("cel", &["expr.rs", "expr/"]),
     ("axum", &["api.rs", "api/"]),
-    ("granit_parser", &["resources/load.rs"]),
+    ("granit_parser", &["resources/yaml/parse.rs"]),
     ("clap", &["cli.rs", "cli/"]),
     ("rustls", &["app/http/", "broker/redis/conn/tls.rs"]),
     ("tokio_rustls", &["app/http/", "broker/redis/conn/tls.rs"]),

@@ -2,7 +2,7 @@
 //! lists").
 
 use crate::config::ApiAccess;
-use crate::resources::configuration::ApiRule;
+use crate::resources::kinds::configuration::ApiRule;
 
 /// What every other path is, of the group `v1/invoke`.
 const INVOKE: &str = "/v1.0/invoke/";

@@ -29,7 +29,7 @@ use crate::metadata::Properties;
 use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
-use crate::resources::configuration::ApiRule;
+use crate::resources::kinds::configuration::ApiRule;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};

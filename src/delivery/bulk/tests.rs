@@ -6,8 +6,8 @@ use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::subscriptions::Subscription;
 use crate::delivery::supervisor::Origin;
 use crate::health::Health;
-use crate::resources::resiliency::Direction;
-use crate::resources::subscription::{RuleSpec, SubscriptionSpec};
+use crate::resources::kinds::resiliency::Direction;
+use crate::resources::kinds::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
 use crate::telemetry::trace::Tracing;
 

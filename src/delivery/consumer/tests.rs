@@ -4,8 +4,8 @@ use super::*;
 use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::supervisor::Origin;
 use crate::health::Health;
-use crate::resources::resiliency::Direction;
-use crate::resources::subscription::{RuleSpec, SubscriptionSpec};
+use crate::resources::kinds::resiliency::Direction;
+use crate::resources::kinds::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
 
 const EVENT: &str = r#"{"id":"1","data":{"n":1}}"#;

@@ -10,7 +10,7 @@ use crate::delivery::running::Running;
 use crate::delivery::subscriptions::Subscription;
 use crate::resiliency::Targets;
 use crate::resources::difference::Resource;
-use crate::resources::subscription::SubscriptionSpec;
+use crate::resources::kinds::subscription::SubscriptionSpec;
 
 /// A declared subscription that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use super::*;
 use crate::delivery::stage::{App, Shelf, telemetry, until};
 use crate::message::Settlement;
-use crate::resources::subscription::RuleSpec;
+use crate::resources::kinds::subscription::RuleSpec;
 
 const LIST: &str =
     r#"[{"pubsubname":"pubsub","topic":"asked","route":"/x"},{"pubsubname":"nobody","topic":"t","route":"/x"}]"#;

@@ -4,7 +4,7 @@
 //! Sidestream has none. As in daprd a handler whose component is not there is left out; one whose component is there would have a say in
 //! what passes (a token, a limit), and to go without it would let pass what its author wants stopped: that is an error of the start.
 
-use crate::resources::fields::Fields;
+use crate::resources::yaml::fields::Fields;
 
 /// The pipelines, by their names under `spec`.
 const PIPELINES: [&str; 2] = ["httpPipeline", "appHttpPipeline"];

@@ -1,10 +1,10 @@
 //! What a subscription says, whether it stands in a file (kind `Subscription`, both versions) or the app declares it.
 
+use crate::diagnostic::Location;
 use crate::message::Metadata;
-use crate::resources::Place;
-use crate::resources::fields::Fields;
-use crate::resources::kind::{SCOPES_IN_SPEC, head_read, without_effect};
-use crate::resources::lines::KeyLines;
+use crate::resources::kinds::head::{SCOPES_IN_SPEC, head_read, without_effect};
+use crate::resources::yaml::fields::Fields;
+use crate::resources::yaml::key_lines::KeyLines;
 
 /// One declared subscription (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP", "B4. Declarative
 /// subscriptions").
@@ -25,16 +25,16 @@ pub struct SubscriptionSpec {
     /// `bulkSubscribe`.
     pub bulk: Option<BulkSpec>,
     /// Where it stands, if in a file.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// The lines of its keys, if in a file.
     pub lines: KeyLines,
 }
 
 impl SubscriptionSpec {
     /// Where a key of it stands, for example `spec.topic`.
-    pub fn place_of(&self, key: &str) -> Place {
-        let resource = self.place.clone().unwrap_or_default();
-        self.lines.place(key, &resource)
+    pub fn location_of(&self, key: &str) -> Location {
+        let resource = self.location.clone().unwrap_or_default();
+        self.lines.location(key, &resource)
     }
 
     /// The name of the resource, or what it subscribes to: for messages.
@@ -87,8 +87,9 @@ pub enum SubscriptionVersion {
 impl SubscriptionResource {
     /// Read one (tests/spec/resources-cli.md, "7. Subscription resources"); what is wrong with it is among the findings
     /// of `root`.
-    pub fn read(root: &Fields<'_>, version: SubscriptionVersion, place: Place) -> Self {
-        let mut spec = SubscriptionSpec { place: Some(place), lines: root.key_lines(), ..SubscriptionSpec::default() };
+    pub fn read(root: &Fields<'_>, version: SubscriptionVersion, location: Location) -> Self {
+        let mut spec =
+            SubscriptionSpec { location: Some(location), lines: root.key_lines(), ..SubscriptionSpec::default() };
         if let Some(metadata) = root.fields("metadata") {
             spec.name = metadata.text("name");
             without_effect(&metadata);
@@ -178,15 +179,15 @@ fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::fields::{Dialect, Findings, Remark};
-    use crate::resources::load;
+    use crate::resources::yaml::fields::{Dialect, Findings, Remark};
+    use crate::resources::yaml::parse;
 
     fn read(spec: &str, version: SubscriptionVersion) -> (SubscriptionSpec, Vec<String>) {
         let yaml = format!("metadata: {{name: s}}\nspec: {spec}");
-        let document = load::document(&yaml, 1).unwrap().unwrap();
+        let document = parse::document(&yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
         let root = Fields::root(&document.root, Dialect::Resource, &findings);
-        let resource = SubscriptionResource::read(&root, version, Place::default());
+        let resource = SubscriptionResource::read(&root, version, Location::default());
         let (mistakes, remarks) = findings.into_parts();
         let mistakes = mistakes.into_iter().map(|found| found.text);
         let found = mistakes.chain(remarks.iter().map(Remark::sentence));

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
+use crate::diagnostic::Location;
 use crate::duration;
 use crate::metadata::Properties;
-use crate::resources::Place;
-use crate::resources::component::Component;
-use crate::resources::fields::{Fields, Remark};
-use crate::resources::kind::{SCOPES_IN_SPEC, head_read, without_effect};
-use crate::resources::lines::KeyLines;
-use crate::resources::value::{Node, Scalar};
+use crate::resources::kinds::component::Component;
+use crate::resources::kinds::head::{SCOPES_IN_SPEC, head_read, without_effect};
+use crate::resources::yaml::fields::{Fields, Remark};
+use crate::resources::yaml::key_lines::KeyLines;
+use crate::resources::yaml::value::{Node, Scalar};
 
 /// `initTimeout` where none is given, or one that is none.
 const DEFAULT_INIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub struct Manifest {
     /// `scopes`.
     pub scopes: Vec<String>,
     /// Where it stands.
-    pub place: Place,
+    pub location: Location,
     /// The lines of its keys; an entry of `spec.metadata` is `spec.metadata.<name>` as well.
     pub lines: KeyLines,
 }
@@ -57,7 +57,7 @@ pub struct Item {
 
 impl Manifest {
     /// Read one; what is wrong with it is among the findings of `root`.
-    pub fn read(root: &Fields<'_>, place: Place) -> Self {
+    pub fn read(root: &Fields<'_>, location: Location) -> Self {
         let mut manifest = Self {
             name: String::new(),
             namespace: String::new(),
@@ -68,7 +68,7 @@ impl Manifest {
             items: Vec::new(),
             secret_store: String::new(),
             scopes: root.texts("scopes", true),
-            place,
+            location,
             lines: root.key_lines(),
         };
         if let Some(metadata) = root.fields("metadata") {
@@ -90,9 +90,9 @@ impl Manifest {
     }
 
     /// Where an entry of `spec.metadata` stands.
-    pub fn place_of(&self, item: &Item) -> Place {
+    pub fn location_of(&self, item: &Item) -> Location {
         let key = format!("spec.metadata.{}", item.name);
-        self.lines.place(&key, &self.place)
+        self.lines.location(&key, &self.location)
     }
 
     /// The component without its properties: for messages about one that cannot be used.
@@ -106,7 +106,7 @@ impl Manifest {
             properties: Properties::default(),
             written: Vec::new(),
             namespace_scoped: false,
-            place: self.place.clone(),
+            location: self.location.clone(),
             lines: self.lines.clone(),
         }
     }
@@ -198,9 +198,9 @@ fn value(node: &Node) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::fields::{Dialect, Findings};
-    use crate::resources::load;
-    use crate::resources::value::Mistake;
+    use crate::resources::yaml::fields::{Dialect, Findings};
+    use crate::resources::yaml::parse;
+    use crate::resources::yaml::value::Mistake;
 
     fn read(yaml: &str) -> (Manifest, usize) {
         let (manifest, (mistakes, _)) = findings(yaml);
@@ -208,9 +208,9 @@ mod tests {
     }
 
     fn findings(yaml: &str) -> (Manifest, (Vec<Mistake>, Vec<Remark>)) {
-        let document = load::document(yaml, 1).unwrap().unwrap();
+        let document = parse::document(yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
-        let manifest = Manifest::read(&Fields::root(&document.root, Dialect::Resource, &findings), Place::default());
+        let manifest = Manifest::read(&Fields::root(&document.root, Dialect::Resource, &findings), Location::default());
         (manifest, findings.into_parts())
     }
 

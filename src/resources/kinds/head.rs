@@ -1,6 +1,6 @@
 //! What all kinds of resource files have in common: the keys around `spec`.
 
-use crate::resources::fields::Fields;
+use crate::resources::yaml::fields::Fields;
 
 /// What is said about `scopes` under `spec`.
 pub(super) const SCOPES_IN_SPEC: &str =

@@ -86,7 +86,7 @@ pub fn text(bytes: Vec<u8>) -> Result<String, EncodingError> {
 fn utf8(bytes: Vec<u8>) -> Result<String, EncodingError> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let (line, column) = place(error.as_bytes(), at);
+        let (line, column) = location(error.as_bytes(), at);
         let byte = error.as_bytes().get(at).copied().unwrap_or_default();
         EncodingError::NotUtf8 { line, column, byte }
     })?;
@@ -126,7 +126,7 @@ fn unmarked(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// Line, and byte within it, both counted from 1.
-fn place(bytes: &[u8], at: usize) -> (usize, usize) {
+fn location(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = &bytes[..at];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let begin = before.iter().rposition(|byte| *byte == b'\n');

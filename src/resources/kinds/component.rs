@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::diagnostic::{Diagnostic, Location, PROCESSOR};
 use crate::metadata::{Properties, nearest};
-use crate::resources::Place;
-use crate::resources::lines::KeyLines;
-use crate::resources::note::{Note, PROCESSOR};
+use crate::resources::yaml::key_lines::KeyLines;
 use crate::telemetry::log::Level;
 
 /// A component that this sidecar is to load: filtered by namespace and scope, secrets and templates put in.
@@ -29,15 +28,15 @@ pub struct Component {
     /// A raw property value contains `{namespace}`: topics get a prefix on the broker.
     pub namespace_scoped: bool,
     /// Where it stands.
-    pub place: Place,
+    pub location: Location,
     /// The lines of its keys; an entry of `spec.metadata` is `spec.metadata.<name>` as well.
     pub lines: KeyLines,
 }
 
 impl Component {
     /// Where a key of it stands, for example `spec.type`.
-    pub fn place_of(&self, key: &str) -> Place {
-        self.lines.place(key, &self.place)
+    pub fn location_of(&self, key: &str) -> Location {
+        self.lines.location(key, &self.location)
     }
 
     /// `name (type/version)`, or `name (type)` without a version: how logs and errors call it.
@@ -51,22 +50,22 @@ impl Component {
     }
 
     /// The line that says it is in use.
-    pub fn loaded(&self) -> Note {
+    pub fn loaded(&self) -> Diagnostic {
         let text = format!("Component loaded: {}", self.log_name());
-        Note::log(Level::Info, text).from(PROCESSOR)
+        Diagnostic::log(Level::Info, text).from(PROCESSOR)
     }
 
     /// What the log says when it cannot be used, and the error that ends the process unless `ignoreErrors` is set
     /// (tests/spec/resources-cli.md, "5.5 Init order and errors").
-    pub fn failed(&self, cause: ComponentError) -> (Vec<Note>, Option<ProcessError>) {
+    pub fn failed(&self, cause: ComponentError) -> (Vec<Diagnostic>, Option<ProcessError>) {
         let error = ProcessError {
             name: self.name.clone(),
             log_name: self.log_name().to_string(),
-            place: match &cause {
-                ComponentError::Category(_) => self.place_of("spec.type"),
-                ComponentError::Unknown { kind, .. } if is_known(kind) => self.place_of("spec.version"),
-                ComponentError::Unknown { .. } => self.place_of("spec.type"),
-                ComponentError::Init { .. } => self.place_of("spec.metadata"),
+            location: match &cause {
+                ComponentError::Category(_) => self.location_of("spec.type"),
+                ComponentError::Unknown { kind, .. } if is_known(kind) => self.location_of("spec.version"),
+                ComponentError::Unknown { .. } => self.location_of("spec.type"),
+                ComponentError::Init { .. } => self.location_of("spec.metadata"),
             },
             cause,
         };
@@ -75,7 +74,7 @@ impl Component {
             return (Vec::new(), Some(error));
         }
         let text = format!("Ignoring error processing component: {error}");
-        let note = Note::mistake(Level::Error, error.place.clone(), text).from(PROCESSOR);
+        let note = Diagnostic::mistake(Level::Error, error.location.clone(), text).from(PROCESSOR);
         let note = note.plainly(format!("{} (ignored by ignoreErrors)", error.plain()));
         (vec![note.with_remedy(error.cause.remedy())], None)
     }
@@ -235,7 +234,7 @@ pub struct ProcessError {
     /// `name (type/version)`.
     pub log_name: String,
     /// Where the component stands.
-    pub place: Place,
+    pub location: Location,
     /// Why.
     pub cause: ComponentError,
 }
@@ -300,7 +299,7 @@ mod tests {
             properties: Properties::default(),
             written: Vec::new(),
             namespace_scoped: false,
-            place: Place::default(),
+            location: Location::default(),
             lines: KeyLines::default(),
         };
         let cause = ComponentError::unknown_pubsub(&component);

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::environment::Environment;
 use crate::json::arbitrary::{NASTY, cases, in_time, wounded};
-use crate::resources::configuration;
+use crate::resources::kinds::configuration;
 
 const DOCUMENTS: [&str; 6] = [
     "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: a\n  namespace: default\nspec:\n  type: pubsub.redis\n  version: v1\n  initTimeout: 5s\n  metadata:\n  - name: redisHost\n    value: localhost:6379\n  - name: concurrency\n    value: 10\n  - name: redisPassword\n    secretKeyRef:\n      name: S\n      key: k\n  - name: redisUsername\n    envRef: U\nscopes:\n- app\nauth:\n  secretStore: env\n",
@@ -118,7 +119,7 @@ proptest! {
             let said = resources.notes.iter().map(|note| note.text.len());
             assert!(said.sum::<usize>() < 100_000 + 1_000 * content.len());
             for error in &resources.errors {
-                let _ = (error.to_string(), error.place(), error.remedy());
+                let _ = (error.to_string(), error.location(), error.remedy());
             }
         });
     }

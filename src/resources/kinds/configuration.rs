@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::credentials::masked;
+use crate::diagnostic::{Diagnostic, Location};
 use crate::duration;
 use crate::environment::Environment;
-use crate::resources::fields::{Dialect, Fields, Findings};
-use crate::resources::kind::head_read;
-use crate::resources::note::Note;
-use crate::resources::pipeline::Handler;
-use crate::resources::value::{Mistake, Scalar};
-use crate::resources::{Place, encoding, folder, load, pipeline};
+use crate::resources::files::{encoding, folder};
+use crate::resources::kinds::head::head_read;
+use crate::resources::kinds::pipeline::{self, Handler};
+use crate::resources::yaml::fields::{Dialect, Fields, Findings};
+use crate::resources::yaml::parse;
+use crate::resources::yaml::value::{Mistake, Scalar};
 
 /// What the files say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,10 +119,10 @@ pub enum ConfigurationError {
         reason: String,
     },
     /// Something in it is wrong.
-    #[error("error loading configuration: yaml: unmarshal errors:\n  line {}: {text}", place.line)]
+    #[error("error loading configuration: yaml: unmarshal errors:\n  line {}: {text}", location.line)]
     Wrong {
         /// File and line.
-        place: Place,
+        location: Location,
         /// What.
         text: String,
     },
@@ -155,9 +156,9 @@ impl ConfigurationError {
     }
 
     /// Where the mistake stands, if it has a line.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn location(&self) -> Option<&Location> {
         match self {
-            Self::Wrong { place, .. } => Some(place),
+            Self::Wrong { location, .. } => Some(location),
             _ => None,
         }
     }
@@ -170,7 +171,7 @@ impl ConfigurationError {
 pub fn read(
     files: &[PathBuf],
     environment: &Environment,
-) -> Result<(Configuration, Vec<Note>), Vec<ConfigurationError>> {
+) -> Result<(Configuration, Vec<Diagnostic>), Vec<ConfigurationError>> {
     let mut configuration = Configuration::default();
     let (mut errors, mut notes) = (Vec::new(), Vec::new());
     for file in files {
@@ -197,10 +198,10 @@ impl Configuration {
         enabled.map(|(name, _)| name.to_owned()).collect()
     }
 
-    fn add(&mut self, file: &Path, text: &str, errors: &mut Vec<ConfigurationError>, notes: &mut Vec<Note>) {
-        let at = |mistake: &Mistake| Place { file: file.to_owned(), line: mistake.line };
-        let wrong = |mistake: Mistake| ConfigurationError::Wrong { place: at(&mistake), text: mistake.text };
-        let document = match load::document(text, 1) {
+    fn add(&mut self, file: &Path, text: &str, errors: &mut Vec<ConfigurationError>, notes: &mut Vec<Diagnostic>) {
+        let at = |mistake: &Mistake| Location { file: file.to_owned(), line: mistake.line };
+        let wrong = |mistake: Mistake| ConfigurationError::Wrong { location: at(&mistake), text: mistake.text };
+        let document = match parse::document(text, 1) {
             Ok(Some(document)) => document,
             Ok(None) => return,
             Err(mistake) => return errors.push(wrong(mistake)),
@@ -431,149 +432,4 @@ fn variable(text: &str) -> (Option<&str>, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read_texts(texts: &[&str]) -> Result<Configuration, Vec<String>> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut files = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let file = folder.path().join(format!("{index}.yaml"));
-            std::fs::write(&file, text).unwrap();
-            files.push(file);
-        }
-        let environment = [("ONE".to_owned(), "one".to_owned())].into_iter().collect();
-        let read = read(&files, &environment);
-        read.map(|(configuration, _)| configuration).map_err(|errors| errors.iter().map(ToString::to_string).collect())
-    }
-
-    fn shown(note: &Note) -> String {
-        let line = note.place.as_ref().map_or(0, |place| place.line);
-        format!("{line} {}", note.plain.as_deref().unwrap_or(&note.text))
-    }
-
-    #[test]
-    fn every_key_that_nothing_reads_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for (text, expected) in [
-            ("kind: Configuration\nspecs: {}\n", "2 unknown field specs is ignored"),
-            ("colour: blue\n", "1 unknown field colour is ignored"),
-            ("spec:\n  Tracing: {}\n", "2 unknown field spec.Tracing is ignored"),
-            ("spec: {foo: 1}\n", "1 unknown field spec.foo is ignored"),
-            ("spec: {logging: {apiLoging: {}}}\n", "1 unknown field spec.logging.apiLoging is ignored"),
-            ("spec: {components: {denied: []}}\n", "1 unknown field spec.components.denied is ignored"),
-            ("spec: {tracing: {zipkin: {endpoint: x}}}\n", "1 unknown field spec.tracing.zipkin.endpoint is ignored"),
-            (
-                "spec: {secrets: {scopes: [{storeName: a, allow: []}]}}\n",
-                "1 unknown field spec.secrets.scopes[0].allow is ignored",
-            ),
-            ("spec: {metric: {http: {paths: []}}}\n", "1 unknown field spec.metric.http.paths is ignored"),
-        ] {
-            std::fs::write(file.path(), text).unwrap();
-            let (_, notes) = read(&[file.path().to_owned()], &Environment::default()).unwrap();
-            assert_eq!(notes.iter().map(shown).collect::<Vec<_>>(), [expected]);
-        }
-    }
-
-    fn features(texts: &[&str]) -> Vec<String> {
-        let features = read_texts(texts).unwrap().enabled_features();
-        features.into_iter().filter(|name| !name.starts_with("Workflows")).collect()
-    }
-
-    #[test]
-    fn the_environment_is_filled_in() {
-        let environment: Environment = [("ONE".to_owned(), "one".to_owned())].into_iter().collect();
-        for (text, expected) in [
-            ("$ONE ${ONE} $ONEX", "one one "),
-            ("a$-b$1c$$d", "abcd"),
-            ("x$NONE.y${NONE}z", "x.yz"),
-            ("c$.d${}e", "c$.de"),
-            ("${ONE:-y}|", "|"),
-            ("end$", "end$"),
-            ("${open", "open"),
-        ] {
-            assert_eq!(expanded(text, &environment), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn features_of_the_last_list_count() {
-        assert_eq!(features(&["\n"]), ["HotReload"]);
-        assert_eq!(features(&["spec: {features: [{name: Foo, enabled: yes}]}"]), ["Foo", "HotReload"]);
-        assert_eq!(features(&["spec: {features: [{name: HotReload, enabled: false}]}"]), Vec::<String>::new());
-        assert_eq!(
-            features(&["spec: {features: [{name: A, enabled: true}]}", "spec: {features: [{name: B, enabled: true}]}"]),
-            ["B", "HotReload"]
-        );
-        assert_eq!(
-            features(&["spec: {features: [{name: A, enabled: true}]}\n---\nspec: {features: []}"]),
-            ["A", "HotReload"]
-        );
-        assert_eq!(features(&["spec: {Features: [{name: A, enabled: true}]}"]), ["HotReload"]);
-        assert_eq!(features(&["spec: {features: [{name: $ONE, enabled: true}]}"]), ["HotReload", "one"]);
-    }
-
-    #[test]
-    fn sections_merge_and_an_empty_one_clears() {
-        let rate = |texts: &[&str]| read_texts(texts).unwrap().tracing.sampling_rate;
-        assert_eq!(rate(&["spec: {tracing: {samplingRate: 0.10}}"]).as_deref(), Some("0.10"));
-        assert_eq!(
-            rate(&["spec: {tracing: {samplingRate: '1'}}", "spec: {tracing: {stdout: true}}"]).as_deref(),
-            Some("1")
-        );
-        assert_eq!(rate(&["spec: {tracing: {samplingRate: '1'}}", "spec:\n  tracing:\n"]), None);
-        let metrics = read_texts(&["spec: {metric: {enabled: false}, metrics: {enabled: true}}"]).unwrap().metrics;
-        assert_eq!(metrics.enabled, Some(true));
-    }
-
-    #[test]
-    fn every_middleware_is_named_with_its_line() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let text = "spec:\n  httpPipeline:\n    handlers:\n    - {name: auth, type: middleware.http.bearer, version: v1, selector: {}}\n    - name: limit\n      type: middleware.http.ratelimit\n  appHttpPipeline: {handlers: [{name: x, type: y}]}\n";
-        std::fs::write(file.path(), text).unwrap();
-        let files = [file.path().to_owned(), file.path().to_owned()];
-        let (configuration, notes) = read(&files, &Environment::default()).unwrap();
-        let named: Vec<_> = notes[..3].iter().map(shown).collect();
-        assert_eq!(
-            named,
-            [
-                "4 spec.httpPipeline.handlers[0].name: middleware auth (middleware.http.bearer) is left out, this sidecar has no middleware",
-                "5 spec.httpPipeline.handlers[1].name: middleware limit (middleware.http.ratelimit) is left out, this sidecar has no middleware",
-                "7 spec.appHttpPipeline.handlers[0].name: middleware x (y) is left out, this sidecar has no middleware",
-            ]
-        );
-        // A later file stands in the place of an earlier one.
-        assert_eq!(configuration.handlers.len(), 3);
-        assert!(configuration.handlers[0].means("auth", "Middleware.http.bearer"));
-    }
-
-    #[test]
-    fn all_mistakes_are_told_with_their_lines() {
-        let error = |text: &str| read_texts(&[text]).unwrap_err();
-        assert_eq!(
-            error("spec:\n  metric:\n    enabled: 'false'\n  features: 1\n"),
-            [
-                "error loading configuration: yaml: unmarshal errors:\n  line 3: spec.metric.enabled: expected true or false, found the text \"false\"",
-                "error loading configuration: yaml: unmarshal errors:\n  line 4: spec.features: expected a list, found the number 1",
-            ]
-        );
-        for text in [
-            "- a\n",
-            "spec: [\n",
-            "spec: {features: [], features: []}",
-            "spec: {tracing: {otel: {timeout: 5}}}",
-            "spec: {tracing: {otel: {timeout: soon}}}",
-            "spec: {tracing: {otel: {endpointAddress: a, protocol: tcp}}}",
-            "spec: {secrets: {scopes: [{storeName: a}, {storeName: a}]}}",
-            "spec: {secrets: {scopes: [{storeName: a, defaultAccess: x}]}}",
-        ] {
-            assert_eq!(error(text).len(), 1, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_missing_file_is_named_as_in_daprd() {
-        let errors = read(&[PathBuf::from("/nope.yaml")], &Environment::default()).unwrap_err();
-        assert_eq!(errors[0].to_string(), "error loading configuration: stat /nope.yaml: no such file or directory");
-    }
-}
+mod tests;

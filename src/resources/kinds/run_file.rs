@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::diagnostic::Location;
 use crate::environment::Environment;
-use crate::resources::fields::{Dialect, Fields, Findings, Remark};
-use crate::resources::value::{Content, Mistake};
-use crate::resources::{Place, load};
+use crate::resources::yaml::fields::{Dialect, Fields, Findings, Remark};
+use crate::resources::yaml::parse;
+use crate::resources::yaml::value::{Content, Mistake};
 
 /// What a run file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,19 +152,19 @@ pub fn resolved(path: &str, base: &Path, environment: &Environment) -> PathBuf {
 /// The lines of a mapping and of its keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
-    own: Place,
+    own: Location,
     keys: BTreeMap<&'static str, usize>,
 }
 
 impl Lines {
     /// Where a key stands; the mapping itself if it does not.
-    pub fn of(&self, key: &str) -> Place {
+    pub fn of(&self, key: &str) -> Location {
         let line = self.keys.get(key).copied().unwrap_or(self.own.line);
-        Place::new(&self.own.file, line)
+        Location::new(&self.own.file, line)
     }
 
     /// Where the mapping stands.
-    pub fn own(&self) -> Place {
+    pub fn own(&self) -> Location {
         self.own.clone()
     }
 }
@@ -172,7 +173,7 @@ impl Lines {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What.
     pub text: String,
     /// What to do about it; empty if the text says it.
@@ -181,14 +182,14 @@ pub struct Problem {
 
 impl Problem {
     /// From its parts.
-    pub fn new(place: Place, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { place, text: text.into(), remedy: remedy.into() }
+    pub fn new(location: Location, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { location, text: text.into(), remedy: remedy.into() }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.text)?;
+        write!(f, "{}: {}", self.location, self.text)?;
         let mut lines = self.remedy.lines();
         lines.try_for_each(|line| write!(f, "\n      {line}"))
     }
@@ -208,12 +209,15 @@ pub struct Reading {
 /// Read the text of a run file; `path` is for messages.
 pub fn read(path: &Path, text: &str) -> Reading {
     let mut reading = Reading::default();
-    let problem =
-        |mistake: Mistake| Problem { place: Place::new(path, mistake.line), text: mistake.text, remedy: String::new() };
-    let document = match load::document(text, 1) {
+    let problem = |mistake: Mistake| Problem {
+        location: Location::new(path, mistake.line),
+        text: mistake.text,
+        remedy: String::new(),
+    };
+    let document = match parse::document(text, 1) {
         Ok(Some(document)) => document,
         Ok(None) => {
-            reading.problems = vec![no_version(Place::new(path, 0))];
+            reading.problems = vec![no_version(Location::new(path, 0))];
             return reading;
         }
         Err(mistake) => {
@@ -227,16 +231,16 @@ pub fn read(path: &Path, text: &str) -> Reading {
     reading.file = reader.file(&root, &mut reading.problems);
     let (mistakes, remarks) = findings.into_parts();
     reading.problems.extend(document.duplicates.into_iter().chain(mistakes).map(problem));
-    reading.problems.sort_by_key(|problem| problem.place.line);
-    let remark = |remark: Remark| Problem::new(Place::new(path, remark.line), remark.sentence(), "");
+    reading.problems.sort_by_key(|problem| problem.location.line);
+    let remark = |remark: Remark| Problem::new(Location::new(path, remark.line), remark.sentence(), "");
     reading.remarks = remarks.into_iter().map(remark).collect();
-    reading.remarks.sort_by_key(|remark| remark.place.line);
+    reading.remarks.sort_by_key(|remark| remark.location.line);
     reading
 }
 
-fn no_version(place: Place) -> Problem {
+fn no_version(location: Location) -> Problem {
     Problem::new(
-        place,
+        location,
         "required field 'version' not found in the provided run template file",
         "add `version: 1` as the first line",
     )
@@ -248,10 +252,10 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn file(&self, root: &Fields<'_>, problems: &mut Vec<Problem>) -> RunFile {
-        let place = |line| Place::new(self.path, line);
+        let location = |line| Location::new(self.path, line);
         // Any number but 0 is taken, as daprd's command line does: there is only one version.
         if root.int("version").unwrap_or(0) == 0 {
-            problems.push(no_version(place(root.line())));
+            problems.push(no_version(location(root.line())));
         }
         let file = RunFile {
             name: root.text("name"),
@@ -261,7 +265,7 @@ impl Reader<'_> {
         if file.apps.is_empty() {
             let line = root.node("apps").map_or(root.line(), |node| node.line);
             problems.push(Problem::new(
-                place(line),
+                location(line),
                 "No apps to run",
                 "add `apps`, a list with `appDirPath` and `command` for each app",
             ));
@@ -331,7 +335,7 @@ const SHARED_KEYS: [&str; 6] =
 
 fn lines(path: &Path, fields: &Fields<'_>, keys: &[&'static str]) -> Lines {
     let line = |key: &&'static str| Some((*key, fields.node(key)?.line));
-    Lines { own: Place::new(path, fields.line()), keys: keys.iter().filter_map(line).collect() }
+    Lines { own: Location::new(path, fields.line()), keys: keys.iter().filter_map(line).collect() }
 }
 
 fn common_of(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shared {
@@ -472,7 +476,7 @@ mod tests {
             "version: 1\napps: {a: 1}\n",
             &[&format!("dapr.yaml:2: {no_apps}"), "dapr.yaml:2: apps: expected a list, found a mapping"],
         );
-        assert_eq!(reading("version: 1\napps: [\n").problems[0].place.line, 2);
+        assert_eq!(reading("version: 1\napps: [\n").problems[0].location.line, 2);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::resources::Place;
-use crate::resources::value::{Content, Node};
+use crate::diagnostic::Location;
+use crate::resources::yaml::value::{Content, Node};
 
 /// No message is about a key that is nested deeper, and paths of a deeply nested document would be long.
 const DEEPEST: usize = 10;
@@ -42,8 +42,8 @@ impl KeyLines {
     }
 
     /// Where a path stands in a resource that begins at `resource`, which stands for a path that is not written at all.
-    pub fn place(&self, path: &str, resource: &Place) -> Place {
-        Place { line: self.line(path).unwrap_or(resource.line), ..resource.clone() }
+    pub fn location(&self, path: &str, resource: &Location) -> Location {
+        Location { line: self.line(path).unwrap_or(resource.line), ..resource.clone() }
     }
 
     /// Is the path written?
@@ -89,12 +89,12 @@ impl KeyLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::load;
+    use crate::resources::yaml::parse;
 
     #[test]
     fn a_path_has_the_line_of_its_key_or_of_the_nearest_key_above_it() {
         let yaml = "kind: X\nspec:\n  topic:\n    a\n  rules:\n  - match: m\n    Path: p\n";
-        let mut lines = KeyLines::of(&load::document(yaml, 3).unwrap().unwrap().root);
+        let mut lines = KeyLines::of(&parse::document(yaml, 3).unwrap().unwrap().root);
         lines.alias("spec.named.m", "spec.rules[0]");
         for (path, line) in [
             ("kind", Some(3)),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::resources::encoding;
+use crate::resources::files::encoding;
 
 /// One entry of a folder.
 #[derive(Debug)]

@@ -8,11 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::diagnostic::{Diagnostic, Location, Weight};
 use crate::metadata::nearest;
-use crate::resources::Place;
-use crate::resources::lines::KeyLines;
-use crate::resources::note::{Note, Weight};
-use crate::resources::value::{Content, Mistake, Node, Scalar};
+use crate::resources::yaml::key_lines::KeyLines;
+use crate::resources::yaml::value::{Content, Mistake, Node, Scalar};
 use crate::telemetry::log::Level;
 
 /// How names and scalars are matched.
@@ -54,10 +53,14 @@ impl Remark {
     }
 
     /// For the log and for `check`.
-    pub fn at(self, file: &Path) -> Note {
-        let place = Place::new(file, self.line);
-        let text = format!("{place}: {}", self.sentence());
-        Note { weight: self.weight, remedy: self.help, ..Note::mistake(Level::Warn, place, text).plainly(self.text) }
+    pub fn at(self, file: &Path) -> Diagnostic {
+        let location = Location::new(file, self.line);
+        let text = format!("{location}: {}", self.sentence());
+        Diagnostic {
+            weight: self.weight,
+            remedy: self.help,
+            ..Diagnostic::mistake(Level::Warn, location, text).plainly(self.text)
+        }
     }
 
     /// Text and help in one line.
@@ -444,10 +447,10 @@ fn whole(value: f64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::load;
+    use crate::resources::yaml::parse;
 
     fn read<T>(yaml: &str, dialect: Dialect, get: impl FnOnce(&Fields<'_>) -> T) -> (T, Vec<String>) {
-        let document = load::document(yaml, 1).unwrap().unwrap();
+        let document = parse::document(yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
         let fields = Fields::root(&document.root, dialect, &findings);
         let got = get(&fields);
@@ -502,7 +505,7 @@ mod tests {
     #[test]
     fn every_field_that_nothing_reads_is_named_at_its_key() {
         let yaml = "deadLeterTopic:\n  d\nfoo:\n  - 1\nx-retry: &r {a: 1}\ndlq: d\nspec:\n  bar:\n    1\n";
-        let document = load::document(yaml, 1).unwrap().unwrap();
+        let document = parse::document(yaml, 1).unwrap().unwrap();
         let findings = Findings::default();
         let root = Fields::root(&document.root, Dialect::Resource, &findings);
         root.text("deadLetterTopic");

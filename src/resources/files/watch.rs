@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::resources::links::Links;
+use crate::resources::files::links::Links;
 
 /// A change is over when nothing has happened for so long: a file that is being written is not read half.
 const QUIET: Duration = Duration::from_millis(50);

@@ -1,6 +1,8 @@
-//! What is said about the input: lines for the log, which `check` prints with place and remedy.
+//! Findings about the input: lines of the log, which `check` prints with location and remedy.
 
-use crate::resources::Place;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Level;
 
@@ -9,7 +11,32 @@ pub const RUNTIME: &str = "dapr.runtime";
 /// Scope of lines about one component.
 pub const PROCESSOR: &str = "dapr.runtime.processor.loops.root";
 
-/// How much a note matters to somebody who checks the files.
+/// A line of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Location {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, counted from 1; 0 if it is not known.
+    pub line: usize,
+}
+
+impl Location {
+    /// A line of a file.
+    pub fn new(file: &Path, line: usize) -> Self {
+        Self { file: file.to_owned(), line }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}", self.file.display()),
+            line => write!(f, "{}:{line}", self.file.display()),
+        }
+    }
+}
+
+/// How much a diagnostic matters to somebody who checks the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// Only for the log.
@@ -22,7 +49,7 @@ pub enum Weight {
 
 /// One thing said about the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct Diagnostic {
     /// Level of the log line.
     pub level: Level,
     /// Logger of the log line.
@@ -32,27 +59,35 @@ pub struct Note {
     /// How much it matters to `check`.
     pub weight: Weight,
     /// Where it stands.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// What to do about it.
     pub remedy: Option<String>,
     /// The text for somebody who is told the place, if the log line says more than is needed then.
     pub plain: Option<String>,
 }
 
-impl Note {
+impl Diagnostic {
     /// A line for the log.
     pub fn log(level: Level, text: impl Into<String>) -> Self {
-        Self { level, scope: RUNTIME, text: text.into(), weight: Weight::Log, place: None, remedy: None, plain: None }
+        Self {
+            level,
+            scope: RUNTIME,
+            text: text.into(),
+            weight: Weight::Log,
+            location: None,
+            remedy: None,
+            plain: None,
+        }
     }
 
     /// A mistake at a place.
-    pub fn mistake(level: Level, place: Place, text: impl Into<String>) -> Self {
-        Self { weight: Weight::Mistake, place: Some(place), ..Self::log(level, text) }
+    pub fn mistake(level: Level, location: Location, text: impl Into<String>) -> Self {
+        Self { weight: Weight::Mistake, location: Some(location), ..Self::log(level, text) }
     }
 
     /// Something worth knowing at a place.
-    pub fn hint(level: Level, place: Place, text: impl Into<String>) -> Self {
-        Self { weight: Weight::Hint, place: Some(place), ..Self::log(level, text) }
+    pub fn hint(level: Level, location: Location, text: impl Into<String>) -> Self {
+        Self { weight: Weight::Hint, location: Some(location), ..Self::log(level, text) }
     }
 
     /// The same with what to do about it.

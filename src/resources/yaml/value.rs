@@ -271,7 +271,7 @@ fn write_json_text(text: &str, json: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::load;
+    use crate::resources::yaml::parse;
 
     #[test]
     fn plain_scalars_become_json_as_in_go() {
@@ -333,7 +333,7 @@ mod tests {
             ("{n: 1, 1: ~}", "{\"1\":null,\"false\":1}"),
             ("['yes', yes]", "[\"yes\",true]"),
         ] {
-            let document = load::document(yaml, 1).unwrap().unwrap();
+            let document = parse::document(yaml, 1).unwrap().unwrap();
             assert_eq!(document.root.to_json(), json, "{yaml}");
         }
     }

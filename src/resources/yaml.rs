@@ -1,0 +1,6 @@
+//! YAML as Kubernetes and Go read it: text to nodes, nodes to typed fields, each with its line.
+
+pub mod fields;
+pub mod key_lines;
+pub mod parse;
+pub mod value;
