@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
-use crate::message::{Incoming, Metadata, Outgoing, Settlement};
+use crate::message::{Incoming, Metadata, Outgoing, Position, Settlement};
 use crate::shutdown::Stop;
 
 /// How many messages of one request are on their way to a broker at once (tests/spec/redis.md, "15. Bulk").
@@ -35,13 +35,13 @@ pub trait Broker: Send + Sync {
     /// [`BrokerError::is_transient`] tells whether it is worth trying again (D12).
     async fn connect(&self) -> Result<(), BrokerError>;
 
-    /// Store a message. `Ok` only after the server has confirmed it.
-    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError>;
+    /// Store a message. `Ok` only after the server has confirmed it: where it is kept, or `None` if the broker gives no positions.
+    async fn publish(&self, message: Outgoing) -> Result<Option<Position>, BrokerError>;
 
     /// Store many messages of one topic: as many outcomes in the same order, and none stops the others
     /// (tests/spec/http-api.md, "6.4 Execution and response"). A broker that can send them together says how; this
     /// sends them one by one, [`AT_ONCE`] at a time.
-    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<Option<Position>, BrokerError>> {
         let storing: Vec<_> = messages.into_iter().map(|message| self.publish(message)).collect();
         stream::iter(storing).buffered(AT_ONCE).collect().await
     }

@@ -71,6 +71,8 @@ pub struct Outgoing {
 pub struct Incoming {
     /// The topic of the subscription as the broker knows it (for a wildcard: the pattern), namespace prefix included.
     pub topic: Arc<str>,
+    /// Where the broker keeps it; `None` if the broker gives no positions.
+    pub position: Option<Position>,
     /// The bytes as they were stored.
     pub data: Bytes,
     /// The stored metadata; empty if there was none.

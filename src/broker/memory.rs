@@ -30,7 +30,7 @@ use self::early::Early;
 use crate::backoff::Backoff;
 use crate::broker::ack::{self, Ack};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
-use crate::message::{Incoming, Outgoing, Settlement};
+use crate::message::{Incoming, Outgoing, Position, Settlement};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 
@@ -316,7 +316,7 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, message: Outgoing) -> Result<Option<Position>, BrokerError> {
         self.check_open()?;
         if self.store.has_over() {
             self.store.forget_idle(&self.telemetry);
@@ -331,7 +331,7 @@ impl Broker for MemoryBroker {
         for (place, topic) in places {
             place.send(incoming(topic, &message));
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn subscribe(
@@ -377,6 +377,7 @@ fn lock(early: &Mutex<Early>) -> MutexGuard<'_, Early> {
 fn incoming(topic: Arc<str>, message: &Outgoing) -> Incoming {
     Incoming {
         topic,
+        position: None,
         data: message.data.clone(),
         metadata: message.metadata.clone().unwrap_or_default(),
         has_metadata: message.metadata.is_some(),

@@ -17,6 +17,7 @@ mod fan_out;
 mod group;
 mod instance;
 mod keep;
+mod publish;
 mod read;
 mod release;
 mod reply;
@@ -34,24 +35,24 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{RedisError, Value, pipe};
+use deadpool_redis::redis::RedisError;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 pub use self::address::Address;
 use self::board::Board;
-use self::conn::{Connections, SendError, Topology, Traffic, error};
+use self::conn::{Connections, Topology, Traffic, error};
 use self::group::Groups;
 use self::instance::Instance;
+use self::publish::Appender;
 pub use self::settings::{Settings, SettingsError, Tls, Trim, times_without_unit};
 pub use self::start::StartFrom;
 use self::stream::StreamClient;
 pub use self::terms::wrong_terms;
 use self::terms::{GroupNames, Terms};
 use crate::backoff::Backoff;
-use crate::broker::{AT_ONCE, Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
-use crate::message::Outgoing;
+use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
+use crate::message::{Outgoing, Position};
 use crate::metadata::templates::Templates;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
@@ -67,8 +68,7 @@ pub struct RedisBroker {
     /// The component's own group.
     shared: Arc<Shared>,
     groups: Groups,
-    /// For publishing only, so that nobody's publish waits behind an upkeep command.
-    publishing: Connections,
+    appender: Appender,
     names: GroupNames,
     closed: AtomicBool,
     stop: Stop,
@@ -109,14 +109,14 @@ impl RedisBroker {
     pub fn new(name: &str, settings: Settings, tasks: Tasks, telemetry: Telemetry) -> Result<Self, BrokerError> {
         let settings = Arc::new(settings);
         let topology = Topology::new(&settings)?;
-        let publishing = topology.connections(&settings, Traffic::Publishing);
+        let appender = Appender::new(&settings, &topology);
         let connections = Arc::new(topology.connections(&settings, Traffic::Upkeep));
         let instance = Instance::new(&settings.group);
         let shared = Arc::new(Shared::new(name, settings, instance, topology, connections, tasks, telemetry));
         Ok(Self {
             groups: Groups::new(shared.clone()),
             shared,
-            publishing,
+            appender,
             names: GroupNames::default(),
             closed: AtomicBool::new(false),
             stop: Stop::new(),
@@ -142,62 +142,6 @@ impl RedisBroker {
 
     fn check_open(&self) -> Result<(), BrokerError> {
         if self.closed.load(Ordering::Relaxed) { Err(BrokerError::closed()) } else { Ok(()) }
-    }
-
-    async fn append(&self, message: &Outgoing) -> Result<(), RedisError> {
-        let settings = &self.shared.settings;
-        let command = stream::add(message, settings.trim, chrono::Utc::now().timestamp_millis());
-        let mut tries = Tries::new(settings);
-        loop {
-            // Only what certainly was not executed is sent again: otherwise the entry might stand twice in the stream.
-            let error = match self.publishing.send(&command).await {
-                Ok(_) => return Ok(()),
-                Err(SendError::NotExecuted(error)) => error,
-                Err(SendError::MaybeExecuted(error)) => return Err(error),
-            };
-            if !tries.next().await {
-                return Err(error);
-            }
-        }
-    }
-
-    /// Append messages in pipelines; what certainly was not executed is sent again, and nothing else.
-    async fn append_all(&self, messages: &[Outgoing]) -> Vec<Result<(), RedisError>> {
-        let mut outcomes: Vec<_> = messages.iter().map(|_| Ok(())).collect();
-        let mut left: Vec<usize> = (0..messages.len()).collect();
-        let mut tries = Tries::new(&self.shared.settings);
-        loop {
-            let mut again = Vec::new();
-            for part in left.chunks(AT_ONCE) {
-                let sent = self.append_part(part.iter().map(|&at| &messages[at])).await;
-                let mut sent = sent.into_iter();
-                for &at in part {
-                    outcomes[at] = match sent.next() {
-                        Some(Ok(answer)) => answer.extract_error().map(drop),
-                        Some(Err(SendError::NotExecuted(error))) => {
-                            again.push(at);
-                            Err(error)
-                        }
-                        Some(Err(SendError::MaybeExecuted(error))) => Err(error),
-                        None => unanswered(),
-                    };
-                }
-            }
-            if again.is_empty() || !tries.next().await {
-                return outcomes;
-            }
-            left = again;
-        }
-    }
-
-    /// Append these in one write to each server; an answer for each.
-    async fn append_part<'a>(&self, messages: impl Iterator<Item = &'a Outgoing>) -> Vec<Result<Value, SendError>> {
-        let (trim, now) = (self.shared.settings.trim, chrono::Utc::now().timestamp_millis());
-        let mut commands = pipe();
-        for message in messages {
-            commands.add_command(stream::add(message, trim, now));
-        }
-        self.publishing.send_all(&commands).await
     }
 
     /// The group that these terms ask for.
@@ -228,16 +172,16 @@ impl Broker for RedisBroker {
         self.shared.topology.probe(&self.shared.settings).await
     }
 
-    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, message: Outgoing) -> Result<Option<Position>, BrokerError> {
         self.check_open()?;
-        self.append(&message).await.map_err(|error| self.error(&error, PUBLISH_FAILED))
+        self.appender.append(&message).await.map_err(|error| self.error(&error, PUBLISH_FAILED))
     }
 
-    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<Option<Position>, BrokerError>> {
         if self.check_open().is_err() {
             return messages.iter().map(|_| Err(BrokerError::closed())).collect();
         }
-        let outcomes = self.append_all(&messages).await.into_iter();
+        let outcomes = self.appender.append_all(&messages).await.into_iter();
         outcomes.map(|outcome| outcome.map_err(|error| self.error(&error, PUBLISH_FAILED))).collect()
     }
 
@@ -351,40 +295,6 @@ impl Shared {
     fn deny_unblock(&self) {
         self.unblock_denied.store(true, Ordering::Relaxed);
     }
-}
-
-/// The tries of a publish that was not executed.
-struct Tries<'a> {
-    settings: &'a Settings,
-    retries: u32,
-    /// When the first one had failed.
-    failed: Option<Instant>,
-}
-
-impl<'a> Tries<'a> {
-    fn new(settings: &'a Settings) -> Self {
-        Self { settings, retries: 0, failed: None }
-    }
-
-    /// Wait for the next one; `false` if there is none. Where another server takes the place of one that fails, that is waited for.
-    async fn next(&mut self) -> bool {
-        let settings = self.settings;
-        let failed = *self.failed.get_or_insert_with(Instant::now);
-        let is_awaited =
-            settings.has_failover() && settings.max_retries > 0 && failed.elapsed() < settings.dial_timeout;
-        if self.retries >= settings.max_retries && !is_awaited {
-            return false;
-        }
-        self.retries += 1;
-        let pause = Backoff::doubling(settings.retry_pause.0, settings.retry_pause.1);
-        tokio::time::sleep(pause.after(self.retries)).await;
-        true
-    }
-}
-
-/// For a command that a pipeline's reply has no answer for: it may have been executed.
-fn unanswered() -> Result<(), RedisError> {
-    Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
 }
 
 /// How many tasks hand entries back.

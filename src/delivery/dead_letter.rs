@@ -69,7 +69,7 @@ impl Letter<'_> {
         let metadata = self.marked(pubsub.app_id(), &Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
         let permitted = pubsub.publishing(topic)?;
         match tokio::time::timeout(TIMEOUT, permitted.send(self.data, metadata)).await {
-            Ok(sent) => Ok(sent?),
+            Ok(sent) => Ok(sent.map(drop)?),
             Err(_) => Err(LetterError::Timeout),
         }
     }

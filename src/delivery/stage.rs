@@ -16,7 +16,7 @@ use crate::app::health::{AppHealth, Probes};
 use crate::app::{self, Channel};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::config::{AppHealthSettings, AppProtocol, AppSettings};
-use crate::message::{Incoming, Metadata, Outgoing, Settlement};
+use crate::message::{Incoming, Metadata, Outgoing, Position, Settlement};
 use crate::metadata::Properties;
 use crate::pubsub::{Identity, Pubsub};
 use crate::resiliency::{self, Targets};
@@ -70,10 +70,10 @@ impl Broker for Shelf {
         self.check()
     }
 
-    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, message: Outgoing) -> Result<Option<Position>, BrokerError> {
         self.check()?;
         self.sent.lock().push(message);
-        Ok(())
+        Ok(None)
     }
 
     async fn subscribe(
@@ -97,6 +97,7 @@ impl Broker for Shelf {
 pub(super) fn message(topic: &str, data: &[u8], metadata: &[(&str, &str)]) -> Incoming {
     Incoming {
         topic: topic.into(),
+        position: None,
         data: Bytes::copy_from_slice(data),
         metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Metadata>(),
         has_metadata: !metadata.is_empty(),

@@ -123,10 +123,12 @@ impl Publisher {
 
         let events: Vec<_> = ids
             .iter()
-            .map(|(_, id)| EventRef {
+            .zip(&outcomes)
+            .map(|((_, id), outcome)| EventRef {
                 pubsub: &pubsub.name,
                 topic: &topic,
                 id: id.as_ref().map(EventId::as_str),
+                position: outcome.as_ref().ok().copied().flatten(),
                 ..EventRef::default()
             })
             .collect();

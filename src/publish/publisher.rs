@@ -85,13 +85,14 @@ impl Publisher {
                 pubsub: &pubsub.name,
                 topic: &topic,
                 id: id.as_ref().map(EventId::as_str),
+                position: sent.as_ref().ok().copied().flatten(),
                 trace: Some(trace.parent()).filter(|trace| !trace.is_empty()),
                 ..EventRef::default()
             },
             duration: start.elapsed(),
             error: sent.as_ref().err().map(|error| error as _),
         });
-        sent.map_err(|error| PublishError::Send { pubsub: pubsub.name.clone(), topic, error })
+        sent.map(drop).map_err(|error| PublishError::Send { pubsub: pubsub.name.clone(), topic, error })
     }
 
     /// The error of a payload that does not fit its content type.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::broker::BrokerError;
-use crate::message::{Metadata, Outgoing};
+use crate::message::{Metadata, Outgoing, Position};
 use crate::pubsub::component::Pubsub;
 use crate::resiliency::{Failure, Interruption, Policy};
 
@@ -56,11 +56,11 @@ impl Pubsub {
 }
 
 impl Permitted<'_> {
-    /// Store a message. `Ok` once the broker has confirmed it.
+    /// Store a message. `Ok` once the broker has confirmed it: where it is kept, if the broker gives positions.
     ///
     /// # Errors
     /// If the broker did not take it, or the component's policy did not let it get that far.
-    pub async fn send(self, data: Bytes, metadata: Option<Metadata>) -> Result<(), SendError> {
+    pub async fn send(self, data: Bytes, metadata: Option<Metadata>) -> Result<Option<Position>, SendError> {
         let outgoing = Outgoing { topic: self.pubsub.with_prefix(self.topic), data, metadata };
         match &self.pubsub.policy {
             None => Ok(self.pubsub.broker.publish(outgoing).await?),
@@ -71,7 +71,7 @@ impl Permitted<'_> {
 
     /// Store several messages: one outcome for each, in the same order. Under a policy only those that failed are sent
     /// again (tests/spec/resources-cli.md, "8.4 Execution").
-    pub async fn send_all(self, messages: Vec<Message>) -> Vec<Result<(), SendError>> {
+    pub async fn send_all(self, messages: Vec<Message>) -> Vec<Result<Option<Position>, SendError>> {
         let topic = self.pubsub.with_prefix(self.topic);
         let outgoing =
             messages.into_iter().map(|(data, metadata)| Outgoing { topic: topic.clone(), data, metadata }).collect();
@@ -84,7 +84,7 @@ impl Permitted<'_> {
         }
     }
 
-    async fn send_with_policy(self, policy: &Policy, outgoing: Outgoing) -> Result<(), SendError> {
+    async fn send_with_policy(self, policy: &Policy, outgoing: Outgoing) -> Result<Option<Position>, SendError> {
         // No error of a broker has an HTTP status (tests/spec/resources-cli.md, "8.4 Execution"): all are retried.
         let sent = policy.run(|_| None, || self.pubsub.broker.publish(outgoing.clone()));
         sent.await.map_err(|failure| match failure {
@@ -93,7 +93,11 @@ impl Permitted<'_> {
         })
     }
 
-    async fn send_all_with_policy(self, policy: &Policy, outgoing: Vec<Outgoing>) -> Vec<Result<(), SendError>> {
+    async fn send_all_with_policy(
+        self,
+        policy: &Policy,
+        outgoing: Vec<Outgoing>,
+    ) -> Vec<Result<Option<Position>, SendError>> {
         let unsent = Mutex::new(Unsent::new(outgoing));
         let attempt = || async {
             let messages = unsent.lock().messages();
@@ -109,11 +113,14 @@ impl Permitted<'_> {
 }
 
 /// The messages of one request between attempts.
-struct Unsent {
-    /// `None`: the broker has stored it.
-    messages: Vec<Option<Outgoing>>,
-    /// The last failure of each message.
-    failures: Vec<Option<BrokerError>>,
+struct Unsent(Vec<State>);
+
+/// One message of a request.
+enum State {
+    /// Not stored yet, with its last failure.
+    Waiting(Outgoing, Option<BrokerError>),
+    /// Stored, where the broker says.
+    Stored(Option<Position>),
 }
 
 /// An attempt that did not store all messages.
@@ -126,44 +133,47 @@ struct SomeFailed {
 
 impl Unsent {
     fn new(messages: Vec<Outgoing>) -> Self {
-        Self { failures: messages.iter().map(|_| None).collect(), messages: messages.into_iter().map(Some).collect() }
+        Self(messages.into_iter().map(|message| State::Waiting(message, None)).collect())
     }
 
     /// The messages of the next attempt.
     fn messages(&self) -> Vec<Outgoing> {
-        self.messages.iter().flatten().cloned().collect()
+        let waiting = self.0.iter().filter_map(|state| match state {
+            State::Waiting(message, _) => Some(message.clone()),
+            State::Stored(_) => None,
+        });
+        waiting.collect()
     }
 
     /// Record the outcomes of an attempt, which are in the order of its messages.
-    fn record(&mut self, sent: Vec<Result<(), BrokerError>>) -> Result<(), SomeFailed> {
+    fn record(&mut self, sent: Vec<Result<Option<Position>, BrokerError>>) -> Result<(), SomeFailed> {
         let mut failed = SomeFailed { count: 0, first: String::new() };
-        let entries = self.messages.iter_mut().zip(&mut self.failures);
-        for ((message, failure), sent) in entries.filter(|(message, _)| message.is_some()).zip(sent) {
-            match sent {
-                Ok(()) => *message = None,
-                Err(error) => {
+        let waiting = self.0.iter_mut().filter(|state| matches!(state, State::Waiting(..)));
+        for (state, sent) in waiting.zip(sent) {
+            match (sent, &mut *state) {
+                (Ok(position), _) => *state = State::Stored(position),
+                (Err(error), State::Waiting(_, failure)) => {
                     if failed.count == 0 {
                         failed.first = error.to_string();
                     }
                     failed.count += 1;
                     *failure = Some(error);
                 }
+                (Err(_), State::Stored(_)) => {}
             }
         }
         if failed.count == 0 { Ok(()) } else { Err(failed) }
     }
 
     /// The outcome of each message. An interruption by the policy is the error of all that are not stored.
-    fn outcomes(self, interruption: Option<Interruption>) -> Vec<Result<(), SendError>> {
-        let entries = self.messages.into_iter().zip(self.failures);
-        entries
-            .map(|(message, failure)| match (message, interruption, failure) {
-                (None, _, _) => Ok(()),
-                (Some(_), Some(interruption), _) => Err(SendError::Policy(interruption)),
-                (Some(_), None, Some(error)) => Err(SendError::Broker(error)),
-                (Some(_), None, None) => Err(SendError::Policy(Interruption::Timeout)),
-            })
-            .collect()
+    fn outcomes(self, interruption: Option<Interruption>) -> Vec<Result<Option<Position>, SendError>> {
+        let outcome = |state| match (state, interruption) {
+            (State::Stored(position), _) => Ok(position),
+            (State::Waiting(..), Some(interruption)) => Err(SendError::Policy(interruption)),
+            (State::Waiting(_, Some(error)), None) => Err(SendError::Broker(error)),
+            (State::Waiting(_, None), None) => Err(SendError::Policy(Interruption::Timeout)),
+        };
+        self.0.into_iter().map(outcome).collect()
     }
 }
 
@@ -185,13 +195,13 @@ mod tests {
             assert_eq!(unsent.messages().len(), attempt.len(), "attempt {number}");
             let sent = attempt.iter().map(|&is_taken| {
                 let error = || BrokerError::new(BrokerErrorKind::Rejected, number);
-                if is_taken { Ok(()) } else { Err(error()) }
+                if is_taken { Ok(None) } else { Err(error()) }
             });
             let recorded = unsent.record(sent.collect());
             assert_eq!(recorded.is_ok(), attempt.iter().all(|&is_taken| is_taken));
         }
-        let text = |outcome: Result<(), SendError>| match outcome {
-            Ok(()) => "ok".to_owned(),
+        let text = |outcome: Result<_, SendError>| match outcome {
+            Ok(_) => "ok".to_owned(),
             Err(error) => error.to_string(),
         };
         let got: Vec<_> = unsent.outcomes(interruption).into_iter().map(text).collect();

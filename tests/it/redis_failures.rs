@@ -35,7 +35,7 @@ fn message(topic: &str, number: usize) -> Outgoing {
 }
 
 async fn publish(broker: &RedisBroker, number: usize) -> Result<(), BrokerError> {
-    broker.publish(message("orders", number)).await
+    broker.publish(message("orders", number)).await.map(drop)
 }
 
 /// The distinct messages that arrived.

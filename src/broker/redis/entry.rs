@@ -10,27 +10,44 @@ use deadpool_redis::redis::Value;
 
 use super::reply::text;
 use crate::json;
-use crate::message::Metadata;
+use crate::message::{Metadata, Position};
 
 /// The id of a stream entry: milliseconds and a number within them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct EntryId {
     millis: u64,
-    number: u64,
+    sequence: u64,
+}
+
+impl EntryId {
+    /// The id in a reply.
+    pub(super) fn of_reply(reply: &Value) -> Option<Self> {
+        match reply {
+            Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+            Value::SimpleString(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl From<EntryId> for Position {
+    fn from(id: EntryId) -> Self {
+        Self::Entry { millis: id.millis, sequence: id.sequence }
+    }
 }
 
 impl FromStr for EntryId {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (millis, number) = text.split_once('-').unwrap_or((text, "0"));
-        Ok(Self { millis: millis.parse()?, number: number.parse()? })
+        let (millis, sequence) = text.split_once('-').unwrap_or((text, "0"));
+        Ok(Self { millis: millis.parse()?, sequence: sequence.parse()? })
     }
 }
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.millis, self.number)
+        write!(f, "{}-{}", self.millis, self.sequence)
     }
 }
 
@@ -95,7 +112,7 @@ pub(super) fn of_pending(answer: Value) -> Vec<Pending> {
             return None;
         };
         Some(Pending {
-            id: text(id)?.parse().ok()?,
+            id: EntryId::of_reply(&id)?,
             consumer: text(consumer)?,
             idle_millis: u64::try_from(idle).unwrap_or(0),
             deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
@@ -114,7 +131,7 @@ fn pair(value: Value) -> Option<(Value, Value)> {
 
 fn entry(value: Value) -> Option<Entry> {
     let (id, fields) = pair(value)?;
-    let id = text(id)?.parse().ok()?;
+    let id = EntryId::of_reply(&id)?;
     let Value::Array(fields) = fields else {
         return None;
     };

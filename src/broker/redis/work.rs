@@ -94,6 +94,7 @@ async fn handle(shared: &Arc<Shared>, job: Job) {
     }
     let incoming = Incoming {
         topic: topic.clone(),
+        position: Some(entry.id.into()),
         data: entry.data,
         has_metadata: entry.metadata.is_some(),
         metadata: entry.metadata.unwrap_or_default(),

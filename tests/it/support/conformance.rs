@@ -42,18 +42,20 @@ async fn seen(sink: &Recorder, count: usize) {
 async fn a_message_arrives_as_it_was_published(broker: &dyn Broker) {
     let sink = Recorder::acking();
     let subscribed = subscribe(broker, "bytes", sink.clone()).await;
+    let mut positions = Vec::new();
     let metadata: Metadata =
         [("Mixed-Case".to_owned(), "a<b&\"å\"".to_owned()), ("empty".to_owned(), String::new())].into();
     for (data, metadata) in
         [(&b"\x00\xff\n"[..], None), (b"", Some(Metadata::new())), (b"{\"a\": 1.0}", Some(metadata.clone()))]
     {
-        broker
-            .publish(Outgoing { topic: "bytes".to_owned(), data: Bytes::copy_from_slice(data), metadata })
-            .await
-            .unwrap();
+        let message = Outgoing { topic: "bytes".to_owned(), data: Bytes::copy_from_slice(data), metadata };
+        positions.push(broker.publish(message).await.unwrap());
         seen(&sink, 1).await;
     }
     seen(&sink, 3).await;
+    let mut arrived: Vec<_> = sink.seen().iter().map(|message| message.position).collect();
+    arrived.sort();
+    assert_eq!(arrived, positions, "what is stored keeps its position");
     let mut got: Vec<_> = sink
         .seen()
         .into_iter()

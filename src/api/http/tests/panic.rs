@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::broker::BrokerError;
-use crate::message::Outgoing;
+use crate::message::{Outgoing, Position};
 
 /// A broker with a mistake in it, as one of ours might have.
 struct Broken;
@@ -19,7 +19,7 @@ impl Broker for Broken {
         Ok(())
     }
 
-    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, message: Outgoing) -> Result<Option<Position>, BrokerError> {
         panic!("cannot publish to {}", message.topic)
     }
 
