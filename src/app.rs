@@ -45,7 +45,7 @@ pub trait Channel: Send + Sync {
     async fn deliver(&self, delivery: &Delivery) -> Verdict;
 
     /// Give several events to the app in one request, once (B15). One verdict for each entry, in their order. [`Verdict::Drop`] with
-    /// [`Reason::Code`] means the whole request: such events are acknowledged without a dead letter.
+    /// [`FailureReason::Code`] means the whole request: such events are acknowledged without a dead letter.
     async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> Vec<Verdict>;
 }
 
@@ -107,14 +107,14 @@ pub enum Verdict {
     /// Done.
     Success,
     /// The app does not want it: dead letter or gone.
-    Drop(Reason),
+    Drop(FailureReason),
     /// Not done: again later, or dead letter.
-    Retry(Reason),
+    Retry(FailureReason),
 }
 
 /// What a verdict other than success comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum FailureReason {
     /// The `status` in the answer: `RETRY`, `DROP`, or something unknown.
     Status(String),
     /// An answer with an HTTP status that is no success, and the beginning of its body.
@@ -130,7 +130,7 @@ pub enum Reason {
     Unanswered(String),
 }
 
-impl Reason {
+impl FailureReason {
     /// The HTTP status, if it was that (for `matching` of retry policies).
     pub fn code(&self) -> Option<u16> {
         match self {
@@ -140,7 +140,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "status {status}"),

@@ -9,9 +9,9 @@ mod consumer;
 mod dead_letter;
 mod router;
 mod running;
-#[cfg(test)]
-mod stage;
 mod subscriptions;
 pub mod supervisor;
+#[cfg(test)]
+mod testing;
 
 pub use self::router::RULE_VARIABLES;

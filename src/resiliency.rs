@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::breaker::TRIP_VARIABLES;
 use self::retry::Delays;
-use self::targets::Guard;
+use self::targets::BreakerHandle;
 pub use self::targets::Targets;
 use crate::resources::kinds::resiliency::{Direction, Retry};
 use crate::shutdown::Stop;
@@ -29,7 +29,7 @@ pub struct Policy {
     direction: Direction,
     timeout: Option<Duration>,
     retry: Option<Retry>,
-    breaker: Option<Guard>,
+    breaker: Option<BreakerHandle>,
     /// Ends the retries.
     stop: Stop,
     telemetry: Telemetry,
@@ -37,13 +37,13 @@ pub struct Policy {
 
 /// Why an operation has failed under its policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure<E> {
+pub enum CallError<E> {
     /// The last call failed.
     #[error("{0}")]
-    Call(E),
-    /// The policy did not wait for it, or did not let it through.
+    Failed(E),
+    /// The policy ended the wait for the call, or did not let it through.
     #[error("{0}")]
-    Policy(Interruption),
+    Interrupted(Interruption),
 }
 
 /// What a policy does to a call; the texts are daprd's (tests/spec/http-api.md, "5.7 Broker error text").
@@ -72,7 +72,7 @@ impl Policy {
         &self,
         http_code: impl Fn(&E) -> Option<u16>,
         mut call: impl FnMut() -> F,
-    ) -> Result<T, Failure<E>>
+    ) -> Result<T, CallError<E>>
     where
         E: Display,
         F: Future<Output = Result<T, E>>,
@@ -108,16 +108,16 @@ impl Policy {
     }
 
     /// One call behind the breaker, within the time.
-    async fn attempt<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, Failure<E>> {
+    async fn attempt<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, CallError<E>> {
         let permit = match &self.breaker {
-            Some(guard) => Some(guard.breaker().enter().map_err(Failure::Policy)?),
+            Some(guard) => Some(guard.breaker().enter().map_err(CallError::Interrupted)?),
             None => None,
         };
         let result = match self.timeout {
-            None => call.await.map_err(Failure::Call),
+            None => call.await.map_err(CallError::Failed),
             Some(limit) => match timeout(limit, call).await {
-                Ok(result) => result.map_err(Failure::Call),
-                Err(_) => Err(Failure::Policy(Interruption::Timeout)),
+                Ok(result) => result.map_err(CallError::Failed),
+                Err(_) => Err(CallError::Interrupted(Interruption::Timeout)),
             },
         };
         if result.is_ok()

@@ -28,7 +28,7 @@ use crate::app::{self, Channel};
 use crate::broker::memory::hub::Hub;
 use crate::cli::Flags;
 use crate::config::{ConfigError, LogError, LogSettings, Settings};
-use crate::delivery::supervisor::{Parts, Supervisor};
+use crate::delivery::supervisor::{Supervisor, SupervisorConfig};
 use crate::diagnostic::Diagnostic;
 use crate::environment::Environment;
 use crate::health::Health;
@@ -254,7 +254,7 @@ impl Runtime {
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
         telemetry.sampler_initialized(&tracing.sampler());
-        let supervisor = Supervisor::new(Parts {
+        let supervisor = Supervisor::new(SupervisorConfig {
             catalog: catalog.clone(),
             declared: resources.subscriptions.clone(),
             targets: targets.clone(),
@@ -421,7 +421,7 @@ impl Runtime {
                 return;
             }
             let checks = settings.app.as_ref().and_then(|app| app.health.clone());
-            if stop.run_until_triggered(supervisor.follow(channel, checks)).await.is_some() {
+            if stop.run_until_triggered(supervisor.start(channel, checks)).await.is_some() {
                 ready(&health, &telemetry, begun);
             }
         }

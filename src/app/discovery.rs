@@ -12,7 +12,7 @@ use crate::resources::kinds::subscription::{BulkSpec, RuleSpec, SubscriptionSpec
 
 /// A list of subscriptions, and the topics of those that were left out because they have no route.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct SubscriptionList {
     /// What the app subscribes to, in its order.
     pub subscriptions: Vec<SubscriptionSpec>,
     /// Topics of entries without any route.
@@ -23,10 +23,10 @@ pub struct Answer {
 ///
 /// # Errors
 /// [`DiscoveryError::Malformed`] if it is no list of subscriptions.
-pub fn read(body: &[u8]) -> Result<Answer, DiscoveryError> {
+pub fn read(body: &[u8]) -> Result<SubscriptionList, DiscoveryError> {
     let text = json::valid_text(body);
     let first = json::first_value(&text)?;
-    let mut answer = Answer::default();
+    let mut answer = SubscriptionList::default();
     for entry in first.map_or(Ok(Vec::new()), |list| items("list of subscriptions", list))? {
         let subscription = subscription(said("subscription", entry)?)?;
         if subscription.rules.is_empty() {

@@ -5,14 +5,14 @@
 //! Redirects are not followed. A request that was lost because the app closed an idle connection is sent again on a new
 //! one (D27); else nothing is repeated here: whoever gets a verdict decides what becomes of the event.
 
-mod answer;
 mod bulk;
 mod coding;
 mod connect;
+mod connection_stats;
 mod headers;
 mod path;
 mod protocol;
-mod traffic;
+mod response;
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -33,11 +33,13 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use self::answer::Answer;
 use self::connect::Connector;
-use self::protocol::Spoken;
-use self::traffic::Traffic;
-use crate::app::{BulkDelivery, Channel, Delivery, DiscoveryError, ProbeError, Reason, Verdict, discovery, verdict};
+use self::connection_stats::ConnectionStats;
+use self::protocol::DetectedProtocol;
+use self::response::AppResponse;
+use crate::app::{
+    BulkDelivery, Channel, Delivery, DiscoveryError, FailureReason, ProbeError, Verdict, discovery, verdict,
+};
 use crate::config::{AppProtocol, AppSettings};
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
@@ -85,7 +87,7 @@ pub struct HttpChannel {
     app_id: String,
     token: Option<HeaderValue>,
     max_concurrency: Option<usize>,
-    places: Option<Semaphore>,
+    slots: Option<Semaphore>,
     /// Routes that have been cleaned.
     routes: RwLock<HashMap<Arc<str>, Uri>>,
     /// Names of metadata that could not be headers and have been warned of.
@@ -93,9 +95,9 @@ pub struct HttpChannel {
     /// Routes whose success bodies could not be understood: each is logged once (D26).
     unread: Mutex<HashSet<String>>,
     /// When it was last logged that the app speaks another protocol.
-    misfit_told: Mutex<Option<Instant>>,
+    protocol_warned: Mutex<Option<Instant>>,
     /// When the app was last probed for another protocol.
-    others_tried: Mutex<Option<Instant>>,
+    protocols_probed: Mutex<Option<Instant>>,
     telemetry: Telemetry,
 }
 
@@ -115,30 +117,33 @@ impl HttpChannel {
             app_id: app_id.to_owned(),
             token: token(settings),
             max_concurrency: settings.max_concurrency,
-            places: settings.max_concurrency.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            slots: settings.max_concurrency.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             routes: RwLock::default(),
             left_out: Mutex::default(),
             unread: Mutex::default(),
-            misfit_told: Mutex::default(),
-            others_tried: Mutex::default(),
+            protocol_warned: Mutex::default(),
+            protocols_probed: Mutex::default(),
             telemetry,
         }
     }
 
-    /// Send a request and read its answer to the end. Holds one of the places of `--app-max-concurrency` meanwhile.
-    async fn call(&self, make: impl Fn() -> Result<Request<Full<Bytes>>, Reason> + Send) -> Result<Answer, Reason> {
-        let _place = match &self.places {
+    /// Send a request and read its answer to the end. Holds one of the slots of `--app-max-concurrency` meanwhile.
+    async fn call(
+        &self,
+        make: impl Fn() -> Result<Request<Full<Bytes>>, FailureReason> + Send,
+    ) -> Result<AppResponse, FailureReason> {
+        let _slot = match &self.slots {
             // Nobody closes the semaphore.
-            Some(places) => places.acquire().await.ok(),
+            Some(slots) => slots.acquire().await.ok(),
             None => None,
         };
-        let answer = Answer::read(self.send(make).await?).await?;
+        let answer = AppResponse::read(self.send(make).await?).await?;
         match protocol::of_answer(&answer) {
             None => Ok(answer),
             Some(spoken) => {
-                let advice = self.tell_misfit(spoken);
+                let advice = self.warn_of_protocol(spoken);
                 // A gRPC server answers 200 to requests that it does not know: that must not count as SUCCESS.
-                if answer.is_success() { Err(Reason::Unanswered(advice)) } else { Ok(answer) }
+                if answer.is_success() { Err(FailureReason::Unanswered(advice)) } else { Ok(answer) }
             }
         }
     }
@@ -147,11 +152,11 @@ impl HttpChannel {
     /// becomes of it there counts.
     async fn send(
         &self,
-        make: impl Fn() -> Result<Request<Full<Bytes>>, Reason> + Send,
-    ) -> Result<Response<Incoming>, Reason> {
+        make: impl Fn() -> Result<Request<Full<Bytes>>, FailureReason> + Send,
+    ) -> Result<Response<Incoming>, FailureReason> {
         let mut sent = self.client.request(make()?).await;
         if let Err(error) = &sent
-            && traffic::was_lost_with_connection(error, self.protocol == AppProtocol::H2c)
+            && connection_stats::was_lost_with_connection(error, self.protocol == AppProtocol::H2c)
         {
             sent = self.unpooled.request(make()?).await;
         }
@@ -159,13 +164,13 @@ impl HttpChannel {
             Ok(answer) => answer,
             Err(error) => return Err(self.failed(&error).await),
         };
-        if let Some(traffic) = answer.extensions().get::<Traffic>() {
-            traffic.record_answer();
+        if let Some(stats) = answer.extensions().get::<ConnectionStats>() {
+            stats.record_answer();
         }
         Ok(answer)
     }
 
-    async fn get(&self, path: &'static str) -> Result<Answer, Reason> {
+    async fn get(&self, path: &'static str) -> Result<AppResponse, FailureReason> {
         self.call(|| {
             let mut request = Request::new(Full::default());
             *request.uri_mut() = self.uri(PathAndQuery::from_static(path))?;
@@ -183,24 +188,29 @@ impl HttpChannel {
         .await
     }
 
-    fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, Reason> {
+    fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, FailureReason> {
         let mut illegal = Vec::new();
         let headers = headers::of(delivery, self.token.as_ref(), |name| illegal.push(name));
         match illegal.first() {
             Some(name) if delivery.must_keep_headers => {
-                return Err(Reason::Unanswered(format!("metadata {name:?} cannot be an HTTP header")));
+                return Err(FailureReason::Unanswered(format!("metadata {name:?} cannot be an HTTP header")));
             }
-            _ => illegal.into_iter().for_each(|name| self.leave_out(name)),
+            _ => illegal.into_iter().for_each(|name| self.warn_of_metadata(name)),
         }
         self.post(&delivery.path, headers, delivery.body.clone())
     }
 
-    fn bulk_request(&self, delivery: &BulkDelivery<'_>) -> Result<Request<Full<Bytes>>, Reason> {
+    fn bulk_request(&self, delivery: &BulkDelivery<'_>) -> Result<Request<Full<Bytes>>, FailureReason> {
         let headers = headers::of_bulk(delivery, self.token.as_ref());
         self.post(&delivery.path, headers, bulk::body(delivery))
     }
 
-    fn post(&self, route: &Arc<str>, mut headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, Reason> {
+    fn post(
+        &self,
+        route: &Arc<str>,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, FailureReason> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -210,7 +220,7 @@ impl HttpChannel {
     }
 
     /// The URI of a route; made once for each.
-    fn route(&self, route: &Arc<str>) -> Result<Uri, Reason> {
+    fn route(&self, route: &Arc<str>) -> Result<Uri, FailureReason> {
         let known = self.routes.read().get(route).cloned();
         if let Some(uri) = known {
             return Ok(uri);
@@ -223,9 +233,9 @@ impl HttpChannel {
         Ok(uri)
     }
 
-    fn cleaned(&self, route: &str) -> Result<Uri, Reason> {
+    fn cleaned(&self, route: &str) -> Result<Uri, FailureReason> {
         let unusable = |error: &dyn Error| {
-            Reason::Unanswered(format!(
+            FailureReason::Unanswered(format!(
                 "the route {route:?} cannot be requested: {error}; write it as the path of a URL, with escapes as %20 for other characters"
             ))
         };
@@ -234,7 +244,7 @@ impl HttpChannel {
         self.uri(cleaned)
     }
 
-    fn uri(&self, path: PathAndQuery) -> Result<Uri, Reason> {
+    fn uri(&self, path: PathAndQuery) -> Result<Uri, FailureReason> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(match self.protocol {
             AppProtocol::Https => Scheme::HTTPS,
@@ -243,42 +253,42 @@ impl HttpChannel {
         parts.authority.clone_from(&self.authority);
         parts.path_and_query = Some(path);
         let uri = if self.authority.is_some() { Uri::from_parts(parts).ok() } else { None };
-        uri.ok_or_else(|| Reason::Unreachable(format!("no app can listen on {}:{}", self.address, self.port)))
+        uri.ok_or_else(|| FailureReason::Unreachable(format!("no app can listen on {}:{}", self.address, self.port)))
     }
 
     /// Say once for each name that it is no header (D24).
-    fn leave_out(&self, name: &str) {
+    fn warn_of_metadata(&self, name: &str) {
         if is_news(&self.left_out, name) {
             self.telemetry.metadata_left_out(name);
         }
     }
 
     /// Say once for each route that the body of a success is no answer to an event (D26).
-    fn tell_unread(&self, route: &str, what: &str) {
+    fn warn_of_answer(&self, route: &str, what: &str) {
         if is_news(&self.unread, route) {
             self.telemetry.answer_not_understood(route, what);
         }
     }
 
     /// Why there is no answer, with a guess at what the app speaks if it is not what was expected.
-    async fn failed(&self, error: &ClientError) -> Reason {
+    async fn failed(&self, error: &ClientError) -> FailureReason {
         let mut text = chain(error);
         if let Some(spoken) = self.spoken(error).await {
-            text = format!("{text}; {}", self.tell_misfit(spoken));
+            text = format!("{text}; {}", self.warn_of_protocol(spoken));
         }
-        if error.is_connect() { Reason::Unreachable(text) } else { Reason::Unanswered(text) }
+        if error.is_connect() { FailureReason::Unreachable(text) } else { FailureReason::Unanswered(text) }
     }
 
-    async fn spoken(&self, error: &ClientError) -> Option<Spoken> {
+    async fn spoken(&self, error: &ClientError) -> Option<DetectedProtocol> {
         if error.is_connect() {
             return protocol::of_connecting(error);
         }
-        let traffic = Traffic::of(error)?;
-        if !traffic.first().is_empty() || self.protocol == AppProtocol::Https {
-            return protocol::of_first_bytes(self.protocol, traffic.first());
+        let stats = ConnectionStats::of(error)?;
+        if !stats.first().is_empty() || self.protocol == AppProtocol::Https {
+            return protocol::of_first_bytes(self.protocol, stats.first());
         }
         // Probing is limited, because many requests may fail at once.
-        if !is_due(&self.others_tried) {
+        if !is_due(&self.protocols_probed) {
             return None;
         }
         let port = u16::try_from(self.port).ok()?;
@@ -286,16 +296,16 @@ impl HttpChannel {
     }
 
     /// Say that the app speaks another protocol, again and again while it does. Returns what was said.
-    fn tell_misfit(&self, spoken: Spoken) -> String {
+    fn warn_of_protocol(&self, spoken: DetectedProtocol) -> String {
         let advice = spoken.advice(self.protocol);
-        if is_due(&self.misfit_told) {
+        if is_due(&self.protocol_warned) {
             self.telemetry.app_protocol_misfit(self.port, &advice);
         }
         advice
     }
 
     /// Describes an answer to `GET /dapr/subscribe` that is no list of subscriptions: status, content type, first bytes.
-    fn seen(&self, answer: &Answer) -> String {
+    fn seen(&self, answer: &AppResponse) -> String {
         let content_type = match answer.content_type() {
             none if none.is_empty() => "no Content-Type".to_owned(),
             name => format!("Content-Type {name:?}"),
@@ -330,7 +340,7 @@ impl HttpChannel {
             Ok(_) => true,
             Err(error) => {
                 if let Some(spoken) = protocol::of_handshake(&error) {
-                    self.tell_misfit(spoken);
+                    self.warn_of_protocol(spoken);
                 }
                 false
             }
@@ -373,7 +383,7 @@ impl Channel for HttpChannel {
         let answer =
             self.get("/dapr/subscribe").await.map_err(|reason| DiscoveryError::Unreachable(reason.to_string()))?;
         match answer.code {
-            200 if answer.is_cut => Err(DiscoveryError::Malformed(answer::too_long())),
+            200 if answer.is_cut => Err(DiscoveryError::Malformed(response::too_long())),
             200 => {
                 let found = discovery::read(&answer.body).map_err(|error| match error {
                     DiscoveryError::Malformed(text) => DiscoveryError::Malformed(text + &self.seen(&answer)),
@@ -398,7 +408,7 @@ impl Channel for HttpChannel {
         }
     }
 
-    /// A plain request, without token. It takes none of the places of `--app-max-concurrency`: a busy app is not a sick one.
+    /// A plain request, without token. It takes none of the slots of `--app-max-concurrency`: a busy app is not a sick one.
     async fn probe(&self, path: &str) -> Result<(), ProbeError> {
         let make = || {
             let mut request = Request::new(Full::default());
@@ -416,7 +426,7 @@ impl Channel for HttpChannel {
         match self.call(|| self.request(delivery)).await {
             Ok(answer) if answer.might_say_more() => Verdict::Retry(too_long()),
             Ok(answer) => verdict::of_answer(answer.code, &answer.body, |what| {
-                self.tell_unread(&delivery.path, what);
+                self.warn_of_answer(&delivery.path, what);
             }),
             Err(reason) => Verdict::Retry(reason),
         }
@@ -454,8 +464,8 @@ fn is_due(last: &Mutex<Option<Instant>>) -> bool {
     is_due
 }
 
-fn too_long() -> Reason {
-    Reason::Unanswered(answer::too_long())
+fn too_long() -> FailureReason {
+    FailureReason::Unanswered(response::too_long())
 }
 
 fn client(settings: &AppSettings, connector: Connector, max_idle: usize) -> Client<Connector, Full<Bytes>> {
@@ -484,9 +494,9 @@ fn bracketed(address: &str) -> String {
     if address.contains(':') && !address.starts_with('[') { format!("[{address}]") } else { address.to_owned() }
 }
 
-fn unprobed(reason: Reason) -> ProbeError {
+fn unprobed(reason: FailureReason) -> ProbeError {
     match reason {
-        Reason::Unreachable(error) => ProbeError::Unreachable(error),
+        FailureReason::Unreachable(error) => ProbeError::Unreachable(error),
         other => ProbeError::Unanswered(other.to_string()),
     }
 }

@@ -5,7 +5,7 @@
 
 pub mod bulk;
 
-use crate::app::{Reason, Verdict};
+use crate::app::{FailureReason, Verdict};
 use crate::json;
 
 /// So much of the body of an error goes into the log and the dead letter.
@@ -84,14 +84,14 @@ pub fn is_html(body: &[u8]) -> bool {
 fn of_status(status: &str) -> Verdict {
     match status {
         "" | "SUCCESS" => Verdict::Success,
-        "DROP" => Verdict::Drop(Reason::Status(status.to_owned())),
-        _ => Verdict::Retry(Reason::Status(status.to_owned())),
+        "DROP" => Verdict::Drop(FailureReason::Status(status.to_owned())),
+        _ => Verdict::Retry(FailureReason::Status(status.to_owned())),
     }
 }
 
-fn of_code(code: u16, body: &[u8]) -> Reason {
+fn of_code(code: u16, body: &[u8]) -> FailureReason {
     let shown = &body[..body.len().min(SHOWN)];
-    Reason::Code { code, body: String::from_utf8_lossy(shown).into_owned() }
+    FailureReason::Code { code, body: String::from_utf8_lossy(shown).into_owned() }
 }
 
 #[cfg(test)]

@@ -34,20 +34,20 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// When a batch is ready to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Limits {
+struct BatchLimits {
     count: usize,
     wait: Duration,
 }
 
 /// A message that waits for its settlement.
-struct Waiting {
+struct Queued {
     message: Incoming,
     settle: oneshot::Sender<Settlement>,
 }
 
 /// The sink: messages wait in it until their batch is delivered.
-struct Gathering {
-    inbox: mpsc::UnboundedSender<Waiting>,
+struct BatchSink {
+    inbox: mpsc::UnboundedSender<Queued>,
     count: usize,
     stop: Stop,
     report: Report,
@@ -59,20 +59,19 @@ pub(super) fn open(
     consumer: Arc<Consumer>,
     spec: BulkSpec,
 ) -> (Arc<dyn Sink>, impl Future<Output = ()> + Send + 'static) {
-    let limits = Limits::of(spec);
+    let limits = BatchLimits::of(spec);
     // Not bounded here: the broker hands over no more than `places`.
     let (inbox, waiting) = mpsc::unbounded_channel();
-    let gathering =
-        Gathering { inbox, count: limits.count, stop: consumer.stop.clone(), report: consumer.report.clone() };
-    (Arc::new(gathering), run(consumer, waiting, limits))
+    let sink = BatchSink { inbox, count: limits.count, stop: consumer.stop.clone(), report: consumer.report.clone() };
+    (Arc::new(sink), run(consumer, waiting, limits))
 }
 
 #[async_trait]
-impl Sink for Gathering {
+impl Sink for BatchSink {
     async fn accept(&self, message: Incoming) -> Settlement {
         let (settle, settled) = oneshot::channel();
         let is_late = self.stop.is_triggered() && !message.only_once;
-        if is_late || self.inbox.send(Waiting { message, settle }).is_err() {
+        if is_late || self.inbox.send(Queued { message, settle }).is_err() {
             return Settlement::Retry;
         }
         settled.await.unwrap_or(Settlement::Retry)
@@ -88,9 +87,9 @@ impl Sink for Gathering {
 }
 
 /// Deliver batch after batch. What is not begun at the stop is handed back.
-async fn run(consumer: Arc<Consumer>, mut waiting: mpsc::UnboundedReceiver<Waiting>, limits: Limits) {
+async fn run(consumer: Arc<Consumer>, mut waiting: mpsc::UnboundedReceiver<Queued>, limits: BatchLimits) {
     while let Some(first) = waiting.recv().await {
-        let mut batch = gather(first, &mut waiting, limits, &consumer.stop).await;
+        let mut batch = collect_batch(first, &mut waiting, limits, &consumer.stop).await;
         if consumer.stop.is_triggered() {
             // Dropped without settlement: that is a retry. What would not come again is delivered all the same.
             batch.retain(|waiting| waiting.message.only_once);
@@ -109,12 +108,12 @@ async fn run(consumer: Arc<Consumer>, mut waiting: mpsc::UnboundedReceiver<Waiti
     }
 }
 
-async fn gather(
-    first: Waiting,
-    waiting: &mut mpsc::UnboundedReceiver<Waiting>,
-    limits: Limits,
+async fn collect_batch(
+    first: Queued,
+    waiting: &mut mpsc::UnboundedReceiver<Queued>,
+    limits: BatchLimits,
     stop: &Stop,
-) -> Vec<Waiting> {
+) -> Vec<Queued> {
     let deadline = Instant::now() + limits.wait;
     let mut batch = vec![first];
     while batch.len() < limits.count {
@@ -127,7 +126,7 @@ async fn gather(
     batch
 }
 
-impl Limits {
+impl BatchLimits {
     fn of(spec: BulkSpec) -> Self {
         let positive = |value: i32| usize::try_from(value).ok().filter(|value| *value > 0);
         let millis = u64::try_from(spec.max_await_duration_ms).unwrap_or(0);

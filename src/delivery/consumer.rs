@@ -14,16 +14,16 @@ use chrono::Utc;
 use tokio::sync::Notify;
 
 use crate::app::health::AppHealth;
-use crate::app::{Channel, Delivery, Reason, Verdict};
+use crate::app::{Channel, Delivery, FailureReason, Verdict};
 use crate::broker::Sink;
-use crate::delivery::dead_letter::{Cause, Letter};
+use crate::delivery::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::delivery::subscriptions::Subscription;
 use crate::envelope::{self, Event, EventError};
 use crate::expr::{EvaluationError, Subject};
 use crate::health::Report;
 use crate::message::{Incoming, Settlement};
 use crate::pubsub::Pubsub;
-use crate::resiliency::{Failure, Interruption, Policy};
+use crate::resiliency::{CallError, Interruption, Policy};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Ingress;
@@ -54,13 +54,13 @@ pub(super) struct Consumer {
 }
 
 /// How it ended for an event.
-pub(super) enum Ending {
+pub(super) enum Outcome {
     /// The app has it.
-    Done,
+    Delivered,
     /// It is not to be delivered.
-    Over(Cause),
+    Rejected(DeadLetterReason),
     /// It could not be delivered.
-    Failed(Cause),
+    Failed(DeadLetterReason),
 }
 
 /// What is known of an event before the app is asked.
@@ -87,15 +87,15 @@ impl Sink for Consumer {
         }
         let name = self.pubsub.name.clone();
         message.metadata.insert(PUBSUB_NAME.to_owned(), name);
-        let ending = match self.prepare(&message) {
-            Err(ending) => ending,
+        let outcome = match self.prepare(&message) {
+            Err(outcome) => outcome,
             Ok(prepared) => self.deliver(prepared, &mut message).await,
         };
-        match ending {
-            Ending::Done => Settlement::Ack,
-            Ending::Over(cause) => self.end(message, &cause).await,
-            Ending::Failed(cause) => {
-                let settlement = self.fail(message, &cause).await;
+        match outcome {
+            Outcome::Delivered => Settlement::Ack,
+            Outcome::Rejected(reason) => self.end(message, &reason).await,
+            Outcome::Failed(reason) => {
+                let settlement = self.fail(message, &reason).await;
                 self.count_failure(settlement);
                 settlement
             }
@@ -109,12 +109,12 @@ impl Sink for Consumer {
 
 impl Consumer {
     /// Everything up to the call of the app (B7, steps 2 to 5).
-    fn prepare(&self, message: &Incoming) -> Result<Prepared, Ending> {
+    fn prepare(&self, message: &Incoming) -> Result<Prepared, Outcome> {
         let is_raw = match &self.subscription.is_raw {
             Ok(is_raw) => *is_raw,
             Err(error) => {
                 self.telemetry.raw_flag_invalid(error);
-                return Err(Ending::Failed(Cause::new("raw-flag", error.as_str())));
+                return Err(Outcome::Failed(DeadLetterReason::new("raw-flag", error.as_str())));
             }
         };
         let (event, body) = self.read(message, is_raw)?;
@@ -127,7 +127,7 @@ impl Consumer {
     }
 
     /// The event as rules and trace see it, and the body to deliver.
-    fn read(&self, message: &Incoming, is_raw: bool) -> Result<(Event, Bytes), Ending> {
+    fn read(&self, message: &Incoming, is_raw: bool) -> Result<(Event, Bytes), Outcome> {
         let Incoming { data, metadata, .. } = message;
         if is_raw {
             let topic = &self.subscription.spec.topic;
@@ -146,23 +146,23 @@ impl Consumer {
         Ok((event, data.clone()))
     }
 
-    fn path(&self, event: &Event) -> Result<Arc<str>, Ending> {
+    fn path(&self, event: &Event) -> Result<Arc<str>, Outcome> {
         let spec = &self.subscription.spec;
         let subject = || Ok(Subject::new(&event.to_json_value()?));
         match self.subscription.rules.path::<RoutingError>(subject) {
             Ok(Some(path)) => Ok(path.clone()),
             Ok(None) => {
                 self.telemetry.event_without_route(&spec.pubsub, &spec.topic, &event.id());
-                Err(Ending::Over(Cause::no_route()))
+                Err(Outcome::Rejected(DeadLetterReason::no_route()))
             }
             Err(error) => {
                 self.telemetry.routing_failed(&spec.pubsub, &spec.topic, &event.id(), &error);
-                Err(Ending::Failed(Cause::new("rule-error", error.to_string())))
+                Err(Outcome::Failed(DeadLetterReason::new("rule-error", error.to_string())))
             }
         }
     }
 
-    async fn deliver(&self, prepared: Prepared, message: &mut Incoming) -> Ending {
+    async fn deliver(&self, prepared: Prepared, message: &mut Incoming) -> Outcome {
         let delivery = Delivery {
             path: prepared.path,
             body: prepared.body,
@@ -171,20 +171,20 @@ impl Consumer {
             // Where the event can be put aside, it is not delivered with less than it came with.
             must_keep_headers: self.subscription.dead_letter_topic().is_some(),
         };
-        let ending = match &self.policy {
-            None => self.attempt(&delivery).await.map_err(Failure::Call),
-            Some(policy) => policy.run(Reason::code, || self.attempt(&delivery)).await,
+        let outcome = match &self.policy {
+            None => self.attempt(&delivery).await.map_err(CallError::Failed),
+            Some(policy) => policy.run(FailureReason::code, || self.attempt(&delivery)).await,
         };
-        let ending = ending.unwrap_or_else(|failure| match failure {
-            Failure::Call(reason) => Ending::Failed(cause_of(&reason)),
-            Failure::Policy(interruption) => self.interrupted(&delivery.body, interruption),
+        let outcome = outcome.unwrap_or_else(|failure| match failure {
+            CallError::Failed(reason) => Outcome::Failed(reason_of(&reason)),
+            CallError::Interrupted(interruption) => self.interrupted(&delivery.body, interruption),
         });
         message.metadata = delivery.metadata;
-        ending
+        outcome
     }
 
     /// Give it to the app once. What failed has been told.
-    async fn attempt(&self, delivery: &Delivery) -> Result<Ending, Reason> {
+    async fn attempt(&self, delivery: &Delivery) -> Result<Outcome, FailureReason> {
         let verdict = match self.reason_not_to_ask() {
             None => self.channel.deliver(delivery).await,
             Some(reason) => Verdict::Retry(reason),
@@ -192,7 +192,7 @@ impl Consumer {
         let spec = &self.subscription.spec;
         self.telemetry.attempt_ended(&spec.pubsub, &spec.topic, ingress_of(&verdict));
         match verdict {
-            Verdict::Success => Ok(Ending::Done),
+            Verdict::Success => Ok(Outcome::Delivered),
             Verdict::Drop(reason) => Ok(self.dropped(&delivery.body, &reason)),
             Verdict::Retry(reason) => {
                 self.failed(&delivery.body, &reason);
@@ -201,59 +201,59 @@ impl Consumer {
         }
     }
 
-    fn undecodable(&self, error: &EventError) -> Ending {
+    fn undecodable(&self, error: &EventError) -> Outcome {
         let spec = &self.subscription.spec;
         self.telemetry.event_undecodable(&spec.pubsub, &spec.topic, error);
-        Ending::Failed(Cause::new("undecodable", error.to_string()))
+        Outcome::Failed(DeadLetterReason::new("undecodable", error.to_string()))
     }
 
-    pub(super) fn expired(&self, event: &Event) -> Ending {
+    pub(super) fn expired(&self, event: &Event) -> Outcome {
         let spec = &self.subscription.spec;
         let expiration = event.text("expiration").unwrap_or_default();
         self.telemetry.event_expired(&spec.pubsub, &spec.topic, &event.id(), &expiration);
-        Ending::Over(Cause::new("expired", format!("expired at {expiration}")))
+        Outcome::Rejected(DeadLetterReason::new("expired", format!("expired at {expiration}")))
     }
 
-    fn dropped(&self, body: &Bytes, reason: &Reason) -> Ending {
+    fn dropped(&self, body: &Bytes, reason: &FailureReason) -> Outcome {
         let (topic, id) = (&self.subscription.spec.topic, id_in(body));
         match reason {
-            Reason::Code { .. } => self.telemetry.event_refused(topic, &id, reason),
-            Reason::Status(_) | Reason::Unreachable(_) | Reason::Unanswered(_) => {
+            FailureReason::Code { .. } => self.telemetry.event_refused(topic, &id, reason),
+            FailureReason::Status(_) | FailureReason::Unreachable(_) | FailureReason::Unanswered(_) => {
                 self.telemetry.event_dropped(topic, &id);
             }
         }
-        Ending::Over(cause_of(reason))
+        Outcome::Rejected(reason_of(reason))
     }
 
-    fn failed(&self, body: &Bytes, reason: &Reason) {
+    fn failed(&self, body: &Bytes, reason: &FailureReason) {
         let (topic, id) = (&self.subscription.spec.topic, id_in(body));
         match reason {
-            Reason::Status(status) if status == "RETRY" => self.telemetry.retry_wanted(topic, &id),
-            Reason::Status(status) => self.telemetry.status_unknown(topic, &id, status),
-            Reason::Code { .. } => self.telemetry.delivery_refused(topic, &id, reason),
-            Reason::Unanswered(error) => self.telemetry.delivery_unanswered(topic, &id, error),
-            Reason::Unreachable(error) => {
+            FailureReason::Status(status) if status == "RETRY" => self.telemetry.retry_wanted(topic, &id),
+            FailureReason::Status(status) => self.telemetry.status_unknown(topic, &id, status),
+            FailureReason::Code { .. } => self.telemetry.delivery_refused(topic, &id, reason),
+            FailureReason::Unanswered(error) => self.telemetry.delivery_unanswered(topic, &id, error),
+            FailureReason::Unreachable(error) => {
                 self.app_is_gone.notify_one();
                 self.telemetry.delivery_unanswered(topic, &id, error);
             }
         }
     }
 
-    fn interrupted(&self, body: &Bytes, interruption: Interruption) -> Ending {
+    fn interrupted(&self, body: &Bytes, interruption: Interruption) -> Outcome {
         let (topic, id) = (&self.subscription.spec.topic, id_in(body));
         self.telemetry.delivery_unanswered(topic, &id, &interruption.to_string());
-        Ending::Failed(cause_of_interruption(interruption))
+        Outcome::Failed(reason_of_interruption(interruption))
     }
 
     /// What is not to be delivered is acknowledged, but not before its letter is written (D3).
-    pub(super) async fn end(&self, message: Incoming, cause: &Cause) -> Settlement {
+    pub(super) async fn end(&self, message: Incoming, reason: &DeadLetterReason) -> Settlement {
         let spec = &self.subscription.spec;
         match self.subscription.dead_letter_topic() {
             None => {
-                self.telemetry.event_given_up(&spec.pubsub, &spec.topic, cause.reason);
+                self.telemetry.event_given_up(&spec.pubsub, &spec.topic, reason.code);
                 Settlement::Ack
             }
-            Some(topic) => self.dead_letter(message, topic, cause).await,
+            Some(topic) => self.dead_letter(message, topic, reason).await,
         }
     }
 
@@ -262,15 +262,15 @@ impl Consumer {
     }
 
     /// An unhealthy app is not asked.
-    pub(super) fn reason_not_to_ask(&self) -> Option<Reason> {
-        (!self.is_app_healthy()).then(|| Reason::Unanswered(UNHEALTHY.to_owned()))
+    pub(super) fn reason_not_to_ask(&self) -> Option<FailureReason> {
+        (!self.is_app_healthy()).then(|| FailureReason::Unanswered(UNHEALTHY.to_owned()))
     }
 
     /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
-    pub(super) async fn fail(&self, message: Incoming, cause: &Cause) -> Settlement {
+    pub(super) async fn fail(&self, message: Incoming, reason: &DeadLetterReason) -> Settlement {
         match self.subscription.dead_letter_topic() {
             Some(topic) if message.only_once || (!self.stop.is_triggered() && self.is_app_healthy()) => {
-                self.dead_letter(message, topic, cause).await
+                self.dead_letter(message, topic, reason).await
             }
             _ => Settlement::Retry,
         }
@@ -288,16 +288,16 @@ impl Consumer {
         }
     }
 
-    async fn dead_letter(&self, message: Incoming, topic: &str, cause: &Cause) -> Settlement {
+    async fn dead_letter(&self, message: Incoming, topic: &str, reason: &DeadLetterReason) -> Settlement {
         let spec = &self.subscription.spec;
         // In a batch nothing is added to metadata: an entry that somebody else wrote without any leaves a letter without any.
         let is_bare = !message.has_metadata && message.metadata.is_empty();
-        let letter = Letter {
+        let letter = DeadLetter {
             data: message.data,
             metadata: (!is_bare).then_some(message.metadata),
             origin: &spec.topic,
             attempts: message.attempt,
-            cause,
+            reason,
         };
         if let Err(error) = letter.send(&self.pubsub, topic).await {
             self.telemetry.dead_letter_failed(&spec.topic, topic, &error);
@@ -305,9 +305,9 @@ impl Consumer {
         }
         let (pubsub, origin) = (&spec.pubsub, &spec.topic);
         if is_bare {
-            self.telemetry.bare_event_dead_lettered(pubsub, origin, topic, cause.reason, &cause.detail);
+            self.telemetry.bare_event_dead_lettered(pubsub, origin, topic, reason.code, &reason.detail);
         } else {
-            self.telemetry.event_dead_lettered(pubsub, origin, topic, cause.reason);
+            self.telemetry.event_dead_lettered(pubsub, origin, topic, reason.code);
         }
         Settlement::Ack
     }
@@ -317,30 +317,30 @@ impl Consumer {
 fn ingress_of(verdict: &Verdict) -> Ingress {
     match verdict {
         Verdict::Success => Ingress::Success,
-        Verdict::Drop(Reason::Status(_)) => Ingress::DropWithSuccess,
+        Verdict::Drop(FailureReason::Status(_)) => Ingress::DropWithSuccess,
         Verdict::Drop(_) => Ingress::Drop,
         Verdict::Retry(_) => Ingress::Retry,
     }
 }
 
-pub(super) fn cause_of(reason: &Reason) -> Cause {
+pub(super) fn reason_of(reason: &FailureReason) -> DeadLetterReason {
     let word = match reason {
-        Reason::Status(status) if status == "DROP" => "dropped",
-        Reason::Status(status) if status == "RETRY" => "retry",
-        Reason::Status(_) => "unknown-status",
-        Reason::Code { .. } => "http-status",
-        Reason::Unreachable(_) => "unreachable",
-        Reason::Unanswered(_) => "no-answer",
+        FailureReason::Status(status) if status == "DROP" => "dropped",
+        FailureReason::Status(status) if status == "RETRY" => "retry",
+        FailureReason::Status(_) => "unknown-status",
+        FailureReason::Code { .. } => "http-status",
+        FailureReason::Unreachable(_) => "unreachable",
+        FailureReason::Unanswered(_) => "no-answer",
     };
-    Cause::new(word, reason.to_string())
+    DeadLetterReason::new(word, reason.to_string())
 }
 
-pub(super) fn cause_of_interruption(interruption: Interruption) -> Cause {
+pub(super) fn reason_of_interruption(interruption: Interruption) -> DeadLetterReason {
     let word = match interruption {
         Interruption::Timeout => "timeout",
         Interruption::Open | Interruption::Busy => "circuit-open",
     };
-    Cause::new(word, interruption.to_string())
+    DeadLetterReason::new(word, interruption.to_string())
 }
 
 /// The trace that the event belongs to (B20).

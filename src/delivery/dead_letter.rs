@@ -19,16 +19,16 @@ const LONGEST_DETAIL: usize = 500;
 
 /// Why an event has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cause {
+pub(super) struct DeadLetterReason {
     /// One of a few words, for machines: `expired`, `no-route`, `dropped` and so on.
-    pub(super) reason: &'static str,
+    pub(super) code: &'static str,
     /// The rest, for people.
     pub(super) detail: String,
 }
 
-impl Cause {
-    pub(super) fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+impl DeadLetterReason {
+    pub(super) fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
     }
 
     /// No rule takes the event.
@@ -39,7 +39,7 @@ impl Cause {
 
 /// An event on its way to the dead-letter topic.
 #[derive(Debug)]
-pub(super) struct Letter<'a> {
+pub(super) struct DeadLetter<'a> {
     /// The bytes as the broker had them.
     pub(super) data: Bytes,
     /// The metadata as it was delivered, with `pubsubName` if that was single; `None` stays none.
@@ -49,12 +49,12 @@ pub(super) struct Letter<'a> {
     /// How often it was handed to this sidecar.
     pub(super) attempts: u32,
     /// Why.
-    pub(super) cause: &'a Cause,
+    pub(super) reason: &'a DeadLetterReason,
 }
 
 /// Why a letter was not written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LetterError {
+pub(super) enum DeadLetterError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     #[error(transparent)]
@@ -63,14 +63,14 @@ pub(super) enum LetterError {
     Timeout,
 }
 
-impl Letter<'_> {
+impl DeadLetter<'_> {
     /// Write it to the dead-letter topic. `Ok` once the broker has confirmed it.
-    pub(super) async fn send(self, pubsub: &Pubsub, topic: &str) -> Result<(), LetterError> {
+    pub(super) async fn send(self, pubsub: &Pubsub, topic: &str) -> Result<(), DeadLetterError> {
         let metadata = self.marked(pubsub.app_id(), &Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
         let permitted = pubsub.publishing(topic)?;
         match tokio::time::timeout(TIMEOUT, permitted.send(self.data, metadata)).await {
             Ok(sent) => Ok(sent.map(drop)?),
-            Err(_) => Err(LetterError::Timeout),
+            Err(_) => Err(DeadLetterError::Timeout),
         }
     }
 
@@ -78,8 +78,8 @@ impl Letter<'_> {
     fn marked(&self, subscriber: &str, time: &str) -> Option<Metadata> {
         let mut metadata = self.metadata.clone()?;
         for (name, value) in [
-            ("deadletterreason", self.cause.reason.to_owned()),
-            ("deadletterdetail", in_one_line(&self.cause.detail)),
+            ("deadletterreason", self.reason.code.to_owned()),
+            ("deadletterdetail", in_one_line(&self.reason.detail)),
             ("deadletterattempts", self.attempts.to_string()),
             ("deadlettertopic", self.origin.to_owned()),
             ("deadlettertime", time.to_owned()),
@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn the_metadata_says_why_and_keeps_the_rest() {
-        let cause = Cause::new("http-500", "line one\nline two\0");
-        let letter = Letter {
+        let reason = DeadLetterReason::new("http-500", "line one\nline two\0");
+        let letter = DeadLetter {
             data: Bytes::from_static(b"{}"),
             metadata: Some(
                 [("a", "b"), ("pubsubName", "p"), ("deadlettertopic", "older")]
@@ -113,7 +113,7 @@ mod tests {
             ),
             origin: "orders",
             attempts: 3,
-            cause: &cause,
+            reason: &reason,
         };
         let marked: Vec<_> = letter
             .marked("app", "2024-05-01T12:00:00Z")

@@ -64,20 +64,20 @@ impl Outages {
 }
 
 /// The attempts of one subscription to begin.
-struct Attempts {
+struct StartAttempts {
     consumer: Arc<Consumer>,
     outages: Arc<Outages>,
     /// The last error that was logged for this subscription alone.
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 /// What came of one attempt to subscribe.
-enum Attempt {
-    Runs(BoxFuture<'static, ()>),
+enum StartResult {
+    Running(BoxFuture<'static, ()>),
     /// Worth trying again.
     Failed,
     /// Not worth it.
-    Hopeless,
+    GivenUp,
 }
 
 impl Running {
@@ -90,7 +90,7 @@ impl Running {
     pub(super) async fn start(consumer: Consumer, outages: &Arc<Outages>, tasks: &Tasks) -> Self {
         let (subscription, stop) = (consumer.subscription.clone(), consumer.stop.clone());
         let report = Some(consumer.report.clone());
-        let attempts = Attempts { consumer: Arc::new(consumer), outages: outages.clone(), told: None };
+        let attempts = StartAttempts { consumer: Arc::new(consumer), outages: outages.clone(), logged: None };
         let task = establish(attempts, &stop, tasks).await;
         Self { subscription, stop, task, report }
     }
@@ -108,12 +108,12 @@ impl Running {
     }
 }
 
-async fn establish(mut attempts: Attempts, stop: &Stop, tasks: &Tasks) -> Option<JoinHandle<()>> {
+async fn establish(mut attempts: StartAttempts, stop: &Stop, tasks: &Tasks) -> Option<JoinHandle<()>> {
     let first = stop.run_until_triggered(attempts.attempt(stop)).await;
     match first? {
-        Attempt::Runs(work) => Some(tasks.spawn("subscription", work)),
-        Attempt::Hopeless => None,
-        Attempt::Failed => {
+        StartResult::Running(work) => Some(tasks.spawn("subscription", work)),
+        StartResult::GivenUp => None,
+        StartResult::Failed => {
             let stop = stop.clone();
             let trying = async move { retry(attempts, &stop).await };
             Some(tasks.spawn("subscription", trying))
@@ -122,16 +122,16 @@ async fn establish(mut attempts: Attempts, stop: &Stop, tasks: &Tasks) -> Option
 }
 
 /// Try until it works, then run it (B6).
-async fn retry(mut attempts: Attempts, stop: &Stop) {
+async fn retry(mut attempts: StartAttempts, stop: &Stop) {
     let mut failures = 1;
     while stop.sleep(PAUSES.after(failures)).await {
         match stop.run_until_triggered(attempts.attempt(stop)).await {
-            Some(Attempt::Runs(work)) => {
+            Some(StartResult::Running(work)) => {
                 attempts.begun();
                 return work.await;
             }
-            Some(Attempt::Failed) => failures += 1,
-            Some(Attempt::Hopeless) | None => return,
+            Some(StartResult::Failed) => failures += 1,
+            Some(StartResult::GivenUp) | None => return,
         }
     }
 }
@@ -144,15 +144,15 @@ fn is_hopeless(error: &SubscribeError) -> bool {
     }
 }
 
-impl Attempts {
-    async fn attempt(&mut self, stop: &Stop) -> Attempt {
+impl StartAttempts {
+    async fn attempt(&mut self, stop: &Stop) -> StartResult {
         let consumer = &self.consumer.clone();
         let spec = &consumer.subscription.spec;
         let pubsub: &Pubsub = &consumer.pubsub;
         let telemetry = &consumer.telemetry;
         if spec.topic.is_empty() {
             telemetry.subscription_without_topic(&spec.pubsub);
-            return Attempt::Hopeless;
+            return StartResult::GivenUp;
         }
         let (sink, bulk): (Arc<dyn Sink>, _) = match spec.bulk.filter(|bulk| bulk.enabled) {
             None => (consumer.clone(), None),
@@ -168,8 +168,8 @@ impl Attempts {
         };
         consumer.report.works();
         match bulk {
-            None => Attempt::Runs(work),
-            Some(delivering) => Attempt::Runs(Box::pin(async move {
+            None => StartResult::Running(work),
+            Some(delivering) => StartResult::Running(Box::pin(async move {
                 // The broker's work ends when the sink has settled everything.
                 tokio::select! {
                     () = work => {}
@@ -179,7 +179,7 @@ impl Attempts {
         }
     }
 
-    fn failed(&mut self, error: &SubscribeError) -> Attempt {
+    fn failed(&mut self, error: &SubscribeError) -> StartResult {
         let consumer = &self.consumer;
         let (spec, telemetry) = (&consumer.subscription.spec, &consumer.telemetry);
         let text = error.to_string();
@@ -195,14 +195,14 @@ impl Attempts {
             if self.outages.add(&spec.pubsub, &spec.topic) {
                 telemetry.subscriptions_wait(&spec.pubsub, error);
             }
-            return Attempt::Failed;
+            return StartResult::Failed;
         }
         self.outages.remove(&spec.pubsub, &spec.topic);
-        if self.told.as_ref() != Some(&text) {
-            self.told = Some(text);
+        if self.logged.as_ref() != Some(&text) {
+            self.logged = Some(text);
             telemetry.subscription_failed(&spec.pubsub, &spec.topic, error);
         }
-        if is_hopeless(error) { Attempt::Hopeless } else { Attempt::Failed }
+        if is_hopeless(error) { StartResult::GivenUp } else { StartResult::Failed }
     }
 
     /// It runs, not at the first attempt.
@@ -212,13 +212,13 @@ impl Attempts {
         if self.outages.remove(&spec.pubsub, &spec.topic) {
             telemetry.subscriptions_begun(&spec.pubsub);
         }
-        if self.told.take().is_some() {
+        if self.logged.take().is_some() {
             telemetry.subscription_started_late(&spec.pubsub, &spec.topic);
         }
     }
 }
 
-impl Drop for Attempts {
+impl Drop for StartAttempts {
     /// An ended subscription no longer counts among those that wait for the broker.
     fn drop(&mut self) {
         let spec = &self.consumer.subscription.spec;

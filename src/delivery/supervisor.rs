@@ -4,7 +4,7 @@
 //! runs is then made equal to it. An app that cannot say what it wants is asked again, and so is one that comes back
 //! after having been gone (D14). While health checks find the app unhealthy, nothing runs.
 
-mod questions;
+mod discovery;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Supervisor(Arc<Inner>);
 
 /// What a supervisor works with.
-pub struct Parts {
+pub struct SupervisorConfig {
     /// The pub/subs.
     pub catalog: Catalog,
     /// What the resource files declare for this app, in order.
@@ -64,9 +64,9 @@ pub struct Parts {
 
 struct Inner {
     /// Without what is declared and the targets, which change: see below.
-    parts: Parts,
+    config: SupervisorConfig,
     targets: RwLock<Targets>,
-    known: RwLock<Known>,
+    subscriptions: RwLock<SubscriptionSet>,
     /// There once the app may get events.
     channel: OnceLock<Arc<dyn Channel>>,
     /// Has the app been asked, or is it being?
@@ -84,16 +84,16 @@ struct Inner {
 
 /// What there is to subscribe to.
 #[derive(Default)]
-struct Known {
+struct SubscriptionSet {
     declared: Vec<Arc<Subscription>>,
     programmatic: Vec<Arc<Subscription>>,
     /// Both merged, in the order of the metadata API.
-    listed: Vec<Arc<Subscription>>,
+    merged: Vec<Arc<Subscription>>,
 }
 
-impl Known {
+impl SubscriptionSet {
     fn merge(&mut self) {
-        self.listed = merge(&self.declared, &self.programmatic);
+        self.merged = merge(&self.declared, &self.programmatic);
     }
 }
 
@@ -102,24 +102,24 @@ impl Supervisor {
     ///
     /// # Errors
     /// If a rule of a declared subscription does not compile.
-    pub fn new(mut parts: Parts) -> Result<Self, RuleError> {
-        let declared = std::mem::take(&mut parts.declared)
+    pub fn new(mut config: SupervisorConfig) -> Result<Self, RuleError> {
+        let declared = std::mem::take(&mut config.declared)
             .into_iter()
             .map(|spec| Subscription::compile(spec, Origin::Declarative))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut known = Known { declared, ..Known::default() };
-        known.merge();
+        let mut subscriptions = SubscriptionSet { declared, ..SubscriptionSet::default() };
+        subscriptions.merge();
         Ok(Self(Arc::new(Inner {
-            targets: RwLock::new(parts.targets.clone()),
-            known: RwLock::new(known),
+            targets: RwLock::new(config.targets.clone()),
+            subscriptions: RwLock::new(subscriptions),
             channel: OnceLock::new(),
             asked: AtomicBool::new(false),
             running: Mutex::default(),
-            stop: parts.stop.child(),
+            stop: config.stop.child(),
             app_is_gone: Arc::default(),
             outages: Arc::default(),
             health: OnceLock::new(),
-            parts,
+            config,
         })))
     }
 
@@ -129,23 +129,23 @@ impl Supervisor {
     /// Without health checks this returns after the first round. With them it returns at once: the app is asked when a
     /// probe first succeeds, and its subscriptions run while it is healthy (tests/spec/resources-cli.md, "11.5 App
     /// health checks").
-    pub async fn follow(&self, channel: Arc<dyn Channel>, checks: Option<AppHealthSettings>) {
+    pub async fn start(&self, channel: Arc<dyn Channel>, checks: Option<AppHealthSettings>) {
         let inner = self.0.clone();
         let Some(settings) = checks else {
-            return inner.activate(channel).await;
+            return inner.start(channel).await;
         };
         let probes = Probes {
             channel: channel.clone(),
             settings,
             app_is_gone: inner.app_is_gone.clone(),
-            telemetry: inner.parts.telemetry.clone(),
+            telemetry: inner.config.telemetry.clone(),
         };
-        let watch = || AppHealth::watch(probes, &inner.parts.tasks, inner.parts.stop.clone());
+        let watch = || AppHealth::watch(probes, &inner.config.tasks, inner.config.stop.clone());
         let health = inner.health.get_or_init(watch).clone();
-        let tasks = inner.parts.tasks.clone();
+        let tasks = inner.config.tasks.clone();
         tasks.spawn("app subscriptions", async move {
             let stop = inner.stop.clone();
-            stop.run_until_triggered(inner.obey(health, channel)).await;
+            stop.run_until_triggered(inner.follow_health(health, channel)).await;
         });
     }
 
@@ -155,9 +155,11 @@ impl Supervisor {
     }
 
     /// What is subscribed, in the order of the metadata API (tests/spec/http-api.md, "7.1 GET /v1.0/metadata").
-    pub fn listed(&self) -> Vec<Listed> {
-        let list =
-            |subscription: &Arc<Subscription>| Listed { spec: subscription.spec.clone(), origin: subscription.origin };
+    pub fn listed(&self) -> Vec<SubscriptionInfo> {
+        let list = |subscription: &Arc<Subscription>| SubscriptionInfo {
+            spec: subscription.spec.clone(),
+            origin: subscription.origin,
+        };
         self.0.merged().iter().map(list).collect()
     }
 
@@ -171,16 +173,16 @@ impl Supervisor {
 
 impl Inner {
     /// Run what there is to run while the app is healthy.
-    async fn obey(self: Arc<Self>, health: AppHealth, channel: Arc<dyn Channel>) {
+    async fn follow_health(self: Arc<Self>, health: AppHealth, channel: Arc<dyn Channel>) {
         health.healthy().await;
         // A task of its own: an app that never answers may turn unhealthy all the same.
-        let first_round = self.clone().activate(channel.clone());
-        self.parts.tasks.spawn("discovery", first_round);
+        let first_round = self.clone().start(channel.clone());
+        self.config.tasks.spawn("discovery", first_round);
         loop {
             health.unhealthy().await;
-            self.run(&channel).await;
+            self.reconcile(&channel).await;
             health.healthy().await;
-            self.run(&channel).await;
+            self.reconcile(&channel).await;
         }
     }
 
@@ -189,15 +191,15 @@ impl Inner {
     }
 
     /// Run what the app wants, beside what is declared.
-    async fn adopt(&self, wanted: Vec<Arc<Subscription>>, channel: &Arc<dyn Channel>) {
-        self.learn(|known| known.programmatic = wanted);
-        self.run(channel).await;
+    async fn set_programmatic(&self, wanted: Vec<Arc<Subscription>>, channel: &Arc<dyn Channel>) {
+        self.update(|known| known.programmatic = wanted);
+        self.reconcile(channel).await;
     }
 
-    fn learn(&self, change: impl FnOnce(&mut Known)) {
-        let mut known = self.known.write();
-        change(&mut known);
-        known.merge();
+    fn update(&self, change: impl FnOnce(&mut SubscriptionSet)) {
+        let mut subscriptions = self.subscriptions.write();
+        change(&mut subscriptions);
+        subscriptions.merge();
     }
 
     fn has_programmatic(&self) -> bool {
@@ -205,12 +207,12 @@ impl Inner {
     }
 
     fn merged(&self) -> Vec<Arc<Subscription>> {
-        let known = self.known.read();
-        known.listed.clone()
+        let subscriptions = self.subscriptions.read();
+        subscriptions.merged.clone()
     }
 
     /// Make what runs equal to what is listed, or to nothing while the app is unhealthy.
-    async fn run(&self, channel: &Arc<dyn Channel>) {
+    async fn reconcile(&self, channel: &Arc<dyn Channel>) {
         let mut running = self.running.lock().await;
         let listed = if self.is_app_healthy() { self.merged() } else { Vec::new() };
         let runs =
@@ -226,8 +228,8 @@ impl Inner {
         if missing.is_empty() || self.stop.is_triggered() {
             return;
         }
-        self.announce(&missing);
-        let starting = missing.into_iter().map(|wanted| self.start(wanted, channel));
+        self.log_new(&missing);
+        let starting = missing.into_iter().map(|wanted| self.start_one(wanted, channel));
         let started = join_all(starting).await;
         running.extend(started);
     }
@@ -236,8 +238,8 @@ impl Inner {
         self.targets.read().clone()
     }
 
-    fn announce(&self, new: &[&Arc<Subscription>]) {
-        let telemetry = &self.parts.telemetry;
+    fn log_new(&self, new: &[&Arc<Subscription>]) {
+        let telemetry = &self.config.telemetry;
         let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut lettered = Vec::new();
         for subscription in new {
@@ -260,8 +262,8 @@ impl Inner {
         }
         for (pubsub, topics) in topics {
             telemetry.app_subscribed(pubsub, &topics);
-            if self.parts.catalog.get(pubsub).is_none() {
-                let loaded = self.parts.catalog.all();
+            if self.config.catalog.get(pubsub).is_none() {
+                let loaded = self.config.catalog.all();
                 let loaded: Vec<&str> = loaded.iter().map(|it| it.name.as_str()).collect();
                 let text = advice::pubsub_not_loaded(pubsub, &topics, &loaded);
                 telemetry.pubsub_not_loaded(&text);
@@ -272,33 +274,33 @@ impl Inner {
         }
     }
 
-    async fn start(&self, wanted: &Arc<Subscription>, channel: &Arc<dyn Channel>) -> Running {
+    async fn start_one(&self, wanted: &Arc<Subscription>, channel: &Arc<dyn Channel>) -> Running {
         let (subscription, stop) = (wanted.clone(), self.stop.child());
-        let Some(pubsub) = self.parts.catalog.get(&wanted.spec.pubsub) else {
+        let Some(pubsub) = self.config.catalog.get(&wanted.spec.pubsub) else {
             return Running::inactive(subscription, stop);
         };
         let policy = self.targets().policy(&pubsub.name, Direction::Inbound, stop.clone());
         let spec = &wanted.spec;
-        let report = self.parts.health.subscription(&spec.pubsub, &spec.topic);
+        let report = self.config.health.subscription(&spec.pubsub, &spec.topic);
         let consumer = Consumer {
             subscription,
             pubsub,
             channel: channel.clone(),
-            tracing: self.parts.tracing.clone(),
+            tracing: self.config.tracing.clone(),
             app_is_gone: self.app_is_gone.clone(),
             health: self.health.get().cloned(),
             policy,
             stop,
             report,
-            telemetry: self.parts.telemetry.clone(),
+            telemetry: self.config.telemetry.clone(),
         };
-        Running::start(consumer, &self.outages, &self.parts.tasks).await
+        Running::start(consumer, &self.outages, &self.config.tasks).await
     }
 }
 
 /// One subscription as the metadata API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct SubscriptionInfo {
     /// What was declared.
     pub spec: SubscriptionSpec,
     /// Who declared it.

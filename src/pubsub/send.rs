@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use crate::broker::BrokerError;
 use crate::message::{Metadata, Outgoing, Position};
 use crate::pubsub::component::Pubsub;
-use crate::resiliency::{Failure, Interruption, Policy};
+use crate::resiliency::{CallError, Interruption, Policy};
 
 /// A topic that the scopes of a component allow to publish to.
 #[derive(Clone, Copy)]
@@ -88,8 +88,8 @@ impl Permitted<'_> {
         // No error of a broker has an HTTP status (tests/spec/resources-cli.md, "8.4 Execution"): all are retried.
         let sent = policy.run(|_| None, || self.pubsub.broker.publish(outgoing.clone()));
         sent.await.map_err(|failure| match failure {
-            Failure::Call(error) => SendError::Broker(error),
-            Failure::Policy(interruption) => SendError::Policy(interruption),
+            CallError::Failed(error) => SendError::Broker(error),
+            CallError::Interrupted(interruption) => SendError::Policy(interruption),
         })
     }
 
@@ -105,8 +105,8 @@ impl Permitted<'_> {
             unsent.lock().record(sent)
         };
         let interruption = match policy.run(|_| None, attempt).await {
-            Err(Failure::Policy(interruption)) => Some(interruption),
-            Ok(()) | Err(Failure::Call(_)) => None,
+            Err(CallError::Interrupted(interruption)) => Some(interruption),
+            Ok(()) | Err(CallError::Failed(_)) => None,
         };
         unsent.into_inner().outcomes(interruption)
     }

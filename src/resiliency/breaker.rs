@@ -93,13 +93,13 @@ impl Drop for Permit<'_> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum BreakerState {
     Closed,
     HalfOpen,
     Open,
 }
 
-impl State {
+impl BreakerState {
     fn word(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -155,7 +155,7 @@ impl Template {
 
 #[derive(Debug)]
 struct Machine {
-    state: State,
+    state: BreakerState,
     counts: Counts,
     /// Goes up with each fresh start of the counts: a call that began before one does not count.
     generation: u64,
@@ -166,7 +166,7 @@ struct Machine {
 impl Machine {
     fn new(settings: &Settings, now: Instant) -> Self {
         Self {
-            state: State::Closed,
+            state: BreakerState::Closed,
             counts: Counts::default(),
             generation: 0,
             until: settings.interval.and_then(|interval| now.checked_add(interval)),
@@ -177,11 +177,11 @@ impl Machine {
     fn enter(&mut self, settings: &Settings, now: Instant) -> Result<u64, Interruption> {
         self.advance(settings, now);
         match self.state {
-            State::Open => return Err(Interruption::Open),
-            State::HalfOpen if self.counts.requests >= settings.most_requests.into() => {
+            BreakerState::Open => return Err(Interruption::Open),
+            BreakerState::HalfOpen if self.counts.requests >= settings.most_requests.into() => {
                 return Err(Interruption::Busy);
             }
-            State::HalfOpen | State::Closed => {}
+            BreakerState::HalfOpen | BreakerState::Closed => {}
         }
         self.counts.requests += 1;
         Ok(self.generation)
@@ -196,12 +196,12 @@ impl Machine {
         self.counts.count(has_succeeded);
         let is_enough = self.counts.consecutive_successes >= settings.most_requests.into();
         match (self.state, has_succeeded) {
-            (State::Closed, false) if template.trips(&self.counts) => {
-                self.turn(State::Open, settings, now);
+            (BreakerState::Closed, false) if template.trips(&self.counts) => {
+                self.turn(BreakerState::Open, settings, now);
             }
-            (State::HalfOpen, false) => self.turn(State::Open, settings, now),
-            (State::HalfOpen, true) if is_enough => self.turn(State::Closed, settings, now),
-            (State::Closed | State::HalfOpen | State::Open, _) => {}
+            (BreakerState::HalfOpen, false) => self.turn(BreakerState::Open, settings, now),
+            (BreakerState::HalfOpen, true) if is_enough => self.turn(BreakerState::Closed, settings, now),
+            (BreakerState::Closed | BreakerState::HalfOpen | BreakerState::Open, _) => {}
         }
     }
 
@@ -211,21 +211,21 @@ impl Machine {
             return;
         }
         match self.state {
-            State::Closed => self.turn(State::Closed, settings, now),
-            State::Open => self.turn(State::HalfOpen, settings, now),
-            State::HalfOpen => {}
+            BreakerState::Closed => self.turn(BreakerState::Closed, settings, now),
+            BreakerState::Open => self.turn(BreakerState::HalfOpen, settings, now),
+            BreakerState::HalfOpen => {}
         }
     }
 
-    fn turn(&mut self, state: State, settings: &Settings, now: Instant) {
+    fn turn(&mut self, state: BreakerState, settings: &Settings, now: Instant) {
         self.state = state;
         self.counts = Counts::default();
         self.generation += 1;
         // A time too far away to be told never comes.
         self.until = match state {
-            State::Closed => settings.interval.and_then(|interval| now.checked_add(interval)),
-            State::Open => now.checked_add(settings.timeout),
-            State::HalfOpen => None,
+            BreakerState::Closed => settings.interval.and_then(|interval| now.checked_add(interval)),
+            BreakerState::Open => now.checked_add(settings.timeout),
+            BreakerState::HalfOpen => None,
         };
     }
 }

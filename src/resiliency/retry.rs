@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, Interruption};
+use super::{CallError, Interruption};
 use crate::resources::kinds::resiliency::{Pause, Retry};
 
 /// Parameters of an exponential policy that nobody can set (tests/spec/resources-cli.md, "8.2 Schema and defaults").
@@ -25,12 +25,12 @@ impl<'a> Delays<'a> {
     }
 
     /// Is this failure one to retry after? A code counts if there is a list of codes; what has no code is always retried.
-    pub(super) fn covers<E>(&self, failure: &Failure<E>, http_code: impl Fn(&E) -> Option<u16>) -> bool {
+    pub(super) fn covers<E>(&self, failure: &CallError<E>, http_code: impl Fn(&E) -> Option<u16>) -> bool {
         let codes = &self.retry.http_codes;
         match failure {
-            Failure::Policy(Interruption::Open | Interruption::Busy) => false,
-            Failure::Policy(Interruption::Timeout) => true,
-            Failure::Call(error) => http_code(error).is_none_or(|code| {
+            CallError::Interrupted(Interruption::Open | Interruption::Busy) => false,
+            CallError::Interrupted(Interruption::Timeout) => true,
+            CallError::Failed(error) => http_code(error).is_none_or(|code| {
                 let contains = |(first, last): &(u16, u16)| (*first..=*last).contains(&code);
                 codes.is_empty() || codes.iter().any(contains)
             }),
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn codes_decide_only_where_there_is_a_list_and_a_code() {
         let list = [(429, 429), (500, 502)];
-        let call = Failure::Call;
+        let call = CallError::Failed;
         for (codes, failure, expected) in [
             (&[][..], call(Some(500)), true),
             (&list[..], call(Some(429)), true),
@@ -103,9 +103,9 @@ mod tests {
             (&list[..], call(Some(503)), false),
             (&list[..], call(Some(428)), false),
             (&list[..], call(None), true),
-            (&list[..], Failure::Policy(Interruption::Timeout), true),
-            (&[][..], Failure::Policy(Interruption::Open), false),
-            (&[][..], Failure::Policy(Interruption::Busy), false),
+            (&list[..], CallError::Interrupted(Interruption::Timeout), true),
+            (&[][..], CallError::Interrupted(Interruption::Open), false),
+            (&[][..], CallError::Interrupted(Interruption::Busy), false),
         ] {
             let retry = retry(Pause::Constant(Duration::ZERO), None, codes);
             let covered = Delays::new(&retry).covers(&failure, |code: &Option<u16>| *code);

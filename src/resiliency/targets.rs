@@ -22,18 +22,18 @@ pub struct Targets(Arc<Inner>);
 struct Inner {
     policies: Policies,
     templates: BTreeMap<String, Arc<Template>>,
-    breakers: Mutex<BTreeMap<String, Slot>>,
+    breakers: Mutex<BTreeMap<String, BreakerCell>>,
     telemetry: Telemetry,
 }
 
 /// The breaker of one component, made when it is first used: from the template that is first used.
-type Slot = Arc<OnceLock<Breaker>>;
+type BreakerCell = Arc<OnceLock<Breaker>>;
 
 /// How a policy gets at the breaker of its component.
-pub(super) struct Guard {
+pub(super) struct BreakerHandle {
     component: Arc<str>,
     template: Arc<Template>,
-    slot: Slot,
+    cell: BreakerCell,
     telemetry: Telemetry,
 }
 
@@ -99,18 +99,18 @@ impl Targets {
         })
     }
 
-    fn guard(&self, component: &str, template: &str) -> Option<Guard> {
+    fn guard(&self, component: &str, template: &str) -> Option<BreakerHandle> {
         let template = self.0.templates.get(template)?.clone();
         let mut breakers = self.0.breakers.lock();
-        let slot = breakers.entry(component.to_owned()).or_default().clone();
-        Some(Guard { component: component.into(), template, slot, telemetry: self.0.telemetry.clone() })
+        let cell = breakers.entry(component.to_owned()).or_default().clone();
+        Some(BreakerHandle { component: component.into(), template, cell, telemetry: self.0.telemetry.clone() })
     }
 }
 
-impl Guard {
+impl BreakerHandle {
     pub(super) fn breaker(&self) -> &Breaker {
         let make = || Breaker::new(self.template.clone(), &self.component, self.telemetry.clone());
-        self.slot.get_or_init(make)
+        self.cell.get_or_init(make)
     }
 }
 

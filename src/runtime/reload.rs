@@ -297,11 +297,11 @@ impl Reload {
         let names = found.iter().map(|resource| resource.name.clone());
         self.shown.resiliencies.set(names.collect());
         self.loaded.resiliencies = found;
-        self.supervisor.retarget(targets.clone());
+        self.supervisor.set_targets(targets.clone());
         for pubsub in self.catalog.all() {
             let policy = targets.policy(&pubsub.name, Direction::Outbound, Stop::new());
             self.catalog.insert(Arc::new(Pubsub::clone(&pubsub).with_policy(policy)));
-            self.supervisor.release(&pubsub.name).await;
+            self.supervisor.stop_component(&pubsub.name).await;
         }
         self.targets = targets;
     }
@@ -338,7 +338,7 @@ impl Reload {
         self.unlist(name);
         if let Some(old) = self.catalog.remove(name) {
             self.contacts.end(name).await;
-            self.supervisor.release(name).await;
+            self.supervisor.stop_component(name).await;
             old.close().await;
         }
     }
@@ -394,7 +394,7 @@ impl Reload {
         };
         self.list(component, pubsub.capabilities());
         self.catalog.insert(pubsub.clone());
-        self.supervisor.release(name).await;
+        self.supervisor.stop_component(name).await;
         self.close_replaced(old, &pubsub).await;
         if is_reached {
             component.loaded().write(&self.telemetry);

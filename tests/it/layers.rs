@@ -237,7 +237,7 @@ fn a_breach_is_named_with_its_file() {
     check("delivery.rs", "use crate::api::X;", layer("delivery.rs", "api").as_deref());
     check(dead_letter, "// see crate::publish", None);
     check(dead_letter, "#[cfg(test)]\nmod tests {\n    use crate::publish;\n}", None);
-    check(dead_letter, "use crate::delivery::stage::X;", None);
+    check(dead_letter, "use crate::delivery::testing::X;", None);
     check("envelope/wrap.rs", "use crate::message::X;", None);
     check("config.rs", "use crate::cli::Flags;", None);
     check(
@@ -257,7 +257,7 @@ fn a_breach_is_named_with_its_file() {
 #[test]
 fn test_only_files_are_left_out() {
     let sources = sources();
-    assert!(!sources.contains_key("delivery/stage.rs"));
+    assert!(!sources.contains_key("delivery/testing.rs"));
     assert!(sources.contains_key("delivery/consumer.rs"));
     assert_eq!(test_files("api/http.rs", "#[cfg(test)]\nmod tests;\n"), ["api/http/tests.rs", "api/http/tests/"]);
 }

@@ -14,7 +14,7 @@ use crate::api::http::not_configured::{Wants, read};
 use crate::api::http::path;
 use crate::api::{API_VERSION, Context, LoadedComponent};
 use crate::config::{AppHealthSettings, AppProtocol};
-use crate::delivery::supervisor::{Listed, Origin};
+use crate::delivery::supervisor::{Origin, SubscriptionInfo};
 use crate::duration::GoDuration;
 use crate::json::{self, valid_text};
 use crate::message::Metadata;
@@ -45,7 +45,7 @@ pub(super) async fn put(call: Call<'_>) -> Result<Response, ApiError> {
 /// What hot reload may change while the page is written.
 struct Lists {
     components: Arc<Vec<LoadedComponent>>,
-    subscriptions: Vec<Listed>,
+    subscriptions: Vec<SubscriptionInfo>,
     resiliencies: Arc<Vec<String>>,
 }
 
@@ -160,7 +160,7 @@ impl<'a> Page<'a> {
 }
 
 impl<'a> SubscriptionEntry<'a> {
-    fn of(listed: &'a Listed) -> Self {
+    fn of(listed: &'a SubscriptionInfo) -> Self {
         let spec = &listed.spec;
         let rules = spec.rules.iter().map(|rule| RuleEntry { match_: &rule.match_, path: &rule.path });
         Self {

@@ -22,7 +22,7 @@ use crate::api::{Extended, LoadedComponent, ShutdownRequest, Snapshot};
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{Broker, Sink, SubscribeRequest};
 use crate::config::{ApiAccess, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints, Settings};
-use crate::delivery::supervisor::{Parts, Supervisor};
+use crate::delivery::supervisor::{Supervisor, SupervisorConfig};
 use crate::health::Health;
 use crate::message::{Incoming, Settlement};
 use crate::metadata::Properties;
@@ -129,7 +129,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     }
     health.outbound_ready();
     health.ready();
-    let parts = Parts {
+    let config = SupervisorConfig {
         catalog: catalog.clone(),
         declared: Vec::new(),
         health: health.clone(),
@@ -154,7 +154,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         catalog,
         components: Snapshot::new(vec![component]),
         resiliencies: Snapshot::default(),
-        supervisor: Supervisor::new(parts).unwrap(),
+        supervisor: Supervisor::new(config).unwrap(),
         health: health.clone(),
         tracing: Tracing::PassOn,
         shutdown,

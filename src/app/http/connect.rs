@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
 
-use super::traffic::Traffic;
+use super::connection_stats::ConnectionStats;
 use crate::config::AppProtocol;
 
 /// How long a connection may take to come about during a delivery, and then its TLS.
@@ -53,7 +53,7 @@ pub(super) struct HandshakeError(#[source] pub(super) io::Error);
 /// A connection to the app that counts what is received on it.
 pub(super) struct Stream {
     io: Io,
-    traffic: Traffic,
+    stats: ConnectionStats,
 }
 
 enum Io {
@@ -130,14 +130,14 @@ impl Service<Uri> for Connector {
                 None => Io::Plain(stream),
                 Some(tls) => Io::Tls(Box::new(tls.begin_within(CONNECT, stream).await?)),
             };
-            Ok(TokioIo::new(Stream { io, traffic: Traffic::default() }))
+            Ok(TokioIo::new(Stream { io, stats: ConnectionStats::default() }))
         })
     }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.traffic.clone())
+        Connected::new().extra(self.stats.clone())
     }
 }
 
@@ -149,7 +149,7 @@ impl AsyncRead for Stream {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        this.traffic.record_read(&buffer.filled()[before..]);
+        this.stats.record_read(&buffer.filled()[before..]);
         polled
     }
 }
@@ -157,7 +157,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.record_write();
+        this.stats.record_write();
         match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -170,7 +170,7 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.record_write();
+        this.stats.record_write();
         match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),

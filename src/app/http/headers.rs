@@ -43,11 +43,11 @@ const NEVER: [&str; 15] = [
 /// Names of gRPC and HTTP/2 that would mean something else to the app.
 const RENAMED: [&str; 4] = [":method", ":scheme", ":path", ":authority"];
 
-/// The headers of a delivery. Metadata that cannot be a header is handed to `leave_out` (D24).
+/// The headers of a delivery. Metadata that cannot be a header is handed to `warn_of_metadata` (D24).
 pub(super) fn of<'a>(
     delivery: &'a Delivery,
     token: Option<&HeaderValue>,
-    mut leave_out: impl FnMut(&'a str),
+    mut warn_of_metadata: impl FnMut(&'a str),
 ) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(delivery.metadata.len() + 5);
     headers.insert(CONTENT_TYPE, CLOUD_EVENT);
@@ -67,7 +67,7 @@ pub(super) fn of<'a>(
         let value = value.trim_matches([' ', '\t']);
         match (name_of(key), HeaderValue::from_bytes(value.as_bytes())) {
             (Some(name), Ok(value)) => drop(headers.insert(name, value)),
-            _ => leave_out(key),
+            _ => warn_of_metadata(key),
         }
     }
     add_own(&mut headers, delivery.traceparent.as_deref(), token);

@@ -10,8 +10,8 @@ use rustls::{Error as TlsError, InvalidMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::answer::Answer;
 use super::connect::{HandshakeError, Tls};
+use super::response::AppResponse;
 use crate::config::AppProtocol;
 
 /// A request that every server of HTTP/1 answers, whatever with, and that asks for nothing.
@@ -26,7 +26,7 @@ const TLS_WANTED: [&str; 3] = [
 
 /// What an app seems to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(super) enum DetectedProtocol {
     /// TLS, where none was expected.
     Tls,
     /// Most likely HTTP without TLS, where TLS was expected.
@@ -39,7 +39,7 @@ pub(super) enum Spoken {
     Grpc,
 }
 
-impl Spoken {
+impl DetectedProtocol {
     /// The guess with its remedy, as half a sentence.
     pub(super) fn advice(self, protocol: AppProtocol) -> String {
         let (seems, remedy) = match self {
@@ -58,37 +58,37 @@ impl Spoken {
 }
 
 /// The guess from the first bytes of a connection without TLS.
-pub(super) fn of_first_bytes(protocol: AppProtocol, first: &[u8]) -> Option<Spoken> {
+pub(super) fn of_first_bytes(protocol: AppProtocol, first: &[u8]) -> Option<DetectedProtocol> {
     match first {
         // A record of TLS or SSL 3: mostly an alert.
-        [0x14..=0x17, 3, 0..=4, ..] => Some(Spoken::Tls),
-        [b'H', b'T', b'T', b'P', b'/', ..] if protocol == AppProtocol::H2c => Some(Spoken::Http1),
+        [0x14..=0x17, 3, 0..=4, ..] => Some(DetectedProtocol::Tls),
+        [b'H', b'T', b'T', b'P', b'/', ..] if protocol == AppProtocol::H2c => Some(DetectedProtocol::Http1),
         // A frame of HTTP/2 for the whole connection: SETTINGS or GOAWAY.
-        [0, _, _, 4 | 7, _, 0, 0, 0, 0, ..] if protocol == AppProtocol::Http => Some(Spoken::Http2),
+        [0, _, _, 4 | 7, _, 0, 0, 0, 0, ..] if protocol == AppProtocol::Http => Some(DetectedProtocol::Http2),
         _ => None,
     }
 }
 
 /// The guess from an answer that could be read.
-pub(super) fn of_answer(answer: &Answer) -> Option<Spoken> {
+pub(super) fn of_answer(answer: &AppResponse) -> Option<DetectedProtocol> {
     let is_grpc = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/grpc");
     if answer.headers.get(CONTENT_TYPE).is_some_and(is_grpc) || answer.headers.contains_key("grpc-status") {
-        return Some(Spoken::Grpc);
+        return Some(DetectedProtocol::Grpc);
     }
     if answer.code != 400 {
         return None;
     }
     let text = String::from_utf8_lossy(&answer.body);
     let wants_tls = TLS_WANTED.iter().any(|words| text.contains(words));
-    wants_tls.then_some(Spoken::Tls)
+    wants_tls.then_some(DetectedProtocol::Tls)
 }
 
 /// The guess from a failed TLS handshake.
-pub(super) fn of_handshake(error: &HandshakeError) -> Option<Spoken> {
+pub(super) fn of_handshake(error: &HandshakeError) -> Option<DetectedProtocol> {
     let error = &error.0;
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     match tls {
-        Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => Some(Spoken::NoTls),
+        Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => Some(DetectedProtocol::NoTls),
         Some(_) => None,
         // A server without TLS closes the connection when TLS begins, or waits for more input.
         None => matches!(
@@ -98,12 +98,12 @@ pub(super) fn of_handshake(error: &HandshakeError) -> Option<Spoken> {
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::TimedOut
         )
-        .then_some(Spoken::NoTls),
+        .then_some(DetectedProtocol::NoTls),
     }
 }
 
 /// As [`of_handshake`], for an error with a failed handshake among its sources.
-pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<Spoken> {
+pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<DetectedProtocol> {
     let mut source = Some(error);
     while let Some(inner) = source {
         if let Some(handshake) = inner.downcast_ref() {
@@ -115,10 +115,15 @@ pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<Spoken> {
 }
 
 /// Probes an app that closes connections without sending a byte for the protocols that it might speak.
-pub(super) async fn try_others(protocol: AppProtocol, host: &str, port: u16, limit: Duration) -> Option<Spoken> {
+pub(super) async fn try_others(
+    protocol: AppProtocol,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Option<DetectedProtocol> {
     let stream = TcpStream::connect((host, port)).await.ok()?;
     if Tls::to(host).begin_within(limit, stream).await.is_ok() {
-        return Some(Spoken::Tls);
+        return Some(DetectedProtocol::Tls);
     }
     if protocol != AppProtocol::H2c {
         return None;
@@ -142,13 +147,13 @@ mod tests {
     fn first_bytes_tell_what_is_spoken() {
         use AppProtocol::{H2c, Http};
         for (protocol, first, expected) in [
-            (Http, &b"\x15\x03\x01\0\x02"[..], Some(Spoken::Tls)),
-            (H2c, b"\x15\x03\x03\0\x02\x02\x46", Some(Spoken::Tls)),
-            (Http, b"\x16\x03\x03", Some(Spoken::Tls)),
-            (Http, b"\0\0\x12\x04\0\0\0\0\0", Some(Spoken::Http2)),
-            (Http, b"\0\0\x08\x07\0\0\0\0\0", Some(Spoken::Http2)),
+            (Http, &b"\x15\x03\x01\0\x02"[..], Some(DetectedProtocol::Tls)),
+            (H2c, b"\x15\x03\x03\0\x02\x02\x46", Some(DetectedProtocol::Tls)),
+            (Http, b"\x16\x03\x03", Some(DetectedProtocol::Tls)),
+            (Http, b"\0\0\x12\x04\0\0\0\0\0", Some(DetectedProtocol::Http2)),
+            (Http, b"\0\0\x08\x07\0\0\0\0\0", Some(DetectedProtocol::Http2)),
             (H2c, b"\0\0\x12\x04\0\0\0\0\0", None),
-            (H2c, b"HTTP/1.1 ", Some(Spoken::Http1)),
+            (H2c, b"HTTP/1.1 ", Some(DetectedProtocol::Http1)),
             (Http, b"HTTP/1.1 ", None),
             (Http, b"\x15", None),
             (Http, b"+OK", None),

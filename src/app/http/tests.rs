@@ -83,7 +83,7 @@ async fn an_event_is_posted_as_it_is() {
     let channel = channel(&settings(app(axum::Router::new().fallback(echo)).await));
     for _ in 0..2 {
         let verdict = channel.deliver(&delivery("orders//new/?a=1")).await;
-        let Verdict::Retry(Reason::Code { code: 500, body }) = verdict else {
+        let Verdict::Retry(FailureReason::Code { code: 500, body }) = verdict else {
             panic!("{verdict:?}");
         };
         assert_eq!(body, r#"/orders/new/?a=1 application/cloudevents+json 10 p secret {"id":"1"}"#);
@@ -133,7 +133,7 @@ async fn check(answer: &'static [u8], expected: &str) {
     let got = match channel.deliver(&delivery("/x")).await {
         Verdict::Success => "success".to_owned(),
         Verdict::Drop(reason) => format!("drop: {reason}"),
-        Verdict::Retry(Reason::Unanswered(_)) => "unanswered".to_owned(),
+        Verdict::Retry(FailureReason::Unanswered(_)) => "unanswered".to_owned(),
         Verdict::Retry(reason) => format!("retry: {reason}"),
     };
     assert_eq!(got, expected, "{}", String::from_utf8_lossy(answer));
@@ -178,7 +178,7 @@ async fn metadata_that_cannot_be_a_header_is_left_out_or_fails_the_delivery() {
                 assert_eq!(verdict, Verdict::Success, "{name:?} {value:?}");
             } else {
                 let text = format!("metadata {name:?} cannot be an HTTP header");
-                assert_eq!(verdict, Verdict::Retry(Reason::Unanswered(text)));
+                assert_eq!(verdict, Verdict::Retry(FailureReason::Unanswered(text)));
             }
         }
     }
@@ -207,7 +207,7 @@ async fn several_events_are_posted_in_one_request() {
         traceparent: Some("trace".to_owned()),
     };
     let verdicts = channel.deliver_bulk(&delivery).await;
-    let [Verdict::Retry(Reason::Code { code: 418, body }), second] = &verdicts[..] else {
+    let [Verdict::Retry(FailureReason::Code { code: 418, body }), second] = &verdicts[..] else {
         panic!("{verdicts:?}");
     };
     assert_eq!(&verdicts[0], second);
@@ -222,7 +222,7 @@ async fn an_app_that_is_not_there_is_unreachable() {
         let settings = AppSettings { port, ..settings(closed) };
         let channel = channel(&settings);
         let verdict = channel.deliver(&delivery("/x")).await;
-        assert!(matches!(verdict, Verdict::Retry(Reason::Unreachable(_))), "{port}: {verdict:?}");
+        assert!(matches!(verdict, Verdict::Retry(FailureReason::Unreachable(_))), "{port}: {verdict:?}");
         assert!(matches!(channel.subscriptions().await, Err(DiscoveryError::Unreachable(_))));
     }
 }
@@ -237,7 +237,7 @@ async fn misunderstood(protocol: AppProtocol) -> Verdict {
 async fn an_app_that_speaks_another_protocol_has_not_got_the_event() {
     assert_eq!(misunderstood(AppProtocol::Http).await, Verdict::Success);
     let verdict = misunderstood(AppProtocol::Https).await;
-    assert!(matches!(verdict, Verdict::Retry(Reason::Unreachable(_))), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::Retry(FailureReason::Unreachable(_))), "{verdict:?}");
     let verdict = misunderstood(AppProtocol::H2c).await;
     assert!(matches!(verdict, Verdict::Retry(_)), "{verdict:?}");
 }
@@ -355,6 +355,6 @@ async fn a_probe_is_plain_and_takes_no_place_of_events() {
     let mut settings = settings(app);
     settings.max_concurrency = Some(1);
     let channel = channel(&settings);
-    let _taken = channel.places.as_ref().unwrap().acquire().await.unwrap();
+    let _taken = channel.slots.as_ref().unwrap().acquire().await.unwrap();
     assert_eq!(channel.probe("/alive?deep=1").await, Ok(()));
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::de::Error;
 
 use super::of_code;
-use crate::app::{Reason, Verdict};
+use crate::app::{FailureReason, Verdict};
 use crate::json;
 
 /// What an answer means.
@@ -26,7 +26,7 @@ pub fn of_answer<'a>(code: u16, body: &[u8], ids: impl Iterator<Item = &'a str>)
     let for_all = match code {
         200..=299 => match statuses(&json::valid_text(body)) {
             Ok(statuses) => return of_statuses(statuses, ids),
-            Err(error) => Verdict::Retry(Reason::Unanswered(format!(
+            Err(error) => Verdict::Retry(FailureReason::Unanswered(format!(
                 "failed unmarshalling app response for bulk subscribe: {error}"
             ))),
         },
@@ -47,14 +47,14 @@ fn of_statuses<'a>(statuses: Vec<Status>, ids: impl Iterator<Item = &'a str>) ->
 
 fn of_status(id: &str, status: Option<String>) -> Verdict {
     let Some(status) = status else {
-        return Verdict::Retry(Reason::Unanswered(format!(
+        return Verdict::Retry(FailureReason::Unanswered(format!(
             "response not received, RETRY required while processing bulk subscribe event for entry id: {id}"
         )));
     };
     match status.as_str() {
         "SUCCESS" => Verdict::Success,
-        "DROP" => Verdict::Drop(Reason::Status(status)),
-        _ => Verdict::Retry(Reason::Status(status)),
+        "DROP" => Verdict::Drop(FailureReason::Status(status)),
+        _ => Verdict::Retry(FailureReason::Status(status)),
     }
 }
 
@@ -116,11 +116,11 @@ mod tests {
         let verdicts = of_answer(code, body.as_bytes(), ["1", "2", "3"].into_iter());
         let shown = verdicts.of_entries.iter().map(|verdict| match verdict {
             Verdict::Success => "S".to_owned(),
-            Verdict::Drop(Reason::Status(_)) => "D".to_owned(),
+            Verdict::Drop(FailureReason::Status(_)) => "D".to_owned(),
             Verdict::Drop(reason) => format!("d{}", reason.code().unwrap_or(0)),
-            Verdict::Retry(Reason::Unanswered(text)) if text.starts_with("failed") => "X".to_owned(),
-            Verdict::Retry(Reason::Unanswered(_)) => "-".to_owned(),
-            Verdict::Retry(Reason::Status(_)) => "R".to_owned(),
+            Verdict::Retry(FailureReason::Unanswered(text)) if text.starts_with("failed") => "X".to_owned(),
+            Verdict::Retry(FailureReason::Unanswered(_)) => "-".to_owned(),
+            Verdict::Retry(FailureReason::Status(_)) => "R".to_owned(),
             Verdict::Retry(reason) => format!("r{}", reason.code().unwrap_or(0)),
         });
         let unknown = verdicts.unknown_ids.iter().map(|id| format!("?{id}"));

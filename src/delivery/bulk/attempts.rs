@@ -4,9 +4,9 @@
 
 use parking_lot::Mutex;
 
-use crate::app::{BulkDelivery, Reason, Verdict};
+use crate::app::{BulkDelivery, FailureReason, Verdict};
 use crate::delivery::consumer::Consumer;
-use crate::resiliency::{Failure, Interruption};
+use crate::resiliency::{CallError, Interruption};
 
 /// The last verdict on each entry, if there was one.
 type Verdicts = Mutex<Vec<Option<Verdict>>>;
@@ -20,26 +20,28 @@ pub(super) async fn deliver(consumer: &Consumer, delivery: &BulkDelivery<'_>) ->
     let verdicts = Verdicts::new(vec![None; delivery.entries.len()]);
     let result = policy.run(|_| None, || attempt(consumer, delivery, &verdicts)).await;
     let interruption = match result {
-        Err(Failure::Policy(interruption)) => Some(interruption),
-        Ok(()) | Err(Failure::Call(_)) => None,
+        Err(CallError::Interrupted(interruption)) => Some(interruption),
+        Ok(()) | Err(CallError::Failed(_)) => None,
     };
     let verdicts = verdicts.into_inner();
     if let Some(interruption) = interruption {
-        let (open, reason) =
-            (verdicts.iter().filter(|verdict| is_open(verdict)).count(), Reason::Unanswered(interruption.to_string()));
+        let (open, reason) = (
+            verdicts.iter().filter(|verdict| is_open(verdict)).count(),
+            FailureReason::Unanswered(interruption.to_string()),
+        );
         let telemetry = &consumer.telemetry;
         telemetry.bulk_failed(delivery.topic, open, verdicts.len(), &reason);
     }
     let outcome = |verdict: Option<Verdict>| match (verdict, interruption) {
         (None | Some(Verdict::Retry(_)), Some(interruption)) => Err(interruption),
         (Some(verdict), _) => Ok(verdict),
-        (None, None) => Ok(Verdict::Retry(Reason::Unanswered(String::new()))),
+        (None, None) => Ok(Verdict::Retry(FailureReason::Unanswered(String::new()))),
     };
     verdicts.into_iter().map(outcome).collect()
 }
 
 /// Ask for the entries that have no verdict yet that stands.
-async fn attempt(consumer: &Consumer, delivery: &BulkDelivery<'_>, verdicts: &Verdicts) -> Result<(), Reason> {
+async fn attempt(consumer: &Consumer, delivery: &BulkDelivery<'_>, verdicts: &Verdicts) -> Result<(), FailureReason> {
     let places: Vec<usize> = {
         let verdicts = verdicts.lock();
         let open = verdicts.iter().enumerate().filter(|(_, verdict)| is_open(verdict));
@@ -82,16 +84,16 @@ async fn deliver_once(consumer: &Consumer, delivery: &BulkDelivery<'_>) -> Vec<V
         })
     };
     match (failures().next(), verdicts.first()) {
-        (Some(Reason::Code { code, .. }), _) => {
+        (Some(FailureReason::Code { code, .. }), _) => {
             consumer.telemetry.bulk_delivery_refused(delivery.topic, *code);
         }
         (Some(reason), _) => {
-            if matches!(reason, Reason::Unreachable(_)) {
+            if matches!(reason, FailureReason::Unreachable(_)) {
                 consumer.app_is_gone.notify_one();
             }
             consumer.telemetry.bulk_failed(delivery.topic, failures().count(), verdicts.len(), reason);
         }
-        (None, Some(Verdict::Drop(Reason::Code { .. }))) => {
+        (None, Some(Verdict::Drop(FailureReason::Code { .. }))) => {
             consumer.telemetry.bulk_refused(delivery.topic);
         }
         (None, _) => {}

@@ -8,9 +8,9 @@ use futures_util::stream::{self, StreamExt};
 use uuid::Uuid;
 
 use super::attempts;
-use crate::app::{BulkDelivery, BulkEntry, BulkEvent, Reason, Verdict};
-use crate::delivery::consumer::{Consumer, Ending, RoutingError, cause_of, cause_of_interruption, id_in, trace_of};
-use crate::delivery::dead_letter::Cause;
+use crate::app::{BulkDelivery, BulkEntry, BulkEvent, FailureReason, Verdict};
+use crate::delivery::consumer::{Consumer, Outcome, RoutingError, id_in, reason_of, reason_of_interruption, trace_of};
+use crate::delivery::dead_letter::DeadLetterReason;
 use crate::envelope::Event;
 use crate::expr::Subject;
 use crate::json;
@@ -37,52 +37,52 @@ struct Prepared<'a> {
 
 /// Handle a batch to its end: one settlement for each message, in their order.
 pub(super) async fn settle(consumer: &Consumer, messages: Vec<Incoming>) -> Vec<Settlement> {
-    let endings = endings(consumer, &messages).await;
-    let settling = messages.into_iter().zip(endings).map(async |(message, ending)| match ending {
-        Ending::Done => Settlement::Ack,
-        Ending::Over(cause) => consumer.end(message, &cause).await,
-        Ending::Failed(cause) => consumer.fail(message, &cause).await,
+    let outcomes = outcomes(consumer, &messages).await;
+    let settling = messages.into_iter().zip(outcomes).map(async |(message, outcome)| match outcome {
+        Outcome::Delivered => Settlement::Ack,
+        Outcome::Rejected(reason) => consumer.end(message, &reason).await,
+        Outcome::Failed(reason) => consumer.fail(message, &reason).await,
     });
     stream::iter(settling).buffered(LETTERS).collect().await
 }
 
 /// How it ended for each message.
-async fn endings(consumer: &Consumer, messages: &[Incoming]) -> Vec<Ending> {
+async fn outcomes(consumer: &Consumer, messages: &[Incoming]) -> Vec<Outcome> {
     let is_raw = match &consumer.subscription.is_raw {
         Ok(is_raw) => *is_raw,
         Err(error) => {
             consumer.telemetry.raw_flag_invalid(error);
-            let ending = || Ending::Failed(Cause::new("raw-flag", error.as_str()));
-            return messages.iter().map(|_| ending()).collect();
+            let outcome = || Outcome::Failed(DeadLetterReason::new("raw-flag", error.as_str()));
+            return messages.iter().map(|_| outcome()).collect();
         }
     };
     let mut requests: Vec<Request<'_>> = Vec::new();
-    let mut endings: Vec<Ending> = Vec::with_capacity(messages.len());
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(messages.len());
     for (place, message) in messages.iter().enumerate() {
         match prepare(consumer, message, is_raw) {
             Ok(prepared) => {
                 add(&mut requests, consumer, message, place, prepared);
                 // Replaced by the app's verdict.
-                endings.push(Ending::Done);
+                outcomes.push(Outcome::Delivered);
             }
-            Err(ending) => endings.push(ending),
+            Err(outcome) => outcomes.push(outcome),
         }
     }
     for mut request in requests {
         request.delivery.traceparent = consumer.tracing.at_delivery(request.trace.as_deref());
-        let outcomes = attempts::deliver(consumer, &request.delivery).await;
-        for (place, outcome) in request.places.into_iter().zip(outcomes) {
-            endings[place] = match outcome {
-                Ok(verdict) => ending_of(consumer, &messages[place], verdict),
-                Err(interruption) => Ending::Failed(cause_of_interruption(interruption)),
+        let results = attempts::deliver(consumer, &request.delivery).await;
+        for (place, result) in request.places.into_iter().zip(results) {
+            outcomes[place] = match result {
+                Ok(verdict) => outcome_of(consumer, &messages[place], verdict),
+                Err(interruption) => Outcome::Failed(reason_of_interruption(interruption)),
             };
         }
     }
-    endings
+    outcomes
 }
 
 /// The path of an event and what to deliver of it, or its end.
-fn prepare<'a>(consumer: &Consumer, message: &'a Incoming, is_raw: bool) -> Result<Prepared<'a>, Ending> {
+fn prepare<'a>(consumer: &Consumer, message: &'a Incoming, is_raw: bool) -> Result<Prepared<'a>, Outcome> {
     let spec = &consumer.subscription.spec;
     if is_raw {
         let text = || Ok(Subject::new(&json::valid_text(&message.data).into()));
@@ -90,7 +90,7 @@ fn prepare<'a>(consumer: &Consumer, message: &'a Incoming, is_raw: bool) -> Resu
     }
     let event = Event::parse(&message.data).map_err(|error| {
         consumer.telemetry.bulk_event_undecodable(&spec.pubsub, &spec.topic, &error);
-        Ending::Failed(Cause::new("undecodable", error.to_string()))
+        Outcome::Failed(DeadLetterReason::new("undecodable", error.to_string()))
     })?;
     if event.is_expired(Utc::now()) {
         return Err(consumer.expired(&event));
@@ -107,18 +107,18 @@ fn route(
     consumer: &Consumer,
     subject: impl FnOnce() -> Result<Subject, RoutingError>,
     id: &str,
-) -> Result<Arc<str>, Ending> {
+) -> Result<Arc<str>, Outcome> {
     let subscription = &consumer.subscription;
     let (pubsub, topic) = (&subscription.spec.pubsub, &subscription.spec.topic);
     match subscription.rules.path(subject) {
         Ok(Some(path)) => Ok(path.clone()),
         Ok(None) => {
             consumer.telemetry.bulk_event_without_route(pubsub, topic);
-            Err(Ending::Over(Cause::no_route()))
+            Err(Outcome::Rejected(DeadLetterReason::no_route()))
         }
         Err(error) => {
             consumer.telemetry.routing_failed(pubsub, topic, id, &error);
-            Err(Ending::Failed(Cause::new("rule-error", error.to_string())))
+            Err(Outcome::Failed(DeadLetterReason::new("rule-error", error.to_string())))
         }
     }
 }
@@ -165,20 +165,20 @@ impl<'a> Request<'a> {
     }
 }
 
-fn ending_of(consumer: &Consumer, message: &Incoming, verdict: Verdict) -> Ending {
+fn outcome_of(consumer: &Consumer, message: &Incoming, verdict: Verdict) -> Outcome {
     let spec = &consumer.subscription.spec;
     match verdict {
-        Verdict::Success => Ending::Done,
-        Verdict::Drop(reason @ Reason::Status(_)) => {
+        Verdict::Success => Outcome::Delivered,
+        Verdict::Drop(reason @ FailureReason::Status(_)) => {
             consumer.telemetry.event_dropped(&spec.topic, &id_in(&message.data));
-            Ending::Over(cause_of(&reason))
+            Outcome::Rejected(reason_of(&reason))
         }
         // The whole request was refused: acknowledged, and never a letter.
         Verdict::Drop(reason) => {
-            let cause = cause_of(&reason);
-            consumer.telemetry.event_given_up(&spec.pubsub, &spec.topic, cause.reason);
-            Ending::Done
+            let reason = reason_of(&reason);
+            consumer.telemetry.event_given_up(&spec.pubsub, &spec.topic, reason.code);
+            Outcome::Delivered
         }
-        Verdict::Retry(reason) => Ending::Failed(cause_of(&reason)),
+        Verdict::Retry(reason) => Outcome::Failed(reason_of(&reason)),
     }
 }

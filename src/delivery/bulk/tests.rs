@@ -2,9 +2,9 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::app::health::AppHealth;
-use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::subscriptions::Subscription;
 use crate::delivery::supervisor::Origin;
+use crate::delivery::testing::{App, RecordingBroker, message, targets, telemetry, until};
 use crate::health::Health;
 use crate::resources::kinds::resiliency::Direction;
 use crate::resources::kinds::subscription::{RuleSpec, SubscriptionSpec};
@@ -14,7 +14,7 @@ use crate::telemetry::trace::Tracing;
 const EXPIRED: &str = r#"{"id":"1","expiration":"2020-01-01T00:00:00Z"}"#;
 
 struct Stage {
-    shelf: Arc<Shelf>,
+    broker: Arc<RecordingBroker>,
     app: App,
     sink: Arc<dyn Sink>,
     consumer: Arc<Consumer>,
@@ -50,11 +50,11 @@ fn stage_with(
     spec: SubscriptionSpec,
     limits: (i32, i32),
 ) -> Stage {
-    let shelf = Arc::new(Shelf::default());
+    let broker = Arc::new(RecordingBroker::default());
     let stop = Stop::new();
     let consumer = Arc::new(Consumer {
         subscription: Subscription::compile(spec, Origin::Programmatic).unwrap(),
-        pubsub: shelf.pubsub(),
+        pubsub: broker.pubsub(),
         channel: app.channel.clone(),
         tracing: Tracing::PassOn,
         app_is_gone: Arc::default(),
@@ -68,7 +68,7 @@ fn stage_with(
     let (sink, delivering) = open(consumer.clone(), spec);
     let tasks = Tasks::new();
     tasks.spawn("bulk", delivering);
-    Stage { shelf, app, sink, consumer, tasks }
+    Stage { broker, app, sink, consumer, tasks }
 }
 
 impl Stage {
@@ -91,7 +91,7 @@ impl Stage {
             Settlement::Ack => 'a',
             Settlement::Retry => 'r',
         });
-        let sent = self.shelf.sent.lock();
+        let sent = self.broker.sent.lock();
         let letter = |letter: &crate::message::Outgoing| {
             assert_eq!(letter.topic, "dead");
             let reason = letter.metadata.as_ref();
@@ -223,7 +223,7 @@ async fn what_cannot_be_delivered_has_its_own_end_beside_the_others() {
 async fn nothing_is_acknowledged_before_its_letter_is_written() {
     let stage = stage(spec(&[("", "/x")], "dead", ""), (2, 5000)).await;
     stage.app.answer("/x", 500, "");
-    stage.shelf.refuses.store(true, Ordering::SeqCst);
+    stage.broker.refuses.store(true, Ordering::SeqCst);
     expect(&stage.hand(&[EXPIRED, "{}"]).await, "rr", &[]);
 }
 
@@ -341,7 +341,8 @@ fn limits_have_defaults_and_a_bound() {
     for (count, wait, expected) in
         [(0, 0, (100, 1000)), (-1, -1, (100, 1000)), (7, 10, (7, 10)), (i32::MAX, i32::MAX, (10_000, 2_147_483_647))]
     {
-        let limits = Limits::of(BulkSpec { enabled: true, max_messages_count: count, max_await_duration_ms: wait });
+        let limits =
+            BatchLimits::of(BulkSpec { enabled: true, max_messages_count: count, max_await_duration_ms: wait });
         let got = (limits.count, limits.wait.as_millis());
         assert_eq!(got, expected, "{count} {wait}");
     }

@@ -1,8 +1,8 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::delivery::stage::{App, Shelf, message, targets, telemetry, until};
 use crate::delivery::supervisor::Origin;
+use crate::delivery::testing::{App, RecordingBroker, message, targets, telemetry, until};
 use crate::health::Health;
 use crate::resources::kinds::resiliency::Direction;
 use crate::resources::kinds::subscription::{RuleSpec, SubscriptionSpec};
@@ -12,17 +12,17 @@ const EVENT: &str = r#"{"id":"1","data":{"n":1}}"#;
 const EXPIRED: &str = r#"{"id":"1","expiration":"2020-01-01T00:00:00Z"}"#;
 
 struct Stage {
-    shelf: Arc<Shelf>,
+    broker: Arc<RecordingBroker>,
     app: App,
     consumer: Consumer,
 }
 
 async fn stage(spec: SubscriptionSpec, answers: &[(&'static str, u16, &str)]) -> Stage {
-    let shelf = Arc::new(Shelf::default());
+    let broker = Arc::new(RecordingBroker::default());
     let app = App::start(answers).await;
     let consumer = Consumer {
         subscription: Subscription::compile(spec, Origin::Programmatic).unwrap(),
-        pubsub: shelf.pubsub(),
+        pubsub: broker.pubsub(),
         channel: app.channel.clone(),
         tracing: Tracing::PassOn,
         app_is_gone: Arc::default(),
@@ -32,7 +32,7 @@ async fn stage(spec: SubscriptionSpec, answers: &[(&'static str, u16, &str)]) ->
         report: Health::default().subscription("pubsub", "t"),
         telemetry: telemetry(),
     };
-    Stage { shelf, app, consumer }
+    Stage { broker, app, consumer }
 }
 
 fn spec(rules: &[(&str, &str)], dead: &str) -> SubscriptionSpec {
@@ -51,12 +51,12 @@ fn spec(rules: &[(&str, &str)], dead: &str) -> SubscriptionSpec {
 impl Stage {
     /// `ack` or `retry`, and the reason of the dead letter.
     async fn hand(&self, message: Incoming) -> String {
-        let (data, before) = (message.data.clone(), self.shelf.sent.lock().len());
+        let (data, before) = (message.data.clone(), self.broker.sent.lock().len());
         let settled = match self.consumer.accept(message).await {
             Settlement::Ack => "ack",
             Settlement::Retry => "retry",
         };
-        let sent = self.shelf.sent.lock();
+        let sent = self.broker.sent.lock();
         match sent.get(before) {
             None => settled.to_owned(),
             Some(letter) => {
@@ -99,9 +99,9 @@ async fn nothing_is_acknowledged_before_its_letter_is_written() {
     let always = [("", "/x")];
     for (answer, data) in [((404, ""), EVENT), ((500, ""), EVENT), ((200, ""), EXPIRED), ((200, ""), "not json")] {
         let stage = stage(spec(&always, "dead"), &[("/x", answer.0, answer.1)]).await;
-        stage.shelf.refuses.store(true, Ordering::SeqCst);
+        stage.broker.refuses.store(true, Ordering::SeqCst);
         assert_eq!(stage.hand(message("orders", data.as_bytes(), &[])).await, "retry", "{answer:?} {data}");
-        stage.shelf.refuses.store(false, Ordering::SeqCst);
+        stage.broker.refuses.store(false, Ordering::SeqCst);
         assert!(stage.hand(message("orders", data.as_bytes(), &[])).await.starts_with("ack, letter"));
     }
 }
@@ -171,9 +171,9 @@ async fn a_stopping_subscription_takes_nothing_and_moves_nothing() {
     stage.consumer.stop.trigger();
     assert_eq!(stage.hand(message("orders", EVENT.as_bytes(), &[])).await, "retry");
     assert!(stage.app.events().is_empty());
-    let cause = Cause::new("retry", "");
-    assert_eq!(stage.consumer.fail(message("orders", b"", &[]), &cause).await, Settlement::Retry);
-    assert!(stage.shelf.sent.lock().is_empty());
+    let reason = DeadLetterReason::new("retry", "");
+    assert_eq!(stage.consumer.fail(message("orders", b"", &[]), &reason).await, Settlement::Retry);
+    assert!(stage.broker.sent.lock().is_empty());
     // What would not come again is delivered all the same, and its letter written.
     let once = Incoming { only_once: true, ..message("orders", EVENT.as_bytes(), &[]) };
     assert_eq!(stage.hand(once).await, "ack, letter: http-status");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::{DRAIN, Inner, Known, Origin, RuleError, Supervisor};
+use super::{DRAIN, Inner, Origin, RuleError, SubscriptionSet, Supervisor};
 use crate::delivery::running::Running;
 use crate::delivery::subscriptions::Subscription;
 use crate::resiliency::Targets;
@@ -40,18 +40,18 @@ impl Supervisor {
                 Subscription::compile(spec, Origin::Declarative).map_err(|error| DeclareError { name, error })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        self.0.learn(|known: &mut Known| known.declared = declared);
+        self.0.update(|known: &mut SubscriptionSet| known.declared = declared);
         Ok(())
     }
 
     /// From now on deliveries go through these policies. Subscriptions that run keep theirs until they are released.
-    pub fn retarget(&self, targets: Targets) {
+    pub fn set_targets(&self, targets: Targets) {
         let mut current = self.0.targets.write();
         *current = targets;
     }
 
     /// End what runs over a component, because it changes: nothing new is taken, what the app has in hand is finished, for 30 s at most.
-    pub async fn release(&self, pubsub: &str) {
+    pub async fn stop_component(&self, pubsub: &str) {
         let mut running = self.0.running.lock().await;
         let of_it = |known: &mut Running| known.subscription.spec.pubsub == pubsub;
         let ending = Running::end_all(running.extract_if(.., of_it).collect());
@@ -66,17 +66,17 @@ impl Supervisor {
         let Some(channel) = inner.channel.get() else {
             return;
         };
-        inner.run(channel).await;
+        inner.reconcile(channel).await;
         if inner.must_ask() {
             let asking = inner.clone().ask_late(channel.clone());
-            inner.parts.tasks.spawn("discovery", asking);
+            inner.config.tasks.spawn("discovery", asking);
         }
     }
 }
 
 impl Inner {
     fn declared(&self) -> Vec<Arc<Subscription>> {
-        let known = self.known.read();
+        let known = self.subscriptions.read();
         known.declared.clone()
     }
 }

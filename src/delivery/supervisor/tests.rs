@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::delivery::stage::{App, Shelf, telemetry, until};
+use crate::delivery::testing::{App, RecordingBroker, telemetry, until};
 use crate::message::Settlement;
 use crate::resources::kinds::subscription::RuleSpec;
 
@@ -17,10 +17,10 @@ fn declared(topic: &str, path: &str) -> SubscriptionSpec {
     }
 }
 
-fn supervisor(shelf: &Arc<Shelf>, declared: Vec<SubscriptionSpec>) -> Supervisor {
+fn supervisor(broker: &Arc<RecordingBroker>, declared: Vec<SubscriptionSpec>) -> Supervisor {
     let catalog = Catalog::default();
-    catalog.insert(shelf.pubsub());
-    Supervisor::new(Parts {
+    catalog.insert(broker.pubsub());
+    Supervisor::new(SupervisorConfig {
         catalog,
         declared,
         targets: Targets::new(&[], telemetry()).0,
@@ -41,20 +41,20 @@ fn listed(supervisor: &Supervisor) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_declared_and_asked_for_runs_until_the_stop() {
-    let (shelf, app) = (
-        Arc::new(Shelf::default()),
+    let (broker, app) = (
+        Arc::new(RecordingBroker::default()),
         App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, ""), ("/y", 200, "")]).await,
     );
-    let supervisor = supervisor(&shelf, vec![declared("mine", "/y"), declared("asked", "/y")]);
+    let supervisor = supervisor(&broker, vec![declared("mine", "/y"), declared("asked", "/y")]);
     assert_eq!(listed(&supervisor), ["pubsub mine Declarative", "pubsub asked Declarative"]);
-    assert!(shelf.topics().is_empty());
-    supervisor.follow(app.channel.clone(), None).await;
+    assert!(broker.topics().is_empty());
+    supervisor.start(app.channel.clone(), None).await;
     assert_eq!(listed(&supervisor), ["pubsub mine Declarative", "pubsub asked Programmatic", "nobody t Programmatic"]);
-    assert_eq!(shelf.hand("asked", "{}").await, Some(Settlement::Ack));
-    assert_eq!(shelf.hand("mine", "{}").await, Some(Settlement::Ack));
+    assert_eq!(broker.hand("asked", "{}").await, Some(Settlement::Ack));
+    assert_eq!(broker.hand("mine", "{}").await, Some(Settlement::Ack));
     assert_eq!(app.events(), ["POST /x - {}", "POST /y - {}"]);
     supervisor.stop().await;
-    assert!(shelf.topics().is_empty());
+    assert!(broker.topics().is_empty());
 }
 
 #[tokio::test]
@@ -63,53 +63,53 @@ async fn an_answer_that_makes_no_sense_is_asked_for_again() {
         "{}",
         r#"[{"pubsubname":"pubsub","topic":"asked","routes":{"rules":[{"match":"event.type ==","path":"/x"}]}}]"#,
     ] {
-        let (shelf, app) =
-            (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, bad), ("/x", 200, "")]).await);
-        let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
-        supervisor.follow(app.channel.clone(), None).await;
-        assert_eq!(shelf.topics(), ["mine"], "{bad}");
+        let (broker, app) =
+            (Arc::new(RecordingBroker::default()), App::start(&[("/dapr/subscribe", 200, bad), ("/x", 200, "")]).await);
+        let supervisor = supervisor(&broker, vec![declared("mine", "/x")]);
+        supervisor.start(app.channel.clone(), None).await;
+        assert_eq!(broker.topics(), ["mine"], "{bad}");
         app.answer("/dapr/subscribe", 200, LIST);
-        until("subscribed", || shelf.topics() == ["asked", "mine"]).await;
+        until("subscribed", || broker.topics() == ["asked", "mine"]).await;
         supervisor.stop().await;
     }
 }
 
 #[tokio::test]
 async fn an_app_that_comes_back_is_asked_again() {
-    let (shelf, mut app) =
-        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
-    let supervisor = supervisor(&shelf, vec![declared("asked", "/y")]);
-    supervisor.follow(app.channel.clone(), None).await;
+    let (broker, mut app) =
+        (Arc::new(RecordingBroker::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
+    let supervisor = supervisor(&broker, vec![declared("asked", "/y")]);
+    supervisor.start(app.channel.clone(), None).await;
     app.go().await;
-    while shelf.hand("asked", "{}").await == Some(Settlement::Ack) {}
+    while broker.hand("asked", "{}").await == Some(Settlement::Ack) {}
     app.answer("/dapr/subscribe", 200, r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#);
     app.come_back().await;
-    until("asked again", || shelf.topics().contains(&"new".to_owned())).await;
+    until("asked again", || broker.topics().contains(&"new".to_owned())).await;
     assert_eq!(listed(&supervisor), ["pubsub asked Declarative", "pubsub new Programmatic"]);
     supervisor.stop().await;
 }
 
 #[tokio::test]
 async fn a_subscription_that_fails_is_tried_again() {
-    let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[]).await);
-    let supervisor = supervisor(&shelf, vec![declared("mine", "/x"), declared("", "/x")]);
-    shelf.refuses.store(true, Ordering::SeqCst);
-    supervisor.follow(app.channel.clone(), None).await;
-    assert!(shelf.topics().is_empty());
-    shelf.refuses.store(false, Ordering::SeqCst);
-    until("subscribed", || shelf.topics() == ["mine"]).await;
+    let (broker, app) = (Arc::new(RecordingBroker::default()), App::start(&[]).await);
+    let supervisor = supervisor(&broker, vec![declared("mine", "/x"), declared("", "/x")]);
+    broker.refuses.store(true, Ordering::SeqCst);
+    supervisor.start(app.channel.clone(), None).await;
+    assert!(broker.topics().is_empty());
+    broker.refuses.store(false, Ordering::SeqCst);
+    until("subscribed", || broker.topics() == ["mine"]).await;
     supervisor.stop().await;
 }
 
 #[tokio::test]
 async fn nobody_is_asked_without_need() {
     for (skip, is_empty) in [(true, false), (false, true)] {
-        let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST)]).await);
+        let (broker, app) = (Arc::new(RecordingBroker::default()), App::start(&[("/dapr/subscribe", 200, LIST)]).await);
         let catalog = Catalog::default();
         if !is_empty {
-            catalog.insert(shelf.pubsub());
+            catalog.insert(broker.pubsub());
         }
-        let parts = Parts {
+        let config = SupervisorConfig {
             catalog,
             declared: vec![declared("mine", "/x")],
             targets: Targets::new(&[], telemetry()).0,
@@ -120,8 +120,8 @@ async fn nobody_is_asked_without_need() {
             health: Health::default(),
             telemetry: telemetry(),
         };
-        let supervisor = Supervisor::new(parts).unwrap();
-        supervisor.follow(app.channel.clone(), None).await;
+        let supervisor = Supervisor::new(config).unwrap();
+        supervisor.start(app.channel.clone(), None).await;
         assert!(app.asked.lock().is_empty());
         assert_eq!(listed(&supervisor), ["pubsub mine Declarative"]);
         supervisor.stop().await;
@@ -130,14 +130,14 @@ async fn nobody_is_asked_without_need() {
 
 #[tokio::test]
 async fn a_stop_ends_the_first_round() {
-    let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[]).await);
+    let (broker, app) = (Arc::new(RecordingBroker::default()), App::start(&[]).await);
     app.go().await;
-    let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
-    tokio::join!(supervisor.follow(app.channel.clone(), None), async {
-        until("declared", || shelf.topics() == ["mine"]).await;
+    let supervisor = supervisor(&broker, vec![declared("mine", "/x")]);
+    tokio::join!(supervisor.start(app.channel.clone(), None), async {
+        until("declared", || broker.topics() == ["mine"]).await;
         supervisor.stop().await;
     });
-    assert!(shelf.topics().is_empty());
+    assert!(broker.topics().is_empty());
 }
 
 fn checks() -> AppHealthSettings {
@@ -156,73 +156,75 @@ fn questions(app: &App) -> usize {
 
 #[tokio::test]
 async fn subscriptions_run_while_the_app_is_healthy() {
-    let (shelf, app) = (
-        Arc::new(Shelf::default()),
+    let (broker, app) = (
+        Arc::new(RecordingBroker::default()),
         App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, ""), ("/healthz", 503, "")]).await,
     );
-    let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
+    let supervisor = supervisor(&broker, vec![declared("mine", "/x")]);
     assert!(supervisor.app_health().is_none());
-    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    supervisor.start(app.channel.clone(), Some(checks())).await;
     let health = supervisor.app_health().unwrap();
     health.unhealthy().await;
-    assert_eq!((questions(&app), shelf.topics().len()), (0, 0));
+    assert_eq!((questions(&app), broker.topics().len()), (0, 0));
 
     for _ in 0..2 {
         app.answer("/healthz", 200, "");
-        until("started", || shelf.topics() == ["asked", "mine"]).await;
-        assert_eq!(shelf.hand("mine", "{}").await, Some(Settlement::Ack));
+        until("started", || broker.topics() == ["asked", "mine"]).await;
+        assert_eq!(broker.hand("mine", "{}").await, Some(Settlement::Ack));
         app.answer("/healthz", 503, "");
-        until("stopped", || shelf.topics().is_empty()).await;
+        until("stopped", || broker.topics().is_empty()).await;
         assert!(!health.is_healthy());
     }
     assert_eq!(questions(&app), 1);
     assert_eq!(listed(&supervisor).len(), 3);
-    supervisor.0.parts.stop.trigger();
+    supervisor.0.config.stop.trigger();
 }
 
 #[tokio::test]
 async fn an_app_that_probes_found_gone_is_asked_again() {
-    let (shelf, mut app) =
-        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/healthz", 200, "")]).await);
-    let supervisor = supervisor(&shelf, Vec::new());
-    supervisor.follow(app.channel.clone(), Some(checks())).await;
-    until("started", || shelf.topics() == ["asked"]).await;
+    let (broker, mut app) = (
+        Arc::new(RecordingBroker::default()),
+        App::start(&[("/dapr/subscribe", 200, LIST), ("/healthz", 200, "")]).await,
+    );
+    let supervisor = supervisor(&broker, Vec::new());
+    supervisor.start(app.channel.clone(), Some(checks())).await;
+    until("started", || broker.topics() == ["asked"]).await;
     app.go().await;
-    until("stopped", || shelf.topics().is_empty()).await;
+    until("stopped", || broker.topics().is_empty()).await;
     app.answer("/dapr/subscribe", 200, r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#);
     app.come_back().await;
-    until("asked again", || shelf.topics() == ["new"]).await;
-    supervisor.0.parts.stop.trigger();
+    until("asked again", || broker.topics() == ["new"]).await;
+    supervisor.0.config.stop.trigger();
 }
 
 #[tokio::test]
 async fn probes_go_on_after_the_subscriptions_have_ended() {
-    let (shelf, app) = (Arc::new(Shelf::default()), App::start(&[("/healthz", 200, "")]).await);
-    let supervisor = supervisor(&shelf, vec![declared("mine", "/x")]);
-    supervisor.follow(app.channel.clone(), Some(checks())).await;
+    let (broker, app) = (Arc::new(RecordingBroker::default()), App::start(&[("/healthz", 200, "")]).await);
+    let supervisor = supervisor(&broker, vec![declared("mine", "/x")]);
+    supervisor.start(app.channel.clone(), Some(checks())).await;
     let health = supervisor.app_health().unwrap();
-    until("started", || shelf.topics() == ["mine"]).await;
+    until("started", || broker.topics() == ["mine"]).await;
     supervisor.stop().await;
-    assert!(health.is_healthy() && shelf.topics().is_empty());
+    assert!(health.is_healthy() && broker.topics().is_empty());
     app.answer("/healthz", 500, "");
     health.unhealthy().await;
     app.answer("/healthz", 200, "");
     health.healthy().await;
-    assert!(shelf.topics().is_empty());
-    supervisor.0.parts.stop.trigger();
-    supervisor.0.parts.tasks.ended().await;
+    assert!(broker.topics().is_empty());
+    supervisor.0.config.stop.trigger();
+    supervisor.0.config.tasks.ended().await;
 }
 
 #[tokio::test]
 async fn what_the_files_declare_anew_runs_and_the_rest_goes_on() {
-    let (shelf, app) =
-        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
+    let (broker, app) =
+        (Arc::new(RecordingBroker::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
     let named =
         |name: &str, topic: &str, path: &str| SubscriptionSpec { name: name.to_owned(), ..declared(topic, path) };
     let kept = named("kept", "kept", "/x");
-    let supervisor = supervisor(&shelf, vec![kept.clone(), named("old", "old", "/x")]);
-    supervisor.follow(app.channel.clone(), None).await;
-    assert_eq!(shelf.topics(), ["asked", "kept", "old"]);
+    let supervisor = supervisor(&broker, vec![kept.clone(), named("old", "old", "/x")]);
+    supervisor.start(app.channel.clone(), None).await;
+    assert_eq!(broker.topics(), ["asked", "kept", "old"]);
     let subscription = || async {
         let running = supervisor.0.running.lock().await;
         let of_kept = running.iter().find(|known| known.subscription.spec.name == "kept");
@@ -231,7 +233,7 @@ async fn what_the_files_declare_anew_runs_and_the_rest_goes_on() {
     let before = subscription().await;
     supervisor.declare(vec![kept.clone(), named("new", "new", "/x")]).unwrap();
     supervisor.resume().await;
-    assert_eq!(shelf.topics(), ["asked", "kept", "new"]);
+    assert_eq!(broker.topics(), ["asked", "kept", "new"]);
     assert_eq!(subscription().await, before);
 
     let mut bad = named("bad", "bad", "/x");
@@ -240,19 +242,19 @@ async fn what_the_files_declare_anew_runs_and_the_rest_goes_on() {
     assert_eq!(error.name, "bad");
     assert_eq!(listed(&supervisor).len(), 4);
 
-    supervisor.release("pubsub").await;
-    assert!(shelf.topics().is_empty());
+    supervisor.stop_component("pubsub").await;
+    assert!(broker.topics().is_empty());
     supervisor.resume().await;
-    assert_eq!(shelf.topics(), ["asked", "kept", "new"]);
+    assert_eq!(broker.topics(), ["asked", "kept", "new"]);
     supervisor.stop().await;
 }
 
 #[tokio::test]
 async fn the_app_is_asked_when_the_first_component_comes() {
-    let (shelf, app) =
-        (Arc::new(Shelf::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
+    let (broker, app) =
+        (Arc::new(RecordingBroker::default()), App::start(&[("/dapr/subscribe", 200, LIST), ("/x", 200, "")]).await);
     let catalog = Catalog::default();
-    let supervisor = Supervisor::new(Parts {
+    let supervisor = Supervisor::new(SupervisorConfig {
         catalog: catalog.clone(),
         declared: vec![declared("mine", "/x")],
         targets: Targets::new(&[], telemetry()).0,
@@ -264,14 +266,14 @@ async fn the_app_is_asked_when_the_first_component_comes() {
         telemetry: telemetry(),
     })
     .unwrap();
-    supervisor.follow(app.channel.clone(), None).await;
-    assert_eq!((questions(&app), shelf.topics().len()), (0, 0));
+    supervisor.start(app.channel.clone(), None).await;
+    assert_eq!((questions(&app), broker.topics().len()), (0, 0));
     for _ in 0..2 {
-        let pubsub = shelf.pubsub();
+        let pubsub = broker.pubsub();
         catalog.insert(pubsub.clone());
-        supervisor.release(&pubsub.name).await;
+        supervisor.stop_component(&pubsub.name).await;
         supervisor.resume().await;
-        until("asked", || shelf.topics() == ["asked", "mine"]).await;
+        until("asked", || broker.topics() == ["asked", "mine"]).await;
     }
     assert_eq!(questions(&app), 1);
     supervisor.stop().await;

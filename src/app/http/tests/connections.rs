@@ -8,7 +8,7 @@ use super::*;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
     /// Answers, and leaves the connection open.
-    Answer,
+    AppResponse,
     /// Reads the request, and closes the connection without an answer.
     Close,
     /// The same, and the connection is reset.
@@ -51,7 +51,7 @@ async fn act(mut connection: TcpStream, acts: &[Act], counts: &Counts) {
             counts.requests.fetch_add(1, Ordering::SeqCst);
         }
         let answer: &[u8] = match act {
-            Act::Answer => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+            Act::AppResponse => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
             Act::Begin => b"HTTP/1.1 2",
             Act::Close => return,
             Act::Reset => return connection.set_zero_linger().unwrap(),
@@ -62,7 +62,7 @@ async fn act(mut connection: TcpStream, acts: &[Act], counts: &Counts) {
 
 #[tokio::test]
 async fn a_request_on_a_connection_that_the_app_closes_is_sent_again_on_a_new_one() {
-    for acts in [&[Act::Answer, Act::Close][..], &[Act::Answer, Act::Reset]] {
+    for acts in [&[Act::AppResponse, Act::Close][..], &[Act::AppResponse, Act::Reset]] {
         let (channel, counts) = acting(acts).await;
         for _ in 0..10 {
             assert_eq!(channel.deliver(&delivery("/x")).await, Verdict::Success);
@@ -77,14 +77,14 @@ async fn a_request_on_a_connection_that_the_app_closes_is_sent_again_on_a_new_on
 #[tokio::test]
 async fn a_new_connection_without_answer_decides() {
     for (acts, requests) in
-        [(&[Act::Close][..], 1), (&[Act::Reset], 1), (&[Act::Begin], 1), (&[Act::Answer, Act::Begin], 2)]
+        [(&[Act::Close][..], 1), (&[Act::Reset], 1), (&[Act::Begin], 1), (&[Act::AppResponse, Act::Begin], 2)]
     {
         let (channel, counts) = acting(acts).await;
-        if acts[0] == Act::Answer {
+        if acts[0] == Act::AppResponse {
             assert_eq!(channel.deliver(&delivery("/x")).await, Verdict::Success);
         }
         let verdict = channel.deliver(&delivery("/x")).await;
-        assert!(matches!(verdict, Verdict::Retry(Reason::Unanswered(_))), "{acts:?}: {verdict:?}");
+        assert!(matches!(verdict, Verdict::Retry(FailureReason::Unanswered(_))), "{acts:?}: {verdict:?}");
         assert_eq!(counts.requests.load(Ordering::SeqCst), requests, "{acts:?}");
     }
 }
@@ -92,7 +92,7 @@ async fn a_new_connection_without_answer_decides() {
 /// The connection is closed right after an answer that does not say so: the next request may be on its way.
 #[tokio::test]
 async fn an_app_that_closes_after_each_answer_gets_every_event_once() {
-    let (channel, counts) = acting(&[Act::Answer]).await;
+    let (channel, counts) = acting(&[Act::AppResponse]).await;
     for _ in 0..200 {
         assert_eq!(channel.deliver(&delivery("/x")).await, Verdict::Success);
     }

@@ -27,7 +27,7 @@ fn shown(verdict: &Verdict) -> String {
 #[tokio::test]
 async fn a_packed_answer_counts_as_the_same_one_unpacked() {
     let retry = br#"{"status":"RETRY"}"#;
-    let bomb = gzip(&vec![b' '; answer::MAX_BODY + 1]);
+    let bomb = gzip(&vec![b' '; response::MAX_BODY + 1]);
     let cut_off = gzip(retry)[..20].to_vec();
     for (code, coding, body, expected) in [
         (200, "gzip", gzip(br#"{"status":"DROP"}"#), "drop: status DROP"),

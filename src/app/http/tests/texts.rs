@@ -133,5 +133,5 @@ async fn nothing_but_tls_is_taken_for_tls() {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let tls = Tls::to("127.0.0.1");
     let error = tls.begin_within(PROBE, stream).await.unwrap_err();
-    assert_eq!(protocol::of_handshake(&error), Some(Spoken::NoTls));
+    assert_eq!(protocol::of_handshake(&error), Some(DetectedProtocol::NoTls));
 }

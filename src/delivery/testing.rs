@@ -27,16 +27,16 @@ use crate::telemetry::metrics::Metrics;
 
 /// A broker in which everything stays where it was put.
 #[derive(Default)]
-pub(super) struct Shelf {
+pub(super) struct RecordingBroker {
     pub(super) refuses: AtomicBool,
     pub(super) sent: Mutex<Vec<Outgoing>>,
     sinks: Arc<Mutex<HashMap<String, Arc<dyn Sink>>>>,
 }
 
-impl Shelf {
+impl RecordingBroker {
     pub(super) fn pubsub(self: &Arc<Self>) -> Arc<Pubsub> {
         let identity =
-            Identity { name: "pubsub".to_owned(), kind: "pubsub.shelf".to_owned(), version: "v1".to_owned() };
+            Identity { name: "pubsub".to_owned(), kind: "pubsub.broker".to_owned(), version: "v1".to_owned() };
         Arc::new(Pubsub::new(identity, self.clone(), &Properties::default(), "shop", ""))
     }
 
@@ -61,7 +61,7 @@ impl Shelf {
 }
 
 #[async_trait]
-impl Broker for Shelf {
+impl Broker for RecordingBroker {
     fn capabilities(&self) -> &'static [&'static str] {
         &[]
     }

@@ -8,13 +8,13 @@ use hyper::body::Incoming;
 
 use super::chain;
 use super::coding::{self, Coding};
-use crate::app::Reason;
+use crate::app::FailureReason;
 
 /// Longest body of an answer that is read, packed or not.
 pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// An answer.
-pub(super) struct Answer {
+pub(super) struct AppResponse {
     pub(super) code: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -22,19 +22,19 @@ pub(super) struct Answer {
     pub(super) is_cut: bool,
 }
 
-impl Answer {
+impl AppResponse {
     /// Read it to the end.
     ///
     /// # Errors
     /// If it ends too early, or says success in a body that cannot be unpacked: it might say the contrary (D26).
-    pub(super) async fn read(answer: Response<Incoming>) -> Result<Self, Reason> {
+    pub(super) async fn read(answer: Response<Incoming>) -> Result<Self, FailureReason> {
         let (head, body) = answer.into_parts();
         let (body, is_cut) = read(body).await?;
         let mut answer = Self { code: head.status.as_u16(), headers: head.headers, body, is_cut };
         match answer.unpacked() {
             Ok(None) => {}
             Ok(Some(body)) => answer.body = body,
-            Err(error) if answer.is_success() => return Err(Reason::Unanswered(error)),
+            Err(error) if answer.is_success() => return Err(FailureReason::Unanswered(error)),
             // The status says enough.
             Err(error) => answer.body = format!("({error})").into(),
         }
@@ -81,11 +81,11 @@ pub(super) fn too_long() -> String {
 }
 
 /// A body, and whether it is only its beginning.
-async fn read(mut rest: Incoming) -> Result<(Bytes, bool), Reason> {
+async fn read(mut rest: Incoming) -> Result<(Bytes, bool), FailureReason> {
     let mut first = Bytes::new();
     let mut body = BytesMut::new();
     while let Some(frame) = rest.frame().await {
-        let frame = frame.map_err(|error| Reason::Unanswered(chain(&error)))?;
+        let frame = frame.map_err(|error| FailureReason::Unanswered(chain(&error)))?;
         let Ok(part) = frame.into_data() else {
             continue;
         };

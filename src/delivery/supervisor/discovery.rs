@@ -37,26 +37,26 @@ type Answer = Result<Vec<Arc<Subscription>>, AskError>;
 
 impl Inner {
     /// Ask the app and start all. Returns after the first round; later ones go on in the background.
-    pub(super) async fn activate(self: Arc<Self>, channel: Arc<dyn Channel>) {
+    pub(super) async fn start(self: Arc<Self>, channel: Arc<dyn Channel>) {
         self.load_configuration(&channel).await;
         // From here on what changes in the files takes effect.
         let channel = self.channel.get_or_init(|| channel).clone();
-        if self.parts.disabled.subscribe {
-            self.parts.telemetry.discovery_skipped();
+        if self.config.disabled.subscribe {
+            self.config.telemetry.discovery_skipped();
         }
         if !self.must_ask() {
-            return self.run(&channel).await;
+            return self.reconcile(&channel).await;
         }
         let first = self.ask_at_start(&channel).await;
         let inner = self.clone();
-        self.parts.tasks.spawn("discovery", async move { inner.keep_asking(&channel, first).await });
+        self.config.tasks.spawn("discovery", async move { inner.keep_asking(&channel, first).await });
     }
 
     /// Is this the time to ask the app first? It is once there is a pub/sub (tests/spec/resources-cli.md, "11.2 App
     /// start-up calls").
     pub(super) fn must_ask(&self) -> bool {
-        let parts = &self.parts;
-        !parts.disabled.subscribe && !parts.catalog.is_empty() && !self.asked.swap(true, Ordering::Relaxed)
+        let config = &self.config;
+        !config.disabled.subscribe && !config.catalog.is_empty() && !self.asked.swap(true, Ordering::Relaxed)
     }
 
     /// Ask an app for which there was no pub/sub before.
@@ -67,29 +67,29 @@ impl Inner {
 
     /// As daprd does. Nothing in the answer matters to us, nor whether there is one.
     async fn load_configuration(&self, channel: &Arc<dyn Channel>) {
-        if self.parts.disabled.config {
-            return self.parts.telemetry.configuration_skipped();
+        if self.config.disabled.config {
+            return self.config.telemetry.configuration_skipped();
         }
         let loading = tokio::time::timeout(PATIENCE, channel.load_configuration());
         let _ = self.stop.run_until_triggered(loading).await;
     }
 
-    /// The first round. `Ok` if the app's answer is known, else what the log was told about it (nothing at the stop).
+    /// The first round. `Ok` if the app's answer is known, else what the log was logged about it (nothing at the stop).
     async fn ask_at_start(&self, channel: &Arc<dyn Channel>) -> Result<(), String> {
         for question in 1..=FIRST_QUESTIONS {
-            let error = match self.ask_with_patience(channel).await {
+            let error = match self.ask_patiently(channel).await {
                 None => return Err(String::new()),
                 Some(Ok(wanted)) => {
-                    self.adopt(wanted, channel).await;
+                    self.set_programmatic(wanted, channel).await;
                     return Ok(());
                 }
                 Some(Err(error)) => error,
             };
             // What is declared does not wait for the app's answer.
-            self.run(channel).await;
+            self.reconcile(channel).await;
             let is_lost = matches!(error, AskError::Discovery(DiscoveryError::Unreachable(_)));
             if !is_lost || question == FIRST_QUESTIONS {
-                self.tell(&error);
+                self.log_error(&error);
                 return Err(error.to_string());
             }
             if !self.stop.sleep(FIRST_PAUSES.after(question)).await {
@@ -100,27 +100,27 @@ impl Inner {
     }
 
     /// Ask, however long the answer takes; but what is declared starts meanwhile if it takes long. `None` at the stop.
-    async fn ask_with_patience(&self, channel: &Arc<dyn Channel>) -> Option<Answer> {
+    async fn ask_patiently(&self, channel: &Arc<dyn Channel>) -> Option<Answer> {
         let mut answer = pin!(self.stop.run_until_triggered(ask(channel)));
         if let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
             return answer;
         }
-        self.run(channel).await;
+        self.reconcile(channel).await;
         answer.await
     }
 
     /// In the background: ask until there is an answer, and again when the app comes back after having been gone.
     async fn keep_asking(&self, channel: &Arc<dyn Channel>, first: Result<(), String>) {
-        let mut in_vain = 0;
+        let mut failures = 0;
         let mut is_known = first.is_ok();
-        let mut told = first.err().unwrap_or_default();
+        let mut logged = first.err().unwrap_or_default();
         loop {
             let goes_on = if is_known {
-                in_vain = 0;
+                failures = 0;
                 self.comes_back(channel).await
             } else {
-                in_vain += 1;
-                self.is_well_after(PAUSES.after(in_vain)).await
+                failures += 1;
+                self.is_well_after(PAUSES.after(failures)).await
             };
             if !goes_on {
                 return;
@@ -129,16 +129,16 @@ impl Inner {
             match self.stop.run_until_triggered(ask(channel)).await {
                 None => return,
                 Some(Ok(wanted)) => {
-                    self.adopt(wanted, channel).await;
+                    self.set_programmatic(wanted, channel).await;
                     // An app that asked for something before may only not be ready to say so.
                     is_known = !had_some || self.has_programmatic();
                 }
                 Some(Err(error)) => {
                     is_known = false;
                     let text = error.to_string();
-                    if told != text {
-                        self.tell(&error);
-                        told = text;
+                    if logged != text {
+                        self.log_error(&error);
+                        logged = text;
                     }
                 }
             }
@@ -166,8 +166,8 @@ impl Inner {
         self.stop.run_until_triggered(well).await.is_some()
     }
 
-    fn tell(&self, error: &AskError) {
-        let telemetry = &self.parts.telemetry;
+    fn log_error(&self, error: &AskError) {
+        let telemetry = &self.config.telemetry;
         match error {
             AskError::Discovery(error @ DiscoveryError::Status(..)) => telemetry.discovery_failed(error),
             AskError::Discovery(error @ DiscoveryError::Malformed(_)) => {

@@ -17,11 +17,11 @@ const FIRST: usize = 9;
 
 /// The counters of one connection. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Traffic(Arc<Account>);
+pub(super) struct ConnectionStats(Arc<Counters>);
 
 /// The connection's task writes here. A request that has failed reads it, after it was told so by that task.
 #[derive(Debug, Default)]
-struct Account {
+struct Counters {
     first: OnceLock<Vec<u8>>,
     received: AtomicU64,
     /// `received` when the latest request began.
@@ -29,7 +29,7 @@ struct Account {
     has_answered: AtomicBool,
 }
 
-impl Traffic {
+impl ConnectionStats {
     /// Of the connection on which a request failed. `None` if it never had one.
     pub(super) fn of(error: &ClientError) -> Option<Self> {
         let mut extensions = Extensions::new();
@@ -72,11 +72,11 @@ impl Traffic {
 
 /// Did the app most likely never see this request, as it had closed the connection, or was about to? Then it is to be sent again.
 pub(super) fn was_lost_with_connection(error: &ClientError, is_http2: bool) -> bool {
-    let Some(traffic) = Traffic::of(error) else {
+    let Some(stats) = ConnectionStats::of(error) else {
         return false;
     };
     if !is_http2 {
-        return traffic.is_silent_after_reuse();
+        return stats.is_silent_after_reuse();
     }
     match http2_error(error) {
         // The app says itself that it has not looked at the request.
@@ -84,7 +84,7 @@ pub(super) fn was_lost_with_connection(error: &ClientError, is_http2: bool) -> b
         Some(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => true,
         Some(error) if !error.is_io() => false,
         // The connection broke. Other frames than answers come over it, too, so that bytes tell nothing.
-        _ => traffic.0.has_answered.load(Ordering::Relaxed),
+        _ => stats.0.has_answered.load(Ordering::Relaxed),
     }
 }
 
@@ -117,24 +117,24 @@ mod tests {
             ("><><", false),
             ("><><>", true),
         ] {
-            let traffic = Traffic::default();
+            let stats = ConnectionStats::default();
             for byte in bytes.chars() {
                 match byte {
-                    '<' => traffic.record_read(b"x"),
-                    _ => traffic.record_write(),
+                    '<' => stats.record_read(b"x"),
+                    _ => stats.record_write(),
                 }
             }
-            assert_eq!(traffic.is_silent_after_reuse(), expected, "{bytes}");
+            assert_eq!(stats.is_silent_after_reuse(), expected, "{bytes}");
         }
     }
 
     #[test]
     fn the_first_bytes_are_kept() {
-        let traffic = Traffic::default();
-        assert_eq!(traffic.first(), b"");
-        traffic.record_read(b"");
-        traffic.record_read(b"HTTP/1.1 200 OK");
-        traffic.record_read(b"more");
-        assert_eq!(traffic.first(), b"HTTP/1.1 ");
+        let stats = ConnectionStats::default();
+        assert_eq!(stats.first(), b"");
+        stats.record_read(b"");
+        stats.record_read(b"HTTP/1.1 200 OK");
+        stats.record_read(b"more");
+        assert_eq!(stats.first(), b"HTTP/1.1 ");
     }
 }
