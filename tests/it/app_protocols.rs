@@ -1,4 +1,4 @@
-//! Apps that do not speak HTTP/1.1 in clear text: everything that is asked of them goes over their protocol.
+//! Apps over HTTP/2 or HTTPS: discovery, probes and deliveries all use the app's protocol.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const MEMORY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {
 const SINGLE: &str = r#"[{"pubsubname":"pubsub","topic":"orders","route":"/orders"}]"#;
 const BULK: &str = r#"[{"pubsubname":"pubsub","topic":"orders","route":"/orders","bulkSubscribe":{"enabled":true,"maxAwaitDurationMs":10}}]"#;
 
-/// An app over TLS with a certificate that is good for nothing.
+/// An app over TLS with a self-signed certificate of another name.
 fn https() -> Wire {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = self_signed(folder.path());
@@ -34,7 +34,7 @@ fn https() -> Wire {
     Wire::Https(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Discovery, probes, and a delivery: single, or several in one request.
+/// Checks discovery, a health probe, and a delivery, single or in bulk.
 async fn works(protocol: &str, wire: Wire) {
     for (subscriptions, mark) in [(SINGLE, r#""data":{"n":1}"#), (BULK, r#"{"entries":[{"#)] {
         let app = App::start_over(wire.clone(), subscriptions, |_| Answer::success()).await;
@@ -47,7 +47,7 @@ async fn works(protocol: &str, wire: Wire) {
             app.seen().iter().any(is_it)
         };
         eventually("a probe", || async { has("/healthz", "") }).await;
-        // Published until it arrives: when the subscription begins, nobody is told.
+        // Publish until one arrives: the test cannot see when the subscription begins.
         let arrives = || async {
             let status = sidecar.publish(r#"{"n":1}"#.to_owned()).await;
             assert_eq!(status, Some(StatusCode::NO_CONTENT));

@@ -1,4 +1,5 @@
-//! Whole sidecars, as processes, on bad days: what was answered 2xx is delivered.
+//! Whole sidecars as processes while Redis, the app or the sidecar itself fails: every event answered with 2xx is
+//! delivered.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ async fn publish(sidecar: &Sidecar, count: usize) {
 async fn killing_a_sidecar_in_the_middle_loses_nothing() {
     let redis = RedisServer::start().await;
     let app = App::start(ORDERS, |_| Answer::success().after(Duration::from_millis(5))).await;
-    // With this, what is taken over soon is not taken over for looking idle.
+    // Idle entries are taken over after an hour, so a takeover within seconds is that of a dead instance.
     let component = redis_component(redis.port) + "  - {name: processingTimeout, value: 2m}\n";
     let mut dying = Sidecar::start(&component, app.port, &[]).await;
     let other = Sidecar::start(&component, app.port, &[]).await;

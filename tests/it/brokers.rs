@@ -1,4 +1,4 @@
-//! Every broker runs the conformance suite.
+//! Runs the conformance suite against every broker, and tests what is special about the in-memory one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,7 +36,7 @@ async fn redis_does_what_every_broker_must_do() {
 async fn redis_that_shards_by_key_behind_one_address_does_what_every_broker_must_do() {
     let redis = RedisServer::start_sharded().await;
     let broker = redis.broker("group", &[]);
-    // With a second topic no read of all topics is possible, in any case of the suite.
+    // A second topic in another slot, so that every case of the suite needs one read per topic.
     let _beside = subscribe(&*broker, "beside", Recorder::acking()).await;
     conformance::all(broker).await;
 }
@@ -53,7 +53,7 @@ async fn redis_behind_sentinels_does_what_every_broker_must_do() {
     conformance::all(redis.broker("group", &[])).await;
 }
 
-/// A sidecar's share of the broker of `pubsub` in `file`.
+/// The in-memory broker of the component `pubsub` in `file`, as one sidecar of a process sees it.
 fn share(hub: &Hub, file: &Path, app_id: &str) -> MemoryBroker {
     hub.join("pubsub", file, app_id, quiet())
 }
@@ -91,7 +91,7 @@ async fn sidecars_share_a_memory_broker_of_the_same_file_each_as_a_group_of_its_
     has(&for_kitchen, &["1"]).await;
     has(&for_bar, &["1"]).await;
 
-    // What the kitchen has left behind is not for the bar.
+    // Events left over by the kitchen are not delivered to the bar.
     in_kitchen.end().await;
     publish(&shop, "2").await;
     has(&for_bar, &["1", "2"]).await;
@@ -101,7 +101,7 @@ async fn sidecars_share_a_memory_broker_of_the_same_file_each_as_a_group_of_its_
     publish(&shop, "3").await;
     has(&again, &["3"]).await;
 
-    // One that ends does not end it for the others, and what it did not take is nobody's.
+    // A subscription that ends does not end those of other apps; its events are not theirs.
     kitchen.close().await;
     assert!(
         kitchen.publish(Outgoing { topic: "orders".to_owned(), data: Bytes::new(), metadata: None }).await.is_err()
@@ -123,7 +123,7 @@ async fn who_subscribes_late_to_a_shared_memory_broker_misses_nothing() {
     let in_kitchen = subscribe(&kitchen, "orders", late.clone()).await;
     publish(&shop, "3").await;
     has(&late, &["1", "2", "3"]).await;
-    // The same subscription again goes on where it was.
+    // The same subscription, begun again, continues where it stopped.
     in_kitchen.end().await;
     publish(&shop, "4").await;
     let _in_kitchen = subscribe(&kitchen, "orders", late.clone()).await;
@@ -132,7 +132,7 @@ async fn who_subscribes_late_to_a_shared_memory_broker_misses_nothing() {
 
 #[tokio::test]
 async fn memory_hands_over_once_where_nothing_is_acknowledged() {
-    /// How often a message is handed over that fails the first time.
+    /// How many deliveries a message gets whose first one fails.
     async fn check(component: Ack, subscription: &[(&str, &str)], expected: usize) {
         let broker = MemoryBroker::new(quiet()).acknowledging(component);
         let sink = Recorder::answering(|message| {
@@ -161,7 +161,7 @@ async fn memory_hands_over_once_where_nothing_is_acknowledged() {
     assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
 }
 
-/// The component `pubsub` of a sidecar that stands alone, in this file.
+/// The component `pubsub` in this file, of a sidecar with a process of its own.
 fn component(hub: &Hub, file: &str) -> MemoryBroker {
     hub.join("pubsub", Path::new(file), "app", quiet())
 }
@@ -176,10 +176,10 @@ async fn what_a_memory_broker_held_comes_back_with_its_component() {
     for text in ["in redelivery", "with the app", "waiting"] {
         publish(&first, text).await;
     }
-    // The first has failed, the second is with the app.
+    // The first event has failed; the app has the second one in hand.
     eventually("two were handed over", || async { failing.count() == 2 }).await;
     let ending = tokio::spawn(subscribed.end());
-    // Everything runs on this thread: these let the worker notice that it is to end.
+    // The test has one thread: yield so that the worker sees the stop.
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -190,7 +190,7 @@ async fn what_a_memory_broker_held_comes_back_with_its_component() {
     let sink = Recorder::acking();
     let _subscribed = subscribe(&second, "orders", sink.clone()).await;
     has_all(&sink, &["in redelivery", "waiting"]).await;
-    // The app answers now: what it refuses comes again, through the component that has come back.
+    // The app answers now with RETRY: the event is redelivered through the component that was loaded again.
     gate.add_permits(1);
     ending.await.unwrap();
     has_all(&sink, &["in redelivery", "waiting", "with the app"]).await;
@@ -237,7 +237,7 @@ async fn time_does_not_count_while_a_memory_component_is_away_and_counts_when_it
     first.close().await;
     tokio::time::advance(LONG).await;
     let second = join();
-    // Another subscription comes first: it must not take the rest for forgotten.
+    // Another subscription begins first: it must not drop the events that are kept for this one.
     let other = subscribe(&second, "other", Recorder::acking()).await;
     let sink = Recorder::acking();
     let subscribed = subscribe(&second, "orders", sink.clone()).await;

@@ -1,4 +1,4 @@
-//! `sidestream check` as a pipeline uses it: what it takes, what it prints, and its exit code.
+//! `sidestream check` as a pipeline uses it: input, output, exit code.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -9,12 +9,12 @@ use super::support::process::sidestream;
 
 const MEMORY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: pubsub}\nspec: {type: pubsub.in-memory, version: v1}\n";
 
-/// Worth knowing, and no mistake.
+/// A file with a finding that is worth knowing but no mistake.
 const UNKNOWN_SETTING: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: pubsub}\nspec:\n  type: pubsub.in-memory\n  version: v1\n  metadata:\n  - {name: colour, value: blue}\n";
 
 const UNKNOWN_TYPE: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: pubsub}\nspec: {type: pubsub.kafka, version: v1}\n";
 
-/// Check with these arguments, and this on standard input.
+/// Runs `sidestream check` with these arguments and this standard input.
 fn check(arguments: &[&str], input: &str) -> Output {
     let mut child = sidestream(std::iter::once("check").chain(arguments.iter().copied()))
         .stdin(Stdio::piped())
@@ -22,7 +22,7 @@ fn check(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Who reads no input may have ended before it comes.
+    // A check that does not read its input may have ended already.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }

@@ -1,4 +1,4 @@
-//! The parts of `compose.yaml`, started by hand on this machine: as the file says, but for addresses and ports.
+//! The services of `compose.yaml`, started on this machine with the file's commands; only addresses and ports differ.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +12,10 @@ use super::support::redis::RedisServer;
 
 const FILE: &str = include_str!("../../compose.yaml");
 
-/// The port of the subscriber's app in the file.
+/// Port of the subscriber's app in `compose.yaml`.
 const APP_PORT: &str = "8001";
 
-/// The services of the file, and what stands on this machine in the place of their addresses.
+/// The services of the file, and the local address that replaces each address in it.
 struct Compose {
     services: Value,
     redis: String,
@@ -55,7 +55,7 @@ impl Compose {
         pairs.collect()
     }
 
-    /// An app, beside the sidecar whose network it shares.
+    /// Starts an app, whose network its sidecar shares.
     fn app(&self, service: &str) -> Process {
         let words = self.words(service);
         assert_eq!(words[0], "python3");
@@ -64,7 +64,7 @@ impl Compose {
         Process::start(command)
     }
 
-    /// The sidecar of an app. Its file is mounted where the file says.
+    /// Starts the sidecar of an app, with its component files where the volume is mounted.
     fn sidecar(&self, app: &str) -> Process {
         let service = format!("{app}-sidecar");
         let folder = self.mount(&service);
@@ -102,7 +102,7 @@ async fn the_parts_work_together_in_whatever_order_they_start() {
     let compose = Compose::read(redis.port);
     let publisher = compose.app("publisher");
     publisher.says("not published: ").await;
-    // Redis comes last.
+    // Start Redis last: nothing may depend on the order.
     redis.crash();
     let kitchen = compose.sidecar("subscriber");
     let shop = compose.sidecar("publisher");

@@ -1,4 +1,4 @@
-//! `sidestream demo` as a newcomer sees it: the real binary, its output and its exit code.
+//! `sidestream demo` as a newcomer sees it: output and exit code of the real binary.
 
 use std::net::TcpListener;
 
@@ -54,7 +54,7 @@ async fn a_port_that_is_taken_is_named_and_one_that_nobody_asked_for_is_avoided(
     let expected = format!("sidestream: port {port} cannot be had; --port 0 takes one that is free: ");
     assert!(demo.said().starts_with(&expected), "{}", demo.said());
 
-    // It may be taken already, which is as good.
+    // If the port is taken already, that serves the test as well.
     let _usual = TcpListener::bind("127.0.0.1:3500");
     let mut demo = Process::start(sidestream(["demo", "--count", "1"]));
     assert_eq!(demo.ended().await, 0, "{}", demo.said());

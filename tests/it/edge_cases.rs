@@ -23,7 +23,7 @@ const MEMORY: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {
 const EVENT: (&str, &str) = ("Content-Type", "application/cloudevents+json");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// A sidecar whose log is read.
+/// A sidecar whose log the test reads.
 struct Sidecar {
     process: Process,
     http: u16,
@@ -31,7 +31,7 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    /// Start with these resource files, for an app on this port; not waiting for anything.
+    /// Starts with these resource files and an app on this port, without waiting for anything.
     fn start(files: &[(&str, &str)], app_port: u16, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -56,7 +56,7 @@ impl Sidecar {
         Self { process: Process::start(command), http, folder }
     }
 
-    /// The log so far, as `level: message`.
+    /// The log so far, each line as `level: message`.
     fn log(&self) -> Vec<String> {
         let said = self.process.said();
         let whole_lines = said.lines().filter(|line| line.ends_with('}'));
@@ -68,7 +68,7 @@ impl Sidecar {
         entries.map(text).collect()
     }
 
-    /// Wait until the log has this line, whole.
+    /// Waits until the log has exactly this line.
     async fn logs(&self, expected: &str) {
         let waiting = async {
             while !self.log().iter().any(|line| line == expected) {
@@ -85,7 +85,7 @@ impl Sidecar {
     }
 }
 
-/// What the log says about an app that answers `GET /dapr/subscribe` so.
+/// The log lines about an app that answers `GET /dapr/subscribe` with this.
 #[tokio::test]
 async fn the_log_names_what_is_wrong_with_the_apps_list() {
     let check = async |status: u16, answer: &str, expected: &[&str]| {
@@ -150,7 +150,7 @@ async fn an_app_that_is_asked_in_vain_again_and_again_is_told_about_once() {
     );
 }
 
-/// What the log says about one event (its id is e1) for a subscription with these keys, whatever the app answers to it.
+/// The log lines about one event with the id e1, for a subscription with these keys and an app that answers this.
 #[tokio::test]
 async fn the_log_says_what_became_of_an_event() {
     let check = async |subscription: &str, answer: (u16, &'static str), event: &str, expected: &[&str]| {
@@ -250,7 +250,7 @@ async fn the_log_names_what_the_scopes_forbid() {
         .logs("error: Failed to start subscription for pubsub pubsub, topic t: subscription to topic 't' on pubsub 'pubsub' is not allowed")
         .await;
 
-    // A letter may not be written where the app may not publish; the event is not lost by that.
+    // The app may not publish to the dead-letter topic: the event is kept, not lost.
     let forbidden = format!("{MEMORY}  - {{name: protectedTopics, value: dead}}\n");
     let list = r#"[{"pubsubname":"pubsub","topic":"t","route":"/t","deadLetterTopic":"dead"}]"#;
     let app = App::start(list, |_| Answer { body: r#"{"status":"DROP"}"#, ..Answer::success() }).await;
@@ -277,7 +277,7 @@ async fn a_bad_rule_in_a_file_ends_the_sidecar_with_its_reason() {
     sidecar.logs(&expected).await;
 }
 
-/// The path to which the events of topic `t` go.
+/// The path that receives the events of topic `t`.
 #[tokio::test]
 async fn of_two_files_for_a_topic_the_first_counts_whatever_their_versions() {
     let old = |path: &str| {
@@ -365,7 +365,8 @@ async fn a_blocked_stop_finishes_what_the_app_has_and_leaves_the_rest() {
     .await;
     sidecar.process.signal(Signal::SIGTERM);
     sidecar.logs("info: Blocking graceful shutdown for 10s or until app reports unhealthy...").await;
-    // A read that is under way would bring what is published now; it would be handed back, but that is not the matter here.
+    // A read in progress would still bring the event and hand it back; this test is not about that, so wait for its
+    // end.
     eventually("nothing more is read", || async { !reads().await }).await;
     assert_eq!(sidecar.post(publish, JSON, "2").await, 204);
     redis.settled("orders", "app").await;

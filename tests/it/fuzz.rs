@@ -1,5 +1,5 @@
-//! A real sidecar under clients that do not mean well: it lives, answers, and keeps neither memory nor files. Each run sends the same;
-//! `PROPTEST_RNG_SEED` explores (see `src/json/arbitrary.rs`).
+//! A real sidecar under hostile clients: it keeps running, answers, and leaks neither memory nor file descriptors. Each
+//! run sends the same bytes; `PROPTEST_RNG_SEED` chooses others (see `src/json/arbitrary.rs`).
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,19 +14,19 @@ use crate::support::sidecar::{MEMORY, Sidecar};
 
 const SUBSCRIPTION: &str = r#"[{"pubsubname":"pubsub","topic":"orders","route":"/orders"}]"#;
 
-/// As many clients for each seed, of one to three requests.
+/// Clients for each seed; each sends one to three requests.
 const CLIENTS: usize = 240;
 
-/// Each has its own clients; a failure names it. One more is what is to be explored.
+/// The fixed seeds. A failure names its seed.
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 
-/// The seed that the environment names, or the same as ever.
+/// The seed in `PROPTEST_RNG_SEED`, or 5.
 fn explored() -> u64 {
     let named = std::env::var("PROPTEST_RNG_SEED");
     named.map_or(5, |seed| seed.parse().unwrap())
 }
 
-/// What the sidecar may grow by, in units of 1024 bytes, whatever it is sent: a few bodies of the largest size.
+/// Allowed growth of the sidecar's memory, in KiB: a few bodies of the largest size.
 const GROWTH: u64 = 64 * 1024;
 
 const METHODS: [&str; 12] =
@@ -101,14 +101,14 @@ const BODIES: [&str; 10] = [
     "\0\u{fe}\r\n\r\n",
 ];
 
-/// One client: what it sends, in pieces, and how it leaves.
+/// One client: the pieces it sends, and how it closes its connection.
 struct Client {
     sends: Vec<u8>,
     piece: usize,
     leaves_early: bool,
 }
 
-/// A request, more than one, or something like it.
+/// One or more requests, or bytes that resemble them.
 fn client(random: &mut fastrand::Rng) -> Client {
     let mut sends = Vec::new();
     for _ in 0..random.usize(1..=3) {
@@ -152,7 +152,7 @@ fn request(random: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 impl Client {
-    /// Send it all and read what comes back, but no longer than a moment after.
+    /// Sends all pieces and reads the answer, for a bounded time.
     fn run(&self, port: u16) {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -161,7 +161,7 @@ impl Client {
         if !sent || self.leaves_early {
             return;
         }
-        // A half-closed connection is answered as far as it got, and then closed by the sidecar, too.
+        // The sidecar answers what it got on a half-closed connection, then closes it, too.
         let _ = stream.shutdown(Shutdown::Write);
         let mut answers = Vec::new();
         if let Err(error) = stream.read_to_end(&mut answers) {
@@ -217,7 +217,7 @@ async fn clients_that_do_not_mean_well_leave_nothing_behind() {
     eventually("what is published is delivered as ever", || async { app.seen().len() > published }).await;
 }
 
-/// What is answered 204 is delivered, once, with the bytes of its data (D6).
+/// Every event answered with 204 is delivered once, with the bytes of its data (D6).
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_json_is_published_is_delivered_byte_for_byte() {
     let app = App::start(SUBSCRIPTION, |_| Answer::success()).await;
@@ -243,7 +243,7 @@ async fn whatever_json_is_published_is_delivered_byte_for_byte() {
     assert_eq!(got, expected, "seed {seed}");
 }
 
-/// Any JSON: numbers that no machine can hold, escapes, blanks, names that stand twice.
+/// Any JSON: numbers beyond 64 bits, escapes, blanks, duplicate names.
 fn value(random: &mut fastrand::Rng, depth: u8) -> String {
     let digits = |random: &mut fastrand::Rng| (0..random.usize(1..40)).map(|_| random.digit(10)).collect::<String>();
     match random.u8(..if depth == 0 { 4 } else { 6 }) {

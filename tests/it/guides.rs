@@ -1,5 +1,5 @@
-//! Dapr's how-to guides, walked by a new user with Sidestream in place of the original: the files, commands and calls of each guide, and
-//! what it says is seen then. One file a guide. What is between the calls and the bytes is the matter of `tests/golden`.
+//! Dapr's how-to guides followed step by step with Sidestream in place of daprd: the files, commands and calls of each
+//! guide, and the results it promises. One file per guide. Exact bytes are compared in `tests/golden`.
 
 mod bulk;
 mod cloudevents;
@@ -26,8 +26,8 @@ use crate::support::process::{Process, sidestream};
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const EVENT: (&str, &str) = ("Content-Type", "application/cloudevents+json");
 
-/// What a web framework does for the apps of the guides, with nothing but Python's standard library. A function gets the JSON body and
-/// the headers; its answer is a status, or a value for a body of JSON. Not a word of its own on stdout.
+/// A small web framework for the apps of the guides, made from Python's standard library. A function gets the JSON body
+/// and the headers, and returns a status, or a value that becomes a JSON body. It prints nothing itself.
 const SERVING: &str = r#"
 import builtins, json, os, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,7 +64,7 @@ def serve(routes):
     ThreadingHTTPServer(("127.0.0.1", int(os.environ["APP_PORT"])), App).serve_forever()
 "#;
 
-/// A folder with the files of a guide, and what is typed in it.
+/// A folder with the files of a guide; its commands run here.
 struct Desk {
     folder: tempfile::TempDir,
 }
@@ -75,7 +75,7 @@ impl Desk {
         desk.file("serving.py", SERVING)
     }
 
-    /// Save a file; its folder is made where it is missing.
+    /// Saves a file, and makes its folder if it is missing.
     fn file(self, name: &str, text: &str) -> Self {
         let path = self.folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -87,19 +87,19 @@ impl Desk {
         self.folder.path()
     }
 
-    /// Type `sidestream run LINE` here, where a guide says `dapr run LINE`.
+    /// Runs `sidestream run LINE`, where the guide says `dapr run LINE`.
     fn run(&self, line: &str) -> Process {
         self.run_with(&[], line)
     }
 
-    /// The same after an `export` of these variables.
+    /// As [`run`](Self::run), with these environment variables.
     fn run_with(&self, environment: &[(&str, &str)], line: &str) -> Process {
-        // On this machine only, as every test.
+        // Listen on loopback only.
         let here = "run --dapr-listen-addresses=127.0.0.1 --metrics-listen-address=127.0.0.1";
         self.start(environment, &format!("{here} {line}"))
     }
 
-    /// Type `sidestream LINE` here, where a guide says `daprd LINE`.
+    /// Runs `sidestream LINE`, where the guide says `daprd LINE`.
     fn daprd(&self, environment: &[(&str, &str)], line: &str) -> Process {
         let here = "--dapr-listen-addresses=127.0.0.1 --enable-metrics=false";
         let grpc = free_port();
@@ -113,7 +113,8 @@ impl Desk {
     }
 }
 
-/// The component file of a guide, for a Redis server on this port, with more settings (`name: value`) and what stands below `spec`.
+/// The component file of a guide, for the Redis server on this port, with further settings (`name: value`) and keys
+/// below `spec`.
 fn redis(name: &str, port: u16, settings: &[(&str, &str)], below: &str) -> String {
     let settings: String =
         settings.iter().map(|(name, value)| format!("  - name: {name}\n    value: \"{value}\"\n")).collect();
@@ -122,18 +123,18 @@ fn redis(name: &str, port: u16, settings: &[(&str, &str)], below: &str) -> Strin
     )
 }
 
-/// `POST`, once: the answer.
+/// One `POST`; returns the answer.
 async fn post(port: u16, path: &str, header: (&str, &str), body: &str) -> Answer {
     curl("POST", port, path, &[header], body).await.unwrap()
 }
 
-/// Publish JSON; `to` is component, topic and query. The answer must be 204.
+/// Publishes JSON; `to` is component, topic and query. Fails unless the answer is 204.
 async fn publish(port: u16, to: &str, json: &str) {
     let answer = post(port, &format!("/v1.0/publish/{to}"), JSON, json).await;
     assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{to}");
 }
 
-/// The rests of the lines that the app has printed after `before`.
+/// What follows `before` in each line that the app has printed.
 fn printed(run: &Process, before: &str) -> Vec<String> {
     let before = format!("== APP == {before}");
     let said = run.said();
@@ -141,7 +142,7 @@ fn printed(run: &Process, before: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Wait until the app has printed that many lines that begin with `before`; their rests.
+/// Waits for this many lines that begin with `before`; returns what follows it in each.
 async fn prints(run: &Process, before: &str, count: usize) -> Vec<String> {
     eventually(&format!("the app prints {before:?}, {count} times"), || {
         let enough = printed(run, before).len() >= count;
@@ -151,7 +152,7 @@ async fn prints(run: &Process, before: &str, count: usize) -> Vec<String> {
     printed(run, before)
 }
 
-/// The same for lines of JSON.
+/// As [`printed`], with what follows read as JSON.
 async fn prints_json(run: &Process, before: &str, count: usize) -> Vec<Value> {
     let lines = prints(run, before, count).await;
     let values = lines.iter().map(|line| serde_json::from_str(line).unwrap());

@@ -1,4 +1,4 @@
-//! Resource files that change while events flow: none is lost, none is stuck (tests/spec/resources-cli.md, "10. Hot
+//! Resource files that change while events flow: no event is lost or stuck (tests/spec/resources-cli.md, "10. Hot
 //! reload and SIGHUP"; D16).
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ async fn app() -> App {
     App::start(NOTHING, |_| Answer::success().after(Duration::from_millis(3))).await
 }
 
-/// The events that the app has got, by their number, whatever the path.
+/// Numbers of the events that the app has received, on any path.
 fn numbers(app: &App) -> BTreeSet<u64> {
     let seen = app.seen();
     seen.iter().map(number).collect()
@@ -49,19 +49,19 @@ fn paths(app: &App) -> BTreeSet<String> {
     app.seen().into_iter().map(|delivered| delivered.path).collect()
 }
 
-/// Wait until the app gets events at a path.
+/// Waits until the app receives an event on a path.
 async fn arrives(app: &App, path: &str) {
     eventually(path, || async { paths(app).contains(path) }).await;
 }
 
-/// As editors save: renamed over, so that nobody sees half of the file.
+/// Writes as editors do: a new file renamed over the old one, so that no reader sees half of it.
 fn save(file: &Path, text: &str) {
     let aside = file.with_extension("new");
     fs::write(&aside, text).unwrap();
     fs::rename(&aside, file).unwrap();
 }
 
-/// Publish one event after the other, as long as `changes` last; how many.
+/// Publishes one event after the other until `changes` ends; returns how many.
 async fn publish_during(sidecar: &Sidecar, changes: impl Future<Output = ()>) -> u64 {
     let published = AtomicUsize::new(0);
     let publishing = async {
@@ -77,7 +77,7 @@ async fn publish_during(sidecar: &Sidecar, changes: impl Future<Output = ()>) ->
         () = publishing => {}
         () = changes => {}
     }
-    // The last one may have been under way.
+    // The last publish may still have been in progress.
     published.load(Ordering::Relaxed) as u64
 }
 
@@ -128,21 +128,21 @@ async fn in_memory_nothing_is_lost_while_subscriptions_and_components_change() {
     eventually("all events", || async { numbers(&app).len() as u64 >= published }).await;
 }
 
-/// Put a link where perhaps another one is, at once.
+/// Replaces a symbolic link atomically.
 fn link(target: impl AsRef<Path>, at: &Path) {
     let aside = at.with_file_name("aside");
     symlink(target, &aside).unwrap();
     fs::rename(aside, at).unwrap();
 }
 
-/// A folder as Kubernetes mounts it, with a file `s.yaml`; or what is new in it, swapped in at once.
+/// Makes or swaps the contents of a folder as Kubernetes mounts it, with a file `s.yaml`.
 fn mount(folder: &Path, dated: &str, text: &str) {
     fs::create_dir(folder.join(dated)).unwrap();
     fs::write(folder.join(dated).join("s.yaml"), text).unwrap();
     link(dated, &folder.join("..data"));
 }
 
-/// Publish until an event arrives at a path; that must not take long, because nobody wants to wait for the look once a minute.
+/// Publishes until an event arrives on a path; fails if only the check once a minute would find the change.
 async fn arrives_soon(sidecar: &Sidecar, app: &App, path: &str) {
     let soon = tokio::time::timeout(PATIENCE, async {
         while !paths(app).contains(path) {
@@ -198,7 +198,7 @@ async fn a_folder_that_is_a_link_is_followed_when_it_is_swapped() {
     arrives_soon(&sidecar, &app, "/two").await;
 }
 
-/// How a file is changed, and what the log says then.
+/// A change of a file, and the log line it causes.
 async fn change(sidecar: &Process, file: &Path, text: Option<&str>, said: &str) {
     let before = sidecar.said().matches(said).count();
     match text {
@@ -208,7 +208,7 @@ async fn change(sidecar: &Process, file: &Path, text: Option<&str>, said: &str) 
     eventually(&format!("it says {said:?}"), || async { sidecar.said().matches(said).count() > before }).await;
 }
 
-/// A sidecar that logs, with a component in memory and a subscription beside it, and an app that refuses everything at first.
+/// A sidecar with an in-memory component, a subscription, a log, and an app that refuses everything at first.
 struct Refusing {
     sidecar: Process,
     app: App,
@@ -249,7 +249,7 @@ impl Refusing {
         for number in 0..3 {
             refusing.publish(number).await;
         }
-        // One is refused, and waits for its redelivery.
+        // One event was refused and waits for its redelivery.
         eventually("it was refused", || async { !refusing.app.seen().is_empty() }).await;
         refusing
     }
@@ -265,7 +265,7 @@ impl Refusing {
         self.folder.path().join(name)
     }
 
-    /// From now on everything is accepted: the events of the beginning and one more have come in the end.
+    /// Lets the app accept everything, and waits for the events of the beginning and one more.
     async fn nothing_is_lost(&self) {
         self.accepts.store(true, Ordering::Relaxed);
         self.publish(3).await;

@@ -1,6 +1,6 @@
-//! The stock command line as the launcher: what `dapr run`, `dapr list` and `dapr stop` do with the sidecar they find
-//! as `daprd` in their own folder (tests/spec/resources-cli.md, "1.3 Flags to accept and ignore", "3.4 Single-app
-//! sequence"; tests/spec/grpc-sdk.md, "2.10 HTTP endpoints that gRPC SDKs also need").
+//! The stock Dapr CLI as launcher: `dapr run`, `dapr list` and `dapr stop` with this binary installed as `daprd`
+//! (tests/spec/resources-cli.md, "1.3 Flags to accept and ignore", "3.4 Single-app sequence"; tests/spec/grpc-sdk.md,
+//! "2.10 HTTP endpoints that gRPC SDKs also need").
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +18,7 @@ use super::support::eventually;
 use super::support::port::free_port;
 use super::support::process::Process;
 
-/// The folder of Dapr's files as `dapr init` makes it, with this binary as the sidecar.
+/// The Dapr folder as `dapr init` makes it, with this binary as `daprd`.
 struct DaprFolder(tempfile::TempDir);
 
 impl DaprFolder {
@@ -28,7 +28,7 @@ impl DaprFolder {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sidestream"), folder.daprd()).unwrap();
         std::fs::create_dir(folder.path("components")).unwrap();
         folder.write("components/pubsub.yaml", &component("pubsub", "pubsub.in-memory"));
-        // What dapr init leaves there beside the pub/sub is not for us, and must not stop us.
+        // `dapr init` also installs a state store, which must not end the start.
         folder.write("components/statestore.yaml", &component("statestore", "state.redis"));
         folder.write(
             "config.yaml",
@@ -71,7 +71,7 @@ impl Ports {
     }
 }
 
-/// What the launcher passes always; on this machine only, as every test.
+/// The flags that the CLI always passes; listen on loopback only.
 fn usual(folder: &DaprFolder, ports: &Ports, app_port: &str) -> Vec<String> {
     let resources = folder.path("components").display().to_string();
     let config = folder.path("config.yaml").display().to_string();
@@ -93,7 +93,7 @@ fn usual(folder: &DaprFolder, ports: &Ports, app_port: &str) -> Vec<String> {
         ("--max-body-size", "4Mi"),
         ("--read-buffer-size", "4Ki"),
         ("--dapr-listen-addresses", "127.0.0.1"),
-        // Not of the launcher.
+        // Not passed by the CLI.
         ("--metrics-listen-address", "127.0.0.1"),
     ];
     let words = words.into_iter().flat_map(|(flag, value)| [flag, value]);
@@ -106,7 +106,7 @@ fn start(folder: &DaprFolder, arguments: &[String]) -> Process {
     Process::start(command)
 }
 
-/// One request as the launcher makes it: status and body.
+/// One request of the CLI; returns status and body.
 async fn call(port: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::builder()
@@ -177,7 +177,7 @@ async fn every_flag_of_the_launcher_is_taken_and_events_reach_the_app() {
     arguments.extend(more.split_whitespace().map(str::to_owned));
     let mut daprd = start(&folder, &arguments);
     daprd.says("dapr initialized. Status: Running.").await;
-    // The app is asked what it wants once it is healthy; an event that nobody wants yet is gone.
+    // The app is asked for its subscriptions once it is healthy; an event published before that has no subscriber.
     eventually("an event arrives", || async {
         let path = "/v1.0/publish/pubsub/orders";
         let published = call(&ports.http, "POST", path, "tea").await;

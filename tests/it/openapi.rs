@@ -1,4 +1,4 @@
-//! The description of the API against its routes, in both directions.
+//! Compares `openapi/sidestream.yaml` with the routes, in both directions.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn documented() -> BTreeSet<(String, String)> {
     operations.collect()
 }
 
-/// Method and path of every route, as the document would write it.
+/// Method and path of every route, in the notation of the document.
 fn routed() -> BTreeSet<(String, String)> {
     let operations = ROUTES.iter().flat_map(|route| {
         let path = route.pattern.replace("{*", "{");

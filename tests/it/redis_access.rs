@@ -1,4 +1,4 @@
-//! Ways to a Redis server: TLS, a Unix socket, another database, and a user with few rights.
+//! Ways to reach a Redis server: TLS, a Unix socket, another database, a user with few rights.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn publish(broker: &dyn Broker, topic: &str, number: u32) {
     broker.publish(message).await.unwrap();
 }
 
-/// An event goes through this broker, there and back.
+/// Publishes an event through this broker and receives it.
 async fn works(broker: &dyn Broker) {
     broker.connect().await.unwrap();
     let sink = Recorder::acking();
@@ -102,7 +102,7 @@ async fn a_user_with_few_rights_is_enough() {
     let few = [("redisUsername", "few"), ("redisPassword", "secret")];
     let lines = Lines::default();
     let broker = broker_on(redis.port, "app", &few, lines.telemetry());
-    // As long as something is subscribed signs of life are tried.
+    // Heartbeats are tried for as long as something is subscribed.
     let subscribed = subscribe(&*broker, "others", Recorder::acking()).await;
     works(&*broker).await;
     eventually("it is told", || async { lines.with("not permitted to write sidestream:* keys") == 1 }).await;
@@ -134,7 +134,7 @@ async fn the_rights_that_the_readme_names_leave_nothing_to_complain_about() {
     assert_eq!(lines.text(), "");
 }
 
-/// All that the README asks for to subscribe, without the right to acknowledge.
+/// The rights that the README names for subscribing, without XACK.
 const ALL_BUT_XACK: &str = "+xadd +xgroup +xreadgroup +xpending +xclaim +ping +client|id \
     +client|unblock +set +pexpire +del +exists +hset +hget +hdel +hexists +hkeys";
 
@@ -153,7 +153,7 @@ async fn acks_that_the_user_may_not_send_are_kept_until_he_may() {
         publish(&*broker, "orders", number).await;
     }
     eventually("all", || async { sink.count() == 20 }).await;
-    // Another replica would take over whatever rests for longer than `processingTimeout`.
+    // Another replica would take over entries that are idle for longer than `processingTimeout`.
     let beside = redis.broker("app", &impatient);
     let watching = subscribe(&*beside, "orders", other.clone()).await;
     tokio::time::sleep(8 * A_WHILE).await;
@@ -181,7 +181,7 @@ async fn refused_acks_of_one_topic_delay_neither_those_of_others_nor_the_end() {
     let redis = RedisServer::start().await;
     let info: String = redis.call(&["INFO", "server"]).await;
     if info.contains("redis_version:6.") {
-        // There, rights to some keys cannot be given to one command alone.
+        // Redis 6.2 cannot limit a single command to some keys.
         return;
     }
     redis.allow(&format!("{ALL_BUT_XACK} (+xack ~fine)")).await;

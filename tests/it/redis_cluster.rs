@@ -1,4 +1,4 @@
-//! A cluster: topics on several servers, slots that move, masters that die. What was accepted arrives.
+//! Redis Cluster: topics on several servers, moving slots, dying masters. Every accepted event arrives.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn distinct(sink: &Recorder) -> BTreeSet<String> {
     sink.texts().into_iter().collect()
 }
 
-/// A publisher that goes on until it is told to stop, and remembers what was accepted.
+/// Publishes until it is stopped, and remembers what was accepted.
 struct Publisher {
     stop: Arc<AtomicBool>,
     begun: Arc<AtomicU32>,
@@ -60,20 +60,20 @@ impl Publisher {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// So many more have been begun.
+    /// Waits until this many further publishes have begun.
     async fn goes_on(&self, more: u32) {
         let target = self.begun() + more;
         eventually("publishing goes on", || async { self.begun() >= target }).await;
     }
 
-    /// What was accepted, and how many were refused.
+    /// Stops; returns the accepted numbers and the count of refused publishes.
     async fn end(self) -> (BTreeSet<u32>, u32) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap()
     }
 }
 
-/// All numbers have arrived, and nothing is pending.
+/// Waits until all numbers have arrived and nothing is pending.
 async fn arrived(cluster: &RedisCluster, topic: &str, sink: &Recorder, numbers: &BTreeSet<u32>) {
     let expected: BTreeSet<_> = numbers.iter().map(u32::to_string).collect();
     eventually("all that was accepted arrives", || async { expected.is_subset(&distinct(sink)) }).await;
@@ -95,7 +95,7 @@ async fn a_hundred_topics_on_three_servers_need_three_connections_each() {
     }
     eventually("one of each topic", || async { sink.count() == 100 }).await;
     for at in 0..3 {
-        // Three of ours and the one that asks, once those that asked before are gone.
+        // Three connections of ours and the one that asks, once earlier ones are closed.
         eventually("three connections", || async {
             let clients: String = cluster.server(at).call(&["CLIENT", "LIST"]).await;
             let is_ours = |line: &&str| line.contains("flags=N") || line.contains("flags=t");
@@ -103,7 +103,7 @@ async fn a_hundred_topics_on_three_servers_need_three_connections_each() {
         })
         .await;
     }
-    // An event of a topic that has been idle does not wait for anybody's turn.
+    // An event of an idle topic is read at once.
     let mut took = Vec::new();
     for number in 0..50 {
         let begun = Instant::now();
@@ -136,14 +136,14 @@ async fn events_follow_a_slot_that_moves() {
     let _: String = from.call(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &there]).await;
     publisher.goes_on(100).await;
     let _: String = from.call(&["MIGRATE", "127.0.0.1", &port, &topic, "0", "5000"]).await;
-    // From here on the old server says ASK, for a while.
+    // From here the old server answers ASK.
     publisher.goes_on(100).await;
     let during = sink.count();
     eventually("delivery goes on meanwhile", || async { sink.count() > during }).await;
     for server in [to, from] {
         let _: String = server.call(&["CLUSTER", "SETSLOT", &slot, "NODE", &there]).await;
     }
-    // And from here on MOVED.
+    // From here it answers MOVED.
     publisher.goes_on(100).await;
     let (accepted, refused) = publisher.end().await;
     assert_eq!(refused, 0);
@@ -173,7 +173,7 @@ async fn a_replica_takes_the_place_of_a_master_that_dies() {
     let steady = Publisher::start(cluster.broker("app", &[]), &other);
     publisher.goes_on(200).await;
     cluster.kill(0);
-    // What is begun from now on is accepted by the replica only.
+    // Only the former replica can accept what is published from now on.
     let after = publisher.begun();
     let delivered = unharmed.count();
     steady.goes_on(100).await;
@@ -217,13 +217,13 @@ async fn tls_holds_for_every_server_of_a_cluster_and_for_the_replica_that_takes_
     let (accepted, _) = publisher.end().await;
     let (steadily, refused) = steady.end().await;
     assert_eq!(refused, 0, "of the topic whose master lives");
-    // What the master had and not yet copied died with it.
+    // Events that the master had not yet replicated are lost with it.
     let late: BTreeSet<u32> = accepted.range(after..).copied().collect();
     assert!(!late.is_empty());
     arrived(&cluster, &dying, &sink, &late).await;
     arrived(&cluster, &other, &unharmed, &steadily).await;
     for at in 1..6 {
-        // With its last field: the plain port is only for the questions of this test.
+        // The plain port is for this test's own commands only.
         let clients: String = cluster.server(at).call(&["CLIENT", "LIST"]).await;
         let tls_port = format!("laddr=127.0.0.1:{} ", cluster.server(at).tls_port);
         let is_ours = |line: &&str| line.contains("flags=N") || line.contains("flags=t");

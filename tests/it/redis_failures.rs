@@ -1,5 +1,5 @@
-//! What fails of a single Redis server, or between it and us: nothing that was accepted is lost, the log says it once, publishers are
-//! told what to do, and all goes on without a restart. One file for each kind.
+//! Failures of one Redis server or of the connection to it: no accepted event is lost, the log has one line, publishers
+//! get an error that says what to do, and delivery resumes without a restart. One file per kind of failure.
 
 mod clocks;
 mod credentials;
@@ -27,7 +27,7 @@ use crate::support::process::{Process, sidestream};
 use crate::support::redis::RedisServer;
 use crate::support::sink::Recorder;
 
-/// What this whole is for: a group of subscribers to `orders`.
+/// Consumer group of the subscribers to `orders`.
 const GROUP: &str = "app";
 
 fn message(topic: &str, number: usize) -> Outgoing {
@@ -38,12 +38,12 @@ async fn publish(broker: &RedisBroker, number: usize) -> Result<(), BrokerError>
     broker.publish(message("orders", number)).await.map(drop)
 }
 
-/// The distinct messages that arrived.
+/// The distinct messages that have arrived.
 fn distinct(sink: &Recorder) -> usize {
     sink.texts().into_iter().collect::<BTreeSet<_>>().len()
 }
 
-/// A sink that takes its time.
+/// A sink that takes this long for each message.
 fn slow_sink(time: Duration) -> std::sync::Arc<Recorder> {
     Recorder::waiting(move |_| {
         Box::pin(async move {
@@ -53,12 +53,12 @@ fn slow_sink(time: Duration) -> std::sync::Arc<Recorder> {
     })
 }
 
-/// How many entries stand in the stream.
+/// Number of entries in the stream.
 async fn length(redis: &RedisServer) -> i64 {
     redis.call(&["XLEN", "orders"]).await
 }
 
-/// The real binary with an app that subscribes to `orders`; what it logs is kept.
+/// The real binary with an app that subscribes to `orders`, and its log.
 struct Whole {
     app: App,
     sidecar: Process,
@@ -67,7 +67,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// With these settings beside the address of Redis.
+    /// Starts with these component settings beside the address of Redis.
     async fn start(
         redis_port: u16,
         settings: &[(&str, &str)],
@@ -78,7 +78,7 @@ impl Whole {
         whole
     }
 
-    /// The same with these topics, each with a route of its name, and not ready yet.
+    /// Starts with these topics, each with a route of its name, without waiting until it is ready.
     async fn begin(
         redis_port: u16,
         settings: &[(&str, &str)],
@@ -136,13 +136,13 @@ impl Whole {
         answer.unwrap()
     }
 
-    /// How many lines of the log contain this.
+    /// Number of log lines that contain this.
     fn lines(&self, part: &str) -> usize {
         let said = self.sidecar.said();
         said.lines().filter(|line| line.contains(part)).count()
     }
 
-    /// The warnings and errors about Redis.
+    /// The warnings and errors about Redis in the log.
     fn complaints(&self) -> Vec<String> {
         let said = self.sidecar.said();
         let bad = |line: &&str| {

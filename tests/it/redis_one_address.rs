@@ -1,5 +1,5 @@
-//! A Redis that shards by key behind one plain address: a cluster of one server, without `redisType: cluster`. It answers CROSSSLOT to
-//! every command that names keys of several slots, and all that a component does works all the same.
+//! A Redis that shards by key behind one address, without `redisType: cluster` (here a cluster of one server). It
+//! answers CROSSSLOT to commands with keys of several slots; everything that a component does works all the same.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::support::sink::Recorder;
 use crate::support::subscribed::{subscribe, subscribe_with};
 use crate::support::{Lines, eventually};
 
-/// Each has another slot.
+/// Topics in different slots.
 const TOPICS: [&str; 4] = ["orders", "bills", "parcels", "returns"];
 
 async fn publish(broker: &RedisBroker, topic: &str, texts: &[String]) {
@@ -51,7 +51,7 @@ async fn every_topic_is_read_and_the_log_says_once_what_it_costs() {
     broker.connect().await.unwrap();
     let mut subscribed = Vec::new();
     for topic in TOPICS {
-        // The first attempt of each fails: redelivery names keys, too.
+        // The first attempt of each fails, because redelivery names keys, too.
         let sink = Recorder::answering(|message| match message.attempt {
             1 => Settlement::Retry,
             _ => Settlement::Ack,
@@ -59,7 +59,7 @@ async fn every_topic_is_read_and_the_log_says_once_what_it_costs() {
         let one = subscribe(&*broker, topic, sink.clone()).await;
         subscribed.push((topic, sink, one));
     }
-    // A group of its own has another reader, which need not find out again.
+    // A consumer group of its own has another reader, which does not have to meet the error first.
     let other_group = Recorder::acking();
     let metadata = [("consumerGroup", "other")];
     let others = [
@@ -104,7 +104,7 @@ async fn a_subscription_that_ends_takes_no_more_and_hands_back_what_it_has_not_b
     publish(&broker, "orders", &texts("orders", 200)).await;
     eventually("the sink is full", || async { sink.count() >= 9 }).await;
     let end = tokio::spawn(ending.end());
-    // The other topic goes on while this one ends, and after.
+    // The other topic goes on while this one is unsubscribed, and afterwards.
     publish(&broker, "bills", &texts("bills", 50)).await;
     has(&other, &texts("bills", 50)).await;
     gate.add_permits(1000);

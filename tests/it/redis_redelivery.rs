@@ -1,4 +1,5 @@
-//! Bad days of Redis and of replicas: nothing is lost, nothing is doubled without need (D1, D8, D9, D13, D16, D17).
+//! Redelivery and takeover while Redis or a replica fails: no event is lost, or delivered twice without need (D1, D8,
+//! D9, D13, D16, D17).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::support::sink::Recorder;
 use crate::support::subscribed::{Subscribed, subscribe};
 use crate::support::{Lines, eventually};
 
-/// Ids and fields.
+/// Ids and fields of entries.
 type Entries = Vec<(String, Vec<String>)>;
 
 async fn publish(broker: &RedisBroker, numbers: std::ops::Range<u32>) {
@@ -29,7 +30,7 @@ fn message(number: u32) -> Outgoing {
     Outgoing { topic: "orders".to_owned(), data: Bytes::from(number.to_string()), metadata: None }
 }
 
-/// The distinct messages that arrived.
+/// The distinct messages that have arrived.
 fn distinct(sinks: &[&Recorder]) -> usize {
     let mut texts: Vec<_> = sinks.iter().flat_map(|sink| sink.texts()).collect();
     texts.sort();
@@ -37,10 +38,10 @@ fn distinct(sinks: &[&Recorder]) -> usize {
     texts.len()
 }
 
-/// With this, what is taken over soon is not taken over for looking idle.
+/// Idle entries are taken over after an hour, so a takeover within seconds is that of a dead instance.
 const LONG_IDLE: [(&str, &str); 1] = [("processingTimeout", "2m")];
 
-/// A replica in a runtime of its own, so that it can die as a process does: without a word.
+/// A replica in a tokio runtime of its own, which can end as abruptly as a killed process.
 struct Replica {
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -88,7 +89,7 @@ async fn the_entries_of_a_dead_replica_are_taken_over_long_before_they_look_idle
     let killed = Instant::now();
     dying.die();
     eventually("all messages", || async { distinct(&[&survivor]) == 50 }).await;
-    // Within ten seconds (see `instance::LIFE`), where nothing else keeps the machine busy.
+    // Within ten seconds on an idle machine: the lifetime of a heartbeat.
     assert!(killed.elapsed() < Duration::from_secs(30), "took {:?}", killed.elapsed());
     redis.settled("orders", "app").await;
     assert!(survivor.seen().iter().all(|message| message.attempt == 2), "the dead replica's delivery counts");
@@ -149,7 +150,7 @@ async fn a_long_list_that_a_foreign_consumer_left_is_taken_over_without_pauses()
     let _: Vec<String> = redis.call(&rested).await;
     let sink = Recorder::acking();
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
-    // With one round for each `redeliverInterval` of 15 s it would take minutes.
+    // One batch per `redeliverInterval` of 15 s would take minutes.
     eventually("all are taken over", || async { sink.count() >= 2000 }).await;
     assert_eq!(distinct(&[&sink]), 2000);
     eventually("it is told", || async { lines.with("took over 2000 entries in 1 topic of consumers") == 1 }).await;
@@ -172,7 +173,7 @@ async fn signs_of_life_come_in_time_while_much_is_taken_over_from_a_slow_redis()
     }
     let registry = "sidestream:{app}:instances";
     let _: i64 = redis.call(&["HSET", registry, "app-dead", &topics.join("\n")]).await;
-    // Longer than nobody else may have touched them.
+    // Longer than the idle time after which they may be taken over.
     tokio::time::sleep(4 * A_WHILE).await;
     let proxy = Proxy::start(redis.port).await;
     proxy.set(Way::Slow(Duration::from_millis(200)));
@@ -181,7 +182,7 @@ async fn signs_of_life_come_in_time_while_much_is_taken_over_from_a_slow_redis()
     let sink = Recorder::acking();
     let subscribing = topics.iter().map(|topic| subscribe(&*broker, topic, sink.clone()));
     let subscribed = join_all(subscribing).await;
-    // Each topic takes two round trips, one after the other: longer than a sign of life is good for.
+    // Two round trips per topic, one after the other: longer than a heartbeat lasts.
     eventually("all are taken over", || async {
         let alive: Vec<String> = redis.call(&["KEYS", "sidestream:*:alive:*"]).await;
         assert_eq!(alive.len(), 1, "after {} of {TOPICS}", sink.count());
@@ -276,7 +277,7 @@ async fn a_deleted_stream_is_read_again_from_its_beginning() {
     let _: i64 = redis.call(&["DEL", "orders"]).await;
     publish(&broker, 10..20).await;
     eventually("twenty", || async { sink.count() == 20 }).await;
-    // What waits for its ack is not delivered again.
+    // Entries whose ack is still to be sent are not delivered again.
     redis.settled("orders", "app").await;
     let _: i64 = redis.call(&["XGROUP", "DESTROY", "orders", "app"]).await;
     eventually("what is still in the stream, again", || async { sink.count() == 30 }).await;

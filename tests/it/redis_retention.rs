@@ -1,4 +1,4 @@
-//! What daprd does not know: where groups begin, how long streams are, events at most once, groups of a subscription's own.
+//! Settings that daprd does not have: `startFrom`, `maxLen`, `ack: none`, `consumerGroup`, `fanOut`.
 
 use std::sync::Arc;
 
@@ -30,14 +30,14 @@ async fn publish(broker: &RedisBroker, texts: &[&str]) {
     }
 }
 
-/// What has come, whatever the order.
+/// The messages received, sorted.
 fn sorted(sink: &Recorder) -> Vec<String> {
     let mut texts = sink.texts();
     texts.sort();
     texts
 }
 
-/// The groups of a topic.
+/// The consumer groups of a topic.
 async fn groups(redis: &RedisServer, topic: &str) -> Vec<String> {
     let groups: Vec<Value> = redis.call(&["XINFO", "GROUPS", topic]).await;
     let name = |group: &Value| match group {
@@ -82,7 +82,7 @@ async fn a_new_group_begins_where_component_or_subscription_say() {
         let text = format!("4 later {number:02}");
         publish(&broker, &[&text]).await;
         let mut wanted: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
-        // What earlier rows have published is new to nobody but those who begin in the past.
+        // Only groups that begin in the past receive what earlier rows have published.
         if !wanted.is_empty() {
             wanted.extend(later.iter().cloned());
         }
@@ -147,10 +147,10 @@ async fn without_acks_an_event_comes_once_whatever_becomes_of_it() {
         let subscribed = subscribe_with(&*broker, "orders", &metadata, sink.clone()).await;
         publish(&broker, &["fails", "panics", "fails too"]).await;
         eventually("all are in hand", || async { sink.count() == 3 }).await;
-        // They are not pending while the app has them: nobody can take them over.
+        // They are not pending while the app has them, so no other instance can take them over.
         assert_eq!(redis.pending("orders", &group).await, 0);
         gate.add_permits(3);
-        // Returns when nothing is in hand and nothing waits for a redelivery.
+        // Ends when nothing is in flight or waits for redelivery.
         subscribed.end().await;
         let after = Recorder::acking();
         let subscribed = subscribe(&*broker, "orders", after.clone()).await;
@@ -212,7 +212,7 @@ async fn subscriptions_of_one_component_can_have_groups_of_their_own() {
     for (sink, expected) in sinks.iter().zip([4, 4, 1]) {
         eventually("all has come", || async { sink.count() >= expected }).await;
     }
-    // One reading connection for each group, however many topics it has.
+    // One reading connection per group, for any number of topics.
     eventually("all groups wait", || async {
         let clients: String = redis.call(&["CLIENT", "LIST"]).await;
         clients.matches("cmd=xreadgroup").count() == 3
@@ -247,7 +247,7 @@ async fn every_instance_gets_its_own_copy_until_it_stops() {
     let names = groups(&redis, "orders").await;
     assert_eq!(names.len(), 2);
     assert!(names.iter().all(|name| name.starts_with("app-")), "{names:?}");
-    // A subscription that pauses misses nothing: its group stays for as long as its instance.
+    // A paused subscription misses nothing: its group lives as long as its instance.
     subscribed.remove(0).end().await;
     publish(&brokers[1], &["4"]).await;
     let _again = subscribe(&*brokers[0], "orders", sinks[0].clone()).await;

@@ -1,4 +1,4 @@
-//! A master that sentinels name, and another one in its place: what was accepted arrives, and nobody has to restart anything.
+//! Redis Sentinel: the master fails over to a replica; every accepted event arrives, without a restart.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn distinct(sink: &Recorder) -> BTreeSet<String> {
     sink.texts().into_iter().collect()
 }
 
-/// The replica has all that the master has.
+/// Waits until the replica has everything that the master has.
 async fn replicated(redis: &RedisSentinel) {
     eventually("the replica has everything", || async {
         let [master, replica] = &redis.servers;
@@ -50,7 +50,7 @@ async fn publishing_and_delivery_follow_the_master() {
         assert!(publish(&broker, number).await);
     }
     replicated(&redis).await;
-    // In the middle of delivery: 300 take 300 ms.
+    // In the middle of delivery, which takes 300 ms for 300 events.
     redis.servers[0].crash();
     let mut accepted: BTreeSet<_> = (0..300).map(|number: u32| number.to_string()).collect();
     let mut refused = 0;
@@ -82,7 +82,7 @@ async fn a_master_that_hangs_is_left_and_a_demoted_one_too() {
     eventually("the replica is the master", || redis.is_master(1)).await;
     eventually("publishing works again", || publish(&broker, 1)).await;
     eventually("and delivery", || async { distinct(&sink).contains("1") }).await;
-    // The old master comes back, is told that it is a replica now, and nobody writes to it.
+    // The old master comes back, becomes a replica, and receives no writes of ours.
     redis.servers[0].signal(Signal::SIGCONT);
     eventually("the old one is a replica", || async {
         let said = redis.servers[0].try_call::<String>(&["INFO", "replication"]);

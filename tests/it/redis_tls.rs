@@ -1,4 +1,4 @@
-//! TLS to Redis: which certificates are believed, and what is said of those that are not.
+//! TLS to Redis: which certificates are accepted, and the errors about those that are not.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::support::tls::{authority, signed};
 
 const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
 
-/// Every certificate of these tests.
+/// Makes every certificate of these tests with openssl.
 fn certificates() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
@@ -25,7 +25,7 @@ fn certificates() -> tempfile::TempDir {
     signed(path, "marked", "root", &marked, 2);
     signed(path, "expired-marked", "root", &marked, -1);
     signed(path, "foreign-marked", "stranger", &marked, 2);
-    // By another authority of the same name.
+    // Signed by another authority of the same name.
     let elsewhere = path.join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     authority(&elsewhere, "root", "");

@@ -1,5 +1,5 @@
-//! What stands in Redis: commands and entries as daprd writes and reads them (tests/spec/redis.md, "17. Byte-exact
-//! examples", "18. Interop rules").
+//! Commands and entries in Redis, as daprd writes and reads them (tests/spec/redis.md, "17. Byte-exact examples", "18.
+//! Interop rules").
 
 use bytes::Bytes;
 use sidestream::broker::{Broker, SubscribeRequest};
@@ -88,7 +88,7 @@ async fn info(redis: &RedisServer, name: &str) -> u64 {
 async fn many_entries_go_in_one_write() {
     let redis = RedisServer::start().await;
     let broker = redis.broker("pub-app", &[]);
-    // The connection is there.
+    // The connection exists.
     publish(&*broker, b"x", None).await;
     let before = info(&redis, "total_reads_processed").await;
     let outcomes = broker.publish_all(many(100, 3)).await;

@@ -1,4 +1,4 @@
-//! `sidestream run`: the real binary with real apps beside it.
+//! `sidestream run`: the real binary with real apps.
 
 use nix::sys::signal::Signal;
 
@@ -6,10 +6,10 @@ use super::support::eventually;
 use super::support::port::free_port;
 use super::support::process::{Process, example, is_gone, sidestream};
 
-/// On this machine only, as every test.
+/// Listen on loopback only.
 const RUN: [&str; 3] = ["run", "--dapr-listen-addresses=127.0.0.1", "--metrics-listen-address=127.0.0.1"];
 
-/// `run` with these arguments and a shell script as the app.
+/// Runs `sidestream run` with these arguments and a shell script as the app.
 fn run(arguments: &[&str], script: &str) -> Process {
     let arguments = [&RUN, arguments, &["--", "sh", "-c", script]].concat();
     Process::start(sidestream(arguments))
@@ -80,12 +80,12 @@ async fn a_program_that_is_not_there_is_said_before_the_sidecar_starts() {
 #[tokio::test]
 async fn up_and_running_is_said_only_once_it_is_true() {
     const UP: &str = "You're up and running!";
-    // An app that ends at once was never up.
+    // An app that ends at once is not reported as running.
     let mut failing = run(&["-a", "orders"], "exit 3");
     assert_eq!(failing.ended().await, 3);
     assert!(!failing.said().contains(UP), "{}", failing.said());
 
-    // An app that does not listen is waited for, and said to be.
+    // An app that does not listen yet is waited for, and the output says so.
     let app_port = free_port().to_string();
     let mut silent = run(&["-a", "orders", "-p", &app_port], "exec sleep 600");
     silent.says(&format!("the app does not listen on 127.0.0.1:{app_port}. ")).await;
@@ -93,7 +93,7 @@ async fn up_and_running_is_said_only_once_it_is_true() {
     silent.signal(Signal::SIGTERM);
     silent.ended().await;
 
-    // What listens there before the app starts is not the app.
+    // A listener that is there before the app starts is not the app.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let other_port = other.local_addr().unwrap().port().to_string();
     let mut second = run(&["-a", "orders", "-p", &other_port], "exec sleep 600");
@@ -101,7 +101,7 @@ async fn up_and_running_is_said_only_once_it_is_true() {
     second.signal(Signal::SIGTERM);
     second.ended().await;
 
-    // A broker is waited for, too.
+    // The broker is waited for, too.
     let closed = free_port();
     let folder = tempfile::tempdir().unwrap();
     let component = format!(

@@ -9,11 +9,11 @@ use super::support::eventually;
 use super::support::port::free_port;
 use super::support::process::{Process, is_gone, sidestream};
 
-/// A folder with a run file, and a folder for each of the apps `a` and `b`.
+/// A folder with a run file, and one folder each for the apps `a` and `b`.
 struct Desk(tempfile::TempDir);
 
 impl Desk {
-    /// On this machine only, as every test; `apps` is the list of the file.
+    /// Writes the run file; `apps` is its list of apps. Everything listens on loopback only.
     fn new(apps: &str) -> Self {
         let desk = Self(tempfile::tempdir().unwrap());
         for folder in ["a", "b"] {
@@ -40,7 +40,7 @@ fn run(file: &Path) -> Process {
     Process::start(sidestream(["run", "-f", file, "--metrics-listen-address=127.0.0.1"]))
 }
 
-/// The app `folder` that runs this shell script.
+/// An app of the file, which runs this shell script in its folder.
 fn app(folder: &str, script: &str) -> String {
     format!("- appDirPath: ./{folder}\n  command: [sh, -c, {}]\n", serde_json::to_string(script).unwrap())
 }
@@ -66,7 +66,7 @@ async fn the_example_stack_delivers_with_nothing_installed() {
 
     let mut stack = run(desk.path());
     stack.says("== APP - shop == published order 2").await;
-    // The first order was published when nobody had subscribed yet.
+    // The first order was published before the subscription began.
     let orders = || {
         let said = stack.said();
         let got = said.lines().filter(|line| line.starts_with("== APP - kitchen == got orders "));
@@ -87,7 +87,7 @@ async fn apps_have_their_own_environment_folder_and_prefix() {
     let desk = Desk::new(&format!(
         "- appDirPath: ./a\n  env: {{A: 010, B: b}}\n  command: [sh, -c, {words}, 'x  y', \"it's\"]\n- appDirPath: ./b\n  appID: kitchen\n  appPort: 18001\n  command: [./app]\n"
     ));
-    // Without a first line that says how to run it.
+    // A script without a `#!` line.
     let file = desk.path().join("b/app");
     fs::write(&file, "echo $APP_ID $APP_PORT\n").unwrap();
     let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -222,7 +222,7 @@ async fn a_file_with_mistakes_starts_nothing() {
 
 #[tokio::test]
 async fn a_sidecar_that_cannot_start_ends_what_was_started() {
-    // The folder of logs cannot be made.
+    // The log folder cannot be created.
     let desk = Desk::new(&format!(
         "{}{}  appLogDestination: file\n",
         app("a", "echo up; trap 'exit 0' TERM; while :; do sleep 0.05; done"),

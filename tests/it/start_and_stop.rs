@@ -1,4 +1,4 @@
-//! Starts that fail and stops that wait, as the process shows them.
+//! Failing starts and waiting stops, as seen from outside the process.
 
 use std::net::TcpListener;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::support::port::free_port;
 use crate::support::process::{self, Process, sidestream};
 
-/// A sidecar with ports of its own and these flags.
+/// Starts a sidecar on free ports with these flags.
 fn sidecar(flags: &[&str]) -> Process {
     Process::start(process::sidecar(flags))
 }
@@ -25,7 +25,7 @@ async fn a_grpc_port_that_is_taken_ends_the_start() {
         "Fatal error from runtime: failed to start API gRPC server: could not listen on any endpoint: {advice}"
     );
     assert!(said.contains(&expected), "{said}");
-    // It is said at once, too, while the port is tried again.
+    // The warning comes at once, while the port is still being tried.
     assert!(said.find(&advice) < said.find(&expected), "{said}");
     assert!(said.lines().last().unwrap().contains(&expected), "{said}");
 }

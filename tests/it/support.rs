@@ -1,4 +1,4 @@
-//! What tests share: a Redis server of their own, sinks that record, waiting for a condition.
+//! Helpers of the tests: a Redis server of their own, recording sinks, waiting for conditions.
 
 pub(crate) mod app;
 pub(crate) mod conformance;
@@ -24,11 +24,11 @@ use sidestream::telemetry::Telemetry;
 use sidestream::telemetry::log::{Level, Log};
 use sidestream::telemetry::metrics::Metrics;
 
-/// How long a test waits for what must come: far longer than anything takes on a machine that does much else, and shorter than the minute
-/// after which the sidecar finds by itself what it should have been told (files, entries that were handed back).
+/// How long a test waits for a condition: far longer than anything takes on a busy machine, and shorter than the minute
+/// after which the sidecar looks for changes by itself (files, entries handed back).
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Wait until a condition holds; fail with `what` if it does not in time.
+/// Waits until a condition holds; fails with `what` if it does not in time.
 #[track_caller]
 pub(crate) fn eventually<F, Fut>(what: &str, mut holds: F) -> impl Future<Output = ()>
 where
@@ -46,12 +46,12 @@ where
     }
 }
 
-/// The lines that a telemetry has written.
+/// The log lines that a telemetry has written.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// A telemetry that writes here, from `info` upwards.
+    /// A telemetry that logs to these lines, from `info` upwards.
     pub(crate) fn telemetry(&self) -> Telemetry {
         Telemetry::new(Log::new(Level::Info, self.clone()), Metrics::default())
     }
@@ -78,7 +78,7 @@ impl io::Write for Lines {
     }
 }
 
-/// A telemetry that says nothing.
+/// A telemetry without log output.
 pub(crate) fn quiet() -> Telemetry {
     Telemetry::new(Log::new(Level::Fatal, io::sink()), Metrics::default())
 }

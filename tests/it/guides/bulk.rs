@@ -26,7 +26,7 @@ scopes:
 - checkout
 ";
 
-/// The status of each event is what its data asks for: only once, if that is no end.
+/// Answers each event with the status in its data; RETRY only once.
 const APP: &str = r#"
 import json
 from serving import serve
@@ -73,7 +73,7 @@ async fn run(desk: &Desk) -> (Process, u16) {
     (run, http)
 }
 
-/// The data of all events, request by request.
+/// The data of all events, one list per request.
 async fn batches(run: &Process, count: usize) -> Vec<Vec<Value>> {
     let messages = prints_json(run, "bulk ", count).await;
     let batches = messages.iter().map(|message| {
@@ -124,7 +124,7 @@ async fn each_message_has_its_own_status() {
         .map(|status| json!({"entryId": status, "contentType": "application/json", "event": {"status": status}}));
     let answer = post(http, "/v1.0-alpha1/publish/bulk/order-pub-sub/orders", JSON, &json!(entries).to_string()).await;
     assert_eq!(answer.status, 204);
-    // What is to be tried again, and what the app forgot to mention, comes again; what is dropped is told in the log.
+    // Events with RETRY and events missing in the answer are redelivered; dropped ones are logged.
     let told = |status: &str| format!(r#"{{"status":"{status}"}}"#);
     let expected = ["DROP", "FORGOTTEN", "FORGOTTEN", "RETRY", "RETRY", "SUCCESS"].map(told);
     assert_eq!(events(&run, 6).await, expected);

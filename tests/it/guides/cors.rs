@@ -1,4 +1,4 @@
-//! Cross-origin requests, `--allowed-origins`: a page of another origin may call the sidecar, or may not.
+//! Cross-origin requests and `--allowed-origins`: which pages may call the sidecar.
 
 use super::{Answer, Desk, curl, ready};
 use crate::support::port::free_port;
@@ -24,7 +24,7 @@ async fn sidecar(flags: &str) -> (Process, u16) {
     (sidecar, http)
 }
 
-/// What a browser asks before the call.
+/// The preflight request of a browser.
 async fn preflight(port: u16, origin: &str) -> Answer {
     let headers = [
         ("Origin", origin),
@@ -34,7 +34,7 @@ async fn preflight(port: u16, origin: &str) -> Answer {
     curl("OPTIONS", port, PUBLISH, &headers, "").await.unwrap()
 }
 
-/// The call itself.
+/// The request that follows.
 async fn call(port: u16, origin: &str) -> Answer {
     let headers = [("Origin", origin), super::JSON];
     curl("POST", port, PUBLISH, &headers, "{}").await.unwrap()

@@ -1,4 +1,5 @@
-//! "Dead letter topics": at once without a retry policy, after its attempts with one, and a subscription to the letters.
+//! "Dead letter topics": without a retry policy after the first failure, with one after its attempts, and a
+//! subscription to the dead-letter topic.
 
 use super::{Desk, prints, publish, ready, redis};
 use crate::support::port::free_port;
@@ -94,7 +95,7 @@ async fn run(desk: &Desk) -> Process {
     run
 }
 
-/// The event is tried that often, and then a letter that its own subscription gets.
+/// Waits for this many attempts, then for the event on the dead-letter topic.
 async fn tried(run: &Process, server: &RedisServer, times: usize) {
     assert_eq!(prints(run, "letter ", 1).await, ["5 of orders"]);
     assert_eq!(prints(run, "failing ", times).await, vec!["5"; times]);
@@ -110,7 +111,7 @@ async fn without_a_policy_a_failing_message_is_moved_at_once() {
     let desk = declared(&server);
     let run = run(&desk).await;
     tried(&run, &server, 1).await;
-    // That surprises many, so it is said at the start.
+    // Many users do not expect that, so the log says it at start.
     run.says("topic orders on pubsub pubsub has the dead-letter topic poisonMessages and no retry policy: the first failure of an event moves it there")
         .await;
 }

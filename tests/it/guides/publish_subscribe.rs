@@ -1,4 +1,4 @@
-//! "Publish a message and subscribe to a topic", and "subscription methods": declared in a file, or said by the app.
+//! "Publish a message and subscribe to a topic", and "subscription methods": declarative and programmatic.
 
 use super::{Desk, JSON, post, prints, prints_json, publish, ready, redis};
 use crate::support::port::free_port;
@@ -70,7 +70,7 @@ fn desk(redis_server: &RedisServer) -> Desk {
 
 async fn checkout(desk: &Desk) -> Process {
     let (app, http, grpc) = (free_port(), free_port(), free_port());
-    // Without two dashes before the command, as the guide types it.
+    // Without `--` before the command, as in the guide.
     let checkout = desk.run(&format!(
         "--app-id checkout --app-port {app} --dapr-http-port {http} --dapr-grpc-port {grpc} --resources-path ./myComponents python3 CheckoutService.py"
     ));
@@ -86,7 +86,7 @@ async fn a_declared_subscription_gets_what_a_call_to_another_sidecar_publishes()
     let checkout = checkout(&desk).await;
     let http = free_port();
     let line = format!("--app-id orderprocessing --dapr-http-port {http}");
-    // Without --resources-path: the folder that the command line tool has at home.
+    // Without `--resources-path`: the component folder in the home directory.
     let home = desk.path().join("home");
     let processing = desk.run_with(&[("HOME", home.to_str().unwrap())], &line);
     processing.says("You're up and running! Dapr logs will appear here.").await;

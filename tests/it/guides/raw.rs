@@ -1,4 +1,4 @@
-//! "Publishing and subscribing messages without CloudEvents", with programs on the other side that know only Redis.
+//! "Publishing and subscribing messages without CloudEvents", exchanged with programs that use Redis directly.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ def dsstatus(event, headers):
 serve({"GET /dapr/subscribe": lambda event, headers: SUBSCRIPTIONS, "POST /dsstatus": dsstatus})
 "#;
 
-/// The route has no slash in front, as in the guide.
+/// The route has no leading slash, as in the guide.
 const PROGRAMMATIC: &str = r#"[{"pubsubname": "pubsub", "topic": "deathStarStatus", "route": "dsstatus", "metadata": {"rawPayload": "true"}}]"#;
 
 const SUBSCRIPTION: &str = r#"
@@ -58,7 +58,7 @@ async fn a_raw_message_is_in_the_stream_as_it_was_published() {
     assert_eq!(entries[0].1["data"], r#"{"order-number": "345"}"#);
 }
 
-/// What another program writes to the stream reaches the app in an envelope.
+/// An entry that another program writes reaches the app in an envelope.
 async fn is_wrapped(server: &RedisServer, desk: &Desk) {
     let (app, http) = (free_port(), free_port());
     let run = desk.run(&format!(

@@ -1,4 +1,5 @@
-//! "Resiliency": one file with timeouts, retries and circuit breakers; Redis and the app fail for a while, and the log tells it.
+//! "Resiliency": one file with timeouts, retries and circuit breakers; Redis and the app fail for a while, and the log
+//! says so.
 
 use super::{Desk, JSON, post, prints, publish, ready, redis};
 use crate::support::eventually;
@@ -6,8 +7,8 @@ use crate::support::port::free_port;
 use crate::support::process::Process;
 use crate::support::redis::RedisServer;
 
-/// As complete as the guide's example, with its comments and its targets that are not ours; times are shorter. `TARGETS` are the
-/// component's.
+/// The guide's complete example, with its comments and unrelated targets, and shorter times. `TARGETS` is replaced by
+/// the component's targets.
 const RESILIENCY: &str = "
 apiVersion: dapr.io/v1alpha1
 kind: Resiliency
@@ -70,7 +71,7 @@ spec:
 TARGETS
 ";
 
-/// Answers in turn what the file `answers` says: a status, or `slow`. The last one is for all that follow.
+/// Answers with the lines of the file `answers` in turn: a status, or `slow`. The last line repeats.
 const APP: &str = r#"
 import time
 from serving import serve
@@ -99,7 +100,7 @@ fn desk(server: &RedisServer, targets: &[&str]) -> Desk {
         .file("resources/resiliency.yaml", &resiliency)
 }
 
-/// A sidecar without an app, that publishes.
+/// A sidecar without an app, for publishing.
 async fn publisher(desk: &Desk) -> (Process, u16) {
     let http = free_port();
     let line = format!("--app-id app1 --dapr-http-port {http} --resources-path resources");
@@ -108,7 +109,7 @@ async fn publisher(desk: &Desk) -> (Process, u16) {
     (sidecar, http)
 }
 
-/// An app that gets one order and answers it so.
+/// An app that receives one order and answers with these lines.
 async fn subscriber(desk: Desk, answers: &str) -> (Process, Desk) {
     let desk = desk.file("app.py", APP).file("answers", answers);
     let (app, http) = (free_port(), free_port());
@@ -181,7 +182,7 @@ async fn only_some_status_codes_are_worth_another_try() {
     let server = RedisServer::start().await;
     let desk = desk(&server, &["inbound:", "  retry: temporary"]);
     let (run, _desk) = subscriber(desk, "429 502 400 200").await;
-    // After the policy the event is not lost: it is delivered again later (difference D1 from daprd).
+    // When the policy is exhausted the event is redelivered later (D1).
     assert_eq!(prints(&run, "tea ", 4).await, ["429", "502", "400", "200"]);
     server.settled("orders", "app1").await;
 }

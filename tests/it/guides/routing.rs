@@ -1,11 +1,11 @@
-//! "Route messages to different event handlers", declared and said by the app.
+//! "Route messages to different event handlers", declarative and programmatic.
 
 use super::{Desk, EVENT, post, prints, ready, redis};
 use crate::support::port::free_port;
 use crate::support::process::Process;
 use crate::support::redis::RedisServer;
 
-/// The feature had to be switched on once; files from then must still work.
+/// Early versions needed a feature switch; files with it must still work.
 const CONFIGURATION: &str = "
 apiVersion: dapr.io/v1alpha1
 kind: Configuration
@@ -82,7 +82,7 @@ async fn run(desk: &Desk, app_id: &str) -> (Process, u16) {
     (run, http)
 }
 
-/// Publish an event of this type and data; the handler that gets it.
+/// Publishes an event of this type and data; returns the handler that receives it.
 async fn handler(run: &Process, port: u16, id: &str, kind: &str, data: &str) -> String {
     let event = format!(
         r#"{{"specversion": "1.0", "id": "{id}", "source": "test", "type": "{kind}", "datacontenttype": "application/json", "data": {data}}}"#

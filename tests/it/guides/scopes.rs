@@ -21,7 +21,7 @@ def subscribe(event, headers):
 serve({"GET /dapr/subscribe": subscribe, **{"POST /" + topic: lambda event, headers: 200 for topic in TOPICS}})
 "#;
 
-/// What an app may, as a row of the guide's tables: the topics it may publish to, and those it may subscribe to.
+/// A row of the guide's tables: the topics an app may publish to, and those it may subscribe to.
 type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
 
 async fn check(settings: &[(&str, &str)], topics: &[&str], rows: &[Row<'_>]) {
@@ -60,7 +60,7 @@ async fn check(settings: &[(&str, &str)], topics: &[&str], rows: &[Row<'_>]) {
     }
 }
 
-/// The topics at which a sidecar of this app waits for events.
+/// The topics that a sidecar of this app has subscribed to.
 async fn groups<'a>(server: &RedisServer, app_id: &str, topics: &[&'a str]) -> Vec<&'a str> {
     let mut found = Vec::new();
     for topic in topics {

@@ -1,10 +1,11 @@
-//! "Enable API token authentication" and "Authenticate requests from Dapr": the token that a caller must have, and the one that the app gets.
+//! "Enable API token authentication" and "Authenticate requests from Dapr": the token that callers send, and the one
+//! that the app receives.
 
 use super::{Desk, JSON, curl, post, prints, ready, redis};
 use crate::support::port::free_port;
 use crate::support::redis::RedisServer;
 
-/// Tells the token of each request, and publishes with the one it finds in its environment, as the guide has it.
+/// Prints the token of each request, and publishes with the token in its environment, as in the guide.
 const APP: &str = r#"
 import os, urllib.request
 from serving import serve
@@ -42,7 +43,7 @@ async fn a_caller_must_have_the_token() {
     let desk = desk(&server);
     let (app, http) = (free_port(), free_port());
     let run = desk.run_with(&[("DAPR_API_TOKEN", TOKEN)], &line(app, http));
-    // Health is told to everybody.
+    // Health needs no token.
     ready(http).await;
     let path = "/v1.0/publish/pubsub/orders";
     let answer = post(http, path, JSON, "{}").await;
@@ -54,9 +55,9 @@ async fn a_caller_must_have_the_token() {
     }
     let answer = curl("GET", http, "/v1.0/metadata", &[], "").await.unwrap();
     assert_eq!(answer.status, 401);
-    // The app has it from its environment.
+    // The app takes it from its environment.
     assert_eq!(post(app, "/publish", JSON, "{}").await.status, 204);
-    // It is the caller's matter only.
+    // Callers do not need the app's token.
     assert_eq!(prints(&run, "order ", 2).await, ["None", "None"]);
 }
 
@@ -72,6 +73,6 @@ async fn the_app_gets_its_own_token_with_every_request() {
     assert_eq!(prints(&run, "subscribe ", 1).await, [TOKEN]);
     assert_eq!(prints(&run, "order ", 1).await, [TOKEN]);
     server.settled("orders", "orders").await;
-    // A stranger who calls the app has not.
+    // A request that does not come from the sidecar has no token.
     assert_eq!(post(app, "/orders", JSON, "{}").await.status, 401);
 }

@@ -1,4 +1,4 @@
-//! "Message time-to-live": a message that is too old when its subscriber comes is not delivered.
+//! "Message time-to-live": a message that has expired before its subscriber starts is not delivered.
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ async fn a_message_whose_time_is_over_is_not_delivered() {
         let order = format!(r#"{{"order-number": {number}}}"#);
         publish(publisher, &format!("pubsub/TOPIC_A{query}"), &order).await;
     }
-    // Programs without a sidecar see the time in the event, and that it is over.
+    // Programs without a sidecar find the expiry time in the event.
     let entries: Vec<(String, HashMap<String, String>)> = server.call(&["XRANGE", "TOPIC_A", "-", "+"]).await;
     let first: Value = serde_json::from_str(&entries[0].1["data"]).unwrap();
     eventually("the first is too old", || async { expiration(&first) < Utc::now() }).await;

@@ -1,5 +1,5 @@
-//! Clocks that jump. Nothing of ours compares its own clock with that of Redis, but for `streamTTL`, which says so: pauses run by the clock
-//! of the process that only goes forward, entries are in the order of their ids, whatever time these stand for.
+//! Clocks that jump. The sidecar never compares its clock with that of Redis, except for `streamTTL`, whose
+//! documentation says so: waits use the monotonic clock, and entries are ordered by id, not by the time in it.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::support::{Lines, eventually};
 async fn ids_from_the_future_are_delivered_and_redelivered_in_order() {
     let redis = RedisServer::start().await;
     let lines = Lines::default();
-    // One at a time: several places are not bound to any order.
+    // One event at a time, because concurrent deliveries have no order.
     let one = [("concurrency", "1")];
     let broker = broker_on(redis.port, GROUP, &one, lines.telemetry());
     let sink = Recorder::answering(|message| match message.attempt {
         1 => Settlement::Retry,
         _ => Settlement::Ack,
     });
-    // Ten thousand years from now, and then as the clock of Redis says, which is far behind.
+    // First an id ten thousand years from now, then ids by the clock of Redis, which is far behind.
     let words = ["XADD", "orders", "317247840000000-5", "data", "future"];
     let _: String = redis.call(&words).await;
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
@@ -54,7 +54,7 @@ async fn an_id_after_which_there_is_none_is_an_error_and_the_rest_is_delivered()
     subscribed.end().await;
 }
 
-/// When the clock of Redis jumps forward, all signs of life are over at once; so they are after Redis was away for long.
+/// When the clock of Redis jumps forward, all heartbeats expire at once, as after a long outage.
 #[tokio::test(flavor = "multi_thread")]
 async fn when_all_signs_of_life_expire_at_once_nobody_buries_the_living() {
     let redis = RedisServer::start().await;

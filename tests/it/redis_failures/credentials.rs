@@ -1,11 +1,11 @@
-//! The password was changed under a running sidecar.
+//! The password changes while the sidecar runs.
 
 use super::{GROUP, Whole};
 use crate::support::app::Answer;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 
-/// Give the user another password, and end its connections.
+/// Changes the user's password and closes its connections.
 async fn rotate(redis: &RedisServer, password: &str) {
     let _: () = redis.call(&["ACL", "SETUSER", "orders", "resetpass", password]).await;
     let _: i64 = redis.call(&["CLIENT", "KILL", "USER", "orders"]).await;
@@ -21,10 +21,10 @@ async fn a_changed_password_is_told_and_a_right_one_is_enough() {
     whole.publish_all(0..10).await;
     eventually("what came before", || async { whole.app.distinct_data("/orders") == 10 }).await;
     for round in 1..=2 {
-        // An ack that meets the change would be told, too.
+        // An ack during the change would be logged, too.
         redis.settled("orders", GROUP).await;
         rotate(&redis, ">two").await;
-        // The first one may be what finds the connection closed.
+        // The first publish may be the one that finds its connection closed.
         whole.publish(100).await;
         for _ in 0..5 {
             let refused = whole.publish(100).await;
@@ -36,7 +36,7 @@ async fn a_changed_password_is_told_and_a_right_one_is_enough() {
             );
         }
         eventually("reading fails", || async { whole.lines("error reading") == round }).await;
-        // Long enough for a second line of each kind.
+        // Long enough for a second log line of each kind.
         tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
         rotate(&redis, ">one").await;
         eventually("reading again", || async { whole.lines("reading again") == round }).await;

@@ -1,4 +1,4 @@
-//! The connection ends in the middle of a reply: Redis has done what it was asked for, and nobody has heard of it.
+//! The connection ends within a reply: Redis has executed the command, and the sidecar does not know.
 
 use sidestream::broker::Broker;
 use sidestream::message::Settlement;
@@ -57,7 +57,7 @@ async fn acks_whose_answer_was_cut_are_sent_again() {
     let broker = broker_on(proxy.port, GROUP, &[], quiet());
     let sink = Recorder::acking();
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
-    // Not through the proxy: what is cut is to be nothing but acks.
+    // Not through the proxy, which is to cut acks only.
     let add = async |number: usize| {
         let data = number.to_string();
         let _: String = redis.call(&["XADD", "orders", "*", "data", &data]).await;

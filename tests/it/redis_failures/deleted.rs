@@ -1,4 +1,4 @@
-//! Somebody else deletes the stream, the group or the consumer while entries are in hand.
+//! Another client deletes the stream, the group or the consumer while entries are in flight.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 use crate::support::{Lines, eventually};
 
-/// Delete every consumer of the group, as a clean-up script would.
+/// Deletes every consumer of the group, as a clean-up script would.
 async fn delete_consumers(redis: &RedisServer) {
     let consumers: Vec<Value> = redis.call(&["XINFO", "CONSUMERS", "orders", GROUP]).await;
     assert_eq!(consumers.len(), 1);
@@ -49,7 +49,7 @@ async fn answers_of_the_app_settle_whatever_was_deleted_meanwhile() {
         let lines = Lines::default();
         let broker = broker_on(redis.port, GROUP, &[], lines.telemetry());
         let gate = Arc::new(Semaphore::new(0));
-        // Half of them ask for another delivery.
+        // Half of them answer RETRY.
         let sink = Recorder::behind(&gate, |message| match message.attempt {
             1 if message.data.len() == 1 => Settlement::Retry,
             _ => Settlement::Ack,
@@ -76,7 +76,7 @@ async fn answers_of_the_app_settle_whatever_was_deleted_meanwhile() {
         redis.settled("orders", GROUP).await;
         assert_eq!(distinct(&sink), 9);
         let most = match what {
-            // The group, and the entries that have gone with the stream: each when it is its time.
+            // One line about the group, and one about the lost entries when their redelivery is due.
             Deleted::Stream => 5,
             Deleted::Group => 2,
             Deleted::Consumer => 0,

@@ -1,4 +1,4 @@
-//! Entries that are not as ours: written by somebody else, or gone while they are pending.
+//! Entries written by other programs, and entries that are deleted while pending.
 
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ async fn an_entry_without_data_does_not_stop_the_others_and_is_not_told_in_a_loo
     })
     .await;
     tokio::time::sleep(4 * A_WHILE).await;
-    // At once, after one second, after two more, and so on: nothing is acknowledged that was not delivered (D1).
+    // Delivered at once, after one second, after two more, and so on: an entry that was not delivered is not
+    // acknowledged (D1).
     let told = told();
     let attempts = 1 + begun.elapsed().as_secs_f64().log2().max(0.0) as usize + 1;
     assert!(told <= 3 * attempts, "{told} times");
@@ -64,7 +65,7 @@ async fn entries_that_are_trimmed_away_while_they_wait_are_told_once() {
     subscribed.end().await;
 }
 
-/// How many entries were told to be gone.
+/// The number of deleted entries that the log reports.
 fn gone(lines: &Lines) -> usize {
     let text = lines.text();
     let counts = text.lines().filter_map(|line| -> Option<usize> {

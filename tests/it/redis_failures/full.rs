@@ -1,4 +1,4 @@
-//! Redis is out of memory: it refuses what would need more, and nothing else.
+//! Redis is out of memory: it refuses commands that need more, and no others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +58,7 @@ async fn nobody_takes_a_living_replica_for_dead_because_redis_is_full() {
     let other = Recorder::acking();
     let second = subscribe(&*two, "orders", other.clone()).await;
     limit(&redis, "1").await;
-    // Longer than a sign of life is good for.
+    // Longer than a heartbeat lasts.
     redis.settled("orders", GROUP).await;
     assert_eq!((slow.count(), other.count()), (5, 0));
     limit(&redis, "0").await;

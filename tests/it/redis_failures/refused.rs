@@ -1,11 +1,11 @@
-//! Redis is there and refuses what a subscription needs: the health endpoint says so after a while, and until it works.
+//! Redis refuses a command that a subscription needs: after 10 s the health endpoint says so, until it works (D30).
 
 use super::Whole;
 use crate::support::app::Answer;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 
-/// Wait until the health endpoint answers 500 with this in its text, while one can publish.
+/// Waits until the health endpoint answers 500 with this text, while publishing works.
 async fn is_unhealthy(whole: &Whole, parts: &[&str]) {
     eventually(&format!("unhealthy because of {parts:?}"), || async {
         let answer = whole.health().await;
@@ -43,7 +43,7 @@ async fn a_topic_that_may_not_be_read_makes_the_sidecar_unhealthy_until_it_may()
     eventually("delivered", || async { whole.app.distinct_data("/orders") == 6 }).await;
 }
 
-/// A sidecar before a Redis that does not know these commands, once it has said so.
+/// A sidecar whose Redis does not know these commands, once the log says so.
 async fn without(commands: &[&str]) -> (RedisServer, Whole) {
     let options: Vec<_> = commands.iter().flat_map(|name| ["--rename-command", name, ""]).collect();
     let redis = RedisServer::start_with(&options, 0).await;
@@ -74,7 +74,7 @@ async fn a_redis_that_is_away_at_start_is_told_once_for_all_topics() {
     let topics: Vec<_> = topics.iter().map(String::as_str).collect();
     let whole = Whole::begin(redis.port, &[], &topics, |_| Answer::success()).await;
     eventually("it is told", || async { whole.lines("Failed to start the subscriptions") > 0 }).await;
-    // Long enough for the second attempt of each.
+    // Long enough for a second attempt of each.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(whole.lines("Failed to start"), 1, "{}", whole.sidecar.said());
     assert!(whole.lines("connection refused") <= 2, "{}", whole.sidecar.said());

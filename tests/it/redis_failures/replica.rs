@@ -1,4 +1,4 @@
-//! The server has become a replica: it refuses to write until it is promoted.
+//! The server becomes a replica: it refuses writes until it is promoted.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn a_server_that_is_a_replica_for_a_while_loses_nothing() {
         publish(&broker, number).await.unwrap();
     }
     eventually("in hand", || async { sink.count() == 5 }).await;
-    // The other one gets all there is and becomes the master, and ours its replica.
+    // The other server copies everything and becomes the master; ours becomes its replica.
     follow(&other, redis.port).await;
     let _: () = other.call(&["REPLICAOF", "NO", "ONE"]).await;
     follow(&redis, other.port).await;
@@ -35,14 +35,14 @@ async fn a_server_that_is_a_replica_for_a_while_loses_nothing() {
             && text.ends_with("redisHost must name the master, or this one be promoted)"),
         "{text}"
     );
-    // The app has done its work: the acks must not get lost.
+    // The app has handled the events: their acks must not be lost.
     gate.add_permits(1000);
     eventually("both readers and acks have met the replica", || async {
         let told = |part| lines.with(part) == 1;
         told("error reading") && told("Error acknowledging Redis messages")
     })
     .await;
-    // Long enough for a second line of each kind.
+    // Long enough for a second log line of each kind.
     tokio::time::sleep(3 * A_WHILE).await;
     let _: () = redis.call(&["REPLICAOF", "NO", "ONE"]).await;
     for number in 6..10 {
@@ -58,12 +58,12 @@ async fn a_server_that_is_a_replica_for_a_while_loses_nothing() {
     subscribed.end().await;
 }
 
-/// Make a server the replica of another and wait until it has everything.
+/// Makes a server the replica of another and waits until it has everything.
 async fn follow(replica: &RedisServer, master: u16) {
     let port = master.to_string();
     let _: () = replica.call(&["REPLICAOF", "127.0.0.1", &port]).await;
     eventually("the replica has everything", || async {
-        // It may close its connections when it begins.
+        // It may close its connections when replication begins.
         let info = replica.try_call::<String>(&["INFO", "replication"]).await;
         info.is_ok_and(|info| info.contains("master_link_status:up"))
     })

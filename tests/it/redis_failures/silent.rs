@@ -1,4 +1,4 @@
-//! Redis, or the way to it, takes everything and answers nothing.
+//! Redis, or the network, accepts everything and answers nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::sink::Recorder;
 use crate::support::subscribed::subscribe;
 use crate::support::{Lines, eventually};
 
-/// Not so short that a Redis that works misses them on a machine that does much else.
+/// Long enough for a working Redis on a busy machine.
 const SHORT: [(&str, &str); 3] = [("readTimeout", "3s"), ("dialTimeout", "2s"), ("redisMaxRetries", "1")];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
     let subscribed = subscribe(&*broker, "orders", sink.clone()).await;
     publish(&broker, 100).await.unwrap();
     eventually("the first", || async { sink.count() == 1 }).await;
-    // Its ack is not to be lost on the way: that would be told, too.
+    // Wait for its ack: a lost one would be logged, too.
     redis.settled("orders", GROUP).await;
     proxy.set(Way::Silent);
     let begun = Instant::now();
@@ -37,7 +37,7 @@ async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
             assert!(error.is_transient(), "{error}");
             assert!(error.to_string().ends_with("i/o timeout"), "{error}");
         }
-        // An answer, and then two dials that nobody answers: seven seconds.
+        // One reply and two dials time out: seven seconds.
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(30 * (round + 1)), "one after the other is more than a minute: {took:?}");
     }
@@ -49,7 +49,7 @@ async fn publishes_end_with_an_error_in_their_time_however_many_they_are() {
     for part in ["error reading", "reading again", "upkeep failed"] {
         assert_eq!(lines.with(part), 1, "{part}:\n{}", lines.text());
     }
-    // That of the last one may have met a connection from the silent time, or the answer to that of the first one came too late.
+    // The last ack may have used a connection from the silent time, or the reply to the first came too late.
     let acks = lines.with("Error acknowledging");
     assert!(acks <= 2, "{}", lines.text());
     assert_eq!(lines.text().lines().count(), 3 + acks, "{}", lines.text());

@@ -17,7 +17,7 @@ use crate::support::{Lines, eventually};
 
 const LATER: Duration = Duration::from_millis(200);
 
-/// Takes eight seconds for the first message, longer than a sign of life is good for.
+/// A sink that takes eight seconds for the first message, longer than a heartbeat lasts.
 fn mostly_quick() -> Arc<Recorder> {
     Recorder::waiting(|message: Incoming| {
         Box::pin(async move {
