@@ -37,7 +37,7 @@
 //! | layer | modules | may import beside lower layers |
 //! |---|---|---|
 //! | 0 words | `backoff`, `credentials`, `duration`, `environment`, `json`, `message`, `metadata`, `quantity`, `envelope` | earlier in this row |
-//! | 1 across | `telemetry`, `health`, `shutdown` | |
+//! | 1 across | `telemetry`, `health`, `shutdown`, `server` | `server` -> `shutdown`, `server` -> `telemetry` |
 //! | 2 input | `diagnostic`, `cli`, `resources`, `config` | `resources` -> `diagnostic`, `config` -> `diagnostic`, `config` -> `cli`, `config` -> `resources` |
 //! | 3 mechanisms | `expr`, `resiliency`, `broker`, `scopes`, `app` | `resiliency` -> `expr` |
 //! | 4 assembly | `pubsub` | |
@@ -46,7 +46,8 @@
 //! | 7 wiring | `wait`, `check`, `runtime`, `demo`, `run` | `demo` -> `runtime`, `run` -> `runtime` |
 //! <!-- end of layers -->
 //!
-//! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api`,
+//! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api` and
+//! `server`,
 //! `granit-parser` (YAML) behind `resources::yaml::parse`, `clap` behind `cli`, `rustls` behind `app::http` and
 //! `broker::redis::conn::tls`. The same test holds that.
 //!
@@ -89,6 +90,7 @@ pub mod quantity;
 
 // Across.
 pub mod health;
+pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 

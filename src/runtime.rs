@@ -21,9 +21,10 @@ use tokio::time::Instant;
 use self::contact::Contacts;
 use self::reload::{Loaded, Reload, Shown};
 pub use self::stop::Outcome;
-use crate::api::http::{Transport, public_router, router, serve};
-use crate::api::listen::{self, Listener};
-use crate::api::{self, Extended, ShutdownRequest, Snapshot, grpc};
+use crate::api::error::GrpcCode;
+use crate::api::grpc::{self, RefuseCalls};
+use crate::api::http::{public_router, router};
+use crate::api::{self, Extended, ShutdownRequest, Snapshot, listen};
 use crate::app::{self, Channel};
 use crate::broker::memory::hub::Hub;
 use crate::cli::Flags;
@@ -38,6 +39,7 @@ use crate::resiliency::Targets;
 use crate::resources::files::watch::Watch;
 use crate::resources::last_good::LastGood;
 use crate::resources::{LoadRequest, Resources};
+use crate::server::{Listener, Server, Service, Transport, Versions};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::LogBuilder;
@@ -427,32 +429,43 @@ impl Runtime {
         }
     }
 
-    /// Answer on all ports.
+    /// Serves all ports.
     fn serve(&mut self) {
-        let refusal = grpc::refusal(&self.http_place());
-        let (tasks, stop, context) = (&self.tasks, &self.stop, &self.context);
+        let http = &self.settings.http;
+        let versions = if http.http2 { Versions::Http1And2 } else { Versions::Http1 };
+        let api = self.server(
+            "http connection",
+            router(self.context.clone()).into_service(),
+            Transport::http(versions, http.read_buffer),
+        );
+        let public = self.server(
+            "http connection",
+            public_router(self.context.clone()).into_service(),
+            Transport::http(Versions::Http1, http.read_buffer),
+        );
+        let refusal = RefuseCalls::new(GrpcCode::Unimplemented, &grpc::refusal(&self.http_place()));
+        let grpc = self.server("grpc connection", refusal, Transport::grpc());
+        let has_series = self.settings.metrics.as_ref().is_some_and(|metrics| metrics.has_series);
+        let page = metrics_server::page(has_series.then(|| self.telemetry.clone()));
+        let metrics =
+            self.server("metrics connection", page, Transport::http(Versions::Http1, metrics_server::READ_BUFFER));
         for listener in self.grpc.drain(..) {
-            let serving = grpc::serve(listener, refusal.clone(), stop.clone(), tasks.clone());
-            tasks.spawn("grpc api", serving);
+            self.tasks.spawn("grpc api", grpc.clone().serve(listener));
         }
-        let settings = &self.settings.http;
         for listener in self.http.drain(..) {
-            let (routes, transport) = (router(context.clone()), Transport::api(settings));
-            let serving = serve(listener, routes, transport, stop.clone(), tasks.clone());
-            tasks.spawn("http api", serving);
+            self.tasks.spawn("http api", api.clone().serve(listener));
         }
         if let Some(listener) = self.public.take() {
-            let (routes, transport) = (public_router(context.clone()), Transport::public(settings));
-            let serving = serve(listener, routes, transport, stop.clone(), tasks.clone());
-            tasks.spawn("public http api", serving);
+            self.tasks.spawn("public http api", public.serve(listener));
         }
         if let Some(listener) = self.metrics.take() {
-            let settings = self.settings.metrics.as_ref();
-            let has_series = settings.is_some_and(|settings| settings.has_series);
-            let telemetry = has_series.then(|| self.telemetry.clone());
-            let work = metrics_server::serve(listener, telemetry, stop.clone(), tasks.clone());
-            tasks.spawn("metrics", work);
+            self.tasks.spawn("metrics", metrics.serve(listener));
         }
+    }
+
+    fn server<S: Service>(&self, name: &'static str, service: S, transport: Transport) -> Server<S> {
+        let (stop, tasks, telemetry) = (self.stop.clone(), self.tasks.clone(), self.telemetry.clone());
+        Server { name, service, transport, stop, tasks, telemetry }
     }
 }
 
@@ -466,8 +479,8 @@ struct Listeners {
 /// Take all addresses at the same time, so that all that cannot be had are told together.
 async fn bind(settings: &Settings, telemetry: &Telemetry) -> Result<Listeners, StartError> {
     let (grpc, http, public) = tokio::join!(
-        listen::bind(listen::Server::Grpc, settings, telemetry),
-        listen::bind(listen::Server::Http, settings, telemetry),
+        listen::bind(listen::Protocol::Grpc, settings, telemetry),
+        listen::bind(listen::Protocol::Http, settings, telemetry),
         listen::bind_public(settings, telemetry),
     );
     match (grpc, http, public) {

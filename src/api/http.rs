@@ -10,18 +10,14 @@ mod bulk;
 mod call;
 mod cors;
 mod fallback;
-mod first_head;
 mod health;
 mod metadata;
 mod not_configured;
 mod path;
 mod publish;
-mod serve;
 mod server;
 mod shutdown;
 mod traced;
-mod upgrade;
-mod wording;
 
 use std::sync::Arc;
 
@@ -31,12 +27,12 @@ use axum::response::Response;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method};
 
-pub use self::serve::{Transport, serve};
-
+use self::call::SentPath;
 use self::not_configured::Block;
 use self::server::Server;
 use crate::api::Context;
 use crate::api::error::JobCall;
+use crate::server::Service;
 
 /// A path and what its methods do.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +184,7 @@ pub struct Router {
     routes: Arc<matchit::Router<Calls>>,
 }
 
-/// The routes of the API server. Paths are expected to be clean, which [`serve`] sees to.
+/// The routes of the API server.
 pub fn router(context: Context) -> Router {
     Router::new(Server::api(context), ROUTES)
 }
@@ -210,8 +206,21 @@ impl Router {
         Self { server, routes: Arc::new(known) }
     }
 
+    /// The routes as a service for a [`crate::server::Server`].
+    pub fn into_service(self) -> impl Service {
+        tower::service_fn(move |request| {
+            let router = self.clone();
+            async move { Ok(router.answer(request).await) }
+        })
+    }
+
     /// Every path answers all methods: which one calls what is decided in one place, the fallback included.
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, mut request: Request) -> Response {
+        if let Some(clean) = path::cleaned(request.uri()) {
+            let sent = SentPath(request.uri().path().to_owned());
+            request.extensions_mut().insert(sent);
+            *request.uri_mut() = clean;
+        }
         let calls = self.routes.at(request.uri().path());
         let calls = calls.ok().map(|found| *found.value);
         let is_head = request.method() == Method::HEAD;

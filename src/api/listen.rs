@@ -1,71 +1,40 @@
-//! Where the API listens: addresses of TCP, or a socket in a folder (tests/spec/http-api.md, "1. Listeners and
-//! transport"; tests/spec/grpc-sdk.md, "2.1 Transport, limits, keepalive").
+//! The addresses of the API: TCP ports, or sockets in a folder (tests/spec/http-api.md, "1. Listeners and transport";
+//! tests/spec/grpc-sdk.md, "2.1 Transport, limits, keepalive").
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::resources::files::folder;
+use crate::server::Listener;
+use crate::server::listen::{bind_tcp, bind_tcp_once, bind_unix};
 use crate::telemetry::Telemetry;
 
-/// How long a taken address is tried again, and the pauses between.
-const LONGEST_TRY: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The pause after an accept that failed, so that a lack of file descriptors does not become a busy loop.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// One of the two servers of the API.
+/// One of the two protocols of the API, with ports of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
+pub enum Protocol {
     /// `--dapr-http-port`.
     Http,
     /// `--dapr-grpc-port`.
     Grpc,
 }
 
-/// A bound address.
-#[derive(Debug)]
-pub enum Listener {
-    /// A port.
-    Tcp(TcpListener),
-    /// A socket in a folder, removed with the listener.
-    Unix(SocketFile),
-}
-
-/// A Unix socket and its file.
-#[derive(Debug)]
-pub struct SocketFile {
-    listener: UnixListener,
-    path: PathBuf,
-}
-
-/// A connection of a client.
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// The flags that choose where something listens, without dashes.
+/// The flags that set an address, without dashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// Of the port.
+pub struct AddressFlags {
+    /// Sets the port.
     pub port: &'static str,
-    /// Of the host.
+    /// Sets the host.
     pub host: &'static str,
 }
 
-const PUBLIC: Choice = Choice { port: "dapr-public-port", host: "dapr-public-listen-address" };
+const PUBLIC: AddressFlags = AddressFlags { port: "dapr-public-port", host: "dapr-public-listen-address" };
 
-impl Choice {
-    /// Why the port cannot be had, and what to do about it.
+impl AddressFlags {
+    /// The reason why a port cannot be bound, and the remedy.
     pub fn advice(self, port: u16, reason: &io::Error) -> String {
         let Self { port: flag, host } = self;
         match reason.kind() {
@@ -80,36 +49,36 @@ impl Choice {
     }
 }
 
-/// No address could be taken.
+/// No address of a protocol could be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Of the ports none was free.
-    #[error("failed to start {server}: could not listen on any endpoint{}", reason.as_ref().map_or_else(String::new, |reason| format!(": {}", choice.advice(*port, reason))))]
+    /// The port could not be bound on any host.
+    #[error("failed to start {protocol}: could not listen on any endpoint{}", reason.as_ref().map_or_else(String::new, |reason| format!(": {}", flags.advice(*port, reason))))]
     NoEndpoint {
-        /// Whose they were.
-        server: Server,
-        /// Of all of them.
+        /// The protocol.
+        protocol: Protocol,
+        /// The port.
         port: u16,
-        /// What chooses it.
-        choice: Choice,
-        /// The last reason.
+        /// The flags that set the address.
+        flags: AddressFlags,
+        /// The reason for the last host.
         #[source]
         reason: Option<io::Error>,
     },
     /// The socket could not be made.
-    #[error("failed to start {server}: listen unix {}: bind: {}", path.display(), folder::reason(reason))]
+    #[error("failed to start {protocol}: listen unix {}: bind: {}", path.display(), folder::reason(reason))]
     Socket {
-        /// Whose it was.
-        server: Server,
-        /// The file.
+        /// The protocol.
+        protocol: Protocol,
+        /// The file of the socket.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         reason: io::Error,
     },
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http => "HTTP server",
@@ -118,86 +87,54 @@ impl fmt::Display for Server {
     }
 }
 
-impl Listener {
-    /// The port, unless it is a socket in a folder.
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
-            Self::Unix(_) => None,
-        }
-    }
-
-    /// The next client.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Without it small answers wait for the client's acknowledgement; it cannot fail on a live socket.
-                let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
-            }
-            Self::Unix(socket) => {
-                let (stream, _) = socket.listener.accept().await?;
-                Ok(Stream::Unix(stream))
-            }
-        }
-    }
-}
-
-impl From<TcpListener> for Listener {
-    fn from(listener: TcpListener) -> Self {
-        Self::Tcp(listener)
-    }
-}
-
-impl Server {
-    fn choice(self) -> Choice {
+impl Protocol {
+    fn flags(self) -> AddressFlags {
         let host = "dapr-listen-addresses";
         let port = match self {
             Self::Http => "dapr-http-port",
             Self::Grpc => "dapr-grpc-port",
         };
-        Choice { port, host }
+        AddressFlags { port, host }
     }
 }
 
-/// Where the API is to listen: the hosts of each port.
+/// A port on one or more hosts.
 struct Address<'a> {
-    server: Server,
+    protocol: Protocol,
     hosts: Vec<&'a str>,
     port: u16,
-    choice: Choice,
+    flags: AddressFlags,
 }
 
 impl<'a> Address<'a> {
-    /// `None` if the server is to listen on a socket in a folder.
-    fn of(server: Server, settings: &'a Settings) -> Option<Self> {
+    /// The address of a protocol; `None` if it listens on a socket in a folder.
+    fn of(protocol: Protocol, settings: &'a Settings) -> Option<Self> {
         let http = &settings.http;
         let hosts = if http.listen.is_empty() { vec![""] } else { http.listen.iter().map(String::as_str).collect() };
-        let port = match server {
-            Server::Http => http.port,
-            Server::Grpc => settings.grpc_port,
+        let port = match protocol {
+            Protocol::Http => http.port,
+            Protocol::Grpc => settings.grpc_port,
         };
-        http.socket_dir.is_none().then(|| Self { server, hosts, port, choice: server.choice() })
+        http.socket_dir.is_none().then(|| Self { protocol, hosts, port, flags: protocol.flags() })
     }
 
-    /// Of the public server, if there is to be one.
+    /// The address of the public API, if there is one.
     fn public(settings: &'a Settings) -> Option<Self> {
         let (host, port) = settings.http.public.as_ref()?;
-        Some(Self { server: Server::Http, hosts: vec![host], port: *port, choice: PUBLIC })
+        Some(Self { protocol: Protocol::Http, hosts: vec![host], port: *port, flags: PUBLIC })
     }
 }
 
-/// What can be said at once, before anything is built: the ports of the API that another program has now, each with what to do about it.
+/// Advice for each port of the API that another program has now. It is logged before anything is built.
 pub async fn taken(settings: &Settings) -> Vec<String> {
     let addresses =
-        [Address::of(Server::Grpc, settings), Address::of(Server::Http, settings), Address::public(settings)];
+        [Address::of(Protocol::Grpc, settings), Address::of(Protocol::Http, settings), Address::public(settings)];
     let mut taken = Vec::new();
     for address in addresses.into_iter().flatten() {
         for host in &address.hosts {
-            match bind_once(host, address.port).await {
+            match bind_tcp_once(host, address.port).await {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    taken.push(address.choice.advice(address.port, &error));
+                    taken.push(address.flags.advice(address.port, &error));
                     break;
                 }
                 _ => {}
@@ -207,26 +144,26 @@ pub async fn taken(settings: &Settings) -> Vec<String> {
     taken
 }
 
-/// The listeners of a server: one at least.
+/// Binds the addresses of a protocol, one at least.
 ///
 /// # Errors
-/// If no address could be taken within 10 seconds, or the socket file could not be made.
-pub async fn bind(server: Server, settings: &Settings, telemetry: &Telemetry) -> Result<Vec<Listener>, BindError> {
+/// If no address could be bound within 10 seconds, or the socket could not be made.
+pub async fn bind(protocol: Protocol, settings: &Settings, telemetry: &Telemetry) -> Result<Vec<Listener>, BindError> {
     if let Some(folder) = &settings.http.socket_dir {
-        let kind = match server {
-            Server::Http => "http",
-            Server::Grpc => "grpc",
+        let kind = match protocol {
+            Protocol::Http => "http",
+            Protocol::Grpc => "grpc",
         };
         let path = folder.join(format!("dapr-{}-{kind}.socket", settings.app_id));
-        return bind_socket(server, &path, telemetry).map(|listener| vec![listener]);
+        return bind_socket(protocol, path, telemetry).map(|listener| vec![listener]);
     }
-    match Address::of(server, settings) {
-        Some(address) => bind_ports(address, telemetry).await,
+    match Address::of(protocol, settings) {
+        Some(address) => bind_port(address, telemetry).await,
         None => Ok(Vec::new()),
     }
 }
 
-/// The listener of the public server, if there is to be one.
+/// Binds the address of the public API, if there is one.
 ///
 /// # Errors
 /// As [`bind`].
@@ -234,87 +171,53 @@ pub async fn bind_public(settings: &Settings, telemetry: &Telemetry) -> Result<O
     let Some(address) = Address::public(settings) else {
         return Ok(None);
     };
-    let listeners = bind_ports(address, telemetry).await?;
+    let listeners = bind_port(address, telemetry).await?;
     Ok(listeners.into_iter().next())
 }
 
-async fn bind_ports(address: Address<'_>, telemetry: &Telemetry) -> Result<Vec<Listener>, BindError> {
-    let Address { server, hosts, port, choice } = address;
-    let tries = hosts.iter().map(|host| bind_port(server, host, port, telemetry));
+async fn bind_port(address: Address<'_>, telemetry: &Telemetry) -> Result<Vec<Listener>, BindError> {
+    let Address { protocol, hosts, port, flags } = address;
+    let attempts = hosts.iter().map(|host| async move {
+        let listener = bind_tcp(host, port).await?;
+        listening(protocol, &endpoint(host, port), telemetry);
+        Ok(Listener::from(listener))
+    });
     let mut listeners = Vec::new();
     let mut failures = Vec::new();
-    for (host, result) in hosts.iter().zip(join_all(tries).await) {
+    for (host, result) in hosts.iter().zip(join_all(attempts).await) {
         match result {
-            Ok(listener) => listeners.push(listener.into()),
+            Ok(listener) => listeners.push(listener),
             Err(error) => failures.push((host, error)),
         }
     }
     if listeners.is_empty() {
-        return Err(BindError::NoEndpoint { server, port, choice, reason: failures.pop().map(|(_, error)| error) });
+        return Err(BindError::NoEndpoint { protocol, port, flags, reason: failures.pop().map(|(_, error)| error) });
     }
     for (host, error) in failures {
-        telemetry.api_not_listening(&place(host, port), &error);
+        telemetry.api_not_listening(&endpoint(host, port), &error);
     }
     Ok(listeners)
 }
 
-/// An address for the log.
-fn place(host: &str, port: u16) -> String {
+/// An address in the log.
+fn endpoint(host: &str, port: u16) -> String {
     format!("TCP address: {host}:{port}")
 }
 
-async fn bind_port(server: Server, host: &str, port: u16, telemetry: &Telemetry) -> io::Result<TcpListener> {
-    let deadline = Instant::now() + LONGEST_TRY;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match bind_once(host, port).await {
-            Ok(listener) => {
-                listening(server, &place(host, port), telemetry);
-                return Ok(listener);
-            }
-            // Waiting does not help where a right is missing.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || Instant::now() + pause > deadline => {
-                return Err(error);
-            }
-            Err(_) => tokio::time::sleep(pause).await,
-        }
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// No host means all interfaces: both families where there are two.
-async fn bind_once(host: &str, port: u16) -> io::Result<TcpListener> {
-    if !host.is_empty() {
-        return TcpListener::bind(format!("{host}:{port}")).await;
-    }
-    match TcpListener::bind(("::", port)).await {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => TcpListener::bind(("0.0.0.0", port)).await,
-        bound => bound,
-    }
-}
-
-fn bind_socket(server: Server, path: &Path, telemetry: &Telemetry) -> Result<Listener, BindError> {
-    match UnixListener::bind(path) {
+fn bind_socket(protocol: Protocol, path: PathBuf, telemetry: &Telemetry) -> Result<Listener, BindError> {
+    match bind_unix(&path) {
         Ok(listener) => {
-            let place = format!("Unix socket: {}", path.display());
-            listening(server, &place, telemetry);
-            Ok(Listener::Unix(SocketFile { listener, path: path.to_owned() }))
+            listening(protocol, &format!("Unix socket: {}", path.display()), telemetry);
+            Ok(listener)
         }
-        Err(reason) => Err(BindError::Socket { server, path: path.to_owned(), reason }),
+        Err(reason) => Err(BindError::Socket { protocol, path, reason }),
     }
 }
 
-fn listening(server: Server, place: &str, telemetry: &Telemetry) {
-    match server {
-        Server::Http => telemetry.http_listening(place),
-        Server::Grpc => telemetry.grpc_listening(place),
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.path);
+fn listening(protocol: Protocol, endpoint: &str, telemetry: &Telemetry) {
+    match protocol {
+        Protocol::Http => telemetry.http_listening(endpoint),
+        Protocol::Grpc => telemetry.grpc_listening(endpoint),
     }
 }
 
@@ -325,7 +228,7 @@ mod tests {
     #[test]
     fn errors_are_worded_as_in_daprd() {
         let socket = BindError::Socket {
-            server: Server::Grpc,
+            protocol: Protocol::Grpc,
             path: "/none/dapr-a-grpc.socket".into(),
             reason: io::Error::from_raw_os_error(2),
         };
@@ -333,14 +236,14 @@ mod tests {
             socket.to_string(),
             "failed to start API gRPC server: listen unix /none/dapr-a-grpc.socket: bind: no such file or directory"
         );
-        for (server, expected) in [
-            (Server::Http, "failed to start HTTP server: could not listen on any endpoint"),
-            (Server::Grpc, "failed to start API gRPC server: could not listen on any endpoint"),
+        for (protocol, expected) in [
+            (Protocol::Http, "failed to start HTTP server: could not listen on any endpoint"),
+            (Protocol::Grpc, "failed to start API gRPC server: could not listen on any endpoint"),
         ] {
             let error = |reason: Option<io::ErrorKind>| BindError::NoEndpoint {
-                server,
+                protocol,
                 port: 3500,
-                choice: server.choice(),
+                flags: protocol.flags(),
                 reason: reason.map(Into::into),
             };
             assert_eq!(error(None).to_string(), expected);
@@ -352,7 +255,7 @@ mod tests {
                 (io::ErrorKind::PermissionDenied, "port 3500 is not for this user: choose one above 1023 with --"),
                 (io::ErrorKind::AddrNotAvailable, "address not available: correct --dapr-listen-addresses or --"),
             ] {
-                let flag = server.choice().port;
+                let flag = protocol.flags().port;
                 assert_eq!(error(Some(reason)).to_string(), format!("{expected}: {advice}{flag}"));
             }
         }

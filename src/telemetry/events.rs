@@ -8,3 +8,4 @@ mod lifecycle;
 pub mod publish;
 pub mod reload;
 pub mod resiliency;
+pub mod server;

@@ -8,7 +8,7 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("redis", &["broker/redis.rs", "broker/redis/"]),
     ("deadpool_redis", &["broker/redis.rs", "broker/redis/"]),
     ("cel", &["expr.rs", "expr/"]),
-    ("axum", &["api.rs", "api/"]),
+    ("axum", &["api.rs", "api/", "server.rs", "server/"]),
     ("granit_parser", &["resources/yaml/parse.rs"]),
     ("clap", &["cli.rs", "cli/"]),
     ("rustls", &["app/http/", "broker/redis/conn/tls.rs"]),

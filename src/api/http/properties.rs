@@ -23,7 +23,7 @@ proptest! {
     #[test]
     fn names_in_a_path_arrive_as_they_are_meant(pubsub in text(), topic in text(), all: bool) {
         let path = format!("/v1.0/publish/{}/{}", escaped(&pubsub, all), escaped(&topic, all));
-        prop_assert!(path::is_well_escaped(&path));
+        prop_assert!(crate::server::is_well_escaped(&path));
         prop_assert_eq!(path::pubsub_and_topic(&path, 2), (pubsub.into(), topic.into()));
     }
 

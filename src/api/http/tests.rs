@@ -30,6 +30,7 @@ use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
 use crate::resources::kinds::configuration::ApiRule;
+use crate::server::{Server, Transport, Versions};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
@@ -147,7 +148,8 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         version: String::new(),
         capabilities: vec!["X"],
     };
-    let transport = Transport::api(&settings.http);
+    let versions = if settings.http.http2 { Versions::Http1And2 } else { Versions::Http1 };
+    let transport = Transport::http(versions, settings.http.read_buffer);
     let context = Context {
         publisher: Publisher::new("app1", catalog.clone(), Tracing::PassOn, telemetry.clone()),
         settings: Arc::new(settings),
@@ -159,11 +161,19 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         tracing: Tracing::PassOn,
         shutdown,
         extended: Extended::default(),
+        telemetry: telemetry.clone(),
+    };
+    let server = Server {
+        name: "http connection",
+        service: router(context).into_service(),
+        transport,
+        stop: stop.clone(),
+        tasks: tasks.clone(),
         telemetry,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tasks.spawn("serve", serve(listener, router(context), transport, stop.clone(), tasks.clone()));
+    tasks.spawn("serve", server.serve(listener));
     Api { port, broker, catalog: shown, received: Mutex::new(received), health, shutdown: requests, stop, tasks }
 }
 

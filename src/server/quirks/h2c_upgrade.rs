@@ -1,8 +1,7 @@
-//! The change of a connection to HTTP/2 that a request asks for with `Upgrade: h2c` (tests/spec/http-api.md, "1.
-//! Listeners and transport").
+//! `Upgrade: h2c`, the change of a connection from HTTP/1.1 to HTTP/2 (tests/spec/http-api.md, "1. Listeners and transport").
 //!
-//! hyper knows HTTP/2 from the first byte only. So the request that asked is put into the stream once more, as a frame behind the first
-//! one of the client: the server then answers it on stream 1, as RFC 7540 3.2 has it.
+//! hyper cannot switch a connection to HTTP/2. So the upgrading request is replayed as a HEADERS frame on stream 1, behind the client
+//! preface and its first frame (RFC 7540 3.2); the server then answers it as any other.
 
 use std::io;
 
@@ -12,52 +11,52 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Body;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use axum::body::Body as ResponseBody;
 use axum::response::Response;
-
-use crate::api::http::answer::empty;
 
 const SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// The client's first words and the head of its first frame.
+/// The client preface and the head of the client's first frame.
 const BEGINNING: usize = 24 + FRAME_HEAD;
 const FRAME_HEAD: usize = 9;
 
-/// What a frame may hold as long as nothing else is agreed on.
-const LONGEST_FRAME: usize = 16_384;
+/// The largest payload of a frame before settings say otherwise.
+const MAX_FRAME: usize = 16_384;
 
-/// `END_STREAM` and `END_HEADERS` of a frame of headers.
+/// The type of a HEADERS frame, and its flags `END_STREAM` and `END_HEADERS`.
 const HEADERS: u8 = 1;
 const WHOLE: u8 = 0x01 | 0x04;
 
-/// The request that asks for HTTP/2 as a frame of stream 1; `None` if it does not ask, or has a body, and is answered as it is.
-pub(super) fn asked<B: Body>(request: &Request<B>) -> Option<Bytes> {
+/// The upgrading request as a frame of stream 1; `None` if it requests no upgrade, or has a body, and is answered over HTTP/1.1.
+pub(in crate::server) fn requested<B: Body>(request: &Request<B>) -> Option<Bytes> {
     let headers = request.headers();
-    let asks = request.version() == Version::HTTP_11
+    let is_upgrade = request.version() == Version::HTTP_11
         && has_token(headers, UPGRADE, "h2c")
         && has_token(headers, CONNECTION, "upgrade")
         && has_token(headers, CONNECTION, "http2-settings")
         && headers.get_all(SETTINGS).iter().count() == 1
         && request.body().is_end_stream();
-    if !asks {
+    if !is_upgrade {
         return None;
     }
     frame(&block(request))
 }
 
-/// The answer that agrees.
-pub(super) fn agreed() -> Response {
-    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+/// The answer that accepts the upgrade.
+pub(in crate::server) fn accepted() -> Response {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("h2c"));
     response
 }
 
-/// The connection with the request put behind the client's first frame.
+/// The connection with the request inserted behind the client's first frame.
 ///
 /// # Errors
-/// If the client does not begin as it must.
-pub(super) async fn with_request(
+/// If the client does not begin with preface and frame.
+pub(in crate::server) async fn with_request(
     stream: impl AsyncRead + AsyncWrite,
     request: Bytes,
 ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
@@ -66,7 +65,7 @@ pub(super) async fn with_request(
     reader.read_exact(&mut start).await?;
     let head = &start[BEGINNING - FRAME_HEAD..];
     let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-    if length > LONGEST_FRAME {
+    if length > MAX_FRAME {
         return Err(io::ErrorKind::InvalidData.into());
     }
     start.resize(BEGINNING + length, 0);
@@ -75,7 +74,7 @@ pub(super) async fn with_request(
     Ok(tokio::io::join(io::Cursor::new(start).chain(reader), writer))
 }
 
-/// Is a word in a list of them, in any case?
+/// Is `token` in a comma-separated list, in any case?
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|value| {
         let mut words = value.as_bytes().split(|byte| *byte == b',');
@@ -83,7 +82,7 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     })
 }
 
-/// The headers of a request as HTTP/2 packs them, none of them compressed.
+/// The headers of a request as a header block of HTTP/2, uncompressed.
 fn block<B>(request: &Request<B>) -> Vec<u8> {
     let mut block = Vec::with_capacity(512);
     let headers = request.headers();
@@ -95,7 +94,7 @@ fn block<B>(request: &Request<B>) -> Vec<u8> {
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     push(&mut block, ":path", path.as_bytes());
-    // What is about the connection has no meaning in HTTP/2.
+    // Headers about the connection have no meaning in HTTP/2.
     let about_connection = [CONNECTION, UPGRADE, SETTINGS, HOST, TE, TRANSFER_ENCODING];
     for (name, value) in headers {
         if !about_connection.contains(name) && name != "keep-alive" && name != "proxy-connection" {
@@ -105,7 +104,7 @@ fn block<B>(request: &Request<B>) -> Vec<u8> {
     block
 }
 
-/// A literal header that is not to be remembered (RFC 7541 6.2.2).
+/// Appends a literal header without indexing (RFC 7541 6.2.2).
 fn push(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     block.push(0);
     for text in [name.as_bytes(), value] {
@@ -114,7 +113,7 @@ fn push(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
-/// A number with a prefix of seven bits (RFC 7541 5.1).
+/// Appends a number with a prefix of seven bits (RFC 7541 5.1).
 fn push_length(block: &mut Vec<u8>, length: usize) {
     let Some(mut rest) = length.checked_sub(127) else {
         block.push(length as u8);
@@ -129,7 +128,7 @@ fn push_length(block: &mut Vec<u8>, length: usize) {
 }
 
 fn frame(block: &[u8]) -> Option<Bytes> {
-    if block.len() > LONGEST_FRAME {
+    if block.len() > MAX_FRAME {
         return None;
     }
     let length = u32::try_from(block.len()).ok()?.to_be_bytes();
@@ -144,7 +143,7 @@ fn frame(block: &[u8]) -> Option<Bytes> {
 mod tests {
     use super::*;
 
-    fn asking(headers: &[(&str, &str)]) -> Request<axum::body::Body> {
+    fn request(headers: &[(&str, &str)]) -> Request<axum::body::Body> {
         let mut request = Request::get("http://x/a?b").header("Host", "x");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -153,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_asks_with_three_headers_and_no_body() {
+    fn an_upgrade_is_requested_by_three_headers_without_a_body() {
         let all = [
             ("Connection", "upgrade, HTTP2-Settings"),
             ("Upgrade", "websocket, H2C"),
             ("HTTP2-Settings", "AAMAAABk"),
             ("X-Own", "v"),
         ];
-        let frame = asked(&asking(&all)).unwrap();
+        let frame = requested(&request(&all)).unwrap();
         let block = [
             &b"\0\x07:method\x03GET\0\x07:scheme\x04http\0\x0a:authority\x01x\0\x05:path\x04/a?b"[..],
             b"\0\x05x-own\x01v",
@@ -171,11 +170,11 @@ mod tests {
         for missing in 0..3 {
             let mut some = all.to_vec();
             some.remove(missing);
-            assert_eq!(asked(&asking(&some)), None, "{some:?}");
+            assert_eq!(requested(&request(&some)), None, "{some:?}");
         }
-        let (head, _) = asking(&all).into_parts();
+        let (head, _) = request(&all).into_parts();
         let with_body = Request::from_parts(head, axum::body::Body::from("x"));
-        assert_eq!(asked(&with_body), None);
+        assert_eq!(requested(&with_body), None);
     }
 
     #[test]

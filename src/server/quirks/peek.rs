@@ -1,39 +1,39 @@
-//! A look at the first head of a connection, for the one refusal that hyper words otherwise: an unknown transfer
-//! encoding (tests/spec/http-api.md, "1. Listeners and transport"), and for the number of its headers. Nothing is taken
-//! from the connection unless it is refused. Later requests of a connection get hyper's 400.
+//! Peeks at the first head of a connection, for two things that hyper decides too late: whether the transfer encoding is unknown, which
+//! daprd refuses with other words (tests/spec/http-api.md, "1. Listeners and transport"), and how many headers there are. Later requests
+//! of a connection with such an encoding get hyper's 400.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How much of the first head is looked at.
-const LOOK: usize = 2048;
+/// How many bytes of the first head are seen.
+const PEEKED: usize = 2048;
 
 const REFUSAL: &[u8] = b"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nUnsupported transfer encoding";
 
-/// Who sends no more headers than this will hardly send more than hyper is prepared for by default, which is 100.
-const FEW: usize = 50;
+/// Clients whose first request has at most this many headers are served with hyper's default table of 100.
+const FEW_HEADERS: usize = 50;
 
-/// What a first head looks like.
+/// The kind of a first head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FirstHead {
-    /// Few headers, like almost any.
+pub(in crate::server) enum FirstHead {
+    /// Few headers, as in nearly all requests.
     Small,
-    /// Many headers, or a head that is not seen to its end.
+    /// Many headers, or more bytes than are peeked at.
     Large,
-    /// It was answered.
+    /// It was answered, and the connection is closed.
     Refused,
 }
 
-/// Wait for the first bytes, and answer them if their transfer encoding is unknown.
-pub(super) async fn look(stream: &mut TcpStream) -> FirstHead {
-    let mut head = [0; LOOK];
+/// Waits for the first bytes, and answers them if their transfer encoding is unknown. Nothing else is taken from the connection.
+pub(in crate::server) async fn peek(stream: &mut TcpStream) -> FirstHead {
+    let mut head = [0; PEEKED];
     let Ok(length) = stream.peek(&mut head).await else {
         return FirstHead::Large;
     };
     if !has_unknown_encoding(&head[..length]) {
         return if has_few_headers(&head[..length]) { FirstHead::Small } else { FirstHead::Large };
     }
-    // What is left unread would reset the connection before the answer is read. Whether it arrives is the client's business.
+    // Unread bytes would reset the connection before the client has read the answer. Whether it arrives is the client's affair.
     let _ = stream.read(&mut head).await;
     let _ = stream.write_all(REFUSAL).await;
     let _ = stream.shutdown().await;
@@ -45,13 +45,13 @@ fn has_few_headers(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines
         .by_ref()
-        .take(FEW + 2)
+        .take(FEW_HEADERS + 2)
         .any(<[u8]>::is_empty)
-        // What follows the last line break is not a line, and may be empty.
+        // The text behind the last line break is not a line, and may be empty.
         && lines.next().is_some()
 }
 
-/// Does a line of the head say a transfer encoding that is not `chunked`?
+/// Does the head have a transfer encoding other than `chunked`?
 fn has_unknown_encoding(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).skip(1);
     lines
@@ -88,9 +88,9 @@ mod tests {
             assert_eq!(has_few_headers(head.as_bytes()), expected, "{headers} {end:?}");
         };
         check(0, "\r\n", true);
-        check(FEW, "\r\n", true);
-        check(FEW, "\r\nbody", true);
-        check(FEW + 1, "\r\n", false);
+        check(FEW_HEADERS, "\r\n", true);
+        check(FEW_HEADERS, "\r\nbody", true);
+        check(FEW_HEADERS + 1, "\r\n", false);
         check(300, "\r\n", false);
         check(3, "", false);
         check(3, "X-Cut", false);
