@@ -26,7 +26,7 @@ fn explored() -> u64 {
     named.map_or(5, |seed| seed.parse().unwrap())
 }
 
-/// Allowed growth of the sidecar's memory, in KiB: a few bodies of the largest size.
+/// Allowed growth of the sidecar's memory, in `KiB`: a few bodies of the largest size.
 const GROWTH: u64 = 64 * 1024;
 
 const METHODS: [&str; 12] =
