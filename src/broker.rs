@@ -1,13 +1,15 @@
 //! What a broker is: the seam between the two paths and the place where messages are stored.
 //!
 //! A broker knows topics, bytes and metadata. It knows no CloudEvents, no HTTP, no app and no policy. To add one: a file
-//! `broker/<name>.rs`, a line in [`registry`], a component file in `components/`, a line in `tests/it/brokers.rs`, which runs the
+//! `broker/<name>.rs`, a row in [`kinds`], a component file in `components/`, a line in `tests/it/brokers.rs`, which runs the
 //! conformance suite.
 
 pub mod ack;
+pub mod kinds;
 pub mod memory;
+pub mod options;
 pub mod redis;
-pub mod registry;
+pub mod start_from;
 pub mod warning;
 
 use std::fmt;
@@ -17,6 +19,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
+use self::options::{OptionNames, SubscribeOptions};
 use crate::message::{Incoming, Metadata, Outgoing, Position, Settlement};
 use crate::shutdown::Stop;
 
@@ -28,6 +31,9 @@ pub const AT_ONCE: usize = 100;
 pub trait Broker: Send + Sync {
     /// What the metadata API lists as capabilities of the component, for example `SUBSCRIBE_WILDCARDS`.
     fn capabilities(&self) -> &'static [&'static str];
+
+    /// What this broker reads in the metadata of a subscription.
+    fn options(&self) -> &'static OptionNames;
 
     /// Reach the server once, to tell a wrong setting from a server that is away.
     ///
@@ -83,8 +89,20 @@ pub trait Sink: Send + Sync {
 pub struct SubscribeRequest {
     /// The topic as the broker knows it, namespace prefix included.
     pub topic: String,
-    /// The subscription's own metadata.
-    pub metadata: Metadata,
+    /// What the subscription's metadata asks for.
+    pub options: SubscribeOptions,
+}
+
+impl SubscribeRequest {
+    /// A subscription to a topic with this metadata, as a broker with these options reads it.
+    ///
+    /// # Errors
+    /// [`BrokerErrorKind::Misconfigured`] if a value cannot be read.
+    pub fn new(topic: String, metadata: &Metadata, options: &OptionNames) -> Result<Self, BrokerError> {
+        let options = SubscribeOptions::read(metadata, options);
+        let options = options.map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
+        Ok(Self { topic, options })
+    }
 }
 
 /// Why a broker could not do what it was asked. The text is what the API shows after its own prefix.

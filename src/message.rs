@@ -12,6 +12,12 @@ use bytes::Bytes;
 /// String metadata that travels beside the payload, keys in their original case, sorted by bytes.
 pub type Metadata = BTreeMap<String, String>;
 
+/// The value of a name: in its exact spelling first, else in any case.
+pub fn value<'a>(metadata: &'a Metadata, name: &str) -> Option<&'a str> {
+    let in_any_case = || metadata.iter().find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value));
+    metadata.get(name).or_else(in_any_case).map(String::as_str)
+}
+
 /// Where a broker keeps a message. It is unique within the topic and grows in the order of storing (within a partition, if there are any).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Position {

@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use self::early::Early;
 use crate::backoff::Backoff;
 use crate::broker::ack::{self, Ack};
+use crate::broker::options::OptionNames;
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::{Incoming, Outgoing, Position, Settlement};
 use crate::shutdown::Stop;
@@ -43,6 +44,9 @@ const MOST_WAITING: usize = 10_000;
 /// How long the queue of a subscription that has ended goes on taking messages, for the next one to the same topic.
 const KEPT: Duration = Duration::from_secs(300);
 const REDELIVERY: Backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
+
+/// What an in-memory component reads in the metadata of a subscription.
+pub(super) const OPTIONS: OptionNames = OptionNames { options: &[ack::ACK], settings: &[] };
 
 /// The settings that mean something to an in-memory component.
 pub(super) const SETTINGS: &[&str] =
@@ -312,6 +316,10 @@ impl Broker for MemoryBroker {
         &["SUBSCRIBE_WILDCARDS"]
     }
 
+    fn options(&self) -> &'static OptionNames {
+        &OPTIONS
+    }
+
     async fn connect(&self) -> Result<(), BrokerError> {
         Ok(())
     }
@@ -341,10 +349,6 @@ impl Broker for MemoryBroker {
         stop: Stop,
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check_open()?;
-        let ack = Ack::of_subscription(&request.metadata).map_err(|error| {
-            let error = format_args!("subscription metadata: {error}");
-            BrokerError::new(BrokerErrorKind::Misconfigured, error)
-        })?;
         self.store.forget_idle(&self.telemetry);
         let queue = self
             .store
@@ -353,7 +357,7 @@ impl Broker for MemoryBroker {
         let mut serving = Serving {
             places: sink.places().unwrap_or(1).max(1),
             sink,
-            ack: ack.unwrap_or(self.ack),
+            ack: request.options.ack.unwrap_or(self.ack),
             in_hand: BTreeMap::new(),
             number: queue.number,
             queue: Some(queue),

@@ -17,6 +17,7 @@ mod fan_out;
 mod group;
 mod instance;
 mod keep;
+mod options;
 mod publish;
 mod read;
 mod release;
@@ -24,10 +25,8 @@ mod reply;
 mod settings;
 mod settle;
 mod signs;
-mod start;
 mod stream;
 mod takeover;
-mod terms;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -44,13 +43,13 @@ use self::board::Board;
 use self::conn::{Connections, Topology, Traffic, error};
 use self::group::Groups;
 use self::instance::Instance;
+pub use self::options::OPTIONS;
+use self::options::{GroupNames, ReadOptions};
 use self::publish::Appender;
 pub use self::settings::{Settings, SettingsError, Tls, Trim, times_without_unit};
-pub use self::start::StartFrom;
 use self::stream::StreamClient;
-pub use self::terms::wrong_terms;
-use self::terms::{GroupNames, Terms};
 use crate::backoff::Backoff;
+use crate::broker::options::OptionNames;
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::message::{Outgoing, Position};
 use crate::metadata::templates::Templates;
@@ -144,12 +143,12 @@ impl RedisBroker {
         if self.closed.load(Ordering::Relaxed) { Err(BrokerError::closed()) } else { Ok(()) }
     }
 
-    /// The group that these terms ask for.
-    async fn group(&self, terms: &Terms, topic: &str) -> Result<Arc<Shared>, RedisError> {
-        if terms.fan_out {
-            self.groups.alone(&terms.group, topic, &self.stop).await
+    /// The group that these options ask for.
+    async fn group(&self, options: &ReadOptions, topic: &str) -> Result<Arc<Shared>, RedisError> {
+        if options.fan_out {
+            self.groups.alone(&options.group, topic, &self.stop).await
         } else {
-            Ok(self.groups.shared(&terms.group))
+            Ok(self.groups.shared(&options.group))
         }
     }
 
@@ -166,6 +165,10 @@ impl RedisBroker {
 impl Broker for RedisBroker {
     fn capabilities(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    fn options(&self) -> &'static OptionNames {
+        &OPTIONS
     }
 
     async fn connect(&self) -> Result<(), BrokerError> {
@@ -193,23 +196,23 @@ impl Broker for RedisBroker {
     ) -> Result<BoxFuture<'static, ()>, BrokerError> {
         self.check_open()?;
         let topic: Arc<str> = Arc::from(request.topic);
-        let terms = Terms::of(&request.metadata, &self.shared.settings, &self.names)
+        let options = ReadOptions::new(&request.options, &self.shared.settings, &self.names)
             .map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error))?;
-        let shared = self.group(&terms, &topic).await.map_err(|error| self.error(&error, ""))?;
+        let shared = self.group(&options, &topic).await.map_err(|error| self.error(&error, ""))?;
         let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
-        let after = terms.start.last_left_out(now);
+        let after = options.group_start(now);
         shared.stream.create_group(&topic, &after).await.map_err(|error| self.error(&error, ""))?;
         // The others must know that this consumer lives before it has something in hand.
         shared.instance.reads(&topic);
         signs::give(&shared).await.map_err(|error| self.error(&error, ""))?;
-        if shared.board.open(&topic, sink, terms.ack).is_err() {
+        if shared.board.open(&topic, sink, options.ack).is_err() {
             return Err(BrokerError::new(
                 BrokerErrorKind::Unavailable,
                 format_args!("topic {topic} of this component is subscribed already"),
             ));
         }
-        for oddity in terms::oddities(&request.metadata) {
-            shared.telemetry.subscription_odd(&topic, &oddity);
+        for warning in &request.options.warnings {
+            shared.telemetry.subscription_odd(&topic, warning);
         }
         shared.look_for_strays();
         self.start_loops(&shared);

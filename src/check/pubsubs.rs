@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Finding;
-use crate::broker::registry::{self, BuildError};
+use crate::broker::kinds::{self, BrokerContext, BrokerKind, BuildError};
 use crate::broker::warning::Warning;
 use crate::diagnostic::{Location, Weight};
 use crate::metadata::nearest;
@@ -56,7 +56,7 @@ fn url_of_redis(component: &Component) -> Option<Finding> {
 
 /// Make the broker without connecting it: what is wrong with its type and settings.
 fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
-    let (broker, warnings) = registry::build(registry::Parts {
+    let (broker, warnings) = kinds::build(BrokerContext {
         name: &component.name,
         kind: &component.kind,
         version: &component.version,
@@ -160,7 +160,8 @@ fn location_in(component: &Component, text: &str) -> Location {
 
 /// The metadata of a subscription, as the broker of its pub/sub reads it.
 fn subscription(component: &Component, spec: &SubscriptionSpec, findings: &mut Vec<Finding>) {
-    for text in registry::mistakes_of_subscription(&component.kind, &spec.metadata) {
+    let kind = BrokerKind::find(&component.kind);
+    for text in kind.map(|kind| kind.options.mistakes(&spec.metadata)).unwrap_or_default() {
         let names = spec.metadata.keys();
         let named = names.filter(|name| text.contains(name.as_str())).min_by_key(|name| text.find(name.as_str()));
         let key = named.map_or_else(|| "spec.metadata".to_owned(), |name| format!("spec.metadata.{name}"));

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::app::health::{AppHealth, Probes};
 use crate::app::{self, Channel};
+use crate::broker::options::OptionNames;
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::config::{AppHealthSettings, AppProtocol, AppSettings};
 use crate::message::{Incoming, Metadata, Outgoing, Position, Settlement};
@@ -64,6 +65,10 @@ impl RecordingBroker {
 impl Broker for RecordingBroker {
     fn capabilities(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    fn options(&self) -> &'static OptionNames {
+        const { &OptionNames { options: &[], settings: &[] } }
     }
 
     async fn connect(&self) -> Result<(), BrokerError> {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 
 use crate::duration::{self, GoDuration};
-use crate::message::Metadata;
+use crate::message::{Metadata, value};
 
 /// The longest lifetime: what fits into 63 bits of nanoseconds, 292 years (D23).
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// The lifetime that publish metadata asks for: `ttl`, else `ttlInSeconds`, in any case. What makes no sense is none.
 pub fn lifetime(metadata: &Metadata) -> Option<Duration> {
-    let text = find(metadata, "ttl").or_else(|| find(metadata, "ttlInSeconds"))?;
+    let text = value(metadata, "ttl").or_else(|| value(metadata, "ttlInSeconds"))?;
     let duration = duration::parse(text).ok().map(GoDuration::to_std);
     duration.or_else(|| whole_seconds(text))
 }
@@ -29,17 +29,6 @@ pub(super) fn time(text: &str) -> Option<DateTime<FixedOffset>> {
     let is_strict =
         text.is_ascii() && bytes.get(10) == Some(&b'T') && bytes.get(17..19) != Some(b"60") && !text.ends_with('z');
     if is_strict { DateTime::parse_from_rfc3339(text).ok() } else { None }
-}
-
-/// A metadata value by name: exact spelling first, else any case.
-pub(super) fn find<'a>(metadata: &'a Metadata, name: &str) -> Option<&'a str> {
-    metadata
-        .get(name)
-        .or_else(|| {
-            let mut all = metadata.iter();
-            all.find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
-        })
-        .map(String::as_str)
 }
 
 fn whole_seconds(text: &str) -> Option<Duration> {

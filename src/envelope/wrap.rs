@@ -11,10 +11,10 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::envelope::content::Content;
-use crate::envelope::lifetime::{self, find};
+use crate::envelope::lifetime;
 use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, Moment, SPEC_VERSION};
 use crate::json::{self, NotUtf8, push_str};
-use crate::message::Metadata;
+use crate::message::{Metadata, value};
 
 /// Room for the attributes of an event beside its data and topic.
 const ATTRIBUTES: usize = 512;
@@ -136,7 +136,7 @@ fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) -> EventId<
     let overridden = Overrides::of(metadata);
     let content_type = or_default(publication.content_type, "text/plain");
     push_member(out, "datacontenttype", content_type);
-    if let Some(lifetime) = lifetime::lifetime(metadata) {
+    if let Some(lifetime) = lifetime(metadata) {
         let expiration = lifetime::expiration(publication.now.utc, lifetime);
         push_member(out, "expiration", &expiration);
     }
@@ -200,10 +200,10 @@ impl<'a> Overrides<'a> {
         if metadata.is_empty() {
             return Self::default();
         }
-        let text = |name: &str| find(metadata, name).unwrap_or_default();
+        let text = |name: &str| value(metadata, name).unwrap_or_default();
         Self {
             id: text("cloudevent.id"),
-            source: find(metadata, "cloudevent.source"),
+            source: value(metadata, "cloudevent.source"),
             kind: text("cloudevent.type"),
             subject: text("cloudevent.subject"),
             trace_parent: or_default(text("cloudevent.traceparent"), text("cloudevent.traceid")),
@@ -217,8 +217,7 @@ fn complete<'a>(text: &'a str, publication: &Publication<'_>) -> Result<Wrapped<
     let members = json::members(text.trim_matches(json::BLANKS))?;
     let id = members.get("id").and_then(|id| json::text_of(id)).map(EventId::Given);
     let mut event: BTreeMap<_, _> = members.into_iter().map(|(name, value)| (name, Value::Raw(value))).collect();
-    let expiration =
-        lifetime::lifetime(publication.metadata).map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
+    let expiration = lifetime(publication.metadata).map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
     if let Some(expiration) = &expiration {
         event.insert("expiration".into(), Value::Text(expiration));
     }

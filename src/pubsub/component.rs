@@ -108,7 +108,7 @@ impl Pubsub {
         if !self.scopes.may_subscribe(topic) {
             return Err(SubscribeError::Forbidden { topic: topic.to_owned(), pubsub: self.name.clone() });
         }
-        let request = SubscribeRequest { topic: self.with_prefix(topic), metadata };
+        let request = SubscribeRequest::new(self.with_prefix(topic), &metadata, self.broker.options())?;
         Ok(self.broker.subscribe(request, sink, stop).await?)
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::StartError;
 use crate::api::LoadedComponent;
+use crate::broker::kinds::{self, BrokerContext, BrokerKind, BuildError};
 use crate::broker::memory::hub::Hub;
-use crate::broker::registry::{self, BuildError};
 use crate::config::Settings;
 use crate::diagnostic::Location;
 use crate::environment::Environment;
@@ -100,7 +100,7 @@ impl Assembly<'_> {
 
     /// With a broker of its own, which is not dialled yet.
     fn new_pubsub(&self, component: &Component) -> Result<Pubsub, ComponentError> {
-        let parts = registry::Parts {
+        let context = BrokerContext {
             name: &component.name,
             kind: &component.kind,
             version: &component.version,
@@ -112,7 +112,7 @@ impl Assembly<'_> {
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         };
-        let (broker, warnings) = registry::build(parts);
+        let (broker, warnings) = kinds::build(context);
         let log_name = component.log_name().to_string();
         for warning in &warnings {
             self.telemetry.component_warning(&log_name, &warning.text);
@@ -137,7 +137,7 @@ fn identity(component: &Component) -> Identity {
 
 /// Does its broker live in this process?
 pub(super) fn is_embedded(kind: &str) -> bool {
-    kind.eq_ignore_ascii_case("pubsub.in-memory")
+    BrokerKind::find(kind).is_some_and(|kind| kind.is_embedded)
 }
 
 /// What a component looks like in the metadata API.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sidestream::broker::redis::RedisBroker;
 use sidestream::broker::{Broker, BrokerErrorKind, SubscribeRequest};
-use sidestream::message::{Metadata, Outgoing, Settlement};
+use sidestream::message::{Outgoing, Settlement};
 use sidestream::shutdown::{Stop, Tasks};
 use tokio::time::Instant;
 
@@ -87,7 +87,7 @@ async fn a_hundred_topics_on_three_servers_need_three_connections_each() {
     broker.connect().await.unwrap();
     let (sink, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
     for number in 0..100 {
-        let request = SubscribeRequest { topic: format!("topic-{number}"), metadata: Metadata::new() };
+        let request = SubscribeRequest { topic: format!("topic-{number}"), ..SubscribeRequest::default() };
         tasks.spawn("subscription", broker.subscribe(request, sink.clone(), stop.clone()).await.unwrap());
     }
     for number in 0..100 {

@@ -53,7 +53,7 @@ async fn two_hundred_topics_need_three_connections() {
     let broker = redis.broker("app", &[]);
     let (sink, stop, tasks) = (Recorder::acking(), Stop::new(), Tasks::new());
     for number in 0..200 {
-        let request = SubscribeRequest { topic: format!("topic-{number}"), metadata: Metadata::new() };
+        let request = SubscribeRequest { topic: format!("topic-{number}"), ..SubscribeRequest::default() };
         tasks.spawn("subscription", broker.subscribe(request, sink.clone(), stop.clone()).await.unwrap());
     }
     for number in 0..200 {

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::address::{Address, Hosts};
-use super::start::StartFrom;
 use crate::broker::ack::Ack;
+use crate::broker::options::read_bool;
+use crate::broker::start_from::StartFrom;
 use crate::broker::warning::{self, Warning};
 use crate::credentials::masked;
 use crate::duration::{self, GoDuration};
@@ -405,18 +406,6 @@ pub fn times_without_unit(properties: &Properties) -> impl Iterator<Item = Strin
         })
 }
 
-/// A boolean in daprd's spellings.
-///
-/// # Errors
-/// What is wrong with it.
-pub(super) fn flag(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(format!("invalid bool \"{text}\"")),
-    }
-}
-
 /// Reads values one by one and remembers what is wrong with them.
 struct Decoder<'a> {
     properties: &'a Properties,
@@ -447,7 +436,7 @@ impl Decoder<'_> {
     }
 
     fn flag(&mut self, name: &str) -> Option<bool> {
-        self.read(name, flag)
+        self.read(name, read_bool)
     }
 
     /// Kind A of tests/spec/redis.md, "2.5 The two decoders": `processingTimeout`, `streamTTL`.

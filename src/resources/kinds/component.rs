@@ -127,7 +127,7 @@ impl Category {
     }
 }
 
-/// The types of pub/sub that this build has; `broker::registry` makes their brokers.
+/// The types of pub/sub that this build has; `broker::kinds` has the same, with their brokers.
 pub const PUBSUBS: [&str; 2] = ["pubsub.redis", "pubsub.in-memory"];
 const SECRET_STORES: [&str; 2] = ["secretstores.local.file", "secretstores.local.env"];
 

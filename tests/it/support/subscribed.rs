@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use sidestream::broker::{Broker, Sink, SubscribeRequest};
-use sidestream::message::Metadata;
+use sidestream::broker::{Broker, BrokerError, Sink, SubscribeRequest};
 use sidestream::shutdown::{Stop, Tasks};
 
 pub(crate) struct Subscribed {
@@ -24,16 +23,20 @@ pub(crate) async fn subscribe_with(
     sink: Arc<dyn Sink>,
 ) -> Subscribed {
     let (stop, tasks) = (Stop::new(), Tasks::new());
-    let request = request(topic, metadata);
+    let request = request(broker, topic, metadata).unwrap();
     let life = broker.subscribe(request, sink, stop.clone()).await.unwrap();
     tasks.spawn("subscription", life);
     Subscribed { stop, tasks }
 }
 
-/// What to subscribe to.
-pub(crate) fn request(topic: &str, metadata: &[(&str, &str)]) -> SubscribeRequest {
+/// What to subscribe to, as this broker reads it.
+pub(crate) fn request(
+    broker: &dyn Broker,
+    topic: &str,
+    metadata: &[(&str, &str)],
+) -> Result<SubscribeRequest, BrokerError> {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    SubscribeRequest { topic: topic.to_owned(), metadata: metadata.iter().map(pair).collect::<Metadata>() }
+    SubscribeRequest::new(topic.to_owned(), &metadata.iter().map(pair).collect(), broker.options())
 }
 
 impl Subscribed {

@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::broker::BrokerError;
+use crate::broker::options::OptionNames;
 use crate::message::{Outgoing, Position};
 
 /// A broker with a mistake in it, as one of ours might have.
@@ -13,6 +14,10 @@ struct Broken;
 impl Broker for Broken {
     fn capabilities(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    fn options(&self) -> &'static OptionNames {
+        const { &OptionNames { options: &[], settings: &[] } }
     }
 
     async fn connect(&self) -> Result<(), BrokerError> {
