@@ -97,7 +97,8 @@ mod tests {
             (status.as_u16(), text)
         };
 
-        let event = r#"{"id":"a","type":"t","data":{"orderId":"mine","warehouse":"busy"}}"#;
+        let event =
+            r#"{"specversion":"1.0","id":"a","source":"s","type":"t","data":{"orderId":"mine","warehouse":"busy"}}"#;
         let retry = (200, r#"{"status":"RETRY"}"#.to_owned());
         let success = (200, r#"{"status":"SUCCESS"}"#.to_owned());
         assert_eq!(post("/orders", event).await, retry);

@@ -1,4 +1,4 @@
-//! The app of the demo: an HTTP server on a free port that subscribes to three topics and answers by what stands in the event.
+//! The app of the demo: an HTTP server on a free port that subscribes to three topics and answers by the content of the event.
 //!
 //! It knows the sidecar only as an app does: it is asked for its subscriptions, and gets CloudEvents as POST requests.
 
@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cloudevents::{AttributesReader, Data};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -59,14 +60,17 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// From a request body. What is not there is empty: the app of a demo takes anything.
+    /// Read a request body with the CloudEvents SDK, as an app would. A body that is not a CloudEvent is an event without
+    /// content: the app of a demo takes anything.
     fn read(body: &[u8]) -> Self {
-        let event: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        let data = &event["data"];
+        let Ok(event) = serde_json::from_slice::<cloudevents::Event>(body) else { return Self::default() };
+        let data = match event.data() {
+            Some(Data::Json(data)) => data,
+            Some(Data::String(_) | Data::Binary(_)) | None => &Value::Null,
+        };
         Self {
-            id: text("id"),
-            kind: text("type"),
+            id: event.id().to_owned(),
+            kind: event.ty().to_owned(),
             order: data["orderId"].as_u64(),
             busy_warehouse: data["warehouse"] == "busy",
             expired_card: data["card"] == "expired",
@@ -154,12 +158,19 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use cloudevents::{EventBuilder, EventBuilderV10};
+
     use super::super::narrator::{Narrator, tests::Paper};
     use super::super::script::Order;
     use super::*;
 
     fn event(id: &str, data: &str) -> Event {
-        Event::read(format!(r#"{{"id":"{id}","type":"com.dapr.event.sent","data":{data}}}"#).as_bytes())
+        let event = EventBuilderV10::new()
+            .id(id)
+            .source("demo")
+            .ty("com.dapr.event.sent")
+            .data("application/json", serde_json::from_str::<Value>(data).unwrap());
+        Event::read(&serde_json::to_vec(&event.build().unwrap()).unwrap())
     }
 
     #[test]

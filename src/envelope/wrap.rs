@@ -1,5 +1,8 @@
 //! Making an event: payload and request in, the bytes of a CloudEvent out, in one pass (tests/spec/delivery.md, "A3.
 //! New envelope: fields" to "A8. TTL / `expiration`").
+//!
+//! Not built on the CloudEvents SDK: the SDK refuses or reorders events that daprd passes on (objects and fractions as
+//! extensions, a missing id, unusual times), and published bytes must stay as they are (D6).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,11 +1,13 @@
-//! A programmable app: answers `/dapr/subscribe` and its routes as the test says, and remembers what it got.
+//! A programmable app: answers `/dapr/subscribe` and its routes as the test says, records the requests, and reads every
+//! event with the CloudEvents SDK, so that each test holds the sidecar to the specification.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// How the app talks.
+/// The protocol that the app speaks.
 #[derive(Clone)]
 pub(crate) enum Wire {
     /// HTTP/1.1.
@@ -26,14 +28,14 @@ pub(crate) enum Wire {
     Https(TlsAcceptor),
 }
 
-/// One request that the app got.
+/// One request that the app received.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivered {
     pub(crate) path: String,
     pub(crate) body: Bytes,
 }
 
-/// What to answer.
+/// An answer to a delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -55,6 +57,9 @@ impl Answer {
     }
 }
 
+/// The content type of an event in structured mode.
+const EVENT: &[u8] = b"application/cloudevents+json";
+
 type Policy = dyn Fn(&Delivered) -> Answer + Send + Sync;
 
 pub(crate) struct App {
@@ -69,10 +74,14 @@ struct State {
     asked: AtomicUsize,
     policy: Box<Policy>,
     seen: Mutex<Vec<Delivered>>,
+    /// The test publishes events that the SDK refuses.
+    expects_odd_events: AtomicBool,
+    /// Deliveries that the SDK refused to read as events.
+    refused: Mutex<Vec<String>>,
 }
 
 impl App {
-    /// An app with these subscriptions (JSON) that answers events as `policy` says.
+    /// An app with these subscriptions (JSON) whose `policy` answers deliveries.
     pub(crate) async fn start(
         subscriptions: &str,
         policy: impl Fn(&Delivered) -> Answer + Send + Sync + 'static,
@@ -80,7 +89,7 @@ impl App {
         Self::listen(Wire::Http, (200, subscriptions), policy).await
     }
 
-    /// The same over another protocol.
+    /// As [`App::start`], over another protocol.
     pub(crate) async fn start_over(
         wire: Wire,
         subscriptions: &str,
@@ -89,7 +98,7 @@ impl App {
         Self::listen(wire, (200, subscriptions), policy).await
     }
 
-    /// The same with another status when it is asked for its subscriptions.
+    /// As [`App::start`], with another status of the answer to `GET /dapr/subscribe`.
     pub(crate) async fn start_answering(
         status: u16,
         subscriptions: &str,
@@ -110,16 +119,25 @@ impl App {
             asked: AtomicUsize::new(0),
             policy: Box::new(policy),
             seen: Mutex::default(),
+            expects_odd_events: AtomicBool::new(false),
+            refused: Mutex::default(),
         });
         let server = tokio::spawn(serve(wire, listener, state.clone()));
         Self { port, state, server }
     }
 
+    /// Accept events that the CloudEvents SDK refuses, because the test publishes such.
+    pub(crate) fn expecting_odd_events(self) -> Self {
+        self.state.expects_odd_events.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// All deliveries that were answered, in order.
     pub(crate) fn seen(&self) -> Vec<Delivered> {
         self.state.seen.lock().clone()
     }
 
-    /// How often it was asked for its subscriptions.
+    /// The number of calls of `GET /dapr/subscribe`.
     pub(crate) fn asked(&self) -> usize {
         self.state.asked.load(Ordering::Relaxed)
     }
@@ -138,6 +156,10 @@ impl App {
 impl Drop for App {
     fn drop(&mut self) {
         self.server.abort();
+        let refused = self.state.refused.lock();
+        if !std::thread::panicking() && !self.state.expects_odd_events.load(Ordering::Relaxed) {
+            assert!(refused.is_empty(), "not CloudEvents 1.0: {refused:#?}");
+        }
     }
 }
 
@@ -167,6 +189,7 @@ async fn talk(wire: Wire, stream: TcpStream, state: Arc<State>) {
 
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    let is_event = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(EVENT));
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     if path.starts_with("/dapr/") {
         let (status, body) = if path == "/dapr/subscribe" {
@@ -178,10 +201,13 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         let answer = Response::builder().status(status);
         return Ok(answer.body(Full::new(body.into())).unwrap());
     }
+    if is_event && let Err(error) = serde_json::from_slice::<cloudevents::Event>(&body) {
+        state.refused.lock().push(format!("{path}: {error}: {}", String::from_utf8_lossy(&body)));
+    }
     let delivered = Delivered { path, body };
     let answer = (state.policy)(&delivered);
     tokio::time::sleep(answer.after).await;
-    // What counts is an answer that was ready: a sidecar that died meanwhile gets it from nobody.
+    // Recorded only now: a sidecar that has died meanwhile drops the connection, and with it this future.
     state.seen.lock().push(delivered);
     Ok(Response::builder().status(answer.status).body(Full::new(Bytes::from_static(answer.body.as_bytes()))).unwrap())
 }
