@@ -11,6 +11,9 @@ use sidestream::runtime::{Outcome, Plan, Runtime};
 use sidestream::shutdown::Stop;
 use sidestream::shutdown::signals::{HANG_UP, Signals};
 use sidestream::telemetry::Telemetry;
+use sidestream::telemetry::events::lifecycle::{
+    FatalError, RestartRequested, SecondSignalReceived, ShutDown, SignalReceived,
+};
 use sidestream::telemetry::log::{Level, LogBuilder};
 use sidestream::telemetry::metrics::Metrics;
 use sidestream::{check, demo, run, wait};
@@ -74,7 +77,7 @@ async fn obey(command: Command) -> u8 {
             let log = LogBuilder::new(Level::Info).build(Box::new(std::io::stdout()));
             let telemetry = Telemetry::new(log, Metrics::default());
             for error in errors {
-                telemetry.fatal(&format_args!("Failed to parse flags: {error}"));
+                telemetry.emit(FatalError { message: &format_args!("Failed to parse flags: {error}") });
             }
             1
         }
@@ -93,7 +96,7 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
     let mut signals = match Signals::listen_with_hang_up() {
         Ok(signals) => signals,
         Err(error) => {
-            telemetry.fatal(&format_args!("cannot listen for signals: {error}"));
+            telemetry.emit(FatalError { message: &format_args!("cannot listen for signals: {error}") });
             return 1;
         }
     };
@@ -126,11 +129,11 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
         },
         signal = signals.next() => {
             if signal == HANG_UP {
-                telemetry.restart_requested(signal);
+                telemetry.emit(RestartRequested { signal });
                 return End::Again;
             }
-            telemetry.signal_received(signal);
-            telemetry.shut_down();
+            telemetry.emit(SignalReceived { signal });
+            telemetry.emit(ShutDown);
             return End::Over(0);
         }
     };
@@ -143,9 +146,9 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
     };
     let mut restarts = signal == HANG_UP;
     if restarts {
-        telemetry.restart_requested(signal);
+        telemetry.emit(RestartRequested { signal });
     } else {
-        telemetry.signal_received(signal);
+        telemetry.emit(SignalReceived { signal });
     }
     stop.trigger();
     loop {
@@ -158,11 +161,11 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
             signal = signals.next() => match signal {
                 HANG_UP => {}
                 signal if restarts => {
-                    telemetry.signal_received(signal);
+                    telemetry.emit(SignalReceived { signal });
                     restarts = false;
                 }
                 signal => {
-                    telemetry.second_signal_received(signal);
+                    telemetry.emit(SecondSignalReceived { signal });
                     return End::Over(Outcome::Forced.exit_code());
                 }
             },

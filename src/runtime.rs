@@ -42,6 +42,10 @@ use crate::resources::{LoadRequest, Resources};
 use crate::server::{Listener, Server, Service, Transport, Versions};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::lifecycle::{
+    AppNotConfigured, ConfigurationSkipped, FatalError, GrpcRunning, HttpRunning, Initialized, NoPubsubLoaded,
+    PortTaken, SamplerInitialized, SettingsResolved, ShutdownUnlimited, Starting, SubscriptionsWithoutApp,
+};
 use crate::telemetry::log::LogBuilder;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
@@ -131,7 +135,7 @@ impl Plan {
                     .app_id(&flags.app_id)
                     .prefix(prefix)
                     .build(Box::new(std::io::stdout()));
-                Telemetry::new(log, Metrics::default()).fatal(&error);
+                Telemetry::new(log, Metrics::default()).emit(FatalError { message: &error });
                 return Err(error.into());
             }
         };
@@ -145,7 +149,7 @@ impl Plan {
         let builder = if flags.app_id.is_empty() { builder } else { builder.app_id(&flags.app_id) };
         let metrics = Metrics::new(&flags.app_id, environment.get("NAMESPACE").unwrap_or_default());
         let telemetry = Telemetry::new(builder.build(out.unwrap_or(own)), metrics);
-        telemetry.starting(api::API_VERSION, log.level);
+        telemetry.emit(Starting { api_version: api::API_VERSION, level: log.level });
         Self::settle(flags, environment, telemetry, leaves_failure_to_caller)
     }
 
@@ -175,7 +179,7 @@ impl Plan {
             Err(errors) => {
                 let lines: Vec<_> = errors.iter().map(ConfigError::fatal_line).collect();
                 if !leaves_failure_to_caller {
-                    lines.iter().for_each(|line| telemetry.fatal(line));
+                    lines.iter().for_each(|line| telemetry.emit(FatalError { message: line }));
                 }
                 Err(StartError(lines))
             }
@@ -219,7 +223,7 @@ impl Runtime {
         let leaves_failure_to_caller = plan.leaves_failure_to_caller;
         Self::assemble(plan).await.inspect_err(|error| {
             if !leaves_failure_to_caller {
-                error.0.iter().for_each(|line| telemetry.fatal(line));
+                error.0.iter().for_each(|line| telemetry.emit(FatalError { message: line }));
             }
         })
     }
@@ -229,14 +233,14 @@ impl Runtime {
         let Plan { settings, environment, telemetry, notes, hub, leaves_failure_to_caller: _ } = plan;
         let settings = Arc::new(settings);
         let hub = hub.unwrap_or_else(Hub::own);
-        telemetry.identity(&settings.app_id, &settings.features);
+        telemetry.emit(SettingsResolved { app_id: &settings.app_id, features: &settings.features });
         if settings.graceful_shutdown.is_none() {
-            telemetry.shutdown_without_limit();
+            telemetry.emit(ShutdownUnlimited);
         }
         notes.iter().for_each(|note| note.write(&telemetry));
         // Said at once: what follows may take its time, and tries the ports again.
         for advice in listen::taken(&settings).await {
-            telemetry.port_taken(&advice);
+            telemetry.emit(PortTaken { advice: &advice });
         }
         let metrics = metrics_server::bind(&settings, &telemetry).await.map_err(StartError::fatal)?;
         let watch = reload::watch(&settings, &telemetry);
@@ -255,7 +259,7 @@ impl Runtime {
         };
         let assembled = assembly.components(&resources, &catalog).await?;
         let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
-        telemetry.sampler_initialized(&tracing.sampler());
+        telemetry.emit(SamplerInitialized { root: &tracing.sampler() });
         let supervisor = Supervisor::new(SupervisorConfig {
             catalog: catalog.clone(),
             declared: resources.subscriptions.clone(),
@@ -273,15 +277,15 @@ impl Runtime {
                 Some(app::channel(settings_of_app, &settings.app_id, telemetry.clone()).map_err(StartError::fatal)?)
             }
             None => {
-                telemetry.no_app();
+                telemetry.emit(AppNotConfigured);
                 if !resources.subscriptions.is_empty() {
-                    telemetry.subscriptions_without_app(resources.subscriptions.len());
+                    telemetry.emit(SubscriptionsWithoutApp { count: resources.subscriptions.len() });
                 }
                 None
             }
         };
         if catalog.is_empty() {
-            telemetry.no_pubsub(&settings.resources);
+            telemetry.emit(NoPubsubLoaded { folders: &settings.resources });
         }
         let Listeners { grpc, http, public } = bind(&settings, &telemetry).await?;
         let (shutdown, requests) = mpsc::unbounded_channel();
@@ -389,15 +393,15 @@ impl Runtime {
 
     /// Everything runs as tasks from here on.
     fn start(&mut self) {
-        self.telemetry.grpc_running(self.grpc.first().and_then(Listener::port));
-        self.telemetry.http_running(self.http_port(), self.settings.http.max_body);
+        self.telemetry.emit(GrpcRunning { port: self.grpc.first().and_then(Listener::port) });
+        self.telemetry.emit(HttpRunning { port: self.http_port(), max_body: self.settings.http.max_body });
         // Said before anybody can ask: a sidecar that waits for nothing is never seen unready.
         self.health.outbound_ready();
         match self.channel.take() {
             None => {
                 let disabled = self.settings.disabled_init_endpoints;
                 if disabled.config {
-                    self.telemetry.configuration_skipped();
+                    self.telemetry.emit(ConfigurationSkipped);
                 }
                 if disabled.subscribe {
                     self.telemetry.discovery_skipped();
@@ -496,7 +500,7 @@ async fn bind(settings: &Settings, telemetry: &Telemetry) -> Result<Listeners, S
 /// Everything is there that the start waited for.
 fn ready(health: &Health, telemetry: &Telemetry, begun: Instant) {
     health.ready();
-    telemetry.initialized(begun.elapsed());
+    telemetry.emit(Initialized { elapsed: begun.elapsed() });
 }
 
 /// Log what is said about the files.

@@ -22,6 +22,7 @@ use crate::resources::yaml::key_lines::KeyLines;
 use crate::resources::{LoadError, Resources};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::lifecycle::{BrokerUnreachable, ComponentWarned};
 
 /// The name of the pub/sub that `demo` and `run` have without any file.
 pub(super) const EMBEDDED: &str = "pubsub";
@@ -86,7 +87,7 @@ impl Assembly<'_> {
         match pubsub.connect().await {
             Ok(()) => Ok((pubsub, true)),
             Err(error) if error.is_transient() => {
-                self.telemetry.broker_away(&component.log_name(), &error);
+                self.telemetry.emit(BrokerUnreachable { component: &component.log_name(), error: &error });
                 self.health.waits_for(&component.name, &error.message);
                 Ok((pubsub, false))
             }
@@ -115,7 +116,7 @@ impl Assembly<'_> {
         let (broker, warnings) = kinds::build(context);
         let log_name = component.log_name().to_string();
         for warning in &warnings {
-            self.telemetry.component_warning(&log_name, &warning.text);
+            self.telemetry.emit(ComponentWarned { component: &log_name, warning: &warning.text });
         }
         let broker = broker.map_err(|error| match error {
             BuildError::Unknown { .. } => ComponentError::unknown_pubsub(component),

@@ -11,6 +11,7 @@ use crate::health::Health;
 use crate::pubsub::Pubsub;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::lifecycle::BrokerReached;
 
 /// Pauses between tries.
 const REACH: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(5));
@@ -56,7 +57,7 @@ async fn reach(pubsub: Arc<Pubsub>, health: Health, telemetry: Telemetry, stop: 
         match result {
             Ok(()) => {
                 health.has(&pubsub.name);
-                telemetry.broker_reached(&pubsub.name);
+                telemetry.emit(BrokerReached { component: &pubsub.name });
                 return;
             }
             Err(error) => health.waits_for(&pubsub.name, &error.message),

@@ -11,6 +11,7 @@ use crate::api::listen::AddressFlags;
 use crate::config::Settings;
 use crate::server::{Body, Request, Response, Service};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::lifecycle::MetricsListening;
 
 /// The address could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,7 @@ pub(super) async fn bind(settings: &Settings, telemetry: &Telemetry) -> Result<O
     let address = format!("{}:{}", metrics.address, metrics.port);
     match TcpListener::bind(&address).await {
         Ok(listener) => {
-            telemetry.metrics_listening(&address);
+            telemetry.emit(MetricsListening { address: &address });
             Ok(Some(listener))
         }
         Err(reason) => Err(MetricsError { address, port: metrics.port, reason }),

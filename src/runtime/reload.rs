@@ -32,6 +32,7 @@ use crate::resources::last_good::{KeptFile, LastGood};
 use crate::resources::{LoadError, Resources};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::lifecycle::FatalError;
 use crate::telemetry::events::reload::Change;
 
 /// What seems to be gone, or makes no sense, is looked at again when nothing has happened for so long.
@@ -246,7 +247,7 @@ impl Reload {
 
     fn fatal(&self, error: &dyn std::fmt::Display) {
         for line in StartError::fatal(error).0 {
-            self.telemetry.fatal(&line);
+            self.telemetry.emit(FatalError { message: &line });
         }
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::Runtime;
 use crate::duration::GoDuration;
 use crate::resources::kinds::component;
+use crate::telemetry::events::lifecycle::{
+    BlockEndedByApp, BlockExpired, ComponentClosing, ShutDown, ShutdownBlocked, ShutdownTimedOut, ShuttingDown,
+};
 
 /// How a sidecar ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl Runtime {
         if let Some(duration) = self.settings.block_shutdown.filter(|_| may_block) {
             self.block(duration).await;
         }
-        self.telemetry.shutting_down();
+        self.telemetry.emit(ShuttingDown);
         let outcome = match self.settings.graceful_shutdown {
             None => {
                 self.end().await;
@@ -50,15 +53,15 @@ impl Runtime {
             },
         };
         match outcome {
-            Outcome::TimedOut => self.telemetry.shutdown_timed_out(&self.tasks.running()),
-            Outcome::Graceful | Outcome::Forced | Outcome::Failed => self.telemetry.shut_down(),
+            Outcome::TimedOut => self.telemetry.emit(ShutdownTimedOut { running: &self.tasks.running() }),
+            Outcome::Graceful | Outcome::Forced | Outcome::Failed => self.telemetry.emit(ShutDown),
         }
         outcome
     }
 
     /// No more deliveries, but everything else goes on for a while.
     async fn block(&self, duration: Duration) {
-        self.telemetry.blocking_shutdown(&GoDuration::from(duration));
+        self.telemetry.emit(ShutdownBlocked { duration: &GoDuration::from(duration) });
         self.supervisor.stop().await;
         let app = self.settings.app.as_ref();
         let has_checks = app.is_some_and(|app| app.health.is_some());
@@ -72,8 +75,8 @@ impl Runtime {
         };
         tokio::select! {
             biased;
-            () = unhealthy => self.telemetry.block_ended_by_app(),
-            () = tokio::time::sleep(duration) => self.telemetry.block_expired(),
+            () = unhealthy => self.telemetry.emit(BlockEndedByApp),
+            () = tokio::time::sleep(duration) => self.telemetry.emit(BlockExpired),
         }
     }
 
@@ -82,7 +85,8 @@ impl Runtime {
         self.supervisor.stop().await;
         self.stop.trigger();
         for pubsub in self.catalog.all() {
-            self.telemetry.component_closing(&component::log_name(&pubsub.name, &pubsub.kind, &pubsub.version));
+            let component = component::log_name(&pubsub.name, &pubsub.kind, &pubsub.version);
+            self.telemetry.emit(ComponentClosing { component: &component });
             pubsub.close().await;
         }
         self.tasks.ended().await;

@@ -4,7 +4,7 @@ pub mod api;
 mod broker;
 mod delivery;
 mod input;
-mod lifecycle;
+pub mod lifecycle;
 pub mod publish;
 pub mod reload;
 pub mod resiliency;

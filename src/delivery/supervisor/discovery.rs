@@ -12,6 +12,7 @@ use super::{Inner, Origin, RuleError};
 use crate::app::{Channel, DiscoveryError};
 use crate::backoff::Backoff;
 use crate::delivery::subscriptions::Subscription;
+use crate::telemetry::events::lifecycle::ConfigurationSkipped;
 
 /// Pauses between two questions while the start waits for the answer, and later.
 const FIRST_PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(1));
@@ -68,7 +69,7 @@ impl Inner {
     /// As daprd does. Nothing in the answer matters to us, nor whether there is one.
     async fn load_configuration(&self, channel: &Arc<dyn Channel>) {
         if self.config.disabled.config {
-            return self.config.telemetry.configuration_skipped();
+            return self.config.telemetry.emit(ConfigurationSkipped);
         }
         let loading = tokio::time::timeout(PATIENCE, channel.load_configuration());
         let _ = self.stop.run_until_triggered(loading).await;
