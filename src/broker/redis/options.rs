@@ -11,7 +11,7 @@ use crate::broker::start_from::{START_FROM, StartFrom};
 use crate::metadata::templates::{NoPodName, Templates};
 
 /// What a Redis component reads in the metadata of a subscription.
-pub const OPTIONS: OptionNames = OptionNames { options: &[ACK, GROUP, FAN_OUT, START_FROM], settings: settings::KNOWN };
+pub const OPTIONS: OptionNames = OptionNames { options: &[ACK, GROUP, FAN_OUT, START_FROM], settings: settings::NAMES };
 
 /// How one topic is read.
 #[derive(Clone, Debug, PartialEq, Eq)]

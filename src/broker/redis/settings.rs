@@ -1,10 +1,12 @@
 //! The settings of a `pubsub.redis` component: text in, typed values out, all mistakes at once (tests/spec/redis.md,
 //! "2.5 The two decoders", "3. pubsub.redis metadata fields", "4. Host resolution").
 //!
-//! Daprd's strict decoder decides what is an error and how it reads. What daprd would silently ignore (an unknown key,
-//! a `redeliverInterval` it cannot read) becomes a warning here (D15).
+//! Daprd's strict decoder decides what is an error and how it reads. What daprd would silently ignore (an unknown key, a
+//! `redeliverInterval` it cannot read) becomes a warning here (D15). `poolSize` and the other settings of a connection pool are checked and
+//! have no effect: a component has two shared connections to each server, and one more for each reader.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::address::{Address, Hosts};
@@ -40,37 +42,37 @@ pub struct Settings {
     pub sentinel_password: String,
     /// `redisDB`; 0 is not selected.
     pub database: i64,
-    /// Tries after the first one, for commands that the server explicitly refused for the moment.
+    /// `redisMaxRetries`: the most retries of a command that was certainly not executed.
     pub max_retries: u32,
-    /// Shortest and longest pause between such tries.
+    /// `redisMinRetryInterval` and `redisMaxRetryInterval`: shortest and longest pause before a retry.
     pub retry_pause: (Duration, Duration),
-    /// Longest time to connect.
+    /// `dialTimeout`: the longest time to connect.
     pub dial_timeout: Duration,
-    /// Longest wait for the answer to a command; `None` waits for ever.
+    /// `readTimeout`: the longest wait for a reply; `None` waits without limit.
     pub read_timeout: Option<Duration>,
     /// `enableTLS`, with what it needs.
     pub tls: Option<Tls>,
     /// `consumerID`: the name of the consumer group.
     pub group: String,
-    /// Idle time after which an entry of a consumer without liveness key is taken over; `None` is never.
+    /// `processingTimeout`: idle time after which an entry of a consumer without liveness key is taken over; `None` is never.
     pub processing_timeout: Option<Duration>,
-    /// Period of that take-over; `None` is never. Given explicitly, also the longest wait before a redelivery.
+    /// `redeliverInterval`: how often such entries are looked for; `None` is never.
     pub redeliver_interval: Option<Duration>,
-    /// The longest wait before a redelivery (D1).
+    /// The longest wait before a redelivery (D1): `redeliverInterval` if it is given.
     pub longest_wait: Duration,
-    /// Entries held in memory beside those with the app.
+    /// `queueDepth`: entries held in memory beside those with the app.
     pub queue_depth: usize,
-    /// Entries with the app at a time, over all topics of the component.
+    /// `concurrency`: entries with the app at a time, over all topics of the component.
     pub concurrency: usize,
     /// How streams are trimmed when something is added.
     pub trim: Option<Trim>,
-    /// `startFrom`: where groups begin that do not exist yet.
+    /// `startFrom`: where new groups begin.
     pub start: Option<StartFrom>,
-    /// `ack`: what acknowledges an entry.
+    /// `ack`: who acknowledges an entry.
     pub ack: Ack,
     /// `fanOut`: every instance gets every entry.
     pub fan_out: bool,
-    /// `fanOutExpiry`: for how long the group of an instance that died without a word is kept.
+    /// `fanOutExpiry`: how long the group of an instance is kept that has ended without removing it.
     pub fan_out_expiry: Duration,
 }
 
@@ -99,256 +101,361 @@ pub enum Trim {
 #[error("redis client configuration error: {0}")]
 pub struct SettingsError(String);
 
-/// Every key that means something, for the question whether a key is misspelt.
-pub(super) const KNOWN: &[&str] = &[
-    "ack",
-    "allowedTopics",
-    "clientCert",
-    "clientKey",
-    "concurrency",
-    "concurrencyMode",
-    "consumerID",
-    "dialTimeout",
-    "enableTLS",
-    "failover",
-    "fanOut",
-    "fanOutExpiry",
-    "idleCheckFrequency",
-    "idleTimeout",
-    "insecureSkipTLSVerify",
-    "maxConnAge",
-    "maxLen",
-    "maxLenApprox",
-    "minIdleConns",
-    "poolSize",
-    "poolTimeout",
-    "processingTimeout",
-    "protectedTopics",
-    "publishingScopes",
-    "queryIndexes",
-    "queueDepth",
-    "readTimeout",
-    "redeliverInterval",
-    "redisDB",
-    "redisHost",
-    "redisMaxRetries",
-    "redisMaxRetryInterval",
-    "redisMinRetryInterval",
-    "redisPassword",
-    "redisPort",
-    "redisType",
-    "redisUsername",
-    "sentinelMasterName",
-    "sentinelPassword",
-    "sentinelUsername",
-    "startFrom",
-    "streamTTL",
-    "subscriptionScopes",
-    "ttlInSeconds",
-    "useEntraID",
-    "writeTimeout",
+/// The most entries waiting in memory, whatever `queueDepth` says.
+const MAX_QUEUE_DEPTH: usize = 65_536;
+/// With a shorter expiry an instance that is only slow would lose its group.
+const MIN_FAN_OUT_EXPIRY: Duration = Duration::from_secs(1);
+/// Shorter read timeouts fail under load; `3` was most likely meant as seconds and is read as milliseconds.
+const MIN_READ_TIMEOUT: GoDuration = GoDuration::from_millis(500);
+/// What `redeliverInterval` is if it is not given.
+const DEFAULT_REDELIVER_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest wait before a redelivery if `redeliverInterval` is not given (D1).
+const DEFAULT_LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The values as they are written, before it is decided what they mean together. `None`: not given, and without default.
+#[derive(Default)]
+struct Values {
+    ack: Option<Ack>,
+    client_cert: Option<String>,
+    client_key: Option<String>,
+    cluster: bool,
+    concurrency: usize,
+    database: Option<i64>,
+    dial_timeout: Duration,
+    entra_id: Option<bool>,
+    fan_out: Option<bool>,
+    fan_out_expiry: GoDuration,
+    host: Option<String>,
+    insecure: Option<bool>,
+    max_len: i64,
+    max_len_approx: i64,
+    max_retry_pause: Duration,
+    min_retry_pause: Duration,
+    password: Option<String>,
+    port: Option<u16>,
+    processing_timeout: GoDuration,
+    queue_depth: usize,
+    read_timeout: GoDuration,
+    retries: i64,
+    sentinel: Option<bool>,
+    sentinel_master: Option<String>,
+    sentinel_password: Option<String>,
+    sentinel_username: Option<String>,
+    start_from: Option<StartFrom>,
+    stream_ttl: GoDuration,
+    tls: Option<bool>,
+    username: Option<String>,
+}
+
+/// One setting.
+struct Key {
+    name: &'static str,
+    /// Read before the value that is given, if there is any.
+    default: &'static str,
+    /// Is it a length of time of which a small number without unit is worth a warning? `readTimeout` has one of its own.
+    is_time: bool,
+    read: Read,
+}
+
+/// Reads the text of a setting into its field. The error is that of daprd's decoder.
+type Read = fn(&mut Values, &str) -> Result<(), String>;
+
+/// Every setting that means something, by name.
+const KEYS: &[Key] = &[
+    key("ack", "", |to, text| set(&mut to.ack, Ack::read(text))),
+    elsewhere("allowedTopics"),
+    key("clientCert", "", |to, text| set(&mut to.client_cert, Ok(text.to_owned()))),
+    key("clientKey", "", |to, text| set(&mut to.client_key, Ok(text.to_owned()))),
+    key("concurrency", "10", |to, text| replace(&mut to.concurrency, unsigned(text, "uint"))),
+    elsewhere("concurrencyMode"),
+    // Read with its exact spelling.
+    elsewhere("consumerID"),
+    time("dialTimeout", "5s", |to, text| replace_positive(&mut to.dial_timeout, client_time(text))),
+    key("enableTLS", "", |to, text| set(&mut to.tls, read_bool(text))),
+    key("failover", "", |to, text| set(&mut to.sentinel, read_bool(text))),
+    key("fanOut", "", |to, text| set(&mut to.fan_out, read_bool(text))),
+    time("fanOutExpiry", "1h", |to, text| replace(&mut to.fan_out_expiry, entry_time(text))),
+    time("idleCheckFrequency", "", |_, text| client_time(text).map(drop)),
+    time("idleTimeout", "", |_, text| client_time(text).map(drop)),
+    key("insecureSkipTLSVerify", "", |to, text| set(&mut to.insecure, read_bool(text))),
+    time("maxConnAge", "", |_, text| client_time(text).map(drop)),
+    key("maxLen", "", |to, text| replace(&mut to.max_len, signed(text, "int64"))),
+    key("maxLenApprox", "", |to, text| replace(&mut to.max_len_approx, signed(text, "int64"))),
+    key("minIdleConns", "", |_, text| signed(text, "int").map(drop)),
+    key("poolSize", "", |_, text| signed(text, "int").map(drop)),
+    time("poolTimeout", "", |_, text| client_time(text).map(drop)),
+    time("processingTimeout", "60s", |to, text| replace(&mut to.processing_timeout, entry_time(text))),
+    elsewhere("protectedTopics"),
+    elsewhere("publishingScopes"),
+    elsewhere("queryIndexes"),
+    key("queueDepth", "100", |to, text| replace(&mut to.queue_depth, unsigned(text, "uint"))),
+    key("readTimeout", "3s", |to, text| match client_time(text)? {
+        GoDuration::ZERO => Ok(()),
+        given => replace(&mut to.read_timeout, Ok(given)),
+    }),
+    // A value that cannot be read is a warning: see `redeliver_interval`.
+    time("redeliverInterval", "", |_, _| Ok(())),
+    key("redisDB", "", |to, text| set(&mut to.database, signed(text, "int"))),
+    key("redisHost", "", |to, text| set(&mut to.host, Ok(text.to_owned()))),
+    key("redisMaxRetries", "3", |to, text| match signed(text, "int")? {
+        0 => Ok(()),
+        given => replace(&mut to.retries, Ok(given)),
+    }),
+    key("redisMaxRetryInterval", "512ms", |to, text| replace_positive(&mut to.max_retry_pause, client_time(text))),
+    key("redisMinRetryInterval", "8ms", |to, text| replace_positive(&mut to.min_retry_pause, client_time(text))),
+    key("redisPassword", "", |to, text| set(&mut to.password, Ok(text.to_owned()))),
+    key("redisPort", "", |to, text| {
+        set(&mut to.port, unsigned(text, "uint16"))?;
+        to.port = to.port.filter(|port| *port != 0);
+        Ok(())
+    }),
+    key("redisType", "", |to, text| replace(&mut to.cluster, Ok(text == "cluster"))),
+    key("redisUsername", "", |to, text| set(&mut to.username, Ok(text.to_owned()))),
+    key("sentinelMasterName", "", |to, text| set(&mut to.sentinel_master, Ok(text.to_owned()))),
+    key("sentinelPassword", "", |to, text| set(&mut to.sentinel_password, Ok(text.to_owned()))),
+    key("sentinelUsername", "", |to, text| set(&mut to.sentinel_username, Ok(text.to_owned()))),
+    key("startFrom", "", |to, text| set(&mut to.start_from, StartFrom::read(text))),
+    time("streamTTL", "", |to, text| replace(&mut to.stream_ttl, entry_time(text))),
+    elsewhere("subscriptionScopes"),
+    key("ttlInSeconds", "", |_, text| signed(text, "int").map(drop)),
+    key("useEntraID", "", |to, text| set(&mut to.entra_id, read_bool(text))),
+    time("writeTimeout", "", |_, text| client_time(text).map(drop)),
 ];
 
-/// Entries waiting in memory, whatever `queueDepth` says.
-const DEEPEST_QUEUE: usize = 65_536;
-const DEFAULT_PROCESSING_TIMEOUT: Duration = Duration::from_secs(60);
-const DEFAULT_REDELIVER_INTERVAL: Duration = Duration::from_secs(15);
-const DEFAULT_FAN_OUT_EXPIRY: Duration = Duration::from_secs(3600);
-/// Shorter, an instance that only hesitates would lose its group.
-const SHORTEST_FAN_OUT_EXPIRY: Duration = Duration::from_secs(1);
-/// D1: the wait before a redelivery doubles up to this.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The names of all settings.
+pub(super) const NAMES: &[&str] = &{
+    let mut names = [""; KEYS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = KEYS[index].name;
+        index += 1;
+    }
+    names
+};
+
+const fn key(name: &'static str, default: &'static str, read: Read) -> Key {
+    Key { name, default, is_time: false, read }
+}
+
+const fn time(name: &'static str, default: &'static str, read: Read) -> Key {
+    Key { name, default, is_time: true, read }
+}
+
+/// A setting that another part of the sidecar reads, or that only daprd uses.
+const fn elsewhere(name: &'static str) -> Key {
+    key(name, "", |_, _| Ok(()))
+}
+
+fn set<T>(field: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
+    *field = Some(value?);
+    Ok(())
+}
+
+fn replace<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *field = value?;
+    Ok(())
+}
+
+/// Zero and less leave the default.
+fn replace_positive(field: &mut Duration, value: Result<GoDuration, String>) -> Result<(), String> {
+    if let Some(positive) = value?.positive() {
+        *field = positive;
+    }
+    Ok(())
+}
+
+fn signed(text: &str, go_type: &str) -> Result<i64, String> {
+    number(text, text.strip_prefix(['-', '+']).unwrap_or(text), go_type)
+}
+
+fn unsigned<N: FromStr>(text: &str, go_type: &str) -> Result<N, String> {
+    number(text, text, go_type)
+}
+
+fn number<N: FromStr>(text: &str, digits: &str, go_type: &str) -> Result<N, String> {
+    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain).ok_or_else(|| format!("invalid {go_type} \"{text}\""))
+}
+
+/// Kind A of tests/spec/redis.md, "2.5 The two decoders".
+fn entry_time(text: &str) -> Result<GoDuration, String> {
+    duration::parse_or_millis(text).map_err(|_| format!("invalid duration \"{text}\""))
+}
+
+/// Kind B: the timeouts of the client.
+fn client_time(text: &str) -> Result<GoDuration, String> {
+    duration::parse_or_millis(text).map_err(|error| format!("invalid Duration \"{text}\": {error}"))
+}
+
+impl Values {
+    /// # Errors
+    /// All values that cannot be read.
+    fn read(properties: &Properties) -> Result<Self, SettingsError> {
+        let (mut values, mut errors) = (Self::default(), Vec::new());
+        for key in KEYS {
+            if !key.default.is_empty() {
+                // Cannot fail: a test reads them all.
+                let _ = (key.read)(&mut values, key.default);
+            }
+            let Some(text) = properties.get(key.name) else {
+                continue;
+            };
+            if let Err(reason) = (key.read)(&mut values, text) {
+                let reason = match masked(text) {
+                    Cow::Borrowed(_) => reason,
+                    // The reason quotes the value.
+                    Cow::Owned(shown) => format!("invalid value \"{shown}\""),
+                };
+                errors.push(format!("* error decoding '{}': {reason}", key.name));
+            }
+        }
+        if errors.is_empty() {
+            return Ok(values);
+        }
+        errors.sort();
+        let count = errors.len();
+        Err(SettingsError(format!("decode failed. {count} error(s) decoding:\n\n{}", errors.join("\n"))))
+    }
+
+    fn trim(&self, warnings: &mut Vec<String>) -> Option<Trim> {
+        let exact = Some(self.max_len).filter(|length| *length > 0);
+        let approximate = Some(self.max_len_approx).filter(|length| *length > 0);
+        let age = Some(self.stream_ttl).filter(|age| *age != GoDuration::ZERO);
+        if exact.is_some() && (approximate.is_some() || age.is_some()) {
+            warnings.push("redis streams: maxLen cannot be used together with maxLenApprox or streamTTL; only one stream trimming strategy can be active at a time: maxLen is used".to_owned());
+        } else if approximate.is_some() && age.is_some() {
+            warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
+        }
+        exact
+            .map(Trim::ExactLength)
+            .or(approximate.map(Trim::Length))
+            .or(age.map(|age| Trim::Age(age.as_nanos() / 1_000_000)))
+    }
+
+    fn read_timeout(&self, warnings: &mut Vec<String>) -> Option<Duration> {
+        let given = self.read_timeout;
+        if given > GoDuration::ZERO && given < MIN_READ_TIMEOUT {
+            warnings.push(format!(
+                "readTimeout {given} is too short (a number without unit is milliseconds): {MIN_READ_TIMEOUT} is used"
+            ));
+        }
+        // Less than zero is without limit.
+        given.positive().map(|given| given.max(MIN_READ_TIMEOUT.to_std()))
+    }
+
+    fn fan_out_expiry(&self, warnings: &mut Vec<String>) -> Duration {
+        let given = self.fan_out_expiry;
+        if given.to_std() < MIN_FAN_OUT_EXPIRY {
+            warnings.push(format!(
+                "fanOutExpiry {given} is too short (a number without unit is milliseconds): {MIN_FAN_OUT_EXPIRY:?} is used"
+            ));
+        }
+        given.to_std().max(MIN_FAN_OUT_EXPIRY)
+    }
+}
 
 impl Settings {
-    /// Read all settings. Beside them come warnings, whether they can be used or not: what is ignored or looks like a mistake.
+    /// Read all settings. Warnings about what is ignored or looks like a mistake come in any case.
     pub fn of(properties: &Properties, app_id: &str) -> (Result<Self, SettingsError>, Vec<Warning>) {
         let mut texts = Vec::new();
         let settings = Self::read(properties, app_id, &mut texts);
-        let mut warnings = unknown_keys(properties);
+        let mut warnings = unknown_names(properties);
         warnings.extend(texts.into_iter().map(Warning::from));
         (settings, warnings)
     }
 
     fn read(properties: &Properties, app_id: &str, warnings: &mut Vec<String>) -> Result<Self, SettingsError> {
-        let mut read = Decoder { properties, errors: Vec::new() };
-        let port = read.number::<u16>("redisPort", "uint16", false).filter(|port| *port != 0);
-        let retries = read.number::<i64>("redisMaxRetries", "int", true).unwrap_or(0);
-        let min_pause = read.client_duration("redisMinRetryInterval");
-        let max_pause = read.client_duration("redisMaxRetryInterval");
-        let dial = read.client_duration("dialTimeout");
-        let reading = read.client_duration("readTimeout");
-        for unused in ["writeTimeout", "poolTimeout", "maxConnAge", "idleTimeout", "idleCheckFrequency"] {
-            read.client_duration(unused);
-        }
-        for unused in ["poolSize", "minIdleConns", "ttlInSeconds"] {
-            read.number::<i64>(unused, "int", true);
-        }
-        let tls = read.flag("enableTLS");
-        let insecure = read.flag("insecureSkipTLSVerify");
-        let entra = read.flag("useEntraID");
-        let sentinel = read.flag("failover");
-        let processing = read.entry_duration("processingTimeout");
-        let age = read.entry_duration("streamTTL");
-        let mut length = |name| read.number::<i64>(name, "int64", true).filter(|length| *length > 0);
-        let (exact_length, length) = (length("maxLen"), length("maxLenApprox"));
-        let start = read.read("startFrom", StartFrom::read);
-        let ack = read.read("ack", Ack::read);
-        let fan_out = read.flag("fanOut");
-        let fan_out_expiry = read.entry_duration("fanOutExpiry");
-        let database = read.number::<i64>("redisDB", "int", true);
-        let depth = read.number::<usize>("queueDepth", "uint", false).unwrap_or(100);
-        let concurrency = read.number::<usize>("concurrency", "uint", false).unwrap_or(10);
-        read.finish()?;
-        let hosts = Hosts::read(properties.get("redisHost").unwrap_or_default(), port).map_err(SettingsError)?;
-        let database = match (hosts.database, database) {
-            (Some(url), Some(setting)) if url != setting.max(0) => {
-                return Err(contradiction("redisDB"));
-            }
+        let mut values = Values::read(properties)?;
+        let hosts = Hosts::read(values.host.as_deref().unwrap_or_default(), values.port).map_err(SettingsError)?;
+        let database = match (hosts.database, values.database) {
+            (Some(url), Some(setting)) if url != setting.max(0) => return Err(contradiction("redisDB")),
             (url, setting) => setting.or(url).unwrap_or(0).max(0),
         };
-        if concurrency == 0 {
+        if values.concurrency == 0 {
             warnings.push("concurrency is 0, which would deliver nothing: 1 is used".to_owned());
         }
-        let age = age.filter(|age| age.as_nanos() != 0);
-        if exact_length.is_some() && (length.is_some() || age.is_some()) {
-            warnings.push("redis streams: maxLen cannot be used together with maxLenApprox or streamTTL; only one stream trimming strategy can be active at a time: maxLen is used".to_owned());
-        } else if length.is_some() && age.is_some() {
-            warnings.push("redis streams: maxLenApprox and streamTTL cannot be used together; only one stream trimming strategy can be active at a time.".to_owned());
-        }
-        if tls == Some(true) && hosts.text.starts_with('/') {
+        let trim = values.trim(warnings);
+        if values.tls == Some(true) && hosts.text.starts_with('/') {
             warnings.push("enableTLS has no effect on a Unix socket".to_owned());
         }
-        let cluster = properties.get("redisType") == Some("cluster");
-        if cluster && sentinel == Some(true) {
+        let sentinel = values.sentinel.unwrap_or(false);
+        if values.cluster && sentinel {
             warnings.push("redisType cluster and failover are both set: redisHost is taken for sentinels, and all topics are on the one master that they name; for a Redis Cluster leave out failover".to_owned());
-        } else if cluster && database > 0 {
+        } else if values.cluster && database > 0 {
             warnings.push("redisDB has no effect in a cluster, which has one database".to_owned());
         }
-        if depth > DEEPEST_QUEUE {
-            warnings.push(format!("queueDepth {depth} would hold too much in memory: {DEEPEST_QUEUE} is used"));
+        let depth = values.queue_depth;
+        if depth > MAX_QUEUE_DEPTH {
+            warnings.push(format!("queueDepth {depth} would hold too much in memory: {MAX_QUEUE_DEPTH} is used"));
         }
-        let text = |name: &str| properties.get(name).unwrap_or_default().to_owned();
-        if entra.unwrap_or(false) {
+        if values.entra_id.unwrap_or(false) {
             return Err(SettingsError(
                 "useEntraID is not supported yet; use redisUsername and redisPassword".to_owned(),
             ));
         }
-        let processing_timeout = processing.map_or(Some(DEFAULT_PROCESSING_TIMEOUT), GoDuration::positive);
         let redeliver = redeliver_interval(properties, warnings);
-        let client = (text("clientCert"), text("clientKey"));
-        let is_sentinel = sentinel.unwrap_or(false);
-        if is_sentinel && hosts.password.is_some() {
+        if sentinel && hosts.password.is_some() {
             return Err(SettingsError("the URLs in redisHost have a password, but with failover they name sentinels: write redisUsername and redisPassword for the master, sentinelUsername and sentinelPassword for the sentinels".to_owned()));
         }
-        let username = one_of(hosts.username, text("redisUsername"), "redisUsername")?;
-        let password = one_of(hosts.password, text("redisPassword"), "redisPassword")?;
-        let has_tls = match (hosts.tls, tls) {
-            (Some(true), Some(false)) => {
-                return Err(contradiction("enableTLS"));
-            }
+        let username = one_of(hosts.username, values.username.take(), "redisUsername")?;
+        let password = one_of(hosts.password, values.password.take(), "redisPassword")?;
+        let has_tls = match (hosts.tls, values.tls) {
+            (Some(true), Some(false)) => return Err(contradiction("enableTLS")),
             (url, setting) => setting.or(url).unwrap_or(false),
         };
+        let client = values.client_cert.take().zip(values.client_key.take());
         Ok(Self {
-            host: hosts.text,
-            addresses: hosts.addresses,
+            trim,
+            read_timeout: values.read_timeout(warnings),
+            fan_out_expiry: values.fan_out_expiry(warnings),
             username,
             password,
-            cluster,
-            sentinel: is_sentinel,
-            sentinel_master: text("sentinelMasterName"),
-            sentinel_username: text("sentinelUsername"),
-            sentinel_password: text("sentinelPassword"),
-            database,
-            max_retries: u32::try_from(if retries == 0 { 3 } else { retries.max(0) })
-                .unwrap_or(u32::MAX),
-            retry_pause: (
-                min_pause
-                    .and_then(GoDuration::positive)
-                    .unwrap_or(Duration::from_millis(8)),
-                max_pause
-                    .and_then(GoDuration::positive)
-                    .unwrap_or(Duration::from_millis(512)),
-            ),
-            dial_timeout: dial
-                .and_then(GoDuration::positive)
-                .unwrap_or(Duration::from_secs(5)),
-            read_timeout: match reading.map(|given| longer(given, warnings)) {
-                Some(never) if never.as_nanos() < 0 => None,
-                other => Some(
-                    other
-                        .and_then(GoDuration::positive)
-                        .unwrap_or(Duration::from_secs(3)),
-                ),
-            },
             tls: has_tls.then(|| Tls {
-                insecure: insecure.unwrap_or(false),
-                client: (!client.0.is_empty() && !client.1.is_empty()).then_some(client),
+                insecure: values.insecure.unwrap_or(false),
+                client: client.filter(|(cert, key)| !cert.is_empty() && !key.is_empty()),
             }),
-            group: properties
-                .get_exact("consumerID")
-                .filter(|id| !id.is_empty())
-                .unwrap_or(app_id)
-                .to_owned(),
-            processing_timeout,
-            redeliver_interval: redeliver.map_or(Some(DEFAULT_REDELIVER_INTERVAL), |given| {
-                Some(given).filter(|d| !d.is_zero())
-            }),
-            longest_wait: redeliver
-                .filter(|given| !given.is_zero())
-                .unwrap_or(LONGEST_WAIT),
-            queue_depth: depth.min(DEEPEST_QUEUE),
-            concurrency: concurrency.max(1),
-            trim: exact_length
-                .map(Trim::ExactLength)
-                .or(length.map(Trim::Length))
-                .or(age.map(|age| Trim::Age(age.as_nanos() / 1_000_000))),
-            start,
-            ack: ack.unwrap_or_default(),
-            fan_out: fan_out.unwrap_or(false),
-            fan_out_expiry: fan_out_expiry.map_or(DEFAULT_FAN_OUT_EXPIRY, |given| {
-                if given.to_std() < SHORTEST_FAN_OUT_EXPIRY {
-                    warnings.push(format!(
-                        "fanOutExpiry {given} is too short (a number without unit is milliseconds): {SHORTEST_FAN_OUT_EXPIRY:?} is used"
-                    ));
-                }
-                given.to_std().max(SHORTEST_FAN_OUT_EXPIRY)
-            }),
+            host: hosts.text,
+            addresses: hosts.addresses,
+            cluster: values.cluster,
+            sentinel,
+            sentinel_master: values.sentinel_master.unwrap_or_default(),
+            sentinel_username: values.sentinel_username.unwrap_or_default(),
+            sentinel_password: values.sentinel_password.unwrap_or_default(),
+            database,
+            max_retries: u32::try_from(values.retries.max(0)).unwrap_or(u32::MAX),
+            retry_pause: (values.min_retry_pause, values.max_retry_pause),
+            dial_timeout: values.dial_timeout,
+            group: properties.get_exact("consumerID").filter(|id| !id.is_empty()).unwrap_or(app_id).to_owned(),
+            processing_timeout: values.processing_timeout.positive(),
+            redeliver_interval: Some(redeliver.unwrap_or(DEFAULT_REDELIVER_INTERVAL)).filter(|it| !it.is_zero()),
+            longest_wait: redeliver.filter(|given| !given.is_zero()).unwrap_or(DEFAULT_LONGEST_WAIT),
+            queue_depth: depth.min(MAX_QUEUE_DEPTH),
+            concurrency: values.concurrency.max(1),
+            start: values.start_from,
+            ack: values.ack.unwrap_or_default(),
+            fan_out: values.fan_out.unwrap_or(false),
         })
     }
-}
 
-impl Settings {
-    /// Several servers, each with some of the topics. With sentinels there is one master, whatever the type says.
+    /// Are the topics spread over several servers? With sentinels there is one master, whatever the type says.
     pub(super) fn is_cluster(&self) -> bool {
         self.cluster && !self.sentinel
     }
 
-    /// Does another server take the place of one that fails?
+    /// Does another server take over from one that fails?
     pub(super) fn has_failover(&self) -> bool {
         self.cluster || self.sentinel
     }
 }
 
-/// No answer comes in less than this on a bad day; who asks for less has most likely taken milliseconds for seconds.
-fn longer(read_timeout: GoDuration, warnings: &mut Vec<String>) -> GoDuration {
-    let shortest = GoDuration::from_millis(500);
-    if read_timeout > GoDuration::ZERO && read_timeout < shortest {
-        warnings.push(format!(
-            "readTimeout {read_timeout} is too short (a number without unit is milliseconds): {shortest} is used"
-        ));
-        return shortest;
-    }
-    read_timeout
-}
-
-/// Read a `redeliverInterval`: milliseconds or a duration (D15). What cannot be read is no error, as in daprd, but said.
+/// Read a `redeliverInterval`: milliseconds or a duration (D15). A value that cannot be read is no error, as in daprd, but a warning.
 fn redeliver_interval(properties: &Properties, warnings: &mut Vec<String>) -> Option<Duration> {
     let text = properties.get("redeliverInterval")?;
     let read = match text.parse::<i64>() {
         Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
         Err(_) => duration::parse(text)
             .ok()
-            .and_then(|duration| if duration.as_nanos() == 0 { Some(Duration::ZERO) } else { duration.positive() }),
+            .and_then(|duration| if duration == GoDuration::ZERO { Some(Duration::ZERO) } else { duration.positive() }),
     };
     if read.is_none() {
         let text = masked(text);
@@ -359,8 +466,12 @@ fn redeliver_interval(properties: &Properties, warnings: &mut Vec<String>) -> Op
     read
 }
 
-/// What a URL in `redisHost` says, or the setting of its own; not two different things.
-fn one_of(url: Option<String>, setting: String, name: &str) -> Result<String, SettingsError> {
+/// The value of a URL in `redisHost`, or of the setting.
+///
+/// # Errors
+/// If both are given and differ.
+fn one_of(url: Option<String>, setting: Option<String>, name: &str) -> Result<String, SettingsError> {
+    let setting = setting.unwrap_or_default();
     match url {
         Some(url) if !setting.is_empty() && url != setting => Err(contradiction(name)),
         Some(url) => Ok(url),
@@ -372,96 +483,21 @@ fn contradiction(name: &str) -> SettingsError {
     SettingsError(format!("the URL in redisHost says something else than {name}; remove one of them"))
 }
 
-fn unknown_keys(properties: &Properties) -> Vec<Warning> {
-    warning::unknown(properties, KNOWN, |name| {
+fn unknown_names(properties: &Properties) -> Vec<Warning> {
+    warning::unknown(properties, NAMES, |name| {
         name.eq_ignore_ascii_case("consumerGroup").then(|| {
             format!("{name:?} belongs into the metadata of a subscription and has no effect here; the group of a component is consumerID")
         })
     })
 }
 
-/// Settings of a Redis component that are lengths of time. `readTimeout` has a warning of its own.
-const TIMES: [&str; 10] = [
-    "dialTimeout",
-    "writeTimeout",
-    "processingTimeout",
-    "redeliverInterval",
-    "streamTTL",
-    "poolTimeout",
-    "idleTimeout",
-    "maxConnAge",
-    "fanOutExpiry",
-    "idleCheckFrequency",
-];
-
-/// Numbers without unit are milliseconds; one that is as small as this was most likely meant in seconds.
+/// Warnings about times that are small numbers without unit. They are milliseconds, and were most likely meant as seconds.
 pub fn times_without_unit(properties: &Properties) -> impl Iterator<Item = String> {
     let is_small = |text: &str| matches!(text.parse::<i64>(), Ok(1..100));
-    TIMES
-        .iter()
-        .filter_map(|name| Some((name, properties.get(name)?)))
-        .filter(move |(_, text)| is_small(text))
-        .map(|(name, text)| {
-            format!("{name} {text} has no unit and is taken for {text} milliseconds: write {text}s for seconds, or {text}ms if milliseconds are meant")
-        })
-}
-
-/// Reads values one by one and remembers what is wrong with them.
-struct Decoder<'a> {
-    properties: &'a Properties,
-    errors: Vec<String>,
-}
-
-impl Decoder<'_> {
-    fn read<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let text = self.properties.get(name)?;
-        parse(text)
-            .map_err(|reason| {
-                let reason = match masked(text) {
-                    Cow::Borrowed(_) => reason,
-                    // The reason quotes it as it is.
-                    Cow::Owned(shown) => format!("invalid value \"{shown}\""),
-                };
-                self.errors.push(format!("* error decoding '{name}': {reason}"));
-            })
-            .ok()
-    }
-
-    fn number<N: std::str::FromStr>(&mut self, name: &str, kind: &str, signed: bool) -> Option<N> {
-        self.read(name, |text| {
-            let digits = if signed { text.strip_prefix(['-', '+']).unwrap_or(text) } else { text };
-            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|_| plain).ok_or_else(|| format!("invalid {kind} \"{text}\""))
-        })
-    }
-
-    fn flag(&mut self, name: &str) -> Option<bool> {
-        self.read(name, read_bool)
-    }
-
-    /// Kind A of tests/spec/redis.md, "2.5 The two decoders": `processingTimeout`, `streamTTL`.
-    fn entry_duration(&mut self, name: &str) -> Option<GoDuration> {
-        self.read(name, |text| duration::parse_or_millis(text).map_err(|_| format!("invalid duration \"{text}\"")))
-    }
-
-    /// Kind B: the timeouts of the client.
-    fn client_duration(&mut self, name: &str) -> Option<GoDuration> {
-        self.read(name, |text| {
-            duration::parse_or_millis(text).map_err(|error| format!("invalid Duration \"{text}\": {error}"))
-        })
-    }
-
-    fn finish(mut self) -> Result<(), SettingsError> {
-        if self.errors.is_empty() {
-            return Ok(());
-        }
-        self.errors.sort();
-        Err(SettingsError(format!(
-            "decode failed. {} error(s) decoding:\n\n{}",
-            self.errors.len(),
-            self.errors.join("\n")
-        )))
-    }
+    let times = KEYS.iter().filter(|key| key.is_time).filter_map(|key| Some((key.name, properties.get(key.name)?)));
+    times.filter(move |(_, text)| is_small(text)).map(|(name, text)| {
+        format!("{name} {text} has no unit and is taken for {text} milliseconds: write {text}s for seconds, or {text}ms if milliseconds are meant")
+    })
 }
 
 #[cfg(test)]
@@ -691,12 +727,19 @@ mod tests {
 
     #[test]
     fn what_may_be_a_password_is_quoted_by_no_error_or_warning() {
-        for name in KNOWN {
+        for name in NAMES {
             for value in ["h:1,password=hunter2", "redis://u:hunter2@h", "u:\"hunter2\"@h", "password: hunter2"] {
                 let (settings, warnings) = read(&[(name, value)]);
                 let text = format!("{:?} {warnings:?}", settings.err());
                 assert!(!text.contains("hunter2"), "{name}: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn every_default_can_be_read() {
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            assert_eq!((key.read)(&mut Values::default(), key.default), Ok(()), "{}", key.name);
         }
     }
 
