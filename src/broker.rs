@@ -5,6 +5,7 @@
 //! conformance suite.
 
 pub mod ack;
+mod dispatch;
 pub mod kinds;
 pub mod memory;
 pub mod options;
@@ -75,7 +76,7 @@ pub trait Sink: Send + Sync {
 
     /// How many messages this sink may hold at a time, beside what the component hands to its other sinks; `None`: it
     /// shares their places. A sink that gathers messages answers with what it gathers (D18).
-    fn places(&self) -> Option<usize> {
+    fn max_in_flight(&self) -> Option<usize> {
         None
     }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use sidestream::api::API_VERSION;
-use sidestream::broker::memory::hub::Hub;
+use sidestream::broker::memory::shared::SharedBrokers;
 use sidestream::cli::{self, Command, Flags};
 use sidestream::environment::Environment;
 use sidestream::runtime::{Outcome, Plan, Runtime};
@@ -91,7 +91,7 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
     };
     let telemetry = plan.telemetry.clone();
     // What is held in memory outlives a restart by SIGHUP.
-    let hub = Hub::own();
+    let hub = SharedBrokers::of_one_sidecar();
     plan.hub = Some(hub.clone());
     let mut signals = match Signals::listen_with_hang_up() {
         Ok(signals) => signals,

@@ -28,7 +28,7 @@ pub enum Position {
         /// Number within this millisecond.
         sequence: u64,
     },
-    /// The number of a message in its topic, counted from 1.
+    /// The number of a message in its broker, counted from 1.
     Sequence(u64),
 }
 

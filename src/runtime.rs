@@ -26,7 +26,7 @@ use crate::api::grpc::{self, RefuseCalls};
 use crate::api::http::{public_router, router};
 use crate::api::{self, Extended, ShutdownRequest, Snapshot, listen};
 use crate::app::{self, Channel};
-use crate::broker::memory::hub::Hub;
+use crate::broker::memory::shared::SharedBrokers;
 use crate::cli::Flags;
 use crate::config::{ConfigError, LogError, LogSettings, Settings};
 use crate::delivery::supervisor::{Supervisor, SupervisorConfig};
@@ -59,10 +59,10 @@ pub struct Plan {
     /// Where it logs and counts.
     pub telemetry: Telemetry,
     /// What there is to say about the input.
-    pub diagnostics: Vec<Diagnostic>,
+    pub notes: Vec<Diagnostic>,
     /// Where its in-memory brokers are: shared with other sidecars of this process, or what its life before a restart has left.
     /// `None`: they are its own and begin empty.
-    pub hub: Option<Hub>,
+    pub hub: Option<SharedBrokers>,
     /// The caller says why the sidecar does not start: the log is not to say it, too.
     pub leaves_failure_to_caller: bool,
 }
@@ -172,7 +172,7 @@ impl Plan {
                 settings: resolved.settings,
                 environment,
                 telemetry,
-                diagnostics: resolved.diagnostics,
+                notes: resolved.notes,
                 hub: None,
                 leaves_failure_to_caller,
             }),
@@ -230,14 +230,14 @@ impl Runtime {
 
     async fn assemble(plan: Plan) -> Result<Self, StartError> {
         let begun = Instant::now();
-        let Plan { settings, environment, telemetry, diagnostics, hub, leaves_failure_to_caller: _ } = plan;
+        let Plan { settings, environment, telemetry, notes, hub, leaves_failure_to_caller: _ } = plan;
         let settings = Arc::new(settings);
-        let hub = hub.unwrap_or_else(Hub::own);
+        let hub = hub.unwrap_or_else(SharedBrokers::of_one_sidecar);
         telemetry.emit(SettingsResolved { app_id: &settings.app_id, features: &settings.features });
         if settings.graceful_shutdown.is_none() {
             telemetry.emit(ShutdownUnlimited);
         }
-        diagnostics.iter().for_each(|diagnostic| diagnostic.report(&telemetry));
+        notes.iter().for_each(|note| note.write(&telemetry));
         // Said at once: what follows may take its time, and tries the ports again.
         for advice in listen::taken(&settings).await {
             telemetry.emit(PortTaken { advice: &advice });
@@ -247,7 +247,7 @@ impl Runtime {
         let resources = usable(load(&settings, &environment, None), &telemetry)?;
         let (tasks, stop, health, catalog) = (Tasks::new(), Stop::new(), Health::default(), Catalog::default());
         let (targets, wrong) = Targets::new(&resources.resiliencies, telemetry.clone());
-        wrong.iter().for_each(|diagnostic| diagnostic.report(&telemetry));
+        wrong.iter().for_each(|note| note.write(&telemetry));
         let assembly = assemble::Assembly {
             targets: &targets,
             settings: &settings,
@@ -508,7 +508,7 @@ fn ready(health: &Health, telemetry: &Telemetry, begun: Instant) {
 /// # Errors
 /// If one cannot start with them.
 fn usable(resources: Resources, telemetry: &Telemetry) -> Result<Resources, StartError> {
-    resources.diagnostics.iter().for_each(|diagnostic| diagnostic.report(telemetry));
+    resources.notes.iter().for_each(|note| note.write(telemetry));
     if resources.errors.is_empty() {
         return Ok(resources);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::ack::{self, Ack};
-use crate::broker::memory::hub::Hub;
+use crate::broker::memory::shared::SharedBrokers;
 use crate::broker::memory::{self, MemoryBroker};
 use crate::broker::options::OptionNames;
 use crate::broker::redis::{self, RedisBroker, Settings, times_without_unit};
@@ -66,7 +66,7 @@ pub struct BrokerContext<'a> {
     /// The values of templates in the metadata of subscriptions.
     pub templates: Templates,
     /// Where in-memory brokers are shared with other sidecars of this process; `None`: they are not.
-    pub hub: Option<&'a Hub>,
+    pub hub: Option<&'a SharedBrokers>,
     /// Where loops run.
     pub tasks: Tasks,
     /// Log and metrics.
@@ -116,7 +116,7 @@ fn memory(context: BrokerContext<'_>) -> Built {
         let broker = match context.hub {
             Some(hub) => hub.join(context.name, context.file, context.app_id, context.telemetry),
             // `check` only asks whether it can be made.
-            None => MemoryBroker::new(context.telemetry),
+            None => MemoryBroker::new(context.name, context.telemetry),
         };
         Arc::new(broker.acknowledging(ack.unwrap_or_default())) as Arc<dyn Broker>
     });
@@ -135,7 +135,7 @@ fn redis(context: BrokerContext<'_>) -> Built {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::kinds::component_type::PUBSUBS;
+    use crate::resources::kinds::component::PUBSUBS;
 
     #[test]
     fn the_types_that_resources_may_name_are_those_of_this_table() {

@@ -1,11 +1,12 @@
-//! The input of a check: folders, files, run files and standard input, as the arguments name them.
+//! What is to be checked: folders, files, run files and standard input, as the arguments name them.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::Finding;
 use crate::cli::CheckArgs;
-use crate::diagnostic::{Diagnostic, Location};
+use crate::diagnostic::Location;
 use crate::environment::Environment;
 use crate::resources::files::encoding;
 use crate::resources::files::folder::{FileContent, FolderFile, is_yaml, reason};
@@ -13,28 +14,28 @@ use crate::resources::kinds::run_file::{self, AppEntry, RunFile, USUAL_NAME};
 use crate::resources::yaml::parse;
 use crate::resources::yaml::value::{Content, Node};
 
-/// The name of standard input in messages.
+/// What standard input is called.
 const STDIN: &str = "<stdin>";
 
-/// The files and folders of one app.
+/// What one app loads.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    /// The app whose scopes apply; `None` reads for every app.
+    /// Scopes are applied for this app; `None` reads for every app.
     pub(super) app_id: Option<String>,
     pub(super) folders: Vec<PathBuf>,
     pub(super) files: Vec<FolderFile>,
     pub(super) config: Vec<PathBuf>,
 }
 
-/// Everything to read.
+/// All that is to be read.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     pub(super) views: Vec<View>,
-    /// Findings about the arguments and the run files.
-    pub(super) diagnostics: Vec<Diagnostic>,
+    /// What was found on the way.
+    pub(super) findings: Vec<Finding>,
 }
 
-/// The kind of a file.
+/// What a file holds.
 enum Kind {
     Resources,
     Configuration,
@@ -98,10 +99,10 @@ impl Input {
     fn unreadable(&mut self, path: &Path, text: &str) {
         let message = format!("cannot be read: {text}");
         let help = "name a folder, a YAML file, or - for standard input";
-        self.diagnostics.push(Diagnostic::warning(Location::new(path, 0), message).with_help(help));
+        self.findings.push(Finding::mistake(Location::new(path, 0), message, help));
     }
 
-    /// Report a folder without resource files.
+    /// Reports a folder that holds no resource file.
     fn folder(&mut self, folder: &Path) {
         let Ok(entries) = fs::read_dir(folder) else {
             return;
@@ -122,21 +123,29 @@ impl Input {
             .collect();
         inside.sort();
         let location = Location::new(folder, 0);
-        self.diagnostics.push(match inside.first() {
-            None => Diagnostic::hint(location, "no resource file is in this folder")
-                .with_help("resources are files that end in .yaml or .yml"),
-            Some(first) => Diagnostic::hint(
+        self.findings.push(match inside.first() {
+            None => Finding::hint(
+                location,
+                "no resource file is in this folder",
+                "resources are files that end in .yaml or .yml",
+            ),
+            Some(first) => Finding::hint(
                 location,
                 "no resource file is in this folder, only in folders inside, which are not read",
-            )
-            .with_help(format!("name the folder that holds the files, for example {first}")),
+                format!("name the folder that holds the files, for example {first}"),
+            ),
         });
     }
 
-    /// Add a view for each app of a run file.
+    /// A view for each app of a run file.
     fn run_file(&mut self, path: &Path, text: &str, args: &CheckArgs, environment: &Environment) {
         let reading = run_file::read(path, text);
-        self.diagnostics.extend(reading.diagnostics);
+        for problem in reading.problems {
+            self.findings.push(Finding::mistake(problem.location, problem.text, problem.remedy));
+        }
+        for remark in reading.remarks {
+            self.findings.push(Finding::mistake(remark.location, remark.text, remark.remedy));
+        }
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         for app in &reading.file.apps {
             let view = self.view_of(app, &reading.file, &base, args, environment);
@@ -170,7 +179,7 @@ impl Input {
                 let location = lines.of("resourcesPaths");
                 let message = format!("the resources folder {} cannot be read", path.display());
                 let help = "correct the path: in common it begins at the run file, else at appDirPath";
-                self.diagnostics.push(Diagnostic::warning(location, message).with_help(help));
+                self.findings.push(Finding::mistake(location, message, help));
             }
         }
         let (config, begin) =
@@ -182,13 +191,13 @@ impl Input {
             let message = format!("appDirPath: {} is not a folder", folder.display());
             let help = "give the folder in which the app is to run, relative to this file";
             let location = app.lines.of("appDirPath");
-            self.diagnostics.push(Diagnostic::warning(location, message).with_help(help));
+            self.findings.push(Finding::mistake(location, message, help));
         }
         view
     }
 }
 
-/// The kind of a file, by the keys of its first document.
+/// By the keys of its first document.
 fn kind(text: &str) -> Kind {
     let parts = parse::split(text);
     let first = parts.first().and_then(|(line, text)| parse::document(text, *line).ok().flatten());
@@ -203,8 +212,7 @@ fn kind(text: &str) -> Kind {
     }
 }
 
-/// The documents of standard input, each as a file of its own, because they mostly come from several files. Empty lines
-/// keep the line numbers.
+/// The documents of standard input, each as a file: they come from several files as a rule. Empty lines keep the line numbers.
 fn documents(text: &str) -> impl Iterator<Item = FolderFile> {
     let parts = parse::split(text).into_iter();
     parts.map(|(line, text)| FolderFile {

@@ -1,15 +1,15 @@
-//! Checks components and their subscriptions against brokers and scopes, without connecting to anything.
+//! What only the brokers and the scopes can tell about components and their subscriptions. Nothing is connected to.
 
 use std::collections::BTreeSet;
 
+use super::Finding;
 use crate::broker::kinds::{self, BrokerContext, BrokerKind, BuildError};
 use crate::broker::warning::Warning;
-use crate::diagnostic::{Diagnostic, Location};
+use crate::diagnostic::{Location, Weight};
 use crate::metadata::nearest;
 use crate::metadata::templates::Templates;
 use crate::resources::Resources;
-use crate::resources::kinds::component::Component;
-use crate::resources::kinds::component_type::PUBSUBS;
+use crate::resources::kinds::component::{Component, PUBSUBS};
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::scopes::Scopes;
 use crate::shutdown::Tasks;
@@ -17,47 +17,45 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::metrics::Metrics;
 
-/// The app id if none was given.
+/// Stands for an app id where none was given.
 const ANY_APP: &str = "<app-id>";
 
-pub(super) fn check(resources: &Resources, app_id: Option<&str>, diagnostics: &mut Vec<Diagnostic>) {
+pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut Vec<Finding>) {
     let pubsubs = || resources.components.iter().filter(|it| it.is_pubsub());
     for component in pubsubs() {
-        broker(component, app_id.unwrap_or(ANY_APP), diagnostics);
-        diagnostics.extend(url_of_redis(component));
+        broker(component, app_id.unwrap_or(ANY_APP), findings);
+        findings.extend(url_of_redis(component));
         if component.name.is_empty() {
-            diagnostics.push(
-                Diagnostic::warning(
-                    component.location_of("metadata"),
-                    format!("the component of type {} has no name: no app can use it", component.kind),
-                )
-                .with_help("write metadata.name, which publishes and subscriptions name"),
-            );
+            findings.push(Finding::mistake(
+                component.location_of("metadata"),
+                format!("the component of type {} has no name: no app can use it", component.kind),
+                "write metadata.name, which publishes and subscriptions name",
+            ));
         }
     }
     for spec in &resources.subscriptions {
         let Some(component) = pubsubs().find(|component| component.name == spec.pubsub) else {
             continue;
         };
-        subscription(component, spec, diagnostics);
-        topics(component, spec, app_id, diagnostics);
+        subscription(component, spec, findings);
+        topics(component, spec, app_id, findings);
     }
 }
 
-/// A hint about URLs, which this sidecar supports and daprd does not.
-fn url_of_redis(component: &Component) -> Option<Diagnostic> {
+/// daprd does not know the URLs that this sidecar knows.
+fn url_of_redis(component: &Component) -> Option<Finding> {
     let host = component.properties.get("redisHost")?;
     (host.contains("redis://") || host.contains("rediss://")).then(|| {
-        Diagnostic::hint(
+        Finding::hint(
             component.location_of("spec.metadata.redisHost"),
             format!("component {}: redisHost is a URL, which daprd does not understand", component.log_name()),
+            "for both write host:port, and redisPassword, redisDB and enableTLS beside it",
         )
-        .with_help("for both write host:port, and redisPassword, redisDB and enableTLS beside it")
     })
 }
 
-/// Check type and settings of a component by making its broker, without connecting it.
-fn broker(component: &Component, app_id: &str, diagnostics: &mut Vec<Diagnostic>) {
+/// Make the broker without connecting it: what is wrong with its type and settings.
+fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
     let (broker, warnings) = kinds::build(BrokerContext {
         name: &component.name,
         kind: &component.kind,
@@ -71,40 +69,43 @@ fn broker(component: &Component, app_id: &str, diagnostics: &mut Vec<Diagnostic>
         telemetry: Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()),
     });
     for warning in warnings {
-        let Warning { text, severity } = warning;
+        let Warning { text, weight } = warning;
+        let location = location_in(component, &text);
         let message = format!("component {}: {text}", component.log_name());
-        let diagnostic = Diagnostic::warning(location_in(component, &text), message);
-        diagnostics.push(Diagnostic { severity, ..diagnostic });
+        findings.push(match weight {
+            Weight::Mistake => Finding::mistake(location, message, ""),
+            Weight::Hint | Weight::Log => Finding::hint(location, message, ""),
+        });
     }
     match broker {
         Ok(_) => {}
         Err(BuildError::Unknown { kind, version }) => {
-            diagnostics.push(no_broker(component, &kind, &version));
+            findings.push(no_broker(component, &kind, &version));
         }
         Err(BuildError::Settings(error)) => {
             for (text, help) in plain(&error.to_string()) {
                 let message = format!("component {}: {text}", component.log_name());
-                diagnostics.push(Diagnostic::warning(location_in(component, &text), message).with_help(help));
+                findings.push(Finding::mistake(location_in(component, &text), message, help));
             }
         }
     }
 }
 
-fn no_broker(component: &Component, kind: &str, version: &str) -> Diagnostic {
+fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
     let built_in = PUBSUBS.join(" and ");
     if PUBSUBS.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         let message = format!("component {}: {kind} has no version {version}", component.name);
-        return Diagnostic::warning(component.location_of("spec.version"), message).with_help("write version: v1");
+        return Finding::mistake(component.location_of("spec.version"), message, "write version: v1");
     }
     let message = format!("component {}: there is no broker for {kind}", component.log_name());
     let help = match nearest(kind, &PUBSUBS) {
         Some(meant) => format!("this build has {built_in}; did you mean {meant}?"),
         None => format!("this build has {built_in}"),
     };
-    Diagnostic::warning(component.location_of("spec.type"), message).with_help(help)
+    Finding::mistake(component.location_of("spec.type"), message, help)
 }
 
-/// Split an error of Go's decoder into one text for each setting, with the help for it.
+/// The texts of Go's decoder, one for each setting, with what to write.
 fn plain(error: &str) -> Vec<(String, String)> {
     const SETTINGS: &str = "correct this setting under spec.metadata";
     let error = error.strip_prefix("redis client configuration error: ").unwrap_or(error);
@@ -133,7 +134,7 @@ fn plain(error: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The location of the first setting that a text names.
+/// The line of the first setting that a text names.
 fn location_in(component: &Component, text: &str) -> Location {
     let is_named = |name: &str| {
         text.match_indices(name).any(|(at, _)| {
@@ -149,7 +150,7 @@ fn location_in(component: &Component, text: &str) -> Location {
         .min_by_key(|name| text.find(*name));
     match named {
         Some(name) => component.location_of(&format!("spec.metadata.{name}")),
-        // daprd's error for a wrong address does not name the setting.
+        // daprd's words for a wrong address do not name the setting.
         None if text.contains("redis host") || text.contains("dial tcp") => {
             component.location_of("spec.metadata.redisHost")
         }
@@ -157,20 +158,20 @@ fn location_in(component: &Component, text: &str) -> Location {
     }
 }
 
-/// Check the metadata of a subscription against the broker of its pub/sub.
-fn subscription(component: &Component, spec: &SubscriptionSpec, diagnostics: &mut Vec<Diagnostic>) {
+/// The metadata of a subscription, as the broker of its pub/sub reads it.
+fn subscription(component: &Component, spec: &SubscriptionSpec, findings: &mut Vec<Finding>) {
     let kind = BrokerKind::find(&component.kind);
     for text in kind.map(|kind| kind.options.mistakes(&spec.metadata)).unwrap_or_default() {
         let names = spec.metadata.keys();
         let named = names.filter(|name| text.contains(name.as_str())).min_by_key(|name| text.find(name.as_str()));
         let key = named.map_or_else(|| "spec.metadata".to_owned(), |name| format!("spec.metadata.{name}"));
         let message = format!("subscription to {}: {text}", spec.topic);
-        diagnostics.push(Diagnostic::warning(spec.location_of(&key), message).with_help("correct spec.metadata"));
+        findings.push(Finding::mistake(spec.location_of(&key), message, "correct spec.metadata"));
     }
 }
 
-/// Report topics that the scopes of the component forbid.
-fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, diagnostics: &mut Vec<Diagnostic>) {
+/// Topics that the scopes of the component forbid.
+fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, findings: &mut Vec<Finding>) {
     let apps = apps(component, app_id);
     let all = || apps.iter().map(|app| Scopes::of(&component.properties, app));
     let help = format!(
@@ -185,7 +186,7 @@ fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, 
             component.name
         );
         let location = spec.location_of("spec.topic");
-        diagnostics.push(Diagnostic::warning(location, message).with_help(help.clone()));
+        findings.push(Finding::mistake(location, message, help.clone()));
     }
     let letters = &spec.dead_letter_topic;
     if !letters.is_empty() && !all().any(|scopes| scopes.may_publish(letters)) {
@@ -194,11 +195,11 @@ fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, 
             component.name
         );
         let location = spec.location_of("spec.deadLetterTopic");
-        diagnostics.push(Diagnostic::warning(location, message).with_help(help));
+        findings.push(Finding::mistake(location, message, help));
     }
 }
 
-/// The given app; without one, every app that the scopes name, and one that they do not name.
+/// The app that is asked for; without one, every app that the scopes name, and one that they do not name.
 fn apps(component: &Component, app_id: Option<&str>) -> BTreeSet<String> {
     if let Some(app_id) = app_id {
         return BTreeSet::from([app_id.to_owned()]);

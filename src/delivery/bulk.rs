@@ -77,7 +77,7 @@ impl Sink for BatchSink {
         settled.await.unwrap_or(Settlement::Retry)
     }
 
-    fn places(&self) -> Option<usize> {
+    fn max_in_flight(&self) -> Option<usize> {
         Some(self.count)
     }
 

@@ -16,11 +16,11 @@ use super::program;
 use crate::cli::subcommands::RunExtra;
 use crate::cli::{Flags, RunArgs};
 use crate::config::{LogSettings, Settings};
-use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::diagnostic::Location;
 use crate::environment::Environment;
 use crate::resources::files::encoding;
 use crate::resources::files::folder::reason;
-use crate::resources::kinds::run_file::{self, AppEntry, LogDestination, RunFile, Shared, USUAL_NAME};
+use crate::resources::kinds::run_file::{self, AppEntry, LogDestination, Problem, RunFile, Shared, USUAL_NAME};
 use crate::resources::{LoadRequest, Resources};
 
 /// The apps of a run file, ready to be started.
@@ -76,39 +76,33 @@ impl Stack {
             environment,
             base: &base,
             file: &reading.file,
-            diagnostics: reading.diagnostics,
+            problems: reading.problems,
+            remarks: reading.remarks,
             ports: Ports::default(),
         };
         let members = settler.members();
-        if settler.errors() > 0 {
-            return Err(all(&shown, settler.diagnostics));
+        if !settler.problems.is_empty() {
+            return Err(all(&shown, settler.problems, settler.remarks));
         }
-        let remarks = settler.diagnostics.iter().map(ToString::to_string).collect();
+        let remarks = settler.remarks.iter().map(ToString::to_string).collect();
         Ok(Self { path, name: reading.file.name, members, remarks })
     }
 }
 
-/// All errors in one text, in the order of the file, and the warnings with them: a misspelt key is often the reason why
-/// another one is missing.
-fn all(shown: &Path, mut diagnostics: Vec<Diagnostic>) -> String {
-    let count = match errors(&diagnostics) {
+/// All problems in one text, in the order of the file, with what is only to be looked at: a misspelt key is often why another is missing.
+fn all(shown: &Path, mut problems: Vec<Problem>, remarks: Vec<Problem>) -> String {
+    let count = match problems.len() {
         1 => "one mistake".to_owned(),
         more => format!("{more} mistakes"),
     };
     let mut text = format!("error in parsing the provided app config file: {count}, nothing was started");
-    diagnostics.sort_by_key(|found| {
-        let is_elsewhere = found.location.as_ref().is_some_and(|location| location.file != shown);
-        (is_elsewhere, found.line(), found.severity != Severity::Error)
-    });
-    for diagnostic in diagnostics {
+    problems.extend(remarks);
+    problems.sort_by_key(|problem| (problem.location.file != shown, problem.location.line));
+    for problem in problems {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n  {diagnostic}");
+        let _ = write!(text, "\n  {problem}");
     }
     text
-}
-
-fn errors(diagnostics: &[Diagnostic]) -> usize {
-    diagnostics.iter().filter(|found| found.severity == Severity::Error).count()
 }
 
 /// The name to show, and the text (tests/spec/resources-cli.md, "3.1 Flags", `--run-file`).
@@ -155,8 +149,9 @@ struct Settler<'a> {
     /// Where relative paths begin.
     base: &'a Path,
     file: &'a RunFile,
-    /// Errors keep everything from starting, warnings do not.
-    diagnostics: Vec<Diagnostic>,
+    problems: Vec<Problem>,
+    /// What starts nevertheless.
+    remarks: Vec<Problem>,
     ports: Ports,
 }
 
@@ -181,7 +176,7 @@ impl Settler<'_> {
             let location = app.lines.of("appID");
             if let Some(first) = ids.get(&app_id) {
                 let text = format!("app id {app_id:?} stands twice, first at {first}");
-                self.error(location.clone(), text, "give one of the two another `appID`");
+                self.problem(location.clone(), text, "give one of the two another `appID`");
             } else {
                 ids.insert(app_id.clone(), location);
             }
@@ -190,12 +185,8 @@ impl Settler<'_> {
         members
     }
 
-    fn error(&mut self, location: Location, message: impl Into<String>, help: &str) {
-        self.diagnostics.push(Diagnostic::error(location, message).with_help(help));
-    }
-
-    fn errors(&self) -> usize {
-        errors(&self.diagnostics)
+    fn problem(&mut self, location: Location, text: impl Into<String>, remedy: &str) {
+        self.problems.push(Problem::new(location, text, remedy));
     }
 
     /// `common` with paths that no longer depend on the file.
@@ -214,7 +205,7 @@ impl Settler<'_> {
         let folder = self.existing(&app.dir, self.base, location.clone())?;
         if !folder.is_dir() {
             let text = format!("appDirPath: {} is not a folder", folder.display());
-            self.error(location, text, "give the folder in which the app is to run");
+            self.problem(location, text, "give the folder in which the app is to run");
             return None;
         }
         Some(folder)
@@ -251,7 +242,7 @@ impl Settler<'_> {
             Err(error) => {
                 let full = full.display();
                 let text = format!("error in getting the file info for {full}: stat {full}: {}", reason(&error));
-                self.error(
+                self.problem(
                     location,
                     text,
                     "correct the path: in `common`, and for appDirPath, it begins at the run file, else at appDirPath",
@@ -285,7 +276,7 @@ impl Settler<'_> {
                 if let Some((first, at)) = seen.get(port) {
                     let text = format!("{key}: port {port} is used twice, first as {first} at {at}");
                     let remedy = "use another port, or leave Dapr's ports away to get free ones";
-                    self.error(location, text, remedy);
+                    self.problem(location, text, remedy);
                     *port = 0;
                 } else {
                     seen.insert(*port, (key, location));
@@ -303,7 +294,7 @@ impl Settler<'_> {
             if app.app_port > i64::from(u16::MAX) {
                 let text = format!("appPort: {} is no port", app.app_port);
                 let remedy = "use 1 to 65535, or leave it away for an app that only publishes";
-                self.error(location, text, remedy);
+                self.problem(location, text, remedy);
                 app.app_port = 0;
             } else if app.app_port > 0 {
                 let host = host_of(&app.app_channel_address).to_owned();
@@ -313,8 +304,11 @@ impl Settler<'_> {
                         "appPort: port {} on {host} is also that of the app at {}: both sidecars deliver to whichever app listens there",
                         app.app_port, other.location
                     );
-                    let help = "if these are two apps, give one another `appPort` or `appChannelAddress`";
-                    self.diagnostics.push(Diagnostic::warning(location, text).with_help(help));
+                    self.remarks.push(Problem::new(
+                        location,
+                        text,
+                        "if these are two apps, give one another `appPort` or `appChannelAddress`",
+                    ));
                 } else {
                     others.push(AppPort { host, location });
                 }
@@ -323,7 +317,7 @@ impl Settler<'_> {
     }
 
     fn member(&mut self, app: &AppEntry, app_id: &str, folder: PathBuf, common: &Shared) -> Option<Member> {
-        let before = self.errors();
+        let before = self.problems.len();
         let mut shared = app.shared.clone();
         self.settle_paths(&mut shared, &folder);
         let shared = merged(shared, common, &folder);
@@ -334,7 +328,7 @@ impl Settler<'_> {
             Ok(launch) => launch,
             Err(error) => {
                 let text = format!("app {app_id:?}: {error}");
-                self.error(app.lines.own(), text, "");
+                self.problem(app.lines.own(), text, "");
                 return None;
             }
         };
@@ -345,7 +339,7 @@ impl Settler<'_> {
         self.check_command(app, &folder, &app_environment);
         let environment = self.sidecar_environment(&folder);
         self.check_settings(&launch.flags, &environment, app);
-        (self.errors() == before).then(|| Member {
+        (self.problems.len() == before).then(|| Member {
             sidecar_output: Output::new(shared.sidecar_log.unwrap_or(LogDestination::File), &folder, app_id, "daprd"),
             app_output: Output::new(shared.app_log.unwrap_or(LogDestination::FileAndConsole), &folder, app_id, "app"),
             launch,
@@ -397,7 +391,7 @@ impl Settler<'_> {
     fn check_command(&mut self, app: &AppEntry, folder: &Path, environment: &Environment) {
         let program = app.command.first();
         if let Some(found) = program.and_then(|program| program::problem(program, folder, environment)) {
-            self.error(app.lines.of("command"), found.text, &found.remedy);
+            self.problem(app.lines.of("command"), found.text, &found.remedy);
         }
     }
 
@@ -406,7 +400,7 @@ impl Settler<'_> {
         let own = app.lines.own();
         let about = |text: &dyn std::fmt::Display| format!("app {:?}: {text}", flags.app_id);
         if let Err(error) = LogSettings::resolve(flags) {
-            self.error(own.clone(), about(&error), "use debug, info, warn, error or fatal for `logLevel`");
+            self.problem(own.clone(), about(&error), "use debug, info, warn, error or fatal for `logLevel`");
         }
         let mut environment = environment.clone();
         let settings = match Settings::resolve(flags, &mut environment) {
@@ -414,7 +408,7 @@ impl Settler<'_> {
             Err(errors) => {
                 for error in errors {
                     let location = error.location().cloned().unwrap_or_else(|| own.clone());
-                    self.error(location, about(&error), "");
+                    self.problem(location, about(&error), "");
                 }
                 return;
             }
@@ -429,7 +423,8 @@ impl Settler<'_> {
             environment: &environment,
         });
         for error in resources.errors {
-            self.diagnostics.push(Diagnostic { message: about(&error), ..error.diagnostic() });
+            let problem = Problem::new(error.location(), about(&error), error.remedy());
+            self.problems.push(problem);
         }
     }
 }

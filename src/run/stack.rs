@@ -13,7 +13,7 @@ use super::launch;
 use super::output;
 use super::ready::Readiness;
 use super::sidecar::Sidecar;
-use crate::broker::memory::hub::Hub;
+use crate::broker::memory::shared::SharedBrokers;
 use crate::cli::RunArgs;
 use crate::environment::Environment;
 use crate::runtime::{LogTarget, Plan, StartError};
@@ -81,7 +81,7 @@ fn announce(args: &RunArgs, stack: &Stack, console: &Console) {
 }
 
 async fn start_all(stack: &Stack, console: &Console, running: &mut Vec<Running>) -> Result<(), String> {
-    let hub = Hub::default();
+    let hub = SharedBrokers::default();
     for member in &stack.members {
         let id = &member.launch.flags.app_id;
         console.info(&format!("Validating config and starting app {id:?}"));
@@ -115,7 +115,7 @@ fn tell(member: &Member, console: &Console) {
     });
 }
 
-async fn start(stack: &Stack, member: &Member, hub: &Hub) -> Result<Running, String> {
+async fn start(stack: &Stack, member: &Member, hub: &SharedBrokers) -> Result<Running, String> {
     let mut sidecar = start_sidecar(member, hub).await?;
     let app = match start_app(member) {
         Ok(app) => app,
@@ -129,7 +129,7 @@ async fn start(stack: &Stack, member: &Member, hub: &Hub) -> Result<Running, Str
     Ok(Running { id: member.launch.flags.app_id.clone(), sidecar: Some(sidecar), has_app: app.is_some(), app })
 }
 
-async fn start_sidecar(member: &Member, hub: &Hub) -> Result<Sidecar, String> {
+async fn start_sidecar(member: &Member, hub: &SharedBrokers) -> Result<Sidecar, String> {
     let flags = &member.launch.flags;
     let output = member.sidecar_output.open()?;
     let prefix = format!("== DAPR - {} == ", flags.app_id);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::StartError;
 use crate::api::LoadedComponent;
 use crate::broker::kinds::{self, BrokerContext, BrokerKind, BuildError};
-use crate::broker::memory::hub::Hub;
+use crate::broker::memory::shared::SharedBrokers;
 use crate::config::Settings;
 use crate::diagnostic::Location;
 use crate::environment::Environment;
@@ -16,9 +16,8 @@ use crate::metadata::Properties;
 use crate::metadata::templates::Templates;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
-use crate::resources::kinds::component::Component;
-use crate::resources::kinds::component_error::ComponentError;
-use crate::resources::kinds::policies::Direction;
+use crate::resources::kinds::component::{Component, ComponentError};
+use crate::resources::kinds::resiliency::Direction;
 use crate::resources::yaml::key_lines::KeyLines;
 use crate::resources::{LoadError, Resources};
 use crate::shutdown::{Stop, Tasks};
@@ -36,7 +35,7 @@ pub(super) struct Assembly<'a> {
     pub(super) tasks: &'a Tasks,
     pub(super) health: &'a Health,
     pub(super) targets: &'a Targets,
-    pub(super) hub: &'a Hub,
+    pub(super) hub: &'a SharedBrokers,
 }
 
 /// What came of it.
@@ -56,7 +55,7 @@ impl Assembly<'_> {
         for component in &resources.components {
             if !component.is_pubsub() {
                 assembled.loaded.push(listed(component, &[]));
-                component.loaded().report(self.telemetry);
+                component.loaded().write(self.telemetry);
                 continue;
             }
             match self.pubsub(component).await {
@@ -65,14 +64,14 @@ impl Assembly<'_> {
                     assembled.loaded.push(listed(component, pubsub.capabilities()));
                     catalog.insert(pubsub.clone());
                     if is_reached {
-                        component.loaded().report(self.telemetry);
+                        component.loaded().write(self.telemetry);
                     } else {
                         assembled.away.push(pubsub);
                     }
                 }
                 Err(cause) => {
-                    let (diagnostic, error) = component.failed(cause);
-                    diagnostic.iter().for_each(|diagnostic| diagnostic.report(self.telemetry));
+                    let (notes, error) = component.failed(cause);
+                    notes.iter().for_each(|note| note.write(self.telemetry));
                     fatal.extend(error.map(|error| format!("Fatal error from runtime: {}", LoadError::from(error))));
                 }
             }

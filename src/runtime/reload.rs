@@ -14,7 +14,7 @@ use super::assemble::{Assembly, is_embedded, listed};
 use super::contact::Contacts;
 use super::{StartError, load};
 use crate::api::{LoadedComponent, Snapshot};
-use crate::broker::memory::hub::Hub;
+use crate::broker::memory::shared::SharedBrokers;
 use crate::config::Settings;
 use crate::delivery::supervisor::Supervisor;
 use crate::diagnostic::Diagnostic;
@@ -26,8 +26,7 @@ use crate::resiliency::Targets;
 use crate::resources::difference::{Difference, Resource};
 use crate::resources::files::watch::{Occasion, Watch};
 use crate::resources::kinds::component::Component;
-use crate::resources::kinds::policies::Direction;
-use crate::resources::kinds::resiliency::Resiliency;
+use crate::resources::kinds::resiliency::{Direction, Resiliency};
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::resources::last_good::{KeptFile, LastGood};
 use crate::resources::{LoadError, Resources};
@@ -52,7 +51,7 @@ pub(super) struct Reload {
     pub(super) contacts: Contacts,
     pub(super) shown: Shown,
     pub(super) loaded: Loaded,
-    pub(super) hub: Hub,
+    pub(super) hub: SharedBrokers,
 }
 
 /// What the metadata API shows.
@@ -86,7 +85,7 @@ impl Loaded {
             components,
             subscriptions: resources.subscriptions,
             resiliencies: resources.resiliencies,
-            said: texts(&resources.diagnostics),
+            said: texts(&resources.notes),
             errors: HashSet::new(),
             last_good: resources.last_good,
             refused: Vec::new(),
@@ -180,7 +179,7 @@ impl Reload {
     }
 
     async fn apply(&mut self, mut found: Resources, stop: &Stop) -> Result<(), Unusable> {
-        self.say(&found.diagnostics);
+        self.say(&found.notes);
         if !found.errors.is_empty() {
             let Some(rest) = self.without_refused(&found).await else {
                 return Err(Unusable);
@@ -238,12 +237,12 @@ impl Reload {
     }
 
     /// Say what was not said about the reading before.
-    fn say(&mut self, diagnostics: &[Diagnostic]) {
-        let is_new = |diagnostic: &&Diagnostic| !self.loaded.said.contains(&*diagnostic.log_text());
-        for diagnostic in diagnostics.iter().filter(is_new) {
-            diagnostic.report(&self.telemetry);
+    fn say(&mut self, notes: &[Diagnostic]) {
+        let is_new = |note: &&Diagnostic| !self.loaded.said.contains(&note.text);
+        for note in notes.iter().filter(is_new) {
+            note.write(&self.telemetry);
         }
-        self.loaded.said = texts(diagnostics);
+        self.loaded.said = texts(notes);
     }
 
     fn fatal(&self, error: &dyn std::fmt::Display) {
@@ -295,7 +294,7 @@ impl Reload {
             }
         }
         let (targets, wrong) = Targets::new(&found, self.telemetry.clone());
-        wrong.iter().for_each(|diagnostic| diagnostic.report(&self.telemetry));
+        wrong.iter().for_each(|note| note.write(&self.telemetry));
         let names = found.iter().map(|resource| resource.name.clone());
         self.shown.resiliencies.set(names.collect());
         self.loaded.resiliencies = found;
@@ -314,7 +313,7 @@ impl Reload {
             self.forget(component).await;
         }
         let is_refused =
-            |component: &Component, refused: &[Component]| refused.iter().any(|known| known.means_the_same(component));
+            |component: &Component, refused: &[Component]| refused.iter().any(|known| known.says_the_same(component));
         for component in &changes.updated {
             if is_refused(component, &self.loaded.refused) {
                 continue;
@@ -366,7 +365,7 @@ impl Reload {
         if !component.is_pubsub() {
             self.forget(component).await;
             self.list(component, &[]);
-            component.loaded().report(&self.telemetry);
+            component.loaded().write(&self.telemetry);
             return Ok(());
         }
         let name = &component.name;
@@ -378,14 +377,14 @@ impl Reload {
         let (pubsub, is_reached) = match made {
             Ok((pubsub, is_reached)) => (Arc::new(pubsub), is_reached),
             Err(cause) => {
-                let (diagnostic, error) = component.failed(cause);
+                let (notes, error) = component.failed(cause);
                 let is_update_in_memory = old.as_ref().is_some_and(|old| is_embedded(&old.kind));
                 if is_update_in_memory || (error.is_some() && self.loaded.holds_events()) {
                     let error = error.map(|error| error.to_string());
-                    self.refuse(component, error.as_deref(), diagnostic.as_slice());
+                    self.refuse(component, error.as_deref(), &notes);
                     return Ok(());
                 }
-                diagnostic.iter().for_each(|diagnostic| diagnostic.report(&self.telemetry));
+                notes.iter().for_each(|note| note.write(&self.telemetry));
                 if let Some(error) = error {
                     self.fatal(&LoadError::from(error));
                     return Err(Unusable);
@@ -399,7 +398,7 @@ impl Reload {
         self.supervisor.stop_component(name).await;
         self.close_replaced(old, &pubsub).await;
         if is_reached {
-            component.loaded().report(&self.telemetry);
+            component.loaded().write(&self.telemetry);
         } else {
             self.contacts.begin(pubsub);
         }
@@ -407,8 +406,8 @@ impl Reload {
     }
 
     /// Go on with what is loaded, because the end of the process would lose what it holds in memory.
-    fn refuse(&mut self, component: &Component, error: Option<&str>, diagnostics: &[Diagnostic]) {
-        diagnostics.iter().for_each(|diagnostic| diagnostic.report(&self.telemetry));
+    fn refuse(&mut self, component: &Component, error: Option<&str>, notes: &[Diagnostic]) {
+        notes.iter().for_each(|note| note.write(&self.telemetry));
         let text = format!(
             "component {} cannot be used as it stands in {}, what was loaded before stays in force until it is corrected{}",
             component.log_name(),
@@ -471,6 +470,6 @@ fn reworded(error: &LoadError) -> String {
     }
 }
 
-fn texts(diagnostics: &[Diagnostic]) -> HashSet<String> {
-    diagnostics.iter().map(|diagnostic| diagnostic.log_text().into_owned()).collect()
+fn texts(notes: &[Diagnostic]) -> HashSet<String> {
+    notes.iter().map(|note| note.text.clone()).collect()
 }

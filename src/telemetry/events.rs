@@ -1,9 +1,9 @@
 //! One function for each notable event, in a file for each room that has some.
 
 pub mod api;
-mod broker;
+pub mod broker;
 mod delivery;
-pub mod input;
+mod input;
 pub mod lifecycle;
 pub mod publish;
 pub mod reload;

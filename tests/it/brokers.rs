@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sidestream::broker::ack::Ack;
 use sidestream::broker::memory::MemoryBroker;
-use sidestream::broker::memory::hub::Hub;
+use sidestream::broker::memory::shared::SharedBrokers;
 use sidestream::broker::{Broker, BrokerErrorKind};
 use sidestream::message::{Outgoing, Settlement};
 use sidestream::shutdown::Stop;
@@ -23,7 +23,7 @@ use crate::support::{Lines, conformance, eventually, quiet};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_does_what_every_broker_must_do() {
-    conformance::all(Arc::new(MemoryBroker::new(quiet()))).await;
+    conformance::all(Arc::new(MemoryBroker::new("pubsub", quiet()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn redis_behind_sentinels_does_what_every_broker_must_do() {
 }
 
 /// The in-memory broker of the component `pubsub` in `file`, as one sidecar of a process sees it.
-fn share(hub: &Hub, file: &Path, app_id: &str) -> MemoryBroker {
+fn share(hub: &SharedBrokers, file: &Path, app_id: &str) -> MemoryBroker {
     hub.join("pubsub", file, app_id, quiet())
 }
 
@@ -69,7 +69,7 @@ async fn has(sink: &Recorder, texts: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_of_a_memory_broker_does_what_every_broker_must_do() {
-    conformance::all(Arc::new(share(&Hub::default(), Path::new(""), "app"))).await;
+    conformance::all(Arc::new(share(&SharedBrokers::default(), Path::new(""), "app"))).await;
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn sidecars_share_a_memory_broker_of_the_same_file_each_as_a_group_of_its_
     std::fs::write(&file, "").unwrap();
     let link = folder.path().join("link.yaml");
     std::os::unix::fs::symlink(&file, &link).unwrap();
-    let hub = Hub::default();
+    let hub = SharedBrokers::default();
     let (shop, kitchen, bar) = (share(&hub, &file, "shop"), share(&hub, &link, "kitchen"), share(&hub, &file, "bar"));
     let elsewhere = share(&hub, &folder.path().join("other.yaml"), "kitchen");
 
@@ -114,7 +114,7 @@ async fn sidecars_share_a_memory_broker_of_the_same_file_each_as_a_group_of_its_
 
 #[tokio::test]
 async fn who_subscribes_late_to_a_shared_memory_broker_misses_nothing() {
-    let hub = Hub::default();
+    let hub = SharedBrokers::default();
     let shop = share(&hub, Path::new(""), "shop");
     publish(&shop, "1").await;
     publish(&shop, "2").await;
@@ -134,7 +134,7 @@ async fn who_subscribes_late_to_a_shared_memory_broker_misses_nothing() {
 async fn memory_hands_over_once_where_nothing_is_acknowledged() {
     /// How many deliveries a message gets whose first one fails.
     async fn check(component: Ack, subscription: &[(&str, &str)], expected: usize) {
-        let broker = MemoryBroker::new(quiet()).acknowledging(component);
+        let broker = MemoryBroker::new("pubsub", quiet()).acknowledging(component);
         let sink = Recorder::answering(|message| {
             if message.data == "first" && message.attempt == 1 { Settlement::Retry } else { Settlement::Ack }
         });
@@ -153,18 +153,18 @@ async fn memory_hands_over_once_where_nothing_is_acknowledged() {
     check(Ack::None, &[], 2).await;
     check(Ack::Explicit, &[("ack", "none")], 2).await;
     check(Ack::None, &[("ack", "explicit")], 3).await;
-    let error = request(&MemoryBroker::new(quiet()), "t", &[("ack", "all")]).unwrap_err();
+    let error = request(&MemoryBroker::new("pubsub", quiet()), "t", &[("ack", "all")]).unwrap_err();
     assert_eq!(error.kind, BrokerErrorKind::Misconfigured);
 }
 
 /// The component `pubsub` in this file, of a sidecar with a process of its own.
-fn component(hub: &Hub, file: &str) -> MemoryBroker {
+fn component(hub: &SharedBrokers, file: &str) -> MemoryBroker {
     hub.join("pubsub", Path::new(file), "app", quiet())
 }
 
 #[tokio::test]
 async fn what_a_memory_broker_held_comes_back_with_its_component() {
-    let hub = Hub::own();
+    let hub = SharedBrokers::of_one_sidecar();
     let first = component(&hub, "a.yaml");
     let gate = Arc::new(Semaphore::new(1));
     let failing = Recorder::behind(&gate, |_| Settlement::Retry);
@@ -202,7 +202,7 @@ async fn has_all(sink: &Recorder, texts: &[&str]) {
 
 #[tokio::test]
 async fn a_subscription_in_memory_that_is_dropped_loses_nothing() {
-    let broker = MemoryBroker::new(quiet());
+    let broker = MemoryBroker::new("pubsub", quiet());
     let never = Recorder::behind(&Arc::new(Semaphore::new(0)), |_| Settlement::Ack);
     let life = broker.subscribe(request(&broker, "orders", &[]).unwrap(), never.clone(), Stop::new()).await.unwrap();
     let life = tokio::spawn(life);
@@ -220,7 +220,7 @@ async fn a_subscription_in_memory_that_is_dropped_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn time_does_not_count_while_a_memory_component_is_away_and_counts_when_it_is_there() {
     const LONG: Duration = Duration::from_secs(3600);
-    let hub = Hub::own();
+    let hub = SharedBrokers::of_one_sidecar();
     let lines = Lines::default();
     let join = || hub.join("pubsub", Path::new(""), "app", lines.telemetry());
     let first = join();
@@ -254,7 +254,7 @@ async fn time_does_not_count_while_a_memory_component_is_away_and_counts_when_it
 #[tokio::test]
 async fn a_queue_in_memory_that_nobody_empties_says_when_it_is_full() {
     let lines = Lines::default();
-    let broker = MemoryBroker::new(lines.telemetry());
+    let broker = MemoryBroker::new("pubsub", lines.telemetry());
     subscribe(&broker, "orders", Recorder::acking()).await.end().await;
     for _ in 0..1_002 {
         publish(&broker, "x").await;
@@ -267,7 +267,7 @@ async fn a_queue_in_memory_that_nobody_empties_says_when_it_is_full() {
 async fn a_shared_memory_broker_is_the_same_after_its_file_was_moved_or_its_links_were_swapped() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let hub = Hub::default();
+    let hub = SharedBrokers::default();
     std::fs::write(at("one.yaml"), "").unwrap();
     std::os::unix::fs::symlink(at("one.yaml"), at("pubsub.yaml")).unwrap();
     let first = share(&hub, &at("pubsub.yaml"), "app");

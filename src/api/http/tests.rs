@@ -121,7 +121,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     let (catalog, health) = (Catalog::default(), Health::default());
     let shown = catalog.clone();
     let (stop, tasks) = (Stop::new(), Tasks::new());
-    let broker = Arc::new(MemoryBroker::new(telemetry.clone()));
+    let broker = Arc::new(MemoryBroker::new("pubsub", telemetry.clone()));
     let received = record(&broker, &stop, &tasks).await;
     let properties: Properties = [("protectedTopics", "secret")].into_iter().collect();
     for name in ["ps", "my ps", "bulk"] {

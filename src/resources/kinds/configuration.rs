@@ -1,4 +1,4 @@
-//! Kind `Configuration`: the files of `--config`, later ones merged over earlier ones (tests/spec/resources-cli.md, "9. Configuration
+//! Kind `Configuration`: the files of `--config`, one over the other (tests/spec/resources-cli.md, "9. Configuration
 //! files").
 
 use std::collections::BTreeMap;
@@ -9,14 +9,13 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::duration;
 use crate::environment::Environment;
 use crate::resources::files::{encoding, folder};
-use crate::resources::kinds::common_keys::known_at_root;
+use crate::resources::kinds::head::head_read;
 use crate::resources::kinds::pipeline::{self, Handler};
-use crate::resources::yaml::diagnostics::Diagnostics;
-use crate::resources::yaml::fields::{Dialect, Fields};
+use crate::resources::yaml::fields::{Dialect, Fields, Findings};
 use crate::resources::yaml::parse;
-use crate::resources::yaml::value::Scalar;
+use crate::resources::yaml::value::{Mistake, Scalar};
 
-/// All files merged.
+/// What the files say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
     /// `tracing`.
@@ -55,7 +54,7 @@ pub struct TracingSpec {
 /// `spec.metric`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetricsSpec {
-    /// `enabled`; unset means on.
+    /// `enabled`; unset means yes.
     pub enabled: Option<bool>,
     /// `recordErrorCodes`.
     pub record_error_codes: Option<bool>,
@@ -72,9 +71,9 @@ pub struct MetricsSpec {
 /// One of `spec.features`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feature {
-    /// Its name; unknown names have no effect.
+    /// Free text.
     pub name: String,
-    /// Whether it is on.
+    /// On or off.
     pub enabled: bool,
 }
 
@@ -92,54 +91,54 @@ pub struct ApiRule {
 /// `spec.logging.apiLogging`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ApiLogging {
-    /// Whether every call is logged; unset means no.
+    /// Is every call logged? Unset means no.
     pub enabled: Option<bool>,
-    /// Whether operation names replace paths.
+    /// Operation names in place of paths.
     pub obfuscate_urls: bool,
-    /// Whether health checks are left out.
+    /// No lines for health checks.
     pub omit_health_checks: bool,
 }
 
 /// Why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigurationError {
-    /// It does not exist.
+    /// It is not there.
     #[error("error loading configuration: stat {}: {reason}", path.display())]
     Missing {
-        /// As given on the command line.
+        /// As given.
         path: PathBuf,
-        /// In the words of the operating system.
+        /// Of the operating system.
         reason: String,
     },
     /// It cannot be read.
     #[error("error loading configuration: read {}: {reason}", path.display())]
     Unreadable {
-        /// As given on the command line.
+        /// As given.
         path: PathBuf,
-        /// In the words of the operating system.
+        /// Of the operating system.
         reason: String,
     },
-    /// It is not YAML, or a field has a wrong value.
+    /// Something in it is wrong.
     #[error("error loading configuration: yaml: unmarshal errors:\n  line {}: {text}", location.line)]
     Wrong {
         /// File and line.
         location: Location,
-        /// What is wrong.
+        /// What.
         text: String,
     },
-    /// The protocol of the `OpenTelemetry` exporter is neither `http` nor `grpc`.
+    /// An exporter speaks only two protocols.
     #[error("failed to setup tracing: invalid protocol {} provided for Otel endpoint", masked(protocol))]
     OtelProtocol {
         /// As written.
         protocol: String,
     },
-    /// A store occurs twice in `secrets.scopes`.
+    /// A store stands twice in `secrets.scopes`.
     #[error("error loading configuration: {store} storeName is repeated in secrets configuration")]
     StoreRepeated {
         /// Its name.
         store: String,
     },
-    /// `defaultAccess` is neither `allow` nor `deny`.
+    /// `defaultAccess` is neither of the two.
     #[error("error loading configuration: defaultAccess {} can be either allow or deny", masked(access))]
     StoreAccess {
         /// As written.
@@ -148,21 +147,15 @@ pub enum ConfigurationError {
 }
 
 impl ConfigurationError {
-    /// As a finding, for `check`.
-    pub fn diagnostic(&self) -> Diagnostic {
-        let error = Diagnostic::error(Location::default(), self.plain());
-        Diagnostic { location: self.location().cloned(), ..error }
-    }
-
-    /// The text to show beside the location.
-    fn plain(&self) -> String {
+    /// The text for somebody who is told the place.
+    pub fn plain(&self) -> String {
         match self {
             Self::Wrong { text, .. } => text.clone(),
             error => error.to_string(),
         }
     }
 
-    /// File and line, if the error is about a line.
+    /// Where the mistake stands, if it has a line.
     pub fn location(&self) -> Option<&Location> {
         match self {
             Self::Wrong { location, .. } => Some(location),
@@ -171,19 +164,19 @@ impl ConfigurationError {
     }
 }
 
-/// Read the files in order and merge them. Also returns findings that do not make them unusable.
+/// Read the files in order, each over the ones before. Beside them comes what there is to look at.
 ///
 /// # Errors
-/// All errors of all files.
+/// All mistakes of all files.
 pub fn read(
     files: &[PathBuf],
     environment: &Environment,
 ) -> Result<(Configuration, Vec<Diagnostic>), Vec<ConfigurationError>> {
     let mut configuration = Configuration::default();
-    let (mut errors, mut diagnostics) = (Vec::new(), Vec::new());
+    let (mut errors, mut notes) = (Vec::new(), Vec::new());
     for file in files {
         match text_of(file) {
-            Ok(text) => configuration.add(file, &expanded(&text, environment), &mut errors, &mut diagnostics),
+            Ok(text) => configuration.add(file, &expanded(&text, environment), &mut errors, &mut notes),
             Err(error) => errors.push(error),
         }
     }
@@ -191,11 +184,11 @@ pub fn read(
     if !tracing.otel_address.is_empty() && !matches!(tracing.otel_protocol.as_str(), "" | "http" | "grpc") {
         errors.push(ConfigurationError::OtelProtocol { protocol: tracing.otel_protocol.clone() });
     }
-    if errors.is_empty() { Ok((configuration, diagnostics)) } else { Err(errors) }
+    if errors.is_empty() { Ok((configuration, notes)) } else { Err(errors) }
 }
 
 impl Configuration {
-    /// Names of the enabled features in byte order: those that are on by default, changed by the files.
+    /// Names of the enabled features, in order of bytes: what is on by default, and what the files say.
     pub fn enabled_features(&self) -> Vec<String> {
         let mut features = BTreeMap::from([("HotReload", true), ("WorkflowsRemoteActivityReminder", true)]);
         for feature in &self.features {
@@ -205,33 +198,24 @@ impl Configuration {
         enabled.map(|(name, _)| name.to_owned()).collect()
     }
 
-    fn add(
-        &mut self,
-        file: &Path,
-        text: &str,
-        errors: &mut Vec<ConfigurationError>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
-        let wrong = |error: Diagnostic| ConfigurationError::Wrong {
-            location: error.location.unwrap_or_default(),
-            text: error.message,
-        };
+    fn add(&mut self, file: &Path, text: &str, errors: &mut Vec<ConfigurationError>, notes: &mut Vec<Diagnostic>) {
+        let at = |mistake: &Mistake| Location { file: file.to_owned(), line: mistake.line };
+        let wrong = |mistake: Mistake| ConfigurationError::Wrong { location: at(&mistake), text: mistake.text };
         let document = match parse::document(text, 1) {
             Ok(Some(document)) => document,
             Ok(None) => return,
-            Err(error) => return errors.push(wrong(error.in_file(file))),
+            Err(mistake) => return errors.push(wrong(mistake)),
         };
-        let found = Diagnostics::new(file);
-        let root = Fields::root(&document.root, Dialect::Typed, &found);
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Typed, &findings);
         if let Some(spec) = root.fields("spec") {
             self.read_spec(&spec, errors);
         }
-        known_at_root(&root);
+        head_read(&root);
         root.done();
-        let (found_errors, others) = found.into_parts();
-        let duplicates = document.duplicates.into_iter().map(|duplicate| duplicate.in_file(file));
-        errors.extend(duplicates.chain(found_errors).map(wrong));
-        diagnostics.extend(others);
+        let (mistakes, remarks) = findings.into_parts();
+        errors.extend(document.duplicates.into_iter().chain(mistakes).map(wrong));
+        notes.extend(remarks.into_iter().map(|remark| remark.at(file)));
     }
 
     fn read_spec(&mut self, spec: &Fields<'_>, errors: &mut Vec<ConfigurationError>) {
@@ -268,14 +252,14 @@ impl Configuration {
         }
         pipeline::read(spec, &mut self.handlers);
         check_secret_scopes(spec, errors);
-        // Known to daprd, without effect here.
+        // Known, without effect here.
         for name in ["accessControl", "nameResolution", "mtls", "wasm", "workflow"] {
             spec.has(name);
         }
         spec.done();
     }
 
-    /// The tracing section. `tracing:` without a value resets what earlier files set.
+    /// The tracing section; `tracing:` without a value clears what earlier files said.
     fn tracing_section<'a>(&mut self, spec: &Fields<'a>) -> Option<Fields<'a>> {
         if spec.node("tracing").is_some_and(|node| node.is_null()) {
             self.tracing = TracingSpec::default();
@@ -311,7 +295,7 @@ fn read_tracing(fields: &Fields<'_>, tracing: &mut TracingSpec) {
     fields.done();
 }
 
-/// Check that a field is a duration with its unit: daprd takes no number here.
+/// A duration with its unit, as text: daprd takes no number here.
 fn check_duration(fields: &Fields<'_>, name: &'static str) {
     let Some(node) = fields.node(name).filter(|node| !node.is_null()) else {
         return;
@@ -319,14 +303,14 @@ fn check_duration(fields: &Fields<'_>, name: &'static str) {
     match node.scalar() {
         Some(Scalar::Text(text)) => {
             if let Err(error) = duration::parse(text) {
-                fields.error(name, &format!("{error}"));
+                fields.mistake(name, &format!("{error}"));
             }
         }
-        Some(Scalar::Int(number)) => fields.error(
+        Some(Scalar::Int(number)) => fields.mistake(
             name,
             &format!("expected a duration with its unit, found the number {number}: write {number}s for seconds"),
         ),
-        _ => fields.error(name, &format!("expected a duration such as 10s, found {}", node.kind())),
+        _ => fields.mistake(name, &format!("expected a duration such as 10s, found {}", node.kind())),
     }
 }
 
@@ -338,7 +322,7 @@ fn read_metrics(fields: &Fields<'_>, metrics: &mut MetricsSpec) {
         let numbers: Option<Vec<i64>> = buckets.iter().map(|bucket| bucket.parse().ok()).collect();
         match numbers {
             Some(numbers) => metrics.latency_buckets = numbers,
-            None => fields.error("latencyDistributionBuckets", "expected whole numbers"),
+            None => fields.mistake("latencyDistributionBuckets", "expected whole numbers"),
         }
     }
     if let Some(http) = fields.fields("http") {
@@ -408,7 +392,7 @@ fn text_of(file: &Path) -> Result<String, ConfigurationError> {
     encoding::read(file).map_err(|error| ConfigurationError::Unreadable { path, reason: folder::reason(&error) })
 }
 
-/// Replace `$NAME` and `${NAME}`, without the other rules of a shell (tests/spec/resources-cli.md, "9.1 Loading", item 2).
+/// Fill in `$NAME` and `${NAME}` as a shell without rules would (tests/spec/resources-cli.md, "9.1 Loading", item 2).
 fn expanded(text: &str, environment: &Environment) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -427,11 +411,11 @@ fn expanded(text: &str, environment: &Environment) -> String {
     out
 }
 
-/// The variable at the beginning of a text after `$`, and the length that it takes. Without a name the `$` stays.
+/// The variable at the beginning of a text that followed a `$`, and how much of the text it takes. No name: the `$` stays.
 fn variable(text: &str) -> (Option<&str>, usize) {
     if let Some(inner) = text.strip_prefix('{') {
         return match inner.find('}') {
-            // `${X:-y}` is looked up whole, and no variable has such a name.
+            // `${X:-y}` is no variable that could be set.
             Some(end) => (Some(&inner[..end]), end + 2),
             None => (Some(""), 1),
         };

@@ -1,9 +1,8 @@
-//! Subscriptions as data, and their reading from files: kind `Subscription` in both versions. Subscriptions that the app
-//! declares have the same type.
+//! What a subscription says, whether it stands in a file (kind `Subscription`, both versions) or the app declares it.
 
 use crate::diagnostic::Location;
 use crate::message::Metadata;
-use crate::resources::kinds::common_keys::{SCOPES_IN_SPEC, known_at_root, known_in_metadata};
+use crate::resources::kinds::head::{SCOPES_IN_SPEC, head_read, without_effect};
 use crate::resources::yaml::fields::Fields;
 use crate::resources::yaml::key_lines::KeyLines;
 
@@ -11,34 +10,34 @@ use crate::resources::yaml::key_lines::KeyLines;
 /// subscriptions").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionSpec {
-    /// `metadata.name` in a file; empty for one that the app declares.
+    /// `metadata.name` of a file's resource; empty for the app's.
     pub name: String,
-    /// Name of the pub/sub component.
+    /// The component.
     pub pubsub: String,
-    /// The topic, without the namespace prefix.
+    /// The topic, without namespace prefix.
     pub topic: String,
-    /// The rules in order; the default route is the last one, without `match_`.
+    /// The rules in order, the default route last as a rule without `match_`.
     pub rules: Vec<RuleSpec>,
-    /// `deadLetterTopic`; empty for none.
+    /// `deadLetterTopic`; empty if there is none.
     pub dead_letter_topic: String,
     /// Metadata for the broker and for the runtime (`rawPayload`).
     pub metadata: Metadata,
     /// `bulkSubscribe`.
     pub bulk: Option<BulkSpec>,
-    /// File and line of the document, if it is from a file.
+    /// Where it stands, if in a file.
     pub location: Option<Location>,
-    /// Lines of its keys, if it is from a file.
+    /// The lines of its keys, if in a file.
     pub lines: KeyLines,
 }
 
 impl SubscriptionSpec {
-    /// The location of a key, for example `spec.topic`.
+    /// Where a key of it stands, for example `spec.topic`.
     pub fn location_of(&self, key: &str) -> Location {
         let resource = self.location.clone().unwrap_or_default();
         self.lines.location(key, &resource)
     }
 
-    /// Name, if it has one, and topic, for messages.
+    /// The name of the resource, or what it subscribes to: for messages.
     pub fn title(&self) -> String {
         match self.name.as_str() {
             "" => format!("subscription to topic {}", self.topic),
@@ -47,36 +46,36 @@ impl SubscriptionSpec {
     }
 }
 
-/// One routing rule, with its expression as text.
+/// One routing rule, not compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSpec {
     /// The CEL expression, trimmed; empty always matches.
     pub match_: String,
-    /// The path of the app, as written.
+    /// The path as written.
     pub path: String,
 }
 
 /// `bulkSubscribe` as written; values of 0 or less mean the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BulkSpec {
-    /// Whether bulk delivery is on.
+    /// Is bulk delivery on?
     pub enabled: bool,
-    /// Most events in one request.
+    /// Events in one request.
     pub max_messages_count: i32,
     /// Longest wait for a batch to fill, in milliseconds.
     pub max_await_duration_ms: i32,
 }
 
-/// A `Subscription` document: a subscription and the apps that it is for.
+/// A `Subscription` document: what it says and whom it is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionResource {
-    /// The subscription.
+    /// What to subscribe to.
     pub spec: SubscriptionSpec,
     /// App ids; empty means all.
     pub scopes: Vec<String>,
 }
 
-/// The versions of the kind.
+/// The two versions of the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionVersion {
     /// `dapr.io/v1alpha1`: one `route`.
@@ -86,21 +85,21 @@ pub enum SubscriptionVersion {
 }
 
 impl SubscriptionResource {
-    /// Read a document (tests/spec/resources-cli.md, "7. Subscription resources"). Findings go to the diagnostics of
-    /// `root`.
+    /// Read one (tests/spec/resources-cli.md, "7. Subscription resources"); what is wrong with it is among the findings
+    /// of `root`.
     pub fn read(root: &Fields<'_>, version: SubscriptionVersion, location: Location) -> Self {
         let mut spec =
             SubscriptionSpec { location: Some(location), lines: root.key_lines(), ..SubscriptionSpec::default() };
         if let Some(metadata) = root.fields("metadata") {
             spec.name = metadata.text("name");
-            known_in_metadata(&metadata);
+            without_effect(&metadata);
             metadata.done();
         }
         if let Some(fields) = root.fields("spec") {
             read_spec(&fields, version, &mut spec);
         }
         let scopes = root.texts("scopes", false);
-        known_at_root(root);
+        head_read(root);
         root.done();
         Self { spec, scopes }
     }
@@ -150,10 +149,10 @@ fn read_spec(fields: &Fields<'_>, version: SubscriptionVersion, spec: &mut Subsc
         fields.explain(policy, "policies are for a resource of kind Resiliency");
     }
     if spec.pubsub.is_empty() {
-        fields.warn("pubsubname", "missing: nothing can be subscribed to");
+        fields.remark("pubsubname", "missing: nothing can be subscribed to");
     }
     if spec.topic.is_empty() {
-        fields.warn("topic", "missing: nothing can be subscribed to");
+        fields.remark("topic", "missing: nothing can be subscribed to");
     }
     fields.done();
 }
@@ -166,7 +165,7 @@ fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
     let count = |name: &'static str| {
         let number = bulk.int(name).unwrap_or(0);
         i32::try_from(number).unwrap_or_else(|_| {
-            bulk.error(name, "does not fit 32 bits");
+            bulk.mistake(name, "does not fit 32 bits");
             0
         })
     };
@@ -180,19 +179,19 @@ fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::yaml::diagnostics::Diagnostics;
-    use crate::resources::yaml::fields::Dialect;
+    use crate::resources::yaml::fields::{Dialect, Findings, Remark};
     use crate::resources::yaml::parse;
 
     fn read(spec: &str, version: SubscriptionVersion) -> (SubscriptionSpec, Vec<String>) {
         let yaml = format!("metadata: {{name: s}}\nspec: {spec}");
         let document = parse::document(&yaml, 1).unwrap().unwrap();
-        let diagnostics = Diagnostics::default();
-        let root = Fields::root(&document.root, Dialect::Resource, &diagnostics);
+        let findings = Findings::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &findings);
         let resource = SubscriptionResource::read(&root, version, Location::default());
-        let (errors, others) = diagnostics.into_parts();
-        let found = errors.iter().chain(&others);
-        (resource.spec, found.map(|found| found.sentence().into_owned()).collect())
+        let (mistakes, remarks) = findings.into_parts();
+        let mistakes = mistakes.into_iter().map(|found| found.text);
+        let found = mistakes.chain(remarks.iter().map(Remark::sentence));
+        (resource.spec, found.collect())
     }
 
     fn rules(spec: &SubscriptionSpec) -> Vec<(&str, &str)> {

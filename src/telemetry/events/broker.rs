@@ -3,161 +3,17 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use crate::message::EventRef;
 use crate::telemetry::Telemetry;
-use crate::telemetry::log::Level;
+use crate::telemetry::event::Event;
+use crate::telemetry::log::{Level, Log};
 
 const SCOPE: &str = "dapr.contrib";
 
 impl Telemetry {
-    /// A message was not acknowledged and comes again (D1, D2).
-    pub fn redelivery_planned(&self, topic: &str, attempt: u32, pause: Duration) {
-        self.0.log.write(
-            Level::Debug,
-            SCOPE,
-            format_args!("delivery not acknowledged, again in {pause:.1?}"),
-            &[("topic", &topic), ("attempt", &attempt)],
-        );
-    }
-
-    /// The queue of a subscription in memory that has ended is full, and what is published from now on is not kept for it. Said once.
-    pub fn idle_queue_full(&self, topic: &str, most: usize) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("{most} events wait in memory for a subscription that has ended: further ones are not kept for it until it begins again"),
-            &[("topic", &topic)],
-        );
-    }
-
-    /// Nobody has come back for the queue of a subscription in memory, and it held something.
-    pub fn idle_queue_dropped(&self, topic: &str, held: usize, kept: Duration) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("{held} events in memory are dropped: their subscription ended more than {kept:?} ago and has not begun again"),
-            &[("topic", &topic)],
-        );
-    }
-
-    /// A message was not acknowledged, and does not come again either (`ack: none`).
-    pub fn not_delivered_again(&self, topic: &str) {
-        self.0.log.write(
-            Level::Info,
-            SCOPE,
-            format_args!("delivery failed, and is not tried again: ack is none"),
-            &[("topic", &topic)],
-        );
-    }
-
     /// Something in the metadata of a subscription was most likely meant to have an effect.
     pub fn subscription_odd(&self, topic: &str, oddity: &str) {
         self.0.log.write(Level::Warn, SCOPE, format_args!("subscription to {topic}: {oddity}"), &[("topic", &topic)]);
-    }
-
-    /// Reading from Redis fails from now on.
-    pub fn redis_reading_failed(&self, component: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            SCOPE,
-            format_args!("redis streams: error reading, trying again until it works: {error}"),
-            &[("component", &component)],
-        );
-    }
-
-    /// This Redis refuses one read of several topics: each is read by itself from now on.
-    pub fn redis_reads_one_by_one(&self, component: &str, error: &dyn Display, pause: Duration) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("redis streams: this Redis refuses one read of several topics ({error}), so each topic is read by itself from now on: after a pause an event comes up to {pause:?} later, and every topic is asked for entries at least as often as that. If it is a Redis Cluster, set redisType to cluster in the component: the servers then tell which topics have entries"),
-            &[("component", &component)],
-        );
-    }
-
-    /// Reading from Redis works again.
-    pub fn redis_reading_again(&self, component: &str) {
-        self.0.log.write(
-            Level::Info,
-            SCOPE,
-            format_args!("redis streams: reading again"),
-            &[("component", &component)],
-        );
-    }
-
-    /// Redelivery and signs of life fail from now on.
-    pub fn redis_upkeep_failed(&self, component: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("redis streams: upkeep failed, trying again until it works: {error}"),
-            &[("component", &component)],
-        );
-    }
-
-    /// Acks cannot be sent for the moment.
-    pub fn redis_acks_delayed(&self, component: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("Error acknowledging Redis messages, trying again until it works: {error}"),
-            &[("component", &component)],
-        );
-    }
-
-    /// Redis refuses acks, for the first of these topics from now on. What they are of is kept, and not delivered again by us.
-    pub fn redis_acks_refused(&self, component: &str, topic: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            SCOPE,
-            format_args!("Error acknowledging Redis messages of {topic}, keeping the acks and trying again until they are accepted: {error}"),
-            &[("component", &component), ("topic", &topic)],
-        );
-    }
-
-    /// All acks that Redis had refused are accepted.
-    pub fn redis_acks_accepted(&self, component: &str) {
-        self.0.log.write(
-            Level::Info,
-            SCOPE,
-            format_args!("redis streams: all acks are accepted again"),
-            &[("component", &component)],
-        );
-    }
-
-    /// A group was gone, and everything still in the stream will be delivered (D17).
-    pub fn redis_group_recreated(&self, topic: &str, group: &str) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("redis streams: consumer group {group} does not exist for stream {topic}. This could mean the server experienced data loss, or the group/stream was deleted."),
-            &[("topic", &topic)],
-        );
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("redis streams: recreating group {group} for stream {topic}"),
-            &[("topic", &topic)],
-        );
-    }
-
-    /// A topic cannot be read while the others go on.
-    pub fn redis_topic_refused(&self, topic: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            SCOPE,
-            format_args!("redis streams: error reading from stream {topic}: {error}"),
-            &[("topic", &topic)],
-        );
-    }
-
-    /// That topic can be read again.
-    pub fn redis_topic_admitted(&self, topic: &str) {
-        self.0.log.write(
-            Level::Info,
-            SCOPE,
-            format_args!("redis streams: reading again from stream {topic}"),
-            &[("topic", &topic)],
-        );
     }
 
     /// The `metadata` field of an entry is odd; the entry is delivered all the same.
@@ -169,74 +25,391 @@ impl Telemetry {
             &[],
         );
     }
+}
 
-    /// Entries that others will not finish are being taken over, and there are many.
-    pub fn redis_taking_over(&self, component: &str, from: &str) {
-        self.0.log.write(
+/// A message was not acknowledged and is delivered again (D1, D2).
+pub struct RedeliveryPlanned<'a> {
+    /// The event. Its topic is as the broker knows it.
+    pub event: EventRef<'a>,
+    /// How long until then.
+    pub pause: Duration,
+}
+
+impl Event for RedeliveryPlanned<'_> {
+    fn log(&self, log: &Log) {
+        let EventRef { topic, attempt, .. } = self.event;
+        let Self { pause, .. } = self;
+        log.write(
+            Level::Debug,
+            SCOPE,
+            format_args!("delivery not acknowledged, again in {pause:.1?}"),
+            &[("topic", &topic), ("attempt", &attempt)],
+        );
+    }
+}
+
+/// A message was not acknowledged, and is not delivered again either (`ack: none`).
+pub struct NotDeliveredAgain<'a> {
+    /// The event. Its topic is as the broker knows it.
+    pub event: EventRef<'a>,
+}
+
+impl Event for NotDeliveredAgain<'_> {
+    fn log(&self, log: &Log) {
+        let EventRef { topic, .. } = self.event;
+        log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("delivery failed, and is not tried again: ack is none"),
+            &[("topic", &topic)],
+        );
+    }
+}
+
+/// The queue of a subscription in memory that has ended is full: what is published from now on is not kept for it. Reported once.
+pub struct IdleQueueFull<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// The most events that it holds.
+    pub limit: usize,
+}
+
+impl Event for IdleQueueFull<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic, limit } = self;
+        log.write(Level::Warn, SCOPE, format_args!("{limit} events wait in memory for a subscription that has ended: further ones are not kept for it until it begins again"), &[("topic", topic)]);
+    }
+}
+
+/// The queue of a subscription in memory that has ended was dropped with events in it, because the subscription has not begun again.
+pub struct IdleQueueDropped<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// How many events it held.
+    pub held: usize,
+    /// How long it was kept.
+    pub kept: Duration,
+}
+
+impl Event for IdleQueueDropped<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic, held, kept } = self;
+        log.write(Level::Warn, SCOPE, format_args!("{held} events in memory are dropped: their subscription ended more than {kept:?} ago and has not begun again"), &[("topic", topic)]);
+    }
+}
+
+/// Reading from Redis fails from now on.
+pub struct ReadingFailed<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for ReadingFailed<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, error } = self;
+        log.write(
+            Level::Error,
+            SCOPE,
+            format_args!("redis streams: error reading, trying again until it works: {error}"),
+            &[("component", component)],
+        );
+    }
+}
+
+/// This Redis refuses one read of several topics: each is read by itself from now on.
+pub struct ReadsOneByOne<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+    /// The longest pause between two reads of a topic.
+    pub pause: Duration,
+}
+
+impl Event for ReadsOneByOne<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, error, pause } = self;
+        log.write(Level::Warn, SCOPE, format_args!("redis streams: this Redis refuses one read of several topics ({error}), so each topic is read by itself from now on: after a pause an event comes up to {pause:?} later, and every topic is asked for entries at least as often as that. If it is a Redis Cluster, set redisType to cluster in the component: the servers then tell which topics have entries"), &[("component", component)]);
+    }
+}
+
+/// Reading from Redis works again.
+pub struct ReadingResumed<'a> {
+    /// The component.
+    pub component: &'a str,
+}
+
+impl Event for ReadingResumed<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component } = self;
+        log.write(Level::Info, SCOPE, format_args!("redis streams: reading again"), &[("component", component)]);
+    }
+}
+
+/// Redelivery and takeover fail from now on.
+pub struct UpkeepFailed<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for UpkeepFailed<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, error } = self;
+        log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: upkeep failed, trying again until it works: {error}"),
+            &[("component", component)],
+        );
+    }
+}
+
+/// Acks cannot be sent for now.
+pub struct AcksDelayed<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for AcksDelayed<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, error } = self;
+        log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("Error acknowledging Redis messages, trying again until it works: {error}"),
+            &[("component", component)],
+        );
+    }
+}
+
+/// Redis refuses acks, for the first of these topics from now on. The acks are kept, and their entries are not delivered again by us.
+pub struct AcksRefused<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for AcksRefused<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, topic, error } = self;
+        log.write(Level::Error, SCOPE, format_args!("Error acknowledging Redis messages of {topic}, keeping the acks and trying again until they are accepted: {error}"), &[("component", component), ("topic", topic)]);
+    }
+}
+
+/// All acks that Redis had refused are accepted.
+pub struct AcksAccepted<'a> {
+    /// The component.
+    pub component: &'a str,
+}
+
+impl Event for AcksAccepted<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component } = self;
+        log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("redis streams: all acks are accepted again"),
+            &[("component", component)],
+        );
+    }
+}
+
+/// A group was gone, and everything still in the stream is delivered (D17).
+pub struct GroupRecreated<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// The group.
+    pub group: &'a str,
+}
+
+impl Event for GroupRecreated<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic, group } = self;
+        log.write(Level::Warn, SCOPE, format_args!("redis streams: consumer group {group} does not exist for stream {topic}. This could mean the server experienced data loss, or the group/stream was deleted."), &[("topic", topic)]);
+        log.write(
+            Level::Warn,
+            SCOPE,
+            format_args!("redis streams: recreating group {group} for stream {topic}"),
+            &[("topic", topic)],
+        );
+    }
+}
+
+/// A topic cannot be read, while the others are.
+pub struct TopicRefused<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for TopicRefused<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic, error } = self;
+        log.write(
+            Level::Error,
+            SCOPE,
+            format_args!("redis streams: error reading from stream {topic}: {error}"),
+            &[("topic", topic)],
+        );
+    }
+}
+
+/// A topic can be read again.
+pub struct TopicAdmitted<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+}
+
+impl Event for TopicAdmitted<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic } = self;
+        log.write(
+            Level::Info,
+            SCOPE,
+            format_args!("redis streams: reading again from stream {topic}"),
+            &[("topic", topic)],
+        );
+    }
+}
+
+/// Entries that their consumer will not finish are being taken over, and there are many.
+pub struct TakeoverBegun<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The former owner of the entries.
+    pub from: &'a str,
+}
+
+impl Event for TakeoverBegun<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, from } = self;
+        log.write(
             Level::Info,
             SCOPE,
             format_args!("redis streams: taking over the entries of {from}"),
-            &[("component", &component)],
+            &[("component", component)],
         );
     }
+}
 
-    /// Entries that others will not finish are ours now: so many, of so many topics.
-    pub fn redis_taken_over(&self, component: &str, from: &str, entries: usize, topics: usize) {
-        let s = if topics == 1 { "" } else { "s" };
-        self.0.log.write(
+/// Entries that their consumer will not finish have been taken over.
+pub struct TakeoverEnded<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The former owner of the entries.
+    pub from: &'a str,
+    /// How many.
+    pub entries: usize,
+    /// Of how many topics.
+    pub topics: usize,
+}
+
+impl Event for TakeoverEnded<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, from, entries, topics } = self;
+        let s = if *topics == 1 { "" } else { "s" };
+        log.write(
             Level::Info,
             SCOPE,
             format_args!("redis streams: took over {entries} entries in {topics} topic{s} of {from}"),
-            &[("component", &component)],
+            &[("component", component)],
         );
     }
+}
 
-    /// Entries were trimmed or deleted before they could be delivered.
-    pub fn redis_entries_gone(&self, topic: &str, count: usize) {
-        self.0.log.write(Level::Warn, SCOPE, format_args!("redis streams: {count} entries are no longer in stream {topic} and cannot be delivered again; was it trimmed?"), &[("topic", &topic)]);
+/// Entries were trimmed or deleted before they could be delivered again.
+pub struct EntriesGone<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// How many.
+    pub count: usize,
+}
+
+impl Event for EntriesGone<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic, count } = self;
+        log.write(Level::Warn, SCOPE, format_args!("redis streams: {count} entries are no longer in stream {topic} and cannot be delivered again; was it trimmed?"), &[("topic", topic)]);
     }
+}
 
-    /// Entries could not be handed back at the end of a subscription.
-    pub fn redis_hand_back_failed(&self, topic: &str, count: usize, error: &dyn Display) {
-        self.0.log.write(
+/// Entries could not be handed back at the end of a subscription.
+pub struct HandBackFailed<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// How many.
+    pub count: usize,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for HandBackFailed<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic, count, error } = self;
+        log.write(
             Level::Warn,
             SCOPE,
             format_args!(
                 "redis streams: {count} entries could not be handed back, others will take them over: {error}"
             ),
-            &[("topic", &topic)],
+            &[("topic", topic)],
         );
     }
+}
 
-    /// The group of an instance that died was removed.
-    pub fn redis_fan_out_swept(&self, component: &str, group: &str) {
-        self.0.log.write(
+/// The group of an instance that died was removed.
+pub struct FanOutGroupRemoved<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The group.
+    pub group: &'a str,
+}
+
+impl Event for FanOutGroupRemoved<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component, group } = self;
+        log.write(
             Level::Info,
             SCOPE,
             format_args!(
                 "redis streams: removed group {group}, whose instance has been gone for longer than fanOutExpiry"
             ),
-            &[("component", &component)],
+            &[("component", component)],
         );
     }
+}
 
-    /// The server does not permit the keys by which groups of dead instances are found.
-    pub fn redis_fan_out_denied(&self, component: &str) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("redis streams: not permitted to write sidestream:* keys; fanOut groups of dead instances are not removed"),
-            &[("component", &component)],
-        );
+/// The server does not permit the keys by which groups of dead instances are found.
+pub struct FanOutDenied<'a> {
+    /// The component.
+    pub component: &'a str,
+}
+
+impl Event for FanOutDenied<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component } = self;
+        log.write(Level::Warn, SCOPE, format_args!("redis streams: not permitted to write sidestream:* keys; fanOut groups of dead instances are not removed"), &[("component", component)]);
     }
+}
 
-    /// The server does not permit the keys by which replicas see that this one lives.
-    pub fn redis_liveness_denied(&self, component: &str) {
-        self.0.log.write(
-            Level::Warn,
-            SCOPE,
-            format_args!("redis streams: not permitted to write sidestream:* keys; entries of a dead replica are taken over only after processingTimeout"),
-            &[("component", &component)],
-        );
+/// The server does not permit the keys by which replicas see that this one lives.
+pub struct LivenessDenied<'a> {
+    /// The component.
+    pub component: &'a str,
+}
+
+impl Event for LivenessDenied<'_> {
+    fn log(&self, log: &Log) {
+        let Self { component } = self;
+        log.write(Level::Warn, SCOPE, format_args!("redis streams: not permitted to write sidestream:* keys; entries of a dead replica are taken over only after processingTimeout"), &[("component", component)]);
     }
 }

@@ -86,7 +86,7 @@ impl Sink for Recorder {
         (self.answer)(message).await
     }
 
-    fn places(&self) -> Option<usize> {
+    fn max_in_flight(&self) -> Option<usize> {
         self.places
     }
 }

@@ -1,8 +1,8 @@
 //! Where in-memory brokers outlive the components that use them, and where several sidecars of one process share them.
 //!
-//! A sidecar that stands alone has a hub of its own ([`Hub::own`]): the component of one name is the same broker, in whatever file it
-//! stands, also when it was gone for a while. `run` with a run file makes one shared [`Hub`] for all its sidecars, so that what one app
-//! publishes reaches the other ones: there the component of the same name in the same file is the same broker.
+//! A sidecar that runs alone has a set of its own ([`SharedBrokers::of_one_sidecar`]): the component of one name is the same broker,
+//! whichever file declares it, also after it was gone for a while. `run` with a run file makes one set for all its sidecars, so that
+//! events that one app publishes reach the others: there the component of the same name in the same file is the same broker.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{MemoryBroker, Store};
+use super::broker::MemoryBroker;
+use super::store::Store;
 use crate::telemetry::Telemetry;
 
-/// The brokers that exist so far. Clones are handles to the same. By default it is one that sidecars share.
+/// The brokers that exist so far. Clones are handles to the same set. The default is a set that sidecars share.
 #[derive(Clone, Default)]
-pub struct Hub(Arc<Inner>);
+pub struct SharedBrokers(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -26,11 +27,11 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     stores: HashMap<Key, Arc<Store>>,
-    /// Where an app's component of a name stood last, and its store.
+    /// By name of the component and app, the last file of it, and its store.
     last: HashMap<(String, String), (PathBuf, Arc<Store>)>,
 }
 
-/// What makes two components the same broker.
+/// Components with the same key are the same broker.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     name: String,
@@ -44,31 +45,31 @@ impl Key {
     }
 }
 
-impl Hub {
-    /// The hub of one sidecar.
-    pub fn own() -> Self {
+impl SharedBrokers {
+    /// The set of one sidecar.
+    pub fn of_one_sidecar() -> Self {
         Self(Arc::new(Inner { is_of_one_sidecar: true, known: Mutex::default() }))
     }
 
-    /// A sidecar's share of the broker behind the component of this name in this file. The app id is its consumer group: what another
-    /// app takes, or has not taken, makes no difference to it.
+    /// A sidecar's share of the broker behind the component of this name in this file. The app id is its consumer group: each app gets every
+    /// event, whatever the others get.
     pub fn join(&self, name: &str, file: &Path, app_id: &str, telemetry: Telemetry) -> MemoryBroker {
         let mut known = self.0.known.lock();
         if self.0.is_of_one_sidecar {
             let store = known.stores.entry(Key::new(name, Path::new("")));
-            return MemoryBroker::on(store.or_default().clone(), "", telemetry);
+            return MemoryBroker::on(name, store.or_default().clone(), "", telemetry);
         }
         let store = known.shared(name, file, app_id);
-        MemoryBroker::on(store, app_id, telemetry)
+        MemoryBroker::on(name, store, app_id, telemetry)
     }
 }
 
 impl Known {
-    /// The store of a file as it is named, or as it is without links: the links of a mounted folder lead to another place after each
-    /// change. The component of a file that has been moved is the one it was.
+    /// The store of a file as it is named, or without links: the links of a mounted folder lead to another file after each change. The
+    /// component of a file that has been moved is the same as before.
     fn shared(&mut self, name: &str, file: &Path, app_id: &str) -> Arc<Store> {
         let named = Key::new(name, file);
-        // A file that is gone meanwhile is still the one it was.
+        // A file that is gone meanwhile is still the same.
         let real = file.canonicalize();
         let real = Key::new(name, real.as_deref().unwrap_or(file));
         let app = (name.to_owned(), app_id.to_owned());
