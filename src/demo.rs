@@ -143,7 +143,7 @@ async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Resu
         settings,
         environment,
         telemetry: Telemetry::new(log, Metrics::default()),
-        notes: Vec::new(),
+        diagnostics: Vec::new(),
         hub: None,
         // `main` says it.
         leaves_failure_to_caller: true,

@@ -1,14 +1,19 @@
-//! Findings about the input: lines of the log, which `check` prints with location and remedy.
+//! Findings about input: one type for `check`, the start, hot reload and `run`.
+//!
+//! A [`Diagnostic`] says what is wrong (message), where (location), how much it matters (severity) and what to do
+//! (help). It also knows its log line, because daprd's wording often differs from what is useful beside a location.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::input::InputNoted;
 use crate::telemetry::log::Level;
 
-/// Scope of most lines about the input.
-pub const RUNTIME: &str = "dapr.runtime";
-/// Scope of lines about one component.
+/// Logger of most lines about input.
+const RUNTIME: &str = "dapr.runtime";
+/// Logger of lines about one component.
 pub const PROCESSOR: &str = "dapr.runtime.processor.loops.root";
 
 /// A line of a file.
@@ -36,77 +41,147 @@ impl fmt::Display for Location {
     }
 }
 
-/// How much a diagnostic matters to somebody who checks the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Only for the log.
-    Log,
+/// How much a diagnostic matters, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// A line for the log only.
+    Info,
     /// Worth knowing; nothing has to be changed.
     Hint,
     /// Something does not do what its author wants.
-    Mistake,
+    Warning,
+    /// The document, component or file cannot be used.
+    Error,
 }
 
-/// One thing said about the input.
+impl Severity {
+    /// Whether the input has to be corrected: `check` counts it as a mistake.
+    pub fn is_mistake(self) -> bool {
+        self >= Self::Warning
+    }
+}
+
+/// One finding about the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Level of the log line.
-    pub level: Level,
-    /// Logger of the log line.
-    pub scope: &'static str,
-    /// The text of the log line.
-    pub text: String,
-    /// How much it matters to `check`.
-    pub weight: Weight,
-    /// Where it stands.
+    /// How much it matters.
+    pub severity: Severity,
+    /// File and line, if it is about a file.
     pub location: Option<Location>,
+    /// The finding, worded to be read beside its location.
+    pub message: String,
     /// What to do about it.
-    pub remedy: Option<String>,
-    /// The text for somebody who is told the place, if the log line says more than is needed then.
-    pub plain: Option<String>,
+    pub help: Option<String>,
+    /// Level of its log line.
+    pub level: Level,
+    /// Logger of its log line.
+    pub scope: &'static str,
+    /// Text of its log line.
+    pub log_text: LogText,
+}
+
+/// The text of a diagnostic in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogText {
+    /// The message.
+    Message,
+    /// Location, message and help in one line.
+    Sentence,
+    /// Other words, mostly daprd's.
+    Other(String),
 }
 
 impl Diagnostic {
-    /// A line for the log.
-    pub fn log(level: Level, text: impl Into<String>) -> Self {
+    /// A line for the log only.
+    pub fn info(level: Level, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Info, location: None, level, ..Self::hint(Location::default(), message) }
+    }
+
+    /// Something worth knowing. The log line is a warning, here and below, unless [`Self::at_level`] changes that.
+    pub fn hint(location: Location, message: impl Into<String>) -> Self {
         Self {
-            level,
+            severity: Severity::Hint,
+            location: Some(location),
+            message: message.into(),
+            help: None,
+            level: Level::Warn,
             scope: RUNTIME,
-            text: text.into(),
-            weight: Weight::Log,
-            location: None,
-            remedy: None,
-            plain: None,
+            log_text: LogText::Message,
         }
     }
 
-    /// A mistake at a place.
-    pub fn mistake(level: Level, location: Location, text: impl Into<String>) -> Self {
-        Self { weight: Weight::Mistake, location: Some(location), ..Self::log(level, text) }
+    /// Something that does not do what its author wants.
+    pub fn warning(location: Location, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::hint(location, message) }
     }
 
-    /// Something worth knowing at a place.
-    pub fn hint(level: Level, location: Location, text: impl Into<String>) -> Self {
-        Self { weight: Weight::Hint, location: Some(location), ..Self::log(level, text) }
+    /// Something that makes what it is about unusable.
+    pub fn error(location: Location, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, ..Self::hint(location, message) }
     }
 
-    /// The same with what to do about it.
-    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+    /// With what to do about it; an empty text is no help.
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()).filter(|help| !help.is_empty()), ..self }
     }
 
-    /// The same with a text for somebody who is told the place.
-    pub fn plainly(self, text: impl Into<String>) -> Self {
-        Self { plain: Some(text.into()), ..self }
+    /// With the level of its log line.
+    pub fn at_level(self, level: Level) -> Self {
+        Self { level, ..self }
     }
 
-    /// The same from another logger.
-    pub fn from(self, scope: &'static str) -> Self {
+    /// With the logger of its log line.
+    pub fn from_scope(self, scope: &'static str) -> Self {
         Self { scope, ..self }
     }
 
-    /// Write it to the log.
-    pub fn write(&self, telemetry: &Telemetry) {
-        telemetry.input_noted(self.level, self.scope, &self.text);
+    /// With other words in the log than the message.
+    pub fn logged_as(self, text: impl Into<String>) -> Self {
+        Self { log_text: LogText::Other(text.into()), ..self }
+    }
+
+    /// With location, message and help as its log line.
+    pub fn logged_as_sentence(self) -> Self {
+        Self { log_text: LogText::Sentence, ..self }
+    }
+
+    /// The line of the location, 0 if it is not known.
+    pub fn line(&self) -> usize {
+        self.location.as_ref().map_or(0, |location| location.line)
+    }
+
+    /// Message and help in one sentence.
+    pub fn sentence(&self) -> Cow<'_, str> {
+        match &self.help {
+            Some(help) => format!("{}, {help}", self.message).into(),
+            None => self.message.as_str().into(),
+        }
+    }
+
+    /// The text of its log line.
+    pub fn log_text(&self) -> Cow<'_, str> {
+        match (&self.log_text, &self.location) {
+            (LogText::Other(text), _) => text.as_str().into(),
+            (LogText::Sentence, Some(location)) => format!("{location}: {}", self.sentence()).into(),
+            (LogText::Sentence, None) => self.sentence(),
+            (LogText::Message, _) => self.message.as_str().into(),
+        }
+    }
+
+    /// Write its log line.
+    pub fn report(&self, telemetry: &Telemetry) {
+        telemetry.emit(InputNoted { level: self.level, scope: self.scope, text: &self.log_text() });
+    }
+}
+
+/// Location and message in one line, each line of the help indented below it.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(location) = &self.location {
+            write!(f, "{location}: ")?;
+        }
+        f.write_str(&self.message)?;
+        let mut help = self.help.iter().flat_map(|help| help.lines());
+        help.try_for_each(|line| write!(f, "\n      {line}"))
     }
 }

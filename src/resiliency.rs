@@ -18,7 +18,7 @@ pub use self::breaker::TRIP_VARIABLES;
 use self::retry::Delays;
 use self::targets::BreakerHandle;
 pub use self::targets::Targets;
-use crate::resources::kinds::resiliency::{Direction, Retry};
+use crate::resources::kinds::policies::{Direction, Retry};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::resiliency::Operation;

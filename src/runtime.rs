@@ -59,7 +59,7 @@ pub struct Plan {
     /// Where it logs and counts.
     pub telemetry: Telemetry,
     /// What there is to say about the input.
-    pub notes: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
     /// Where its in-memory brokers are: shared with other sidecars of this process, or what its life before a restart has left.
     /// `None`: they are its own and begin empty.
     pub hub: Option<SharedBrokers>,
@@ -172,7 +172,7 @@ impl Plan {
                 settings: resolved.settings,
                 environment,
                 telemetry,
-                notes: resolved.notes,
+                diagnostics: resolved.diagnostics,
                 hub: None,
                 leaves_failure_to_caller,
             }),
@@ -230,14 +230,14 @@ impl Runtime {
 
     async fn assemble(plan: Plan) -> Result<Self, StartError> {
         let begun = Instant::now();
-        let Plan { settings, environment, telemetry, notes, hub, leaves_failure_to_caller: _ } = plan;
+        let Plan { settings, environment, telemetry, diagnostics, hub, leaves_failure_to_caller: _ } = plan;
         let settings = Arc::new(settings);
         let hub = hub.unwrap_or_else(SharedBrokers::of_one_sidecar);
         telemetry.emit(SettingsResolved { app_id: &settings.app_id, features: &settings.features });
         if settings.graceful_shutdown.is_none() {
             telemetry.emit(ShutdownUnlimited);
         }
-        notes.iter().for_each(|note| note.write(&telemetry));
+        diagnostics.iter().for_each(|diagnostic| diagnostic.report(&telemetry));
         // Said at once: what follows may take its time, and tries the ports again.
         for advice in listen::taken(&settings).await {
             telemetry.emit(PortTaken { advice: &advice });
@@ -247,7 +247,7 @@ impl Runtime {
         let resources = usable(load(&settings, &environment, None), &telemetry)?;
         let (tasks, stop, health, catalog) = (Tasks::new(), Stop::new(), Health::default(), Catalog::default());
         let (targets, wrong) = Targets::new(&resources.resiliencies, telemetry.clone());
-        wrong.iter().for_each(|note| note.write(&telemetry));
+        wrong.iter().for_each(|diagnostic| diagnostic.report(&telemetry));
         let assembly = assemble::Assembly {
             targets: &targets,
             settings: &settings,
@@ -508,7 +508,7 @@ fn ready(health: &Health, telemetry: &Telemetry, begun: Instant) {
 /// # Errors
 /// If one cannot start with them.
 fn usable(resources: Resources, telemetry: &Telemetry) -> Result<Resources, StartError> {
-    resources.notes.iter().for_each(|note| note.write(telemetry));
+    resources.diagnostics.iter().for_each(|diagnostic| diagnostic.report(telemetry));
     if resources.errors.is_empty() {
         return Ok(resources);
     }

@@ -135,7 +135,7 @@ fn redis(context: BrokerContext<'_>) -> Built {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::kinds::component::PUBSUBS;
+    use crate::resources::kinds::component_type::PUBSUBS;
 
     #[test]
     fn the_types_that_resources_may_name_are_those_of_this_table() {

@@ -1,7 +1,7 @@
 //! Warnings about the settings of a component: what every broker says in the same way.
 
 use crate::credentials::masked;
-use crate::diagnostic::Weight;
+use crate::diagnostic::Severity;
 use crate::metadata::{Properties, nearest};
 
 /// A setting that is ignored or looks like a mistake. The component can be used all the same.
@@ -10,13 +10,13 @@ pub struct Warning {
     /// What is said.
     pub text: String,
     /// How much it matters to somebody who checks the files.
-    pub weight: Weight,
+    pub severity: Severity,
 }
 
 impl<T: Into<String>> From<T> for Warning {
     /// Something that does not do what its author wants.
     fn from(text: T) -> Self {
-        Self { text: text.into(), weight: Weight::Mistake }
+        Self { text: text.into(), severity: Severity::Warning }
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn unknown(
             let text = format!("setting {:?} is not known and has no effect", masked(name));
             match nearest(name, known) {
                 Some(meant) => Warning::from(format!("{text}; did you mean {meant:?}?")),
-                None => Warning { text, weight: Weight::Hint },
+                None => Warning { text, severity: Severity::Hint },
             }
         })
         .collect()

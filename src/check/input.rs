@@ -1,12 +1,11 @@
-//! What is to be checked: folders, files, run files and standard input, as the arguments name them.
+//! The input of a check: folders, files, run files and standard input, as the arguments name them.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Finding;
 use crate::cli::CheckArgs;
-use crate::diagnostic::Location;
+use crate::diagnostic::{Diagnostic, Location};
 use crate::environment::Environment;
 use crate::resources::files::encoding;
 use crate::resources::files::folder::{FileContent, FolderFile, is_yaml, reason};
@@ -14,28 +13,28 @@ use crate::resources::kinds::run_file::{self, AppEntry, RunFile, USUAL_NAME};
 use crate::resources::yaml::parse;
 use crate::resources::yaml::value::{Content, Node};
 
-/// What standard input is called.
+/// The name of standard input in messages.
 const STDIN: &str = "<stdin>";
 
-/// What one app loads.
+/// The files and folders of one app.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    /// Scopes are applied for this app; `None` reads for every app.
+    /// The app whose scopes apply; `None` reads for every app.
     pub(super) app_id: Option<String>,
     pub(super) folders: Vec<PathBuf>,
     pub(super) files: Vec<FolderFile>,
     pub(super) config: Vec<PathBuf>,
 }
 
-/// All that is to be read.
+/// Everything to read.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     pub(super) views: Vec<View>,
-    /// What was found on the way.
-    pub(super) findings: Vec<Finding>,
+    /// Findings about the arguments and the run files.
+    pub(super) diagnostics: Vec<Diagnostic>,
 }
 
-/// What a file holds.
+/// The kind of a file.
 enum Kind {
     Resources,
     Configuration,
@@ -99,10 +98,10 @@ impl Input {
     fn unreadable(&mut self, path: &Path, text: &str) {
         let message = format!("cannot be read: {text}");
         let help = "name a folder, a YAML file, or - for standard input";
-        self.findings.push(Finding::mistake(Location::new(path, 0), message, help));
+        self.diagnostics.push(Diagnostic::warning(Location::new(path, 0), message).with_help(help));
     }
 
-    /// Reports a folder that holds no resource file.
+    /// Report a folder without resource files.
     fn folder(&mut self, folder: &Path) {
         let Ok(entries) = fs::read_dir(folder) else {
             return;
@@ -123,29 +122,21 @@ impl Input {
             .collect();
         inside.sort();
         let location = Location::new(folder, 0);
-        self.findings.push(match inside.first() {
-            None => Finding::hint(
-                location,
-                "no resource file is in this folder",
-                "resources are files that end in .yaml or .yml",
-            ),
-            Some(first) => Finding::hint(
+        self.diagnostics.push(match inside.first() {
+            None => Diagnostic::hint(location, "no resource file is in this folder")
+                .with_help("resources are files that end in .yaml or .yml"),
+            Some(first) => Diagnostic::hint(
                 location,
                 "no resource file is in this folder, only in folders inside, which are not read",
-                format!("name the folder that holds the files, for example {first}"),
-            ),
+            )
+            .with_help(format!("name the folder that holds the files, for example {first}")),
         });
     }
 
-    /// A view for each app of a run file.
+    /// Add a view for each app of a run file.
     fn run_file(&mut self, path: &Path, text: &str, args: &CheckArgs, environment: &Environment) {
         let reading = run_file::read(path, text);
-        for problem in reading.problems {
-            self.findings.push(Finding::mistake(problem.location, problem.text, problem.remedy));
-        }
-        for remark in reading.remarks {
-            self.findings.push(Finding::mistake(remark.location, remark.text, remark.remedy));
-        }
+        self.diagnostics.extend(reading.diagnostics);
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         for app in &reading.file.apps {
             let view = self.view_of(app, &reading.file, &base, args, environment);
@@ -179,7 +170,7 @@ impl Input {
                 let location = lines.of("resourcesPaths");
                 let message = format!("the resources folder {} cannot be read", path.display());
                 let help = "correct the path: in common it begins at the run file, else at appDirPath";
-                self.findings.push(Finding::mistake(location, message, help));
+                self.diagnostics.push(Diagnostic::warning(location, message).with_help(help));
             }
         }
         let (config, begin) =
@@ -191,13 +182,13 @@ impl Input {
             let message = format!("appDirPath: {} is not a folder", folder.display());
             let help = "give the folder in which the app is to run, relative to this file";
             let location = app.lines.of("appDirPath");
-            self.findings.push(Finding::mistake(location, message, help));
+            self.diagnostics.push(Diagnostic::warning(location, message).with_help(help));
         }
         view
     }
 }
 
-/// By the keys of its first document.
+/// The kind of a file, by the keys of its first document.
 fn kind(text: &str) -> Kind {
     let parts = parse::split(text);
     let first = parts.first().and_then(|(line, text)| parse::document(text, *line).ok().flatten());
@@ -212,7 +203,8 @@ fn kind(text: &str) -> Kind {
     }
 }
 
-/// The documents of standard input, each as a file: they come from several files as a rule. Empty lines keep the line numbers.
+/// The documents of standard input, each as a file of its own, because they mostly come from several files. Empty lines
+/// keep the line numbers.
 fn documents(text: &str) -> impl Iterator<Item = FolderFile> {
     let parts = parse::split(text).into_iter();
     parts.map(|(line, text)| FolderFile {

@@ -1,37 +1,36 @@
-//! The report, for people and as JSON.
+//! The report as text and as JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Finding, Report, Seen, Severity};
-use crate::diagnostic::Location;
+use super::report::{Loaded, Report};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::duration::GoDuration;
 use crate::resources::Resources;
 use crate::resources::kinds::configuration::Configuration;
-use crate::resources::kinds::resiliency::{Breaker, Pause, Policies, PolicyNames, Retry};
+use crate::resources::kinds::policies::{Breaker, Pause, Policies, PolicyNames, Retry};
 use crate::resources::kinds::subscription::SubscriptionSpec;
 
-/// What was loaded, what is worth knowing, mistakes, and how many.
+/// Write what was loaded, then hints, then mistakes and their number.
 pub(super) fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let is_one = report.seen.len() == 1;
-    if report.seen.is_empty() {
+    let is_one = report.loaded.len() == 1;
+    if report.loaded.is_empty() {
         writeln!(out, "Nothing was read.\n")?;
     }
-    for seen in &report.seen {
-        if let (false, Some(app_id)) = (is_one, &seen.app_id) {
+    for loaded in &report.loaded {
+        if let (false, Some(app_id)) = (is_one, &loaded.app_id) {
             writeln!(out, "App {app_id}\n")?;
         }
-        write_components(&seen.resources, out)?;
-        write_subscriptions(&seen.resources, out)?;
-        write_policies(&seen.resources, out)?;
-        write_configuration(&seen.configuration, out)?;
+        write_components(&loaded.resources, out)?;
+        write_subscriptions(&loaded.resources, out)?;
+        write_policies(&loaded.resources, out)?;
+        write_configuration(&loaded.configuration, out)?;
     }
-    let hints = of_severity(report, Severity::WorthKnowing);
-    let mistakes = of_severity(report, Severity::Mistake);
-    write_findings("Worth knowing", &hints, out)?;
-    write_findings("Mistakes", &mistakes, out)?;
+    let (mistakes, hints) = parts(report);
+    write_diagnostics("Worth knowing", &hints, out)?;
+    write_diagnostics("Mistakes", &mistakes, out)?;
     match mistakes.len() {
         0 => writeln!(out, "No mistakes found."),
         1 => writeln!(out, "1 mistake found."),
@@ -39,24 +38,27 @@ pub(super) fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// One object: `findings` and `loaded`. Names and meanings stay as they are; others may be added.
+/// Write one object. Its names and meanings are stable; others may be added.
 pub(super) fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let findings: Vec<Value> = report.findings.iter().map(finding).collect();
-    let loaded: Vec<Value> = report.seen.iter().map(seen).collect();
+    let (mistakes, hints) = parts(report);
+    let findings: Vec<Value> = report.diagnostics.iter().map(diagnostic_json).collect();
+    let loaded: Vec<Value> = report.loaded.iter().map(loaded_json).collect();
     let value = json!({
-        "mistakes": of_severity(report, Severity::Mistake).len(),
-        "worthKnowing": of_severity(report, Severity::WorthKnowing).len(),
+        "mistakes": mistakes.len(),
+        "worthKnowing": hints.len(),
         "findings": findings,
         "loaded": loaded,
     });
     writeln!(out, "{value:#}")
 }
 
-fn finding(finding: &Finding) -> Value {
-    let severity = match finding.severity {
-        Severity::Mistake => "mistake",
-        Severity::WorthKnowing => "worth knowing",
-    };
+/// Mistakes, and what is worth knowing.
+fn parts(report: &Report) -> (Vec<&Diagnostic>, Vec<&Diagnostic>) {
+    report.diagnostics.iter().partition(|found| found.severity.is_mistake())
+}
+
+fn diagnostic_json(finding: &Diagnostic) -> Value {
+    let severity = if finding.severity.is_mistake() { "mistake" } else { "worth knowing" };
     let (file, line) = location(finding.location.as_ref());
     json!({
         "severity": severity,
@@ -67,15 +69,15 @@ fn finding(finding: &Finding) -> Value {
     })
 }
 
-/// File and line; null where they are not known.
+/// File and line; null if they are not known.
 fn location(location: Option<&Location>) -> (Value, Value) {
     let file = location.map(|location| location.file.display().to_string());
     let line = location.map(|location| location.line).filter(|line| *line > 0);
     (json!(file), json!(line))
 }
 
-fn seen(seen: &Seen) -> Value {
-    let resources = &seen.resources;
+fn loaded_json(loaded: &Loaded) -> Value {
+    let resources = &loaded.resources;
     let components = resources.components.iter().map(|component| {
         let (file, line) = location(Some(&component.location));
         json!({
@@ -105,16 +107,11 @@ fn seen(seen: &Seen) -> Value {
         json!({"name": resource.name, "file": file, "line": line})
     });
     json!({
-        "appId": seen.app_id,
+        "appId": loaded.app_id,
         "components": components.collect::<Vec<_>>(),
         "subscriptions": subscriptions.collect::<Vec<_>>(),
         "resiliencies": resiliencies.collect::<Vec<_>>(),
     })
-}
-
-fn of_severity(report: &Report, severity: Severity) -> Vec<&Finding> {
-    let findings = report.findings.iter();
-    findings.filter(|finding| finding.severity == severity).collect()
 }
 
 fn write_components(resources: &Resources, out: &mut dyn Write) -> io::Result<()> {
@@ -217,7 +214,7 @@ fn retry_text(retry: &Retry) -> String {
         Pause::Constant(pause) => format!("every {}", go(pause)),
         Pause::Exponential(most) => format!("from 500ms growing to {}, 15m0s in all", go(most)),
     };
-    match retry.most {
+    match retry.max_retries {
         None => format!("{pause}, without limit"),
         Some(most) => format!("{pause}, {most} times after the first"),
     }
@@ -232,19 +229,13 @@ fn go(length: Duration) -> String {
     GoDuration::from(length).to_string()
 }
 
-fn write_findings(title: &str, findings: &[&Finding], out: &mut dyn Write) -> io::Result<()> {
-    if findings.is_empty() {
+fn write_diagnostics(title: &str, diagnostics: &[&Diagnostic], out: &mut dyn Write) -> io::Result<()> {
+    if diagnostics.is_empty() {
         return Ok(());
     }
     writeln!(out, "{title}")?;
-    for finding in findings {
-        match &finding.location {
-            Some(location) => writeln!(out, "  {location}: {}", finding.message)?,
-            None => writeln!(out, "  {}", finding.message)?,
-        }
-        for line in finding.help.iter().flat_map(|help| help.lines()) {
-            writeln!(out, "      {line}")?;
-        }
+    for diagnostic in diagnostics {
+        writeln!(out, "  {diagnostic}")?;
     }
     writeln!(out)
 }

@@ -1,15 +1,15 @@
-//! What only the brokers and the scopes can tell about components and their subscriptions. Nothing is connected to.
+//! Checks components and their subscriptions against brokers and scopes, without connecting to anything.
 
 use std::collections::BTreeSet;
 
-use super::Finding;
 use crate::broker::kinds::{self, BrokerContext, BrokerKind, BuildError};
 use crate::broker::warning::Warning;
-use crate::diagnostic::{Location, Weight};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::metadata::nearest;
 use crate::metadata::templates::Templates;
 use crate::resources::Resources;
-use crate::resources::kinds::component::{Component, PUBSUBS};
+use crate::resources::kinds::component::Component;
+use crate::resources::kinds::component_type::PUBSUBS;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::scopes::Scopes;
 use crate::shutdown::Tasks;
@@ -17,45 +17,47 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::metrics::Metrics;
 
-/// Stands for an app id where none was given.
+/// The app id if none was given.
 const ANY_APP: &str = "<app-id>";
 
-pub(super) fn look(resources: &Resources, app_id: Option<&str>, findings: &mut Vec<Finding>) {
+pub(super) fn check(resources: &Resources, app_id: Option<&str>, diagnostics: &mut Vec<Diagnostic>) {
     let pubsubs = || resources.components.iter().filter(|it| it.is_pubsub());
     for component in pubsubs() {
-        broker(component, app_id.unwrap_or(ANY_APP), findings);
-        findings.extend(url_of_redis(component));
+        broker(component, app_id.unwrap_or(ANY_APP), diagnostics);
+        diagnostics.extend(url_of_redis(component));
         if component.name.is_empty() {
-            findings.push(Finding::mistake(
-                component.location_of("metadata"),
-                format!("the component of type {} has no name: no app can use it", component.kind),
-                "write metadata.name, which publishes and subscriptions name",
-            ));
+            diagnostics.push(
+                Diagnostic::warning(
+                    component.location_of("metadata"),
+                    format!("the component of type {} has no name: no app can use it", component.kind),
+                )
+                .with_help("write metadata.name, which publishes and subscriptions name"),
+            );
         }
     }
     for spec in &resources.subscriptions {
         let Some(component) = pubsubs().find(|component| component.name == spec.pubsub) else {
             continue;
         };
-        subscription(component, spec, findings);
-        topics(component, spec, app_id, findings);
+        subscription(component, spec, diagnostics);
+        topics(component, spec, app_id, diagnostics);
     }
 }
 
-/// daprd does not know the URLs that this sidecar knows.
-fn url_of_redis(component: &Component) -> Option<Finding> {
+/// A hint about URLs, which this sidecar supports and daprd does not.
+fn url_of_redis(component: &Component) -> Option<Diagnostic> {
     let host = component.properties.get("redisHost")?;
     (host.contains("redis://") || host.contains("rediss://")).then(|| {
-        Finding::hint(
+        Diagnostic::hint(
             component.location_of("spec.metadata.redisHost"),
             format!("component {}: redisHost is a URL, which daprd does not understand", component.log_name()),
-            "for both write host:port, and redisPassword, redisDB and enableTLS beside it",
         )
+        .with_help("for both write host:port, and redisPassword, redisDB and enableTLS beside it")
     })
 }
 
-/// Make the broker without connecting it: what is wrong with its type and settings.
-fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
+/// Check type and settings of a component by making its broker, without connecting it.
+fn broker(component: &Component, app_id: &str, diagnostics: &mut Vec<Diagnostic>) {
     let (broker, warnings) = kinds::build(BrokerContext {
         name: &component.name,
         kind: &component.kind,
@@ -69,43 +71,40 @@ fn broker(component: &Component, app_id: &str, findings: &mut Vec<Finding>) {
         telemetry: Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()),
     });
     for warning in warnings {
-        let Warning { text, weight } = warning;
-        let location = location_in(component, &text);
+        let Warning { text, severity } = warning;
         let message = format!("component {}: {text}", component.log_name());
-        findings.push(match weight {
-            Weight::Mistake => Finding::mistake(location, message, ""),
-            Weight::Hint | Weight::Log => Finding::hint(location, message, ""),
-        });
+        let diagnostic = Diagnostic::warning(location_in(component, &text), message);
+        diagnostics.push(Diagnostic { severity, ..diagnostic });
     }
     match broker {
         Ok(_) => {}
         Err(BuildError::Unknown { kind, version }) => {
-            findings.push(no_broker(component, &kind, &version));
+            diagnostics.push(no_broker(component, &kind, &version));
         }
         Err(BuildError::Settings(error)) => {
             for (text, help) in plain(&error.to_string()) {
                 let message = format!("component {}: {text}", component.log_name());
-                findings.push(Finding::mistake(location_in(component, &text), message, help));
+                diagnostics.push(Diagnostic::warning(location_in(component, &text), message).with_help(help));
             }
         }
     }
 }
 
-fn no_broker(component: &Component, kind: &str, version: &str) -> Finding {
+fn no_broker(component: &Component, kind: &str, version: &str) -> Diagnostic {
     let built_in = PUBSUBS.join(" and ");
     if PUBSUBS.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         let message = format!("component {}: {kind} has no version {version}", component.name);
-        return Finding::mistake(component.location_of("spec.version"), message, "write version: v1");
+        return Diagnostic::warning(component.location_of("spec.version"), message).with_help("write version: v1");
     }
     let message = format!("component {}: there is no broker for {kind}", component.log_name());
     let help = match nearest(kind, &PUBSUBS) {
         Some(meant) => format!("this build has {built_in}; did you mean {meant}?"),
         None => format!("this build has {built_in}"),
     };
-    Finding::mistake(component.location_of("spec.type"), message, help)
+    Diagnostic::warning(component.location_of("spec.type"), message).with_help(help)
 }
 
-/// The texts of Go's decoder, one for each setting, with what to write.
+/// Split an error of Go's decoder into one text for each setting, with the help for it.
 fn plain(error: &str) -> Vec<(String, String)> {
     const SETTINGS: &str = "correct this setting under spec.metadata";
     let error = error.strip_prefix("redis client configuration error: ").unwrap_or(error);
@@ -134,7 +133,7 @@ fn plain(error: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The line of the first setting that a text names.
+/// The location of the first setting that a text names.
 fn location_in(component: &Component, text: &str) -> Location {
     let is_named = |name: &str| {
         text.match_indices(name).any(|(at, _)| {
@@ -150,7 +149,7 @@ fn location_in(component: &Component, text: &str) -> Location {
         .min_by_key(|name| text.find(*name));
     match named {
         Some(name) => component.location_of(&format!("spec.metadata.{name}")),
-        // daprd's words for a wrong address do not name the setting.
+        // daprd's error for a wrong address does not name the setting.
         None if text.contains("redis host") || text.contains("dial tcp") => {
             component.location_of("spec.metadata.redisHost")
         }
@@ -158,20 +157,20 @@ fn location_in(component: &Component, text: &str) -> Location {
     }
 }
 
-/// The metadata of a subscription, as the broker of its pub/sub reads it.
-fn subscription(component: &Component, spec: &SubscriptionSpec, findings: &mut Vec<Finding>) {
+/// Check the metadata of a subscription against the broker of its pub/sub.
+fn subscription(component: &Component, spec: &SubscriptionSpec, diagnostics: &mut Vec<Diagnostic>) {
     let kind = BrokerKind::find(&component.kind);
     for text in kind.map(|kind| kind.options.mistakes(&spec.metadata)).unwrap_or_default() {
         let names = spec.metadata.keys();
         let named = names.filter(|name| text.contains(name.as_str())).min_by_key(|name| text.find(name.as_str()));
         let key = named.map_or_else(|| "spec.metadata".to_owned(), |name| format!("spec.metadata.{name}"));
         let message = format!("subscription to {}: {text}", spec.topic);
-        findings.push(Finding::mistake(spec.location_of(&key), message, "correct spec.metadata"));
+        diagnostics.push(Diagnostic::warning(spec.location_of(&key), message).with_help("correct spec.metadata"));
     }
 }
 
-/// Topics that the scopes of the component forbid.
-fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, findings: &mut Vec<Finding>) {
+/// Report topics that the scopes of the component forbid.
+fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, diagnostics: &mut Vec<Diagnostic>) {
     let apps = apps(component, app_id);
     let all = || apps.iter().map(|app| Scopes::of(&component.properties, app));
     let help = format!(
@@ -186,7 +185,7 @@ fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, 
             component.name
         );
         let location = spec.location_of("spec.topic");
-        findings.push(Finding::mistake(location, message, help.clone()));
+        diagnostics.push(Diagnostic::warning(location, message).with_help(help.clone()));
     }
     let letters = &spec.dead_letter_topic;
     if !letters.is_empty() && !all().any(|scopes| scopes.may_publish(letters)) {
@@ -195,11 +194,11 @@ fn topics(component: &Component, spec: &SubscriptionSpec, app_id: Option<&str>, 
             component.name
         );
         let location = spec.location_of("spec.deadLetterTopic");
-        findings.push(Finding::mistake(location, message, help));
+        diagnostics.push(Diagnostic::warning(location, message).with_help(help));
     }
 }
 
-/// The app that is asked for; without one, every app that the scopes name, and one that they do not name.
+/// The given app; without one, every app that the scopes name, and one that they do not name.
 fn apps(component: &Component, app_id: Option<&str>) -> BTreeSet<String> {
     if let Some(app_id) = app_id {
         return BTreeSet::from([app_id.to_owned()]);

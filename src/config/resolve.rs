@@ -37,7 +37,7 @@ pub struct Resolved {
     /// The Configuration files, for what `settings` does not take over.
     pub configuration: Configuration,
     /// What is said about the command line and the files, in order.
-    pub notes: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// One mistake in the input. All but [`ConfigError::Flag`] are what follows `Fatal error from runtime: `.
@@ -125,7 +125,7 @@ impl Settings {
     /// # Errors
     /// All mistakes, not only the first.
     pub fn resolve(flags: &Flags, environment: &mut Environment) -> Result<Resolved, Vec<ConfigError>> {
-        let mut resolver = Resolver { flags, errors: Vec::new(), notes: Vec::new() };
+        let mut resolver = Resolver { flags, errors: Vec::new(), diagnostics: Vec::new() };
         let ports = resolver.ports();
         announce(flags, &ports, environment);
         let configuration = resolver.configuration(environment);
@@ -133,14 +133,14 @@ impl Settings {
         if !resolver.errors.is_empty() {
             return Err(resolver.errors);
         }
-        Ok(Resolved { settings, configuration, notes: resolver.notes })
+        Ok(Resolved { settings, configuration, diagnostics: resolver.diagnostics })
     }
 }
 
 struct Resolver<'a> {
     flags: &'a Flags,
     errors: Vec<ConfigError>,
-    notes: Vec<Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 struct Ports {
@@ -247,11 +247,11 @@ impl Resolver<'_> {
     fn configuration(&mut self, environment: &Environment) -> Configuration {
         let files: Vec<PathBuf> = self.flags.config.iter().map(PathBuf::from).collect();
         if files.is_empty() {
-            self.note(Level::Info, "loading default configuration");
+            self.log(Level::Info, "loading default configuration");
         }
         match configuration::read(&files, environment) {
-            Ok((configuration, notes)) => {
-                self.notes.extend(notes);
+            Ok((configuration, diagnostics)) => {
+                self.diagnostics.extend(diagnostics);
                 configuration
             }
             Err(errors) => {
@@ -310,7 +310,7 @@ impl Resolver<'_> {
             mode => self.errors.push(ConfigError::Mode(mode.to_owned())),
         }
         if self.flags.enable_mtls {
-            self.note(Level::Warn, "--enable-mtls has no effect: this sidecar does not call other sidecars");
+            self.log(Level::Warn, "--enable-mtls has no effect: this sidecar does not call other sidecars");
         }
     }
 
@@ -352,7 +352,7 @@ impl Resolver<'_> {
             return Some(protocol);
         }
         let name = over_tls.name();
-        self.note(Level::Warn, format!("The 'app-ssl' flag is deprecated; use 'app-protocol={name}' instead"));
+        self.log(Level::Warn, format!("The 'app-ssl' flag is deprecated; use 'app-protocol={name}' instead"));
         Some(over_tls)
     }
 
@@ -455,14 +455,14 @@ impl Resolver<'_> {
     fn graceful_shutdown(&mut self) -> Option<Duration> {
         let seconds = u64::try_from(self.flags.dapr_graceful_shutdown_seconds).unwrap_or(DEFAULT_GRACE);
         if seconds == 0 {
-            self.note(Level::Warn, "Graceful shutdown timeout is infinite, will wait indefinitely to shutdown");
+            self.log(Level::Warn, "Graceful shutdown timeout is infinite, will wait indefinitely to shutdown");
             return None;
         }
         Some(Duration::from_secs(seconds))
     }
 
-    fn note(&mut self, level: Level, text: impl Into<String>) {
-        self.notes.push(Diagnostic::log(level, text));
+    fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::info(level, text));
     }
 }
 

@@ -27,7 +27,7 @@ use crate::health::Health;
 use crate::pubsub::Catalog;
 use crate::resiliency::Targets;
 use crate::resources::advice;
-use crate::resources::kinds::resiliency::Direction;
+use crate::resources::kinds::policies::Direction;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
@@ -250,7 +250,7 @@ impl Inner {
             if subscription.origin == Origin::Programmatic {
                 topics.entry(&spec.pubsub).or_default().push(&spec.topic);
                 if let Some(note) = advice::dead_letters_to_itself(spec) {
-                    note.write(telemetry);
+                    note.report(telemetry);
                 }
             }
             // About what is declared it was said when the files were read.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Interruption;
 use crate::expr::{Expression, Subject};
-use crate::resources::kinds::resiliency::Breaker as Settings;
+use crate::resources::kinds::policies::Breaker as Settings;
 use crate::telemetry::Telemetry;
 
 /// A breaker trips after more failures in a row than this, unless it says otherwise.
@@ -178,7 +178,7 @@ impl Machine {
         self.advance(settings, now);
         match self.state {
             BreakerState::Open => return Err(Interruption::Open),
-            BreakerState::HalfOpen if self.counts.requests >= settings.most_requests.into() => {
+            BreakerState::HalfOpen if self.counts.requests >= settings.max_requests.into() => {
                 return Err(Interruption::Busy);
             }
             BreakerState::HalfOpen | BreakerState::Closed => {}
@@ -194,7 +194,7 @@ impl Machine {
             return;
         }
         self.counts.count(has_succeeded);
-        let is_enough = self.counts.consecutive_successes >= settings.most_requests.into();
+        let is_enough = self.counts.consecutive_successes >= settings.max_requests.into();
         match (self.state, has_succeeded) {
             (BreakerState::Closed, false) if template.trips(&self.counts) => {
                 self.turn(BreakerState::Open, settings, now);
@@ -236,11 +236,11 @@ mod tests {
 
     use super::*;
 
-    fn template(most_requests: u32, interval: Option<u64>, trip: &str) -> Template {
+    fn template(max_requests: u32, interval: Option<u64>, trip: &str) -> Template {
         Template {
             name: "b".to_owned(),
             settings: Settings {
-                most_requests,
+                max_requests,
                 interval: interval.map(Duration::from_secs),
                 timeout: Duration::from_secs(60),
                 trip: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CallError, Interruption};
-use crate::resources::kinds::resiliency::{Pause, Retry};
+use crate::resources::kinds::policies::{Pause, Retry};
 
 /// Parameters of an exponential policy that nobody can set (tests/spec/resources-cli.md, "8.2 Schema and defaults").
 const FIRST: Duration = Duration::from_millis(500);
@@ -21,7 +21,7 @@ pub(super) struct Delays<'a> {
 
 impl<'a> Delays<'a> {
     pub(super) fn new(retry: &'a Retry) -> Self {
-        Self { retry, left: retry.most, next: FIRST }
+        Self { retry, left: retry.max_retries, next: FIRST }
     }
 
     /// Is this failure one to retry after? A code counts if there is a list of codes; what has no code is always retried.
@@ -57,19 +57,19 @@ impl<'a> Delays<'a> {
 mod tests {
     use super::*;
 
-    fn retry(pause: Pause, most: Option<u64>, http_codes: &[(u16, u16)]) -> Retry {
-        Retry { pause, most, http_codes: http_codes.to_vec(), grpc_codes: Vec::new() }
+    fn retry(pause: Pause, max_retries: Option<u64>, http_codes: &[(u16, u16)]) -> Retry {
+        Retry { pause, max_retries, http_codes: http_codes.to_vec(), grpc_codes: Vec::new() }
     }
 
     #[test]
     fn a_constant_policy_pauses_as_often_as_it_says() {
         let second = Duration::from_secs(1);
-        for (most, expected) in [(Some(0), 0), (Some(1), 1), (Some(3), 3), (None, 10)] {
-            let retry = retry(Pause::Constant(second), most, &[]);
+        for (max_retries, expected) in [(Some(0), 0), (Some(1), 1), (Some(3), 3), (None, 10)] {
+            let retry = retry(Pause::Constant(second), max_retries, &[]);
             let mut delays = Delays::new(&retry);
             // Time does not matter to it.
             let pauses: Vec<_> = (0..10).map_while(|_| delays.after(IN_ALL * 2)).collect();
-            assert_eq!(pauses, vec![second; expected], "{most:?}");
+            assert_eq!(pauses, vec![second; expected], "{max_retries:?}");
         }
     }
 

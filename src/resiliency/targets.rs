@@ -10,7 +10,8 @@ use super::Policy;
 use super::breaker::{Breaker, TRIP_VARIABLES, Template};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Expression;
-use crate::resources::kinds::resiliency::{Direction, Policies, Resiliency};
+use crate::resources::kinds::policies::{Direction, Policies};
+use crate::resources::kinds::resiliency::Resiliency;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Level;
@@ -42,19 +43,19 @@ impl Targets {
     /// other wrong policy; what is said about it comes beside.
     pub fn new(resiliencies: &[Resiliency], telemetry: Telemetry) -> (Self, Vec<Diagnostic>) {
         let (mut policies, mut templates) = (Policies::built_in(), BTreeMap::new());
-        let mut notes = Vec::new();
+        let mut diagnostics = Vec::new();
         for resource in resiliencies {
             let mut read = resource.policies.clone();
             let mut is_whole = true;
             for (name, compiled) in compile(resource) {
                 match compiled {
                     Ok(template) => {
-                        notes.extend(variables_that_nothing_sets(resource, &template));
+                        diagnostics.extend(variables_that_nothing_sets(resource, &template));
                         templates.insert(name, Arc::new(template));
                     }
-                    Err(note) => {
+                    Err(diagnostic) => {
                         read.breakers.remove(&name);
-                        notes.push(*note);
+                        diagnostics.push(*diagnostic);
                         is_whole = false;
                     }
                 }
@@ -65,7 +66,7 @@ impl Targets {
             policies.add(&read);
         }
         let targets = Self(Arc::new(Inner { policies, templates, breakers: Mutex::default(), telemetry }));
-        (targets, notes)
+        (targets, diagnostics)
     }
 
     /// The policies behind it.
@@ -123,7 +124,7 @@ fn variables_that_nothing_sets(resource: &Resiliency, template: &Template) -> Ve
     let unknown = trip.unknown_variables(TRIP_VARIABLES);
     let warnings = unknown.iter().map(|variable| {
         let said = format!("resiliency policy {} ({location}): circuit breaker {:?}: trip {text:?}: {variable}; whenever its value is needed, the breaker does not open", resource.name, template.name);
-        Diagnostic::mistake(Level::Warn, location.clone(), said)
+        Diagnostic::warning(location.clone(), said)
     });
     warnings.collect()
 }
@@ -138,7 +139,7 @@ fn compile(resource: &Resiliency) -> impl Iterator<Item = (String, Result<Templa
                     "Could not read resiliency policy {}: circuit breaker {name:?}: trip {text:?}: {error}",
                     resource.name
                 );
-                Box::new(Diagnostic::mistake(Level::Error, location, text))
+                Box::new(Diagnostic::warning(location, text).at_level(Level::Error))
             })
         });
         let template = trip.transpose().map(|trip| Template { name: name.clone(), settings: settings.clone(), trip });

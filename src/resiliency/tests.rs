@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use super::*;
 use crate::diagnostic::Location;
 use crate::resources::kinds::resiliency::Resiliency;
-use crate::resources::yaml::fields::{Dialect, Fields, Findings};
+use crate::resources::yaml::diagnostics::Diagnostics;
+use crate::resources::yaml::fields::{Dialect, Fields};
 use crate::resources::yaml::parse;
 use crate::telemetry::log::{Level, LogBuilder};
 use crate::telemetry::metrics::Metrics;
@@ -46,7 +47,7 @@ impl Lines {
 fn resource(spec: &str) -> Resiliency {
     let yaml = format!("metadata: {{name: r}}\nspec: {spec}");
     let document = parse::document(&yaml, 1).unwrap().unwrap();
-    let findings = Findings::default();
+    let findings = Diagnostics::default();
     let root = Fields::root(&document.root, Dialect::Resource, &findings);
     let (resource, wrong) = Resiliency::read(&root, Location::default());
     assert!(wrong.is_empty(), "{wrong:?}");
@@ -58,8 +59,8 @@ pub(crate) fn targets(policies: &str, telemetry: Telemetry) -> Targets {
     let spec = format!(
         "{{policies: {{{policies}}}, targets: {{components: {{pubsub: {{outbound: {{retry: r, timeout: t, circuitBreaker: b}}, inbound: {{retry: r, timeout: t, circuitBreaker: b}}}}}}}}}}"
     );
-    let (targets, notes) = Targets::new(&[resource(&spec)], telemetry);
-    assert!(notes.is_empty(), "{notes:?}");
+    let (targets, diagnostics) = Targets::new(&[resource(&spec)], telemetry);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
     targets
 }
 
@@ -247,7 +248,7 @@ fn what_is_not_defined_is_no_policy() {
 fn a_built_in_policy_can_be_named() {
     let spec = "{targets: {components: {pubsub: {outbound: {retry: DaprBuiltInServiceRetries}}}}}";
     let (targets, _) = Targets::new(&[resource(spec)], Lines::default().telemetry());
-    assert_eq!(outbound(&targets).retry.unwrap().most, Some(3));
+    assert_eq!(outbound(&targets).retry.unwrap().max_retries, Some(3));
 }
 
 #[test]
@@ -256,10 +257,10 @@ fn a_trip_that_does_not_compile_takes_the_targets_away() {
     let bad = resource(
         "{policies: {timeouts: {t: 1s}, circuitBreakers: {b: {trip: 'consecutiveFailures >'}}}, targets: {components: {pubsub: {outbound: {timeout: t}}}}}",
     );
-    let (targets, notes) = Targets::new(&[good, bad], Lines::default().telemetry());
+    let (targets, diagnostics) = Targets::new(&[good, bad], Lines::default().telemetry());
     let has = |component| targets.policy(component, Direction::Outbound, Stop::new()).is_some();
     assert_eq!((has("other"), has("pubsub")), (true, false));
-    let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
+    let texts: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
     assert_eq!(texts.len(), 1);
     assert!(texts[0].starts_with("Could not read resiliency policy r: circuit breaker \"b\": trip"), "{texts:?}");
 }
@@ -267,9 +268,9 @@ fn a_trip_that_does_not_compile_takes_the_targets_away() {
 #[test]
 fn a_trip_that_asks_for_what_does_not_exist_is_told_and_stays() {
     let spec = "{policies: {circuitBreakers: {b: {trip: consecutiveFailure > 5}}}, targets: {components: {pubsub: {outbound: {circuitBreaker: b}}}}}";
-    let (targets, notes) = Targets::new(&[resource(spec)], Lines::default().telemetry());
+    let (targets, diagnostics) = Targets::new(&[resource(spec)], Lines::default().telemetry());
     assert!(outbound(&targets).breaker.is_some());
-    let texts: Vec<_> = notes.iter().map(|note| note.text.as_str()).collect();
+    let texts: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
     assert_eq!(texts.len(), 1);
     assert!(
         texts[0].contains("trip \"consecutiveFailure > 5\": consecutiveFailure is not known, only requests, totalSuccesses, totalFailures, consecutiveSuccesses and consecutiveFailures are (line 1, column 1); did you mean consecutiveFailures?"),

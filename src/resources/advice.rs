@@ -1,53 +1,54 @@
-//! What is well formed and yet not what its author wants: seen only when all resources are known.
+//! Advice about resources that are valid and still not what their author wants. It needs all resources.
 //!
-//! [`Resources::add_advice`] adds it to the notes of a load; about the app's own subscriptions `delivery` asks here.
+//! [`Resources::add_advice`] adds it to the diagnostics of a load; `delivery` asks for advice about the subscriptions of
+//! the app.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::diagnostic::{Diagnostic, Location};
 use crate::metadata::nearest;
-use crate::resources::kinds::resiliency::{Direction, Policies, PolicyNames, Resiliency};
+use crate::resources::kinds::policies::{Direction, Policies, PolicyNames};
+use crate::resources::kinds::resiliency::Resiliency;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::resources::set::Resources;
-use crate::resources::yaml::fields::Remark;
 use crate::telemetry::log::Level;
 
-/// Something at this place that does not do what its author wants.
-fn mistake(location: &Location, text: String, help: impl Into<String>) -> Diagnostic {
-    Remark::mistake(location.line, text).with_help(help).at(&location.file)
+/// A warning that the log has with its location.
+fn warning(location: &Location, text: String, help: impl Into<String>) -> Diagnostic {
+    Diagnostic::warning(location.clone(), text).with_help(help).logged_as_sentence()
 }
 
-/// Something at this place that is worth knowing.
+/// A hint that the log has with its location.
 fn hint(location: &Location, text: String, help: impl Into<String>) -> Diagnostic {
-    Remark::hint(location.line, text).with_help(help).at(&location.file)
+    Diagnostic::hint(location.clone(), text).with_help(help).logged_as_sentence()
 }
 
 /// All advice about a set of resources.
 pub fn of(resources: &Resources) -> Vec<Diagnostic> {
     let policies = resources.policies();
-    let mut notes = Vec::new();
+    let mut diagnostics = Vec::new();
     for resource in &resources.resiliencies {
-        undefined_policies(resource, &policies, &mut notes);
-        unknown_targets(resource, resources, &mut notes);
-        notes.extend(only_service_invocation(resource));
+        undefined_policies(resource, &policies, &mut diagnostics);
+        unknown_targets(resource, resources, &mut diagnostics);
+        diagnostics.extend(only_service_invocation(resource));
     }
-    unused_policies(resources, &mut notes);
+    unused_policies(resources, &mut diagnostics);
     for (index, spec) in resources.subscriptions.iter().enumerate() {
-        notes.extend(same_topic(spec, &resources.subscriptions[..index]));
-        notes.extend(unknown_pubsub(spec, resources));
-        notes.extend(no_route(spec));
-        useless_rules(spec, &mut notes);
-        notes.extend(dead_letters_to_itself(spec));
-        notes.extend(dead_letters_in_a_circle(index, &resources.subscriptions));
+        diagnostics.extend(same_topic(spec, &resources.subscriptions[..index]));
+        diagnostics.extend(unknown_pubsub(spec, resources));
+        diagnostics.extend(no_route(spec));
+        useless_rules(spec, &mut diagnostics);
+        diagnostics.extend(dead_letters_to_itself(spec));
+        diagnostics.extend(dead_letters_in_a_circle(index, &resources.subscriptions));
         if spec.dead_letter_topic != spec.topic {
-            notes.extend(retry_before_dead_letter(spec, &policies));
+            diagnostics.extend(retry_before_dead_letter(spec, &policies));
         }
     }
-    notes
+    diagnostics
 }
 
-/// The topics of an app's own subscriptions to a pub/sub that is not loaded: what the log says about them.
+/// The log line about topics of an app's own subscriptions to a pub/sub that is not loaded.
 pub fn pubsub_not_loaded(pubsub: &str, topics: &[&str], loaded: &[&str]) -> String {
     let mut text = format!(
         "the app subscribes to {} of the pub/sub {pubsub}, which is not loaded: nothing is delivered from it",
@@ -61,7 +62,7 @@ pub fn pubsub_not_loaded(pubsub: &str, topics: &[&str], loaded: &[&str]) -> Stri
     text
 }
 
-/// What to do about a name that is none of those that are loaded.
+/// The help about a pub/sub name that is not loaded.
 fn loaded_or_meant(name: &str, loaded: &[&str]) -> String {
     match (nearest(name, loaded), loaded) {
         (Some(meant), _) => format!("did you mean {meant}?"),
@@ -70,7 +71,7 @@ fn loaded_or_meant(name: &str, loaded: &[&str]) -> String {
     }
 }
 
-/// A dead-letter topic without a retry policy: the first failure moves the event (D25).
+/// Advice about a dead-letter topic without a retry policy: the first failure moves the event (D25).
 pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) -> Option<Diagnostic> {
     let has_retry = policies.retry_of(&spec.pubsub, Direction::Inbound).is_some();
     if spec.dead_letter_topic.is_empty() || has_retry {
@@ -80,11 +81,11 @@ pub fn retry_before_dead_letter(spec: &SubscriptionSpec, policies: &Policies) ->
         "topic {} on pubsub {} has the dead-letter topic {} and no retry policy: the first failure of an event moves it there",
         spec.topic, spec.pubsub, spec.dead_letter_topic
     );
-    let note = Diagnostic::hint(Level::Warn, spec.location_of("spec.deadLetterTopic"), text);
-    Some(note.with_remedy(retry_policy(&spec.pubsub)))
+    let diagnostic = Diagnostic::hint(spec.location_of("spec.deadLetterTopic"), text);
+    Some(diagnostic.with_help(retry_policy(&spec.pubsub)))
 }
 
-/// The resource that would retry deliveries of a component.
+/// The help with a resource that retries deliveries of a component.
 fn retry_policy(pubsub: &str) -> String {
     format!(
         "to try again first, add this resource:
@@ -107,7 +108,7 @@ spec:
     )
 }
 
-fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Vec<Diagnostic>) {
+fn undefined_policies(resource: &Resiliency, policies: &Policies, diagnostics: &mut Vec<Diagnostic>) {
     for (component, target) in &resource.policies.components {
         for (way, names) in [("inbound", &target.inbound), ("outbound", &target.outbound)] {
             for (what, name, known) in lookups(names, policies) {
@@ -126,14 +127,14 @@ fn undefined_policies(resource: &Resiliency, policies: &Policies, notes: &mut Ve
                     (None, []) => "define it under spec.policies".to_owned(),
                     (None, own) => format!("define it under spec.policies, or name one of: {}", own.join(", ")),
                 };
-                let note = Diagnostic::mistake(Level::Error, resource.location_of(&key), text);
-                notes.push(note.with_remedy(remedy));
+                let diagnostic = Diagnostic::warning(resource.location_of(&key), text).at_level(Level::Error);
+                diagnostics.push(diagnostic.with_help(remedy));
             }
         }
     }
 }
 
-/// What is looked up, by which name, among which.
+/// The kinds of policies of a target: kind, name in the target, defined names.
 fn lookups<'a>(names: &'a PolicyNames, policies: &'a Policies) -> [(&'static str, &'a str, Vec<&'a str>); 3] {
     let timeouts = policies.timeouts.keys().map(String::as_str).collect();
     let retries = policies.retries.keys().map(String::as_str).collect();
@@ -145,7 +146,7 @@ fn lookups<'a>(names: &'a PolicyNames, policies: &'a Policies) -> [(&'static str
     ]
 }
 
-/// The field of a target that names a policy.
+/// The field of a target for a kind of policy.
 fn field_of(what: &str) -> &'static str {
     match what {
         "timeout" => "timeout",
@@ -154,8 +155,8 @@ fn field_of(what: &str) -> &'static str {
     }
 }
 
-/// Targets that are no component: their policies are never used.
-fn unknown_targets(resource: &Resiliency, resources: &Resources, notes: &mut Vec<Diagnostic>) {
+/// Targets that are no component: their policies are not used.
+fn unknown_targets(resource: &Resiliency, resources: &Resources, diagnostics: &mut Vec<Diagnostic>) {
     let loaded = resources.components.iter().map(|it| it.name.as_str());
     let mut known: Vec<&str> = loaded.collect();
     known.extend(resources.component_names.iter().map(String::as_str));
@@ -168,14 +169,14 @@ fn unknown_targets(resource: &Resiliency, resources: &Resources, notes: &mut Vec
             "no component {component}: the policies of this target in resiliency {} are not used",
             resource.name
         );
-        notes.push(if known.is_empty() {
+        diagnostics.push(if known.is_empty() {
             hint(&location, text, "no component is loaded")
         } else {
             let help = match nearest(component, &known) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("the components are: {}", known.join(", ")),
             };
-            mistake(&location, text, help)
+            warning(&location, text, help)
         });
     }
 }
@@ -193,8 +194,8 @@ fn only_service_invocation(resource: &Resiliency) -> Option<Diagnostic> {
     Some(hint(&location, text, help))
 }
 
-/// Policies that no target names, and whose names do not make them defaults.
-fn unused_policies(resources: &Resources, notes: &mut Vec<Diagnostic>) {
+/// Policies that no target names and that are no defaults by their names.
+fn unused_policies(resources: &Resources, diagnostics: &mut Vec<Diagnostic>) {
     let (mut used, mut is_sure) = (BTreeSet::new(), true);
     for resource in &resources.resiliencies {
         let targets = resource.policies.components.values();
@@ -204,7 +205,7 @@ fn unused_policies(resources: &Resources, notes: &mut Vec<Diagnostic>) {
             used.insert(("retries", names.retry.as_str()));
             used.insert(("circuitBreakers", names.breaker.as_str()));
         }
-        // The targets of a resource with a mistake are not known.
+        // The targets of a resource with an invalid policy are not known.
         is_sure &= resource.has_targets() != resource.policies.components.is_empty();
     }
     if !is_sure {
@@ -223,7 +224,7 @@ fn unused_policies(resources: &Resources, notes: &mut Vec<Diagnostic>) {
             let location = resource.location_of(&format!("spec.policies.{key}.{name}"));
             let text = format!("the {what} {name} is used by no target");
             let help = "name it under spec.targets.components.<name of the pub/sub>.inbound or outbound, or remove it";
-            notes.push(hint(&location, text, help));
+            diagnostics.push(hint(&location, text, help));
         }
     }
 }
@@ -234,7 +235,7 @@ fn same_topic(spec: &SubscriptionSpec, earlier: &[SubscriptionSpec]) -> Option<D
     let text = format!("topic {} on pubsub {} is subscribed to twice, this one is not used", spec.topic, spec.pubsub);
     let help = format!("remove it; the one that is used stands at {}", first.location_of("spec.topic"));
     let location = spec.location_of("spec.topic");
-    Some(mistake(&location, text, help))
+    Some(warning(&location, text, help))
 }
 
 fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Diagnostic> {
@@ -255,7 +256,7 @@ fn unknown_pubsub(spec: &SubscriptionSpec, resources: &Resources) -> Option<Diag
     let text = format!("subscription to topic {} waits for a pubsub {}, which does not exist", spec.topic, spec.pubsub);
     let help = loaded_or_meant(&spec.pubsub, &known);
     let is_alone = resources.component_names.is_empty() && known.is_empty();
-    Some(if is_alone { hint(&location, text, help) } else { mistake(&location, text, help) })
+    Some(if is_alone { hint(&location, text, help) } else { warning(&location, text, help) })
 }
 
 fn no_route(spec: &SubscriptionSpec) -> Option<Diagnostic> {
@@ -268,11 +269,11 @@ fn no_route(spec: &SubscriptionSpec) -> Option<Diagnostic> {
     );
     let location = spec.location_of("spec.routes");
     let help = "add spec.routes.default (in dapr.io/v1alpha1: spec.route)";
-    Some(mistake(&location, text, help))
+    Some(warning(&location, text, help))
 }
 
-/// Rules without path, and rules that stand behind one that always matches first.
-fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Diagnostic>) {
+/// Rules without path, and rules behind one that always matches.
+fn useless_rules(spec: &SubscriptionSpec, diagnostics: &mut Vec<Diagnostic>) {
     let mut earlier: Vec<&str> = Vec::new();
     for (index, rule) in spec.rules.iter().enumerate() {
         let path = format!("spec.routes.rules[{index}]");
@@ -281,17 +282,17 @@ fn useless_rules(spec: &SubscriptionSpec, notes: &mut Vec<Diagnostic>) {
             key.push_str(".match");
             let text = format!("rule {} has no path: what it matches is not delivered", index + 1);
             let help = "add path, for example path: /orders";
-            notes.push(mistake(&spec.location_of(&key), text, help));
+            diagnostics.push(warning(&spec.location_of(&key), text, help));
         } else if earlier.contains(&"") {
             let text = format!(
                 "the route to {} is never used: a rule before it has no match, so that every event fits it",
                 rule.path
             );
             let help = "move the rule without match to the end";
-            notes.push(hint(&spec.location_of(&key), text, help));
+            diagnostics.push(hint(&spec.location_of(&key), text, help));
         } else if earlier.contains(&rule.match_.as_str()) {
             let text = format!("the route to {} is never used: a rule before it has the same match", rule.path);
-            notes.push(hint(&spec.location_of(&key), text, "remove one of the two"));
+            diagnostics.push(hint(&spec.location_of(&key), text, "remove one of the two"));
         }
         earlier.push(&rule.match_);
     }
@@ -308,14 +309,14 @@ pub fn dead_letters_to_itself(spec: &SubscriptionSpec) -> Option<Diagnostic> {
     );
     let help = format!("give it a topic of its own, for example {}-dead", spec.topic);
     let location = spec.location_of("spec.deadLetterTopic");
-    let note = match &spec.location {
-        Some(_) => mistake(&location, text, help),
-        None => Diagnostic::mistake(Level::Warn, location, format!("{text}; {help}")),
+    let diagnostic = match &spec.location {
+        Some(_) => warning(&location, text, help),
+        None => Diagnostic::warning(location, format!("{text}; {help}")),
     };
-    Some(note)
+    Some(diagnostic)
 }
 
-/// Dead letters that come back over other subscriptions. Said at the first subscription of the circle.
+/// Dead letters that come back by way of other subscriptions. Reported at the first subscription of the circle.
 fn dead_letters_in_a_circle(start: usize, all: &[SubscriptionSpec]) -> Option<Diagnostic> {
     let first = &all[start];
     let mut topics = vec![first.topic.as_str()];

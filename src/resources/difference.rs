@@ -1,39 +1,39 @@
-//! What has changed between two readings of the resource folders: by name and meaning, wherever it stands
+//! Differences between two readings of the resource folders, by name and meaning; locations do not count
 //! (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP", item 4).
 
 use crate::resources::kinds::component::Component;
 use crate::resources::kinds::resiliency::Resiliency;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 
-/// Something that can change from one reading to the next.
+/// A resource that can change from one reading to the next.
 pub trait Resource: Clone {
-    /// `metadata.name`; empty if it has none.
+    /// `metadata.name`; empty for none.
     fn name(&self) -> &str;
 
-    /// Do both say the same? Their places do not count.
-    fn says_the_same(&self, other: &Self) -> bool;
+    /// Whether both mean the same. Locations do not count.
+    fn means_the_same(&self, other: &Self) -> bool;
 }
 
-/// The way from what is known to what was found. To be applied in the order of the fields.
+/// The changes from the known resources to those found, to be applied in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference<T> {
     /// Known and still there, in the known order.
     pub kept: Vec<T>,
     /// Known and gone.
     pub deleted: Vec<T>,
-    /// Found, of a name that is known with another meaning.
+    /// Found under a known name with another meaning.
     pub updated: Vec<T>,
     /// Found and new.
     pub created: Vec<T>,
 }
 
 impl<T: Resource> Difference<T> {
-    /// Between what is known and what was found. Those without name are never updated: they go and come.
+    /// Compare the known resources with those found. Resources without name are never updated, only deleted and created.
     pub fn between(known: &[T], found: &[T]) -> Self {
         let mut new: Vec<&T> = found.iter().collect();
         let (mut kept, mut gone) = (Vec::new(), Vec::new());
         for old in known {
-            match new.iter().position(|new| new.says_the_same(old)) {
+            match new.iter().position(|new| new.means_the_same(old)) {
                 Some(index) => {
                     new.remove(index);
                     kept.push(old.clone());
@@ -53,12 +53,12 @@ impl<T: Resource> Difference<T> {
         }
     }
 
-    /// Has nothing changed?
+    /// Whether nothing has changed.
     pub fn is_empty(&self) -> bool {
         self.deleted.is_empty() && self.updated.is_empty() && self.created.is_empty()
     }
 
-    /// What is known afterwards: updated ones have moved to the end, before the new ones.
+    /// The known resources afterwards: updated ones move behind those that are kept, new ones are last.
     pub fn applied(&self) -> Vec<T> {
         [&self.kept, &self.updated, &self.created].into_iter().flatten().cloned().collect()
     }
@@ -69,8 +69,8 @@ impl Resource for Component {
         &self.name
     }
 
-    /// As written, with secrets and variables put in. Templates stay what they are: `{uuid}` is no change.
-    fn says_the_same(&self, other: &Self) -> bool {
+    /// Compares values with secrets and variables resolved, but before templates: `{uuid}` is no change.
+    fn means_the_same(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind == other.kind
             && self.version == other.version
@@ -85,7 +85,7 @@ impl Resource for SubscriptionSpec {
         &self.name
     }
 
-    fn says_the_same(&self, other: &Self) -> bool {
+    fn means_the_same(&self, other: &Self) -> bool {
         let without_location = |spec: &Self| Self { location: None, ..spec.clone() };
         without_location(self) == without_location(other)
     }
@@ -96,7 +96,7 @@ impl Resource for Resiliency {
         &self.name
     }
 
-    fn says_the_same(&self, other: &Self) -> bool {
+    fn means_the_same(&self, other: &Self) -> bool {
         self.name == other.name && self.policies == other.policies
     }
 }
@@ -185,7 +185,7 @@ mod tests {
             (format!("{base}\nscopes: [app]"), "1", true),
         ] {
             let (one, two) = (component(base, "1"), component(&other, variable));
-            assert_eq!(one.says_the_same(&two), is_same, "{other} {variable}");
+            assert_eq!(one.means_the_same(&two), is_same, "{other} {variable}");
         }
     }
 }

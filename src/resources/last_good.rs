@@ -1,7 +1,7 @@
-//! What the resource files held when they could last be read (D29).
+//! The resources of each file when it was last valid (D29).
 //!
-//! While a file is broken, the last good version of each of its resources stays in force: hot reload hands what one reading found to the
-//! next one. A file that is deleted takes its resources away, and so does one that is whole and no longer has them.
+//! While a file is broken, the last good version of each of its resources stays in force: hot reload hands the result of
+//! one reading to the next. Resources end when their file is deleted, or valid without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,38 +14,38 @@ use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::resources::resolve::Stores;
 use crate::resources::secrets::SecretStore;
 
-/// What a reading found, for the next one.
+/// The result of a reading, for the next one.
 #[derive(Clone, Debug, Default)]
 pub struct LastGood {
     files: BTreeMap<PathBuf, FileVersion>,
     stores: Stores,
 }
 
-/// What one file holds, as far as it is in force.
+/// The resources of one file that are in force.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FileVersion {
     pub(super) path: PathBuf,
     pub(super) components: Vec<Manifest>,
     pub(super) subscriptions: Vec<SubscriptionSpec>,
     pub(super) resiliencies: Vec<Resiliency>,
-    /// Why it is not whole: the first thing that is wrong with it.
+    /// The first error, if it is broken.
     pub(super) broken: Option<String>,
-    /// Does it hold a document, whatever it says?
+    /// Whether it holds a document of any kind.
     pub(super) has_documents: bool,
-    /// How many of the components, at the end, are of an earlier version of it.
+    /// The number of components from an earlier version of the file; they are the last ones.
     kept_components: usize,
-    /// What is in force of an earlier version of it: `Component pubsub`.
+    /// Resources from an earlier version of the file, for example `Component pubsub`.
     pub(super) kept: Vec<String>,
 }
 
-/// A file that is broken, of which something is in force.
+/// A broken file with resources that stay in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptFile {
     /// The file.
     pub path: PathBuf,
-    /// Why it cannot be used as it is.
+    /// Its first error.
     pub reason: String,
-    /// What stays in force: `Component pubsub`.
+    /// The resources that stay in force, for example `Component pubsub`.
     pub resources: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl LastGood {
         Self { files: files.collect(), stores }
     }
 
-    /// The files that are broken and of which an earlier version is in force.
+    /// The broken files of which an earlier version is in force.
     pub fn kept(&self) -> Vec<KeptFile> {
         let kept = self.files.values().filter(|file| !file.kept.is_empty());
         kept.map(|file| KeptFile {
@@ -69,30 +69,31 @@ impl LastGood {
         .collect()
     }
 
-    /// Does the file still exist, as far as the reading has seen?
+    /// Whether the reading found the file.
     pub fn has_file(&self, path: &Path) -> bool {
         self.files.contains_key(path)
     }
 
-    /// The secret store of a component as it was last opened.
+    /// The secret store of a component, as last opened.
     pub(super) fn store(&self, name: &str) -> Option<&(Component, SecretStore)> {
         self.stores.get(name)
     }
 
-    /// Did the file hold a Resiliency of this name?
+    /// Whether the file held a Resiliency of this name.
     pub(super) fn has_resiliency(&self, path: &Path, name: &str) -> bool {
         let file = self.files.get(path);
         file.is_some_and(|file| file.resiliencies.iter().any(|known| known.name == name))
     }
 
-    /// Did the file hold resources?
+    /// Whether the file held resources.
     pub(super) fn had_resources(&self, path: &Path) -> bool {
         self.files.get(path).is_some_and(|file| {
             !(file.components.is_empty() && file.subscriptions.is_empty() && file.resiliencies.is_empty())
         })
     }
 
-    /// Put into the broken ones of these files what they held and no file holds now. `counts` says whether a component is one of this app.
+    /// Add to the broken files the resources that they held and that no file holds now. `counts` tells whether a component
+    /// is for this app.
     pub(super) fn complete(&self, files: &mut [FileVersion], counts: impl Fn(&Manifest) -> bool) {
         for file in files.iter_mut() {
             if !file.has_documents && file.broken.is_none() && self.had_resources(&file.path) {
@@ -113,12 +114,12 @@ impl FileVersion {
         Self { path: path.to_owned(), ..Self::default() }
     }
 
-    /// Note that it is not whole; the first reason is told.
-    pub(super) fn breaks(&mut self, reason: impl Into<String>) {
+    /// Mark the file as broken. The first reason is kept.
+    pub(super) fn set_broken(&mut self, reason: impl Into<String>) {
         self.broken.get_or_insert_with(|| reason.into());
     }
 
-    /// The components that stand in it now, and those of an earlier version.
+    /// The components of the file now, and those of an earlier version.
     pub(super) fn components(&self) -> (&[Manifest], &[Manifest]) {
         let now = self.components.len() - self.kept_components;
         self.components.split_at(now)
@@ -155,9 +156,9 @@ impl FileVersion {
                 self.subscriptions.push(spec.clone());
             }
         }
-        // Those without name are told apart by what they say.
+        // Subscriptions without name are compared by meaning.
         for spec in last.subscriptions.iter().filter(|spec| spec.name.is_empty()) {
-            if !self.subscriptions.iter().any(|known| known.says_the_same(spec)) {
+            if !self.subscriptions.iter().any(|known| known.means_the_same(spec)) {
                 self.kept.push(shown("Subscription", ""));
                 self.subscriptions.push(spec.clone());
             }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::diagnostic::Location;
-use crate::resources::kinds::component::ProcessError;
+use crate::diagnostic::{Diagnostic, Location};
+use crate::resources::kinds::component_error::ProcessError;
 
 /// Why the process cannot start with these folders. `Display` gives the text after `Fatal error from runtime: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +58,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// As a finding, for `check` and `run`: without the wrapping that daprd puts around the text.
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::error(self.location(), self.plain()).with_help(self.help())
+    }
+
     /// File and line of the error; a folder without line if it is about a folder.
     pub fn location(&self) -> Location {
         match self {
@@ -67,8 +72,8 @@ impl LoadError {
         }
     }
 
-    /// The text to show beside the location: without the wrapping that daprd puts around it.
-    pub fn plain(&self) -> String {
+    /// The text to show beside the location.
+    pub(super) fn plain(&self) -> String {
         match self {
             Self::NotListed { reason, .. } | Self::NotWatched { reason, .. } => {
                 format!("cannot be read: {reason}")
@@ -81,8 +86,7 @@ impl LoadError {
         }
     }
 
-    /// What to do about it.
-    pub fn remedy(&self) -> String {
+    fn help(&self) -> String {
         match self {
             Self::NotWatched { .. } | Self::NotListed { .. } => {
                 "create the folder or correct --resources-path".to_owned()

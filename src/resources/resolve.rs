@@ -1,5 +1,4 @@
-//! From a component as written to one whose properties are texts: values, secrets, environment, templates
-//! (tests/spec/resources-cli.md, "5.3 Value sources, per item", "5.4 Templates"; tests/spec/redis.md, "2.1 From YAML
+//! Resolves the properties of a component to texts: values, secrets, environment, templates (tests/spec/resources-cli.md, "5.3 Value sources, per item", "5.4 Templates"; tests/spec/redis.md, "2.1 From YAML
 //! value to property string" to "2.3 consumerID").
 
 use std::collections::BTreeMap;
@@ -8,27 +7,29 @@ use crate::diagnostic::{Diagnostic, PROCESSOR};
 use crate::environment::Environment;
 use crate::metadata::Properties;
 use crate::metadata::templates::Templates;
-use crate::resources::kinds::component::{Category, Component, ComponentError};
+use crate::resources::kinds::component::Component;
+use crate::resources::kinds::component_error::ComponentError;
+use crate::resources::kinds::component_type::Category;
 use crate::resources::kinds::manifest::{Item, Manifest};
 use crate::resources::secrets::{self, SecretError, SecretStore};
 use crate::telemetry::log::Level;
 
-/// Secret stores that have been opened, by name, each with the component that it is.
+/// Opened secret stores by name, each with its component.
 pub type Stores = BTreeMap<String, (Component, SecretStore)>;
 
-/// What properties are resolved with.
+/// Sources of the values of properties.
 pub struct Resolver<'a> {
     /// `--app-id`.
     pub app_id: &'a str,
-    /// Of the sidecar.
+    /// The environment of the sidecar.
     pub environment: &'a Environment,
-    /// Where secrets are.
+    /// The opened secret stores.
     pub stores: &'a Stores,
 }
 
-/// What became of a component.
+/// The result for a component.
 pub enum Resolved {
-    /// Ready.
+    /// Every property is resolved.
     Ready(Component),
     /// It refers to a secret store that is not loaded: left out, without an error (tests/spec/resources-cli.md, "5.3
     /// Value sources, per item").
@@ -38,20 +39,20 @@ pub enum Resolved {
 }
 
 impl Resolver<'_> {
-    /// Put in everything that a component refers to.
-    pub fn resolve(&self, manifest: &Manifest, notes: &mut Vec<Diagnostic>) -> Resolved {
+    /// Resolve everything that a component refers to.
+    pub fn resolve(&self, manifest: &Manifest, diagnostics: &mut Vec<Diagnostic>) -> Resolved {
         let mut component = manifest.component();
         let mut values = Vec::new();
         let mut store_known = true;
         for item in &manifest.items {
-            // Without a store's name daprd gives up on the first secret and leaves all later items as they are written.
+            // Without the name of a store daprd stops at the first secret and leaves all later items as written.
             let value = match &item.secret {
                 _ if !store_known => None,
-                Some(_) if self.is_from_environment(item) => Some(self.value_of_variable(manifest, item, notes)),
+                Some(_) if self.is_from_environment(item) => Some(self.value_of_variable(manifest, item, diagnostics)),
                 Some((secret, key)) => match self.stores.get(&manifest.secret_store) {
-                    Some((_, store)) => self.value_of_secret(store, (secret, key), item, manifest, notes),
+                    Some((_, store)) => self.value_of_secret(store, (secret, key), item, manifest, diagnostics),
                     None => {
-                        notes.push(store_not_loaded(manifest));
+                        diagnostics.push(store_not_loaded(manifest));
                         if !manifest.secret_store.is_empty() {
                             return Resolved::Parked;
                         }
@@ -59,7 +60,7 @@ impl Resolver<'_> {
                         None
                     }
                 },
-                None if self.is_from_environment(item) => Some(self.value_of_variable(manifest, item, notes)),
+                None if self.is_from_environment(item) => Some(self.value_of_variable(manifest, item, diagnostics)),
                 None => None,
             };
             let value = value.or_else(|| item.value.clone()).unwrap_or_default();
@@ -84,11 +85,11 @@ impl Resolver<'_> {
         item.value.is_none() && !item.env.is_empty()
     }
 
-    fn value_of_variable(&self, manifest: &Manifest, item: &Item, notes: &mut Vec<Diagnostic>) -> String {
+    fn value_of_variable(&self, manifest: &Manifest, item: &Item, diagnostics: &mut Vec<Diagnostic>) -> String {
         if !self.may_read(&item.env) {
             let text =
                 format!("Component {} references an env variable that isn't allowed: {}", manifest.name, item.env);
-            notes.push(Diagnostic::mistake(Level::Warn, manifest.location_of(item), text).with_remedy(
+            diagnostics.push(Diagnostic::warning(manifest.location_of(item), text).with_help(
                 "use a variable that does not begin with DAPR_, and name it in DAPR_ENV_KEYS if that is set",
             ));
             return String::new();
@@ -101,8 +102,8 @@ impl Resolver<'_> {
                 manifest.name, item.env, item.name
             );
             let remedy = format!("set {} where the sidecar starts", item.env);
-            let note = Diagnostic::hint(Level::Warn, manifest.location_of(item), text);
-            notes.push(note.with_remedy(remedy));
+            let diagnostic = Diagnostic::hint(manifest.location_of(item), text);
+            diagnostics.push(diagnostic.with_help(remedy));
         }
         unquoted(value.unwrap_or_default())
     }
@@ -114,14 +115,14 @@ impl Resolver<'_> {
         is_listed && !name.contains(' ') && !secrets::is_forbidden(&name)
     }
 
-    /// The value of a secret; `None` if it is not there or empty, so that the plain value stays.
+    /// The value of a secret; `None` if it is missing or empty, so that `value` counts.
     fn value_of_secret(
         &self,
         store: &SecretStore,
         (secret, key): (&str, &str),
         item: &Item,
         manifest: &Manifest,
-        notes: &mut Vec<Diagnostic>,
+        diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<String> {
         let key = if key.is_empty() { secret } else { key };
         let problem = match store.get(secret, self.environment) {
@@ -134,7 +135,7 @@ impl Resolver<'_> {
                 None => format!("secret {secret} has no key {key}"),
             },
             Err(error) => {
-                notes.push(secret_note(&error, item, manifest));
+                diagnostics.push(secret_note(&error, item, manifest));
                 return None;
             }
         };
@@ -147,18 +148,15 @@ impl Resolver<'_> {
             manifest.name, manifest.secret_store, item.name
         );
         let location = manifest.location_of(item);
-        // The environment of whoever checks is seldom that of the sidecar.
-        let note = if store.is_environment() {
-            Diagnostic::hint(Level::Warn, location, text)
-        } else {
-            Diagnostic::mistake(Level::Warn, location, text)
-        };
+        // `check` seldom runs in the environment of the sidecar.
+        let diagnostic =
+            if store.is_environment() { Diagnostic::hint(location, text) } else { Diagnostic::warning(location, text) };
         let remedy = format!("add it to the store {}", manifest.secret_store);
-        notes.push(note.with_remedy(remedy));
+        diagnostics.push(diagnostic.with_help(remedy));
         None
     }
 
-    /// Replace the templates, in daprd's order.
+    /// Fill in the templates, in daprd's order.
     fn fill(&self, values: Vec<(String, String)>) -> Result<Properties, String> {
         let mut properties = Properties::default();
         let templates = Templates::of(self.environment, self.app_id);
@@ -170,7 +168,7 @@ impl Resolver<'_> {
         Ok(properties)
     }
 
-    /// Only the exact spelling is read; the result is written back under it (tests/spec/redis.md, "2.3 consumerID").
+    /// Set `consumerID`, which is read in exactly this spelling (tests/spec/redis.md, "2.3 consumerID").
     fn set_consumer_id(&self, properties: &mut Properties) {
         let given = properties.get_exact("consumerID").map_or("", str::trim);
         let id = if given.is_empty() { self.app_id } else { given };
@@ -187,25 +185,26 @@ fn store_not_loaded(manifest: &Manifest) -> Diagnostic {
     } else {
         format!("add a component {} of type secretstores.local.file or secretstores.local.env", manifest.secret_store)
     };
-    let note = Diagnostic::mistake(Level::Warn, manifest.location.clone(), text);
-    note.with_remedy(remedy).from(PROCESSOR)
+    let diagnostic = Diagnostic::warning(manifest.location.clone(), text);
+    diagnostic.with_help(remedy).from_scope(PROCESSOR)
 }
 
 fn secret_note(error: &SecretError, item: &Item, manifest: &Manifest) -> Diagnostic {
     let location = manifest.location_of(item);
     match error {
-        SecretError::Forbidden(_) => Diagnostic::mistake(Level::Warn, location, error.to_string())
-            .with_remedy("use a variable that does not begin with DAPR_"),
-        error => Diagnostic::mistake(
-            Level::Error,
+        SecretError::Forbidden(_) => {
+            Diagnostic::warning(location, error.to_string()).with_help("use a variable that does not begin with DAPR_")
+        }
+        error => Diagnostic::warning(
             location,
             format!("Error getting secret: {error} (component {}, setting {})", manifest.name, item.name),
         )
-        .with_remedy(format!("add the secret to the store {}", manifest.secret_store)),
+        .at_level(Level::Error)
+        .with_help(format!("add the secret to the store {}", manifest.secret_store)),
     }
 }
 
-/// Without its quotes, if the whole text is a Go string literal (tests/spec/resources-cli.md, "5.3 Value sources, per
+/// The content of a Go string literal; any other text as it is (tests/spec/resources-cli.md, "5.3 Value sources, per
 /// item", item 4).
 fn unquoted(text: &str) -> String {
     let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();

@@ -68,7 +68,7 @@ pub enum SecretError {
 }
 
 impl SecretStore {
-    /// Open the store of a component type that [`Category`](crate::resources::component::Category) knows. The environment says where a
+    /// Open the store of a component type that [`Category`](crate::resources::kinds::component_type::Category) knows. The environment says where a
     /// relative path begins.
     ///
     /// # Errors

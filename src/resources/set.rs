@@ -2,7 +2,8 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::resources::kinds::component::Component;
-use crate::resources::kinds::resiliency::{Policies, Resiliency};
+use crate::resources::kinds::policies::Policies;
+use crate::resources::kinds::resiliency::Resiliency;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::resources::last_good::LastGood;
 use crate::resources::load_error::LoadError;
@@ -19,7 +20,7 @@ pub struct Resources {
     /// Names of all components in the files, including those of other apps and those that cannot be used.
     pub component_names: Vec<String>,
     /// Findings for the log and for `check`, in the order of reading.
-    pub notes: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
     /// Every error that ends the process, not only the first.
     pub errors: Vec<LoadError>,
     /// What the files hold now, for the next reading.

@@ -116,10 +116,10 @@ proptest! {
         in_time(|| {
             let resources = loaded(&folder);
             let _ = resources.policies();
-            let said = resources.notes.iter().map(|note| note.text.len());
+            let said = resources.diagnostics.iter().map(|diagnostic| diagnostic.log_text().len());
             assert!(said.sum::<usize>() < 100_000 + 1_000 * content.len());
             for error in &resources.errors {
-                let _ = (error.to_string(), error.location(), error.remedy());
+                let _ = (error.to_string(), error.diagnostic());
             }
         });
     }

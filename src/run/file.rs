@@ -16,11 +16,11 @@ use super::program;
 use crate::cli::subcommands::RunExtra;
 use crate::cli::{Flags, RunArgs};
 use crate::config::{LogSettings, Settings};
-use crate::diagnostic::Location;
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::environment::Environment;
 use crate::resources::files::encoding;
 use crate::resources::files::folder::reason;
-use crate::resources::kinds::run_file::{self, AppEntry, LogDestination, Problem, RunFile, Shared, USUAL_NAME};
+use crate::resources::kinds::run_file::{self, AppEntry, LogDestination, RunFile, Shared, USUAL_NAME};
 use crate::resources::{LoadRequest, Resources};
 
 /// The apps of a run file, ready to be started.
@@ -76,33 +76,39 @@ impl Stack {
             environment,
             base: &base,
             file: &reading.file,
-            problems: reading.problems,
-            remarks: reading.remarks,
+            diagnostics: reading.diagnostics,
             ports: Ports::default(),
         };
         let members = settler.members();
-        if !settler.problems.is_empty() {
-            return Err(all(&shown, settler.problems, settler.remarks));
+        if settler.errors() > 0 {
+            return Err(all(&shown, settler.diagnostics));
         }
-        let remarks = settler.remarks.iter().map(ToString::to_string).collect();
+        let remarks = settler.diagnostics.iter().map(ToString::to_string).collect();
         Ok(Self { path, name: reading.file.name, members, remarks })
     }
 }
 
-/// All problems in one text, in the order of the file, with what is only to be looked at: a misspelt key is often why another is missing.
-fn all(shown: &Path, mut problems: Vec<Problem>, remarks: Vec<Problem>) -> String {
-    let count = match problems.len() {
+/// All errors in one text, in the order of the file, and the warnings with them: a misspelt key is often the reason why
+/// another one is missing.
+fn all(shown: &Path, mut diagnostics: Vec<Diagnostic>) -> String {
+    let count = match errors(&diagnostics) {
         1 => "one mistake".to_owned(),
         more => format!("{more} mistakes"),
     };
     let mut text = format!("error in parsing the provided app config file: {count}, nothing was started");
-    problems.extend(remarks);
-    problems.sort_by_key(|problem| (problem.location.file != shown, problem.location.line));
-    for problem in problems {
+    diagnostics.sort_by_key(|found| {
+        let is_elsewhere = found.location.as_ref().is_some_and(|location| location.file != shown);
+        (is_elsewhere, found.line(), found.severity != Severity::Error)
+    });
+    for diagnostic in diagnostics {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n  {problem}");
+        let _ = write!(text, "\n  {diagnostic}");
     }
     text
+}
+
+fn errors(diagnostics: &[Diagnostic]) -> usize {
+    diagnostics.iter().filter(|found| found.severity == Severity::Error).count()
 }
 
 /// The name to show, and the text (tests/spec/resources-cli.md, "3.1 Flags", `--run-file`).
@@ -149,9 +155,8 @@ struct Settler<'a> {
     /// Where relative paths begin.
     base: &'a Path,
     file: &'a RunFile,
-    problems: Vec<Problem>,
-    /// What starts nevertheless.
-    remarks: Vec<Problem>,
+    /// Errors keep everything from starting, warnings do not.
+    diagnostics: Vec<Diagnostic>,
     ports: Ports,
 }
 
@@ -176,7 +181,7 @@ impl Settler<'_> {
             let location = app.lines.of("appID");
             if let Some(first) = ids.get(&app_id) {
                 let text = format!("app id {app_id:?} stands twice, first at {first}");
-                self.problem(location.clone(), text, "give one of the two another `appID`");
+                self.error(location.clone(), text, "give one of the two another `appID`");
             } else {
                 ids.insert(app_id.clone(), location);
             }
@@ -185,8 +190,12 @@ impl Settler<'_> {
         members
     }
 
-    fn problem(&mut self, location: Location, text: impl Into<String>, remedy: &str) {
-        self.problems.push(Problem::new(location, text, remedy));
+    fn error(&mut self, location: Location, message: impl Into<String>, help: &str) {
+        self.diagnostics.push(Diagnostic::error(location, message).with_help(help));
+    }
+
+    fn errors(&self) -> usize {
+        errors(&self.diagnostics)
     }
 
     /// `common` with paths that no longer depend on the file.
@@ -205,7 +214,7 @@ impl Settler<'_> {
         let folder = self.existing(&app.dir, self.base, location.clone())?;
         if !folder.is_dir() {
             let text = format!("appDirPath: {} is not a folder", folder.display());
-            self.problem(location, text, "give the folder in which the app is to run");
+            self.error(location, text, "give the folder in which the app is to run");
             return None;
         }
         Some(folder)
@@ -242,7 +251,7 @@ impl Settler<'_> {
             Err(error) => {
                 let full = full.display();
                 let text = format!("error in getting the file info for {full}: stat {full}: {}", reason(&error));
-                self.problem(
+                self.error(
                     location,
                     text,
                     "correct the path: in `common`, and for appDirPath, it begins at the run file, else at appDirPath",
@@ -276,7 +285,7 @@ impl Settler<'_> {
                 if let Some((first, at)) = seen.get(port) {
                     let text = format!("{key}: port {port} is used twice, first as {first} at {at}");
                     let remedy = "use another port, or leave Dapr's ports away to get free ones";
-                    self.problem(location, text, remedy);
+                    self.error(location, text, remedy);
                     *port = 0;
                 } else {
                     seen.insert(*port, (key, location));
@@ -294,7 +303,7 @@ impl Settler<'_> {
             if app.app_port > i64::from(u16::MAX) {
                 let text = format!("appPort: {} is no port", app.app_port);
                 let remedy = "use 1 to 65535, or leave it away for an app that only publishes";
-                self.problem(location, text, remedy);
+                self.error(location, text, remedy);
                 app.app_port = 0;
             } else if app.app_port > 0 {
                 let host = host_of(&app.app_channel_address).to_owned();
@@ -304,11 +313,8 @@ impl Settler<'_> {
                         "appPort: port {} on {host} is also that of the app at {}: both sidecars deliver to whichever app listens there",
                         app.app_port, other.location
                     );
-                    self.remarks.push(Problem::new(
-                        location,
-                        text,
-                        "if these are two apps, give one another `appPort` or `appChannelAddress`",
-                    ));
+                    let help = "if these are two apps, give one another `appPort` or `appChannelAddress`";
+                    self.diagnostics.push(Diagnostic::warning(location, text).with_help(help));
                 } else {
                     others.push(AppPort { host, location });
                 }
@@ -317,7 +323,7 @@ impl Settler<'_> {
     }
 
     fn member(&mut self, app: &AppEntry, app_id: &str, folder: PathBuf, common: &Shared) -> Option<Member> {
-        let before = self.problems.len();
+        let before = self.errors();
         let mut shared = app.shared.clone();
         self.settle_paths(&mut shared, &folder);
         let shared = merged(shared, common, &folder);
@@ -328,7 +334,7 @@ impl Settler<'_> {
             Ok(launch) => launch,
             Err(error) => {
                 let text = format!("app {app_id:?}: {error}");
-                self.problem(app.lines.own(), text, "");
+                self.error(app.lines.own(), text, "");
                 return None;
             }
         };
@@ -339,7 +345,7 @@ impl Settler<'_> {
         self.check_command(app, &folder, &app_environment);
         let environment = self.sidecar_environment(&folder);
         self.check_settings(&launch.flags, &environment, app);
-        (self.problems.len() == before).then(|| Member {
+        (self.errors() == before).then(|| Member {
             sidecar_output: Output::new(shared.sidecar_log.unwrap_or(LogDestination::File), &folder, app_id, "daprd"),
             app_output: Output::new(shared.app_log.unwrap_or(LogDestination::FileAndConsole), &folder, app_id, "app"),
             launch,
@@ -391,7 +397,7 @@ impl Settler<'_> {
     fn check_command(&mut self, app: &AppEntry, folder: &Path, environment: &Environment) {
         let program = app.command.first();
         if let Some(found) = program.and_then(|program| program::problem(program, folder, environment)) {
-            self.problem(app.lines.of("command"), found.text, &found.remedy);
+            self.error(app.lines.of("command"), found.text, &found.remedy);
         }
     }
 
@@ -400,7 +406,7 @@ impl Settler<'_> {
         let own = app.lines.own();
         let about = |text: &dyn std::fmt::Display| format!("app {:?}: {text}", flags.app_id);
         if let Err(error) = LogSettings::resolve(flags) {
-            self.problem(own.clone(), about(&error), "use debug, info, warn, error or fatal for `logLevel`");
+            self.error(own.clone(), about(&error), "use debug, info, warn, error or fatal for `logLevel`");
         }
         let mut environment = environment.clone();
         let settings = match Settings::resolve(flags, &mut environment) {
@@ -408,7 +414,7 @@ impl Settler<'_> {
             Err(errors) => {
                 for error in errors {
                     let location = error.location().cloned().unwrap_or_else(|| own.clone());
-                    self.problem(location, about(&error), "");
+                    self.error(location, about(&error), "");
                 }
                 return;
             }
@@ -423,8 +429,7 @@ impl Settler<'_> {
             environment: &environment,
         });
         for error in resources.errors {
-            let problem = Problem::new(error.location(), about(&error), error.remedy());
-            self.problems.push(problem);
+            self.diagnostics.push(Diagnostic { message: about(&error), ..error.diagnostic() });
         }
     }
 }

@@ -16,8 +16,9 @@ use crate::metadata::Properties;
 use crate::metadata::templates::Templates;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
-use crate::resources::kinds::component::{Component, ComponentError};
-use crate::resources::kinds::resiliency::Direction;
+use crate::resources::kinds::component::Component;
+use crate::resources::kinds::component_error::ComponentError;
+use crate::resources::kinds::policies::Direction;
 use crate::resources::yaml::key_lines::KeyLines;
 use crate::resources::{LoadError, Resources};
 use crate::shutdown::{Stop, Tasks};
@@ -55,7 +56,7 @@ impl Assembly<'_> {
         for component in &resources.components {
             if !component.is_pubsub() {
                 assembled.loaded.push(listed(component, &[]));
-                component.loaded().write(self.telemetry);
+                component.loaded().report(self.telemetry);
                 continue;
             }
             match self.pubsub(component).await {
@@ -64,14 +65,14 @@ impl Assembly<'_> {
                     assembled.loaded.push(listed(component, pubsub.capabilities()));
                     catalog.insert(pubsub.clone());
                     if is_reached {
-                        component.loaded().write(self.telemetry);
+                        component.loaded().report(self.telemetry);
                     } else {
                         assembled.away.push(pubsub);
                     }
                 }
                 Err(cause) => {
-                    let (notes, error) = component.failed(cause);
-                    notes.iter().for_each(|note| note.write(self.telemetry));
+                    let (diagnostic, error) = component.failed(cause);
+                    diagnostic.iter().for_each(|diagnostic| diagnostic.report(self.telemetry));
                     fatal.extend(error.map(|error| format!("Fatal error from runtime: {}", LoadError::from(error))));
                 }
             }

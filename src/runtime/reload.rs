@@ -26,7 +26,8 @@ use crate::resiliency::Targets;
 use crate::resources::difference::{Difference, Resource};
 use crate::resources::files::watch::{Occasion, Watch};
 use crate::resources::kinds::component::Component;
-use crate::resources::kinds::resiliency::{Direction, Resiliency};
+use crate::resources::kinds::policies::Direction;
+use crate::resources::kinds::resiliency::Resiliency;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::resources::last_good::{KeptFile, LastGood};
 use crate::resources::{LoadError, Resources};
@@ -85,7 +86,7 @@ impl Loaded {
             components,
             subscriptions: resources.subscriptions,
             resiliencies: resources.resiliencies,
-            said: texts(&resources.notes),
+            said: texts(&resources.diagnostics),
             errors: HashSet::new(),
             last_good: resources.last_good,
             refused: Vec::new(),
@@ -179,7 +180,7 @@ impl Reload {
     }
 
     async fn apply(&mut self, mut found: Resources, stop: &Stop) -> Result<(), Unusable> {
-        self.say(&found.notes);
+        self.say(&found.diagnostics);
         if !found.errors.is_empty() {
             let Some(rest) = self.without_refused(&found).await else {
                 return Err(Unusable);
@@ -237,12 +238,12 @@ impl Reload {
     }
 
     /// Say what was not said about the reading before.
-    fn say(&mut self, notes: &[Diagnostic]) {
-        let is_new = |note: &&Diagnostic| !self.loaded.said.contains(&note.text);
-        for note in notes.iter().filter(is_new) {
-            note.write(&self.telemetry);
+    fn say(&mut self, diagnostics: &[Diagnostic]) {
+        let is_new = |diagnostic: &&Diagnostic| !self.loaded.said.contains(&*diagnostic.log_text());
+        for diagnostic in diagnostics.iter().filter(is_new) {
+            diagnostic.report(&self.telemetry);
         }
-        self.loaded.said = texts(notes);
+        self.loaded.said = texts(diagnostics);
     }
 
     fn fatal(&self, error: &dyn std::fmt::Display) {
@@ -294,7 +295,7 @@ impl Reload {
             }
         }
         let (targets, wrong) = Targets::new(&found, self.telemetry.clone());
-        wrong.iter().for_each(|note| note.write(&self.telemetry));
+        wrong.iter().for_each(|diagnostic| diagnostic.report(&self.telemetry));
         let names = found.iter().map(|resource| resource.name.clone());
         self.shown.resiliencies.set(names.collect());
         self.loaded.resiliencies = found;
@@ -313,7 +314,7 @@ impl Reload {
             self.forget(component).await;
         }
         let is_refused =
-            |component: &Component, refused: &[Component]| refused.iter().any(|known| known.says_the_same(component));
+            |component: &Component, refused: &[Component]| refused.iter().any(|known| known.means_the_same(component));
         for component in &changes.updated {
             if is_refused(component, &self.loaded.refused) {
                 continue;
@@ -365,7 +366,7 @@ impl Reload {
         if !component.is_pubsub() {
             self.forget(component).await;
             self.list(component, &[]);
-            component.loaded().write(&self.telemetry);
+            component.loaded().report(&self.telemetry);
             return Ok(());
         }
         let name = &component.name;
@@ -377,14 +378,14 @@ impl Reload {
         let (pubsub, is_reached) = match made {
             Ok((pubsub, is_reached)) => (Arc::new(pubsub), is_reached),
             Err(cause) => {
-                let (notes, error) = component.failed(cause);
+                let (diagnostic, error) = component.failed(cause);
                 let is_update_in_memory = old.as_ref().is_some_and(|old| is_embedded(&old.kind));
                 if is_update_in_memory || (error.is_some() && self.loaded.holds_events()) {
                     let error = error.map(|error| error.to_string());
-                    self.refuse(component, error.as_deref(), &notes);
+                    self.refuse(component, error.as_deref(), diagnostic.as_slice());
                     return Ok(());
                 }
-                notes.iter().for_each(|note| note.write(&self.telemetry));
+                diagnostic.iter().for_each(|diagnostic| diagnostic.report(&self.telemetry));
                 if let Some(error) = error {
                     self.fatal(&LoadError::from(error));
                     return Err(Unusable);
@@ -398,7 +399,7 @@ impl Reload {
         self.supervisor.stop_component(name).await;
         self.close_replaced(old, &pubsub).await;
         if is_reached {
-            component.loaded().write(&self.telemetry);
+            component.loaded().report(&self.telemetry);
         } else {
             self.contacts.begin(pubsub);
         }
@@ -406,8 +407,8 @@ impl Reload {
     }
 
     /// Go on with what is loaded, because the end of the process would lose what it holds in memory.
-    fn refuse(&mut self, component: &Component, error: Option<&str>, notes: &[Diagnostic]) {
-        notes.iter().for_each(|note| note.write(&self.telemetry));
+    fn refuse(&mut self, component: &Component, error: Option<&str>, diagnostics: &[Diagnostic]) {
+        diagnostics.iter().for_each(|diagnostic| diagnostic.report(&self.telemetry));
         let text = format!(
             "component {} cannot be used as it stands in {}, what was loaded before stays in force until it is corrected{}",
             component.log_name(),
@@ -470,6 +471,6 @@ fn reworded(error: &LoadError) -> String {
     }
 }
 
-fn texts(notes: &[Diagnostic]) -> HashSet<String> {
-    notes.iter().map(|note| note.text.clone()).collect()
+fn texts(diagnostics: &[Diagnostic]) -> HashSet<String> {
+    diagnostics.iter().map(|diagnostic| diagnostic.log_text().into_owned()).collect()
 }

@@ -3,7 +3,7 @@
 pub mod api;
 pub mod broker;
 mod delivery;
-mod input;
+pub mod input;
 pub mod lifecycle;
 pub mod publish;
 pub mod reload;

@@ -6,7 +6,7 @@ use crate::delivery::subscriptions::Subscription;
 use crate::delivery::supervisor::Origin;
 use crate::delivery::testing::{App, RecordingBroker, message, targets, telemetry, until};
 use crate::health::Health;
-use crate::resources::kinds::resiliency::Direction;
+use crate::resources::kinds::policies::Direction;
 use crate::resources::kinds::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
 use crate::telemetry::trace::Tracing;

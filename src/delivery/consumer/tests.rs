@@ -4,7 +4,7 @@ use super::*;
 use crate::delivery::supervisor::Origin;
 use crate::delivery::testing::{App, RecordingBroker, message, targets, telemetry, until};
 use crate::health::Health;
-use crate::resources::kinds::resiliency::Direction;
+use crate::resources::kinds::policies::Direction;
 use crate::resources::kinds::subscription::{RuleSpec, SubscriptionSpec};
 use crate::shutdown::Tasks;
 

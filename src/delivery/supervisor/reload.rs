@@ -32,7 +32,7 @@ impl Supervisor {
         let declared = specs
             .into_iter()
             .map(|spec| {
-                let same = |known: &&Arc<Subscription>| known.spec.says_the_same(&spec);
+                let same = |known: &&Arc<Subscription>| known.spec.means_the_same(&spec);
                 if let Some(same) = known.iter().find(same) {
                     return Ok(same.clone());
                 }

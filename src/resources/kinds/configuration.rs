@@ -1,4 +1,4 @@
-//! Kind `Configuration`: the files of `--config`, one over the other (tests/spec/resources-cli.md, "9. Configuration
+//! Kind `Configuration`: the files of `--config`, later ones merged over earlier ones (tests/spec/resources-cli.md, "9. Configuration
 //! files").
 
 use std::collections::BTreeMap;
@@ -9,13 +9,14 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::duration;
 use crate::environment::Environment;
 use crate::resources::files::{encoding, folder};
-use crate::resources::kinds::head::head_read;
+use crate::resources::kinds::common_keys::known_at_root;
 use crate::resources::kinds::pipeline::{self, Handler};
-use crate::resources::yaml::fields::{Dialect, Fields, Findings};
+use crate::resources::yaml::diagnostics::Diagnostics;
+use crate::resources::yaml::fields::{Dialect, Fields};
 use crate::resources::yaml::parse;
-use crate::resources::yaml::value::{Mistake, Scalar};
+use crate::resources::yaml::value::Scalar;
 
-/// What the files say together.
+/// All files merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
     /// `tracing`.
@@ -54,7 +55,7 @@ pub struct TracingSpec {
 /// `spec.metric`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetricsSpec {
-    /// `enabled`; unset means yes.
+    /// `enabled`; unset means on.
     pub enabled: Option<bool>,
     /// `recordErrorCodes`.
     pub record_error_codes: Option<bool>,
@@ -71,9 +72,9 @@ pub struct MetricsSpec {
 /// One of `spec.features`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feature {
-    /// Free text.
+    /// Its name; unknown names have no effect.
     pub name: String,
-    /// On or off.
+    /// Whether it is on.
     pub enabled: bool,
 }
 
@@ -91,54 +92,54 @@ pub struct ApiRule {
 /// `spec.logging.apiLogging`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ApiLogging {
-    /// Is every call logged? Unset means no.
+    /// Whether every call is logged; unset means no.
     pub enabled: Option<bool>,
-    /// Operation names in place of paths.
+    /// Whether operation names replace paths.
     pub obfuscate_urls: bool,
-    /// No lines for health checks.
+    /// Whether health checks are left out.
     pub omit_health_checks: bool,
 }
 
 /// Why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigurationError {
-    /// It is not there.
+    /// It does not exist.
     #[error("error loading configuration: stat {}: {reason}", path.display())]
     Missing {
-        /// As given.
+        /// As given on the command line.
         path: PathBuf,
-        /// Of the operating system.
+        /// In the words of the operating system.
         reason: String,
     },
     /// It cannot be read.
     #[error("error loading configuration: read {}: {reason}", path.display())]
     Unreadable {
-        /// As given.
+        /// As given on the command line.
         path: PathBuf,
-        /// Of the operating system.
+        /// In the words of the operating system.
         reason: String,
     },
-    /// Something in it is wrong.
+    /// It is not YAML, or a field has a wrong value.
     #[error("error loading configuration: yaml: unmarshal errors:\n  line {}: {text}", location.line)]
     Wrong {
         /// File and line.
         location: Location,
-        /// What.
+        /// What is wrong.
         text: String,
     },
-    /// An exporter speaks only two protocols.
+    /// The protocol of the `OpenTelemetry` exporter is neither `http` nor `grpc`.
     #[error("failed to setup tracing: invalid protocol {} provided for Otel endpoint", masked(protocol))]
     OtelProtocol {
         /// As written.
         protocol: String,
     },
-    /// A store stands twice in `secrets.scopes`.
+    /// A store occurs twice in `secrets.scopes`.
     #[error("error loading configuration: {store} storeName is repeated in secrets configuration")]
     StoreRepeated {
         /// Its name.
         store: String,
     },
-    /// `defaultAccess` is neither of the two.
+    /// `defaultAccess` is neither `allow` nor `deny`.
     #[error("error loading configuration: defaultAccess {} can be either allow or deny", masked(access))]
     StoreAccess {
         /// As written.
@@ -147,15 +148,21 @@ pub enum ConfigurationError {
 }
 
 impl ConfigurationError {
-    /// The text for somebody who is told the place.
-    pub fn plain(&self) -> String {
+    /// As a finding, for `check`.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let error = Diagnostic::error(Location::default(), self.plain());
+        Diagnostic { location: self.location().cloned(), ..error }
+    }
+
+    /// The text to show beside the location.
+    fn plain(&self) -> String {
         match self {
             Self::Wrong { text, .. } => text.clone(),
             error => error.to_string(),
         }
     }
 
-    /// Where the mistake stands, if it has a line.
+    /// File and line, if the error is about a line.
     pub fn location(&self) -> Option<&Location> {
         match self {
             Self::Wrong { location, .. } => Some(location),
@@ -164,19 +171,19 @@ impl ConfigurationError {
     }
 }
 
-/// Read the files in order, each over the ones before. Beside them comes what there is to look at.
+/// Read the files in order and merge them. Also returns findings that do not make them unusable.
 ///
 /// # Errors
-/// All mistakes of all files.
+/// All errors of all files.
 pub fn read(
     files: &[PathBuf],
     environment: &Environment,
 ) -> Result<(Configuration, Vec<Diagnostic>), Vec<ConfigurationError>> {
     let mut configuration = Configuration::default();
-    let (mut errors, mut notes) = (Vec::new(), Vec::new());
+    let (mut errors, mut diagnostics) = (Vec::new(), Vec::new());
     for file in files {
         match text_of(file) {
-            Ok(text) => configuration.add(file, &expanded(&text, environment), &mut errors, &mut notes),
+            Ok(text) => configuration.add(file, &expanded(&text, environment), &mut errors, &mut diagnostics),
             Err(error) => errors.push(error),
         }
     }
@@ -184,11 +191,11 @@ pub fn read(
     if !tracing.otel_address.is_empty() && !matches!(tracing.otel_protocol.as_str(), "" | "http" | "grpc") {
         errors.push(ConfigurationError::OtelProtocol { protocol: tracing.otel_protocol.clone() });
     }
-    if errors.is_empty() { Ok((configuration, notes)) } else { Err(errors) }
+    if errors.is_empty() { Ok((configuration, diagnostics)) } else { Err(errors) }
 }
 
 impl Configuration {
-    /// Names of the enabled features, in order of bytes: what is on by default, and what the files say.
+    /// Names of the enabled features in byte order: those that are on by default, changed by the files.
     pub fn enabled_features(&self) -> Vec<String> {
         let mut features = BTreeMap::from([("HotReload", true), ("WorkflowsRemoteActivityReminder", true)]);
         for feature in &self.features {
@@ -198,24 +205,33 @@ impl Configuration {
         enabled.map(|(name, _)| name.to_owned()).collect()
     }
 
-    fn add(&mut self, file: &Path, text: &str, errors: &mut Vec<ConfigurationError>, notes: &mut Vec<Diagnostic>) {
-        let at = |mistake: &Mistake| Location { file: file.to_owned(), line: mistake.line };
-        let wrong = |mistake: Mistake| ConfigurationError::Wrong { location: at(&mistake), text: mistake.text };
+    fn add(
+        &mut self,
+        file: &Path,
+        text: &str,
+        errors: &mut Vec<ConfigurationError>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let wrong = |error: Diagnostic| ConfigurationError::Wrong {
+            location: error.location.unwrap_or_default(),
+            text: error.message,
+        };
         let document = match parse::document(text, 1) {
             Ok(Some(document)) => document,
             Ok(None) => return,
-            Err(mistake) => return errors.push(wrong(mistake)),
+            Err(error) => return errors.push(wrong(error.in_file(file))),
         };
-        let findings = Findings::default();
-        let root = Fields::root(&document.root, Dialect::Typed, &findings);
+        let found = Diagnostics::new(file);
+        let root = Fields::root(&document.root, Dialect::Typed, &found);
         if let Some(spec) = root.fields("spec") {
             self.read_spec(&spec, errors);
         }
-        head_read(&root);
+        known_at_root(&root);
         root.done();
-        let (mistakes, remarks) = findings.into_parts();
-        errors.extend(document.duplicates.into_iter().chain(mistakes).map(wrong));
-        notes.extend(remarks.into_iter().map(|remark| remark.at(file)));
+        let (found_errors, others) = found.into_parts();
+        let duplicates = document.duplicates.into_iter().map(|duplicate| duplicate.in_file(file));
+        errors.extend(duplicates.chain(found_errors).map(wrong));
+        diagnostics.extend(others);
     }
 
     fn read_spec(&mut self, spec: &Fields<'_>, errors: &mut Vec<ConfigurationError>) {
@@ -252,14 +268,14 @@ impl Configuration {
         }
         pipeline::read(spec, &mut self.handlers);
         check_secret_scopes(spec, errors);
-        // Known, without effect here.
+        // Known to daprd, without effect here.
         for name in ["accessControl", "nameResolution", "mtls", "wasm", "workflow"] {
             spec.has(name);
         }
         spec.done();
     }
 
-    /// The tracing section; `tracing:` without a value clears what earlier files said.
+    /// The tracing section. `tracing:` without a value resets what earlier files set.
     fn tracing_section<'a>(&mut self, spec: &Fields<'a>) -> Option<Fields<'a>> {
         if spec.node("tracing").is_some_and(|node| node.is_null()) {
             self.tracing = TracingSpec::default();
@@ -295,7 +311,7 @@ fn read_tracing(fields: &Fields<'_>, tracing: &mut TracingSpec) {
     fields.done();
 }
 
-/// A duration with its unit, as text: daprd takes no number here.
+/// Check that a field is a duration with its unit: daprd takes no number here.
 fn check_duration(fields: &Fields<'_>, name: &'static str) {
     let Some(node) = fields.node(name).filter(|node| !node.is_null()) else {
         return;
@@ -303,14 +319,14 @@ fn check_duration(fields: &Fields<'_>, name: &'static str) {
     match node.scalar() {
         Some(Scalar::Text(text)) => {
             if let Err(error) = duration::parse(text) {
-                fields.mistake(name, &format!("{error}"));
+                fields.error(name, &format!("{error}"));
             }
         }
-        Some(Scalar::Int(number)) => fields.mistake(
+        Some(Scalar::Int(number)) => fields.error(
             name,
             &format!("expected a duration with its unit, found the number {number}: write {number}s for seconds"),
         ),
-        _ => fields.mistake(name, &format!("expected a duration such as 10s, found {}", node.kind())),
+        _ => fields.error(name, &format!("expected a duration such as 10s, found {}", node.kind())),
     }
 }
 
@@ -322,7 +338,7 @@ fn read_metrics(fields: &Fields<'_>, metrics: &mut MetricsSpec) {
         let numbers: Option<Vec<i64>> = buckets.iter().map(|bucket| bucket.parse().ok()).collect();
         match numbers {
             Some(numbers) => metrics.latency_buckets = numbers,
-            None => fields.mistake("latencyDistributionBuckets", "expected whole numbers"),
+            None => fields.error("latencyDistributionBuckets", "expected whole numbers"),
         }
     }
     if let Some(http) = fields.fields("http") {
@@ -392,7 +408,7 @@ fn text_of(file: &Path) -> Result<String, ConfigurationError> {
     encoding::read(file).map_err(|error| ConfigurationError::Unreadable { path, reason: folder::reason(&error) })
 }
 
-/// Fill in `$NAME` and `${NAME}` as a shell without rules would (tests/spec/resources-cli.md, "9.1 Loading", item 2).
+/// Replace `$NAME` and `${NAME}`, without the other rules of a shell (tests/spec/resources-cli.md, "9.1 Loading", item 2).
 fn expanded(text: &str, environment: &Environment) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -411,11 +427,11 @@ fn expanded(text: &str, environment: &Environment) -> String {
     out
 }
 
-/// The variable at the beginning of a text that followed a `$`, and how much of the text it takes. No name: the `$` stays.
+/// The variable at the beginning of a text after `$`, and the length that it takes. Without a name the `$` stays.
 fn variable(text: &str) -> (Option<&str>, usize) {
     if let Some(inner) = text.strip_prefix('{') {
         return match inner.find('}') {
-            // `${X:-y}` is no variable that could be set.
+            // `${X:-y}` is looked up whole, and no variable has such a name.
             Some(end) => (Some(&inner[..end]), end + 2),
             None => (Some(""), 1),
         };

@@ -1,18 +1,18 @@
-//! A `Component` document as it is written: before secrets, environment and templates are put in
+//! A `Component` document as written: before secrets, environment and templates are resolved
 //! (tests/spec/resources-cli.md, "5.1 Schema", "5.2 Value typing").
 
 use std::time::Duration;
 
-use crate::diagnostic::Location;
+use crate::diagnostic::{Diagnostic, Location};
 use crate::duration;
 use crate::metadata::Properties;
+use crate::resources::kinds::common_keys::{SCOPES_IN_SPEC, known_at_root, known_in_metadata};
 use crate::resources::kinds::component::Component;
-use crate::resources::kinds::head::{SCOPES_IN_SPEC, head_read, without_effect};
-use crate::resources::yaml::fields::{Fields, Remark};
+use crate::resources::yaml::fields::Fields;
 use crate::resources::yaml::key_lines::KeyLines;
 use crate::resources::yaml::value::{Node, Scalar};
 
-/// `initTimeout` where none is given, or one that is none.
+/// `initTimeout` if it is absent or not a duration.
 const DEFAULT_INIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One component as written.
@@ -36,9 +36,9 @@ pub struct Manifest {
     pub secret_store: String,
     /// `scopes`.
     pub scopes: Vec<String>,
-    /// Where it stands.
+    /// File and line of the document.
     pub location: Location,
-    /// The lines of its keys; an entry of `spec.metadata` is `spec.metadata.<name>` as well.
+    /// Lines of its keys; an entry of `spec.metadata` is also found as `spec.metadata.<name>`.
     pub lines: KeyLines,
 }
 
@@ -47,16 +47,16 @@ pub struct Manifest {
 pub struct Item {
     /// The name of the property.
     pub name: String,
-    /// `value` as text; `None` if there is none.
+    /// `value` as text; `None` if it is absent or null.
     pub value: Option<String>,
     /// `secretKeyRef`: secret and key.
     pub secret: Option<(String, String)>,
-    /// `envRef`, empty if there is none.
+    /// `envRef`; empty if it is absent.
     pub env: String,
 }
 
 impl Manifest {
-    /// Read one; what is wrong with it is among the findings of `root`.
+    /// Read a document. Findings go to the diagnostics of `root`.
     pub fn read(root: &Fields<'_>, location: Location) -> Self {
         let mut manifest = Self {
             name: String::new(),
@@ -74,7 +74,7 @@ impl Manifest {
         if let Some(metadata) = root.fields("metadata") {
             manifest.name = metadata.text("name");
             manifest.namespace = metadata.text("namespace");
-            without_effect(&metadata);
+            known_in_metadata(&metadata);
             metadata.done();
         }
         if let Some(spec) = root.fields("spec") {
@@ -84,18 +84,18 @@ impl Manifest {
             manifest.secret_store = auth.text("secretStore");
             auth.done();
         }
-        head_read(root);
+        known_at_root(root);
         root.done();
         manifest
     }
 
-    /// Where an entry of `spec.metadata` stands.
+    /// The location of an entry of `spec.metadata`.
     pub fn location_of(&self, item: &Item) -> Location {
         let key = format!("spec.metadata.{}", item.name);
         self.lines.location(&key, &self.location)
     }
 
-    /// The component without its properties: for messages about one that cannot be used.
+    /// The component without its properties, for messages about one that cannot be used.
     pub fn component(&self) -> Component {
         Component {
             name: self.name.clone(),
@@ -130,7 +130,8 @@ impl Manifest {
         spec.done();
     }
 
-    /// The last entry of a name counts, as in daprd; of several spellings the exact one, which is not known here.
+    /// Warn about a second entry of a name. The last one counts, as in daprd; of several spellings the exact one, which is
+    /// known to the broker only.
     fn named_twice(&self, name: &str, fields: &Fields<'_>) {
         let same = |item: &&Item| !name.is_empty() && item.name.eq_ignore_ascii_case(name);
         let Some(first) = self.items.iter().find(same) else {
@@ -146,7 +147,7 @@ impl Manifest {
                 first.name
             )
         };
-        fields.say(Remark::mistake(fields.line_of("name"), what).with_help("remove one of them"));
+        fields.report(Diagnostic::warning(fields.location_of("name"), what).with_help("remove one of them"));
     }
 }
 
@@ -154,7 +155,7 @@ fn init_timeout(spec: &Fields<'_>) -> Duration {
     let text = spec.text("initTimeout");
     let length = duration::parse(&text).ok().and_then(duration::GoDuration::positive);
     if length.is_none() && !text.is_empty() {
-        spec.remark("initTimeout", &format!("{text:?} is no duration above zero, 5s is used"));
+        spec.warn("initTimeout", &format!("{text:?} is no duration above zero, 5s is used"));
     }
     length.unwrap_or(DEFAULT_INIT_TIMEOUT)
 }
@@ -179,7 +180,9 @@ fn item(fields: &Fields<'_>) -> Item {
     };
     if item.name.is_empty() {
         let text = "an entry of spec.metadata has no name: it is ignored";
-        fields.say(Remark::mistake(fields.line(), text).with_help("add name, for example redisHost"));
+        fields.report(
+            Diagnostic::warning(fields.location(fields.line()), text).with_help("add name, for example redisHost"),
+        );
     }
     fields.done();
     item
@@ -198,18 +201,18 @@ fn value(node: &Node) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::yaml::fields::{Dialect, Findings};
+    use crate::resources::yaml::diagnostics::Diagnostics;
+    use crate::resources::yaml::fields::Dialect;
     use crate::resources::yaml::parse;
-    use crate::resources::yaml::value::Mistake;
 
     fn read(yaml: &str) -> (Manifest, usize) {
         let (manifest, (mistakes, _)) = findings(yaml);
         (manifest, mistakes.len())
     }
 
-    fn findings(yaml: &str) -> (Manifest, (Vec<Mistake>, Vec<Remark>)) {
+    fn findings(yaml: &str) -> (Manifest, (Vec<Diagnostic>, Vec<Diagnostic>)) {
         let document = parse::document(yaml, 1).unwrap().unwrap();
-        let findings = Findings::default();
+        let findings = Diagnostics::default();
         let manifest = Manifest::read(&Fields::root(&document.root, Dialect::Resource, &findings), Location::default());
         (manifest, findings.into_parts())
     }
@@ -279,7 +282,7 @@ mod tests {
         ] {
             let (_, found) = findings(yaml);
             assert_eq!(found.1.len(), 1, "{yaml}");
-            assert_eq!((found.1[0].line, found.1[0].sentence()), (line, expected));
+            assert_eq!((found.1[0].line(), found.1[0].sentence().into_owned()), (line, expected));
         }
         let labelled = "apiVersion: a\nkind: b\nmetadata: {name: x, labels: {a: b}, annotations: {}}\nspec: {}\n";
         assert_eq!(findings(labelled).1.1, []);

@@ -1,8 +1,9 @@
-//! The middleware that a Configuration puts around the API and around calls of the app (tests/spec/resources-cli.md,
+//! Middleware pipelines of a Configuration, around the API and around calls of the app (tests/spec/resources-cli.md,
 //! "9.2 Fields (`spec.`)").
 //!
-//! Sidestream has none. As in daprd a handler whose component is not there is left out; one whose component is there would have a say in
-//! what passes (a token, a limit), and to go without it would let pass what its author wants stopped: that is an error of the start.
+//! Sidestream has no middleware. As in daprd, a handler without component is left out. A handler with a component would
+//! restrict calls (a token, a rate limit): starting without it would let through what its author wants stopped, so that
+//! is an error of the start.
 
 use crate::resources::yaml::fields::Fields;
 
@@ -12,22 +13,22 @@ const PIPELINES: [&str; 2] = ["httpPipeline", "appHttpPipeline"];
 /// One of `spec.httpPipeline.handlers` or of `spec.appHttpPipeline.handlers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handler {
-    /// Which of the two.
+    /// The name of the pipeline under `spec`.
     pub pipeline: &'static str,
-    /// Of the component.
+    /// Name of the component.
     pub name: String,
     /// Type of the component.
     pub kind: String,
 }
 
 impl Handler {
-    /// Is this component meant?
+    /// Whether it names this component.
     pub fn means(&self, name: &str, kind: &str) -> bool {
         self.name == name && self.kind.eq_ignore_ascii_case(kind)
     }
 }
 
-/// Read the pipelines of a file over those of the files before; every handler is worth a remark.
+/// Read the pipelines of a file; they replace those of earlier files. Each handler gets a warning.
 pub(super) fn read(spec: &Fields<'_>, handlers: &mut Vec<Handler>) {
     for pipeline in PIPELINES {
         let Some(fields) = spec.fields(pipeline) else {
@@ -49,6 +50,6 @@ fn handler(pipeline: &'static str, fields: &Fields<'_>) -> Handler {
         Handler { pipeline, name: fields.text("name"), kind: fields.text("type") }
     });
     let text = format!("middleware {} ({}) is left out, this sidecar has no middleware", handler.name, handler.kind);
-    fields.remark("name", &text);
+    fields.warn("name", &text);
     handler
 }

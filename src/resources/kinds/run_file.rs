@@ -1,20 +1,19 @@
-//! A run file (`dapr.yaml`): the apps of a stack, as they are written there (tests/spec/resources-cli.md, "3.5 Run file
-//! (`dapr.yaml`)").
+//! Run files (`dapr.yaml`): the apps of a stack as written (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)").
 //!
-//! `run::file` makes launches of it: it merges `common` into the apps and looks at the paths. Here is only what can be said about the
-//! text alone. What is wrong is collected, all of it, each with its line and what to do.
+//! This module reports what the text alone shows to be wrong. `run::file` merges `common` into the apps, checks the
+//! paths and launches the apps.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::Location;
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::environment::Environment;
-use crate::resources::yaml::fields::{Dialect, Fields, Findings, Remark};
+use crate::resources::yaml::diagnostics::Diagnostics;
+use crate::resources::yaml::fields::{Dialect, Fields};
 use crate::resources::yaml::parse;
-use crate::resources::yaml::value::{Content, Mistake};
+use crate::resources::yaml::value::Content;
 
-/// What a run file says.
+/// The content of a run file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFile {
     /// `name`.
@@ -25,20 +24,20 @@ pub struct RunFile {
     pub apps: Vec<AppEntry>,
 }
 
-/// One of `apps`: what stands there for this app only.
+/// One of `apps`: the keys for this app only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppEntry {
-    /// Where it and its keys stand.
+    /// Lines of the app and of its keys.
     pub lines: Lines,
-    /// `appDirPath`; empty if it is missing, which has been told.
+    /// `appDirPath`; empty if it is missing, which is reported as an error.
     pub dir: String,
-    /// `appID`; empty stands for the name of the folder.
+    /// `appID`; empty means the name of the folder.
     pub app_id: String,
-    /// `appPort`; 0 is none.
+    /// `appPort`; 0 for none.
     pub app_port: i64,
     /// `appChannelAddress`.
     pub app_channel_address: String,
-    /// `daprHTTPPort`; 0 takes a free one, here and below.
+    /// `daprHTTPPort`; 0 means a free port, here and below.
     pub http_port: i64,
     /// `daprGRPCPort`.
     pub grpc_port: i64,
@@ -52,14 +51,14 @@ pub struct AppEntry {
     pub unix_domain_socket: String,
     /// `command`.
     pub command: Vec<String>,
-    /// What `common` can say as well.
+    /// The keys that `common` can have as well.
     pub shared: Shared,
 }
 
-/// Keys that may stand in `common`, in an app or in both. Empty, 0 and false are the same as nothing.
+/// Keys of `common`, of an app or of both. Empty, 0 and false mean the same as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shared {
-    /// Where the keys stand.
+    /// Lines of the keys.
     pub lines: Lines,
     /// `resourcesPaths`, then `resourcesPath`.
     pub resources: Vec<String>,
@@ -95,7 +94,7 @@ pub struct Shared {
     pub enable_api_logging: bool,
     /// `runtimePath`.
     pub runtime_path: String,
-    /// `env`, values as they are written.
+    /// `env`, with values as written.
     pub env: BTreeMap<String, String>,
     /// `daprdLogDestination`.
     pub sidecar_log: Option<LogDestination>,
@@ -103,7 +102,7 @@ pub struct Shared {
     pub app_log: Option<LogDestination>,
 }
 
-/// Where lines go.
+/// Where the output of a process goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogDestination {
     /// To the console.
@@ -126,7 +125,7 @@ impl LogDestination {
 }
 
 impl AppEntry {
-    /// Its app id: the name of its folder if the file gives none.
+    /// The app id: by default the name of its folder.
     pub fn id(&self, folder: &Path) -> String {
         if !self.app_id.is_empty() {
             return self.app_id.clone();
@@ -138,10 +137,10 @@ impl AppEntry {
     }
 }
 
-/// The run file of a folder.
+/// The name of the run file in a folder.
 pub const USUAL_NAME: &str = "dapr.yaml";
 
-/// A path that a run file names: `~/` is the home folder, everything else begins at `base`.
+/// A path in a run file: `~/` is the home folder, other relative paths begin at `base`.
 pub fn resolved(path: &str, base: &Path, environment: &Environment) -> PathBuf {
     match (path.strip_prefix("~/"), environment.non_empty("HOME")) {
         (Some(rest), Some(home)) => Path::new(home).join(rest),
@@ -157,93 +156,56 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Where a key stands; the mapping itself if it does not.
+    /// The location of a key; of the mapping if the key is absent.
     pub fn of(&self, key: &str) -> Location {
         let line = self.keys.get(key).copied().unwrap_or(self.own.line);
         Location::new(&self.own.file, line)
     }
 
-    /// Where the mapping stands.
+    /// The location of the mapping.
     pub fn own(&self) -> Location {
         self.own.clone()
     }
 }
 
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where.
-    pub location: Location,
-    /// What.
-    pub text: String,
-    /// What to do about it; empty if the text says it.
-    pub remedy: String,
-}
-
-impl Problem {
-    /// From its parts.
-    pub fn new(location: Location, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { location, text: text.into(), remedy: remedy.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.location, self.text)?;
-        let mut lines = self.remedy.lines();
-        lines.try_for_each(|line| write!(f, "\n      {line}"))
-    }
-}
-
-/// What was read, with all that is wrong with it, and what is only to be looked at.
+/// A run file and the findings about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// As far as it could be read.
+    /// The file, as far as it could be read.
     pub file: RunFile,
-    /// With one of these nothing can be started.
-    pub problems: Vec<Problem>,
-    /// Unknown keys: ignored.
-    pub remarks: Vec<Problem>,
+    /// What is wrong, in the order of lines. With an error nothing can be started; warnings are about unknown keys.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// Read the text of a run file; `path` is for messages.
 pub fn read(path: &Path, text: &str) -> Reading {
-    let mut reading = Reading::default();
-    let problem = |mistake: Mistake| Problem {
-        location: Location::new(path, mistake.line),
-        text: mistake.text,
-        remedy: String::new(),
-    };
+    let unreadable = |error| Reading { diagnostics: vec![error], ..Reading::default() };
     let document = match parse::document(text, 1) {
         Ok(Some(document)) => document,
-        Ok(None) => {
-            reading.problems = vec![no_version(Location::new(path, 0))];
-            return reading;
-        }
-        Err(mistake) => {
-            reading.problems = vec![problem(mistake)];
-            return reading;
-        }
+        Ok(None) => return unreadable(no_version(Location::new(path, 0))),
+        Err(error) => return unreadable(error.in_file(path)),
     };
-    let findings = Findings::default();
-    let root = Fields::root(&document.root, Dialect::Typed, &findings);
-    let reader = Reader { path };
-    reading.file = reader.file(&root, &mut reading.problems);
-    let (mistakes, remarks) = findings.into_parts();
-    reading.problems.extend(document.duplicates.into_iter().chain(mistakes).map(problem));
-    reading.problems.sort_by_key(|problem| problem.location.line);
-    let remark = |remark: Remark| Problem::new(Location::new(path, remark.line), remark.sentence(), "");
-    reading.remarks = remarks.into_iter().map(remark).collect();
-    reading.remarks.sort_by_key(|remark| remark.location.line);
-    reading
+    let found = Diagnostics::new(path);
+    let root = Fields::root(&document.root, Dialect::Typed, &found);
+    let mut diagnostics = Vec::new();
+    let file = Reader { path }.file(&root, &mut diagnostics);
+    let (errors, unknown_keys) = found.into_parts();
+    diagnostics.extend(document.duplicates.into_iter().map(|duplicate| duplicate.in_file(path)));
+    diagnostics.extend(errors);
+    diagnostics.extend(unknown_keys.into_iter().map(unknown_key));
+    diagnostics.sort_by_key(Diagnostic::line);
+    Reading { file, diagnostics }
 }
 
-fn no_version(location: Location) -> Problem {
-    Problem::new(
-        location,
-        "required field 'version' not found in the provided run template file",
-        "add `version: 1` as the first line",
-    )
+/// An unknown key, with its help in the message. In a run file each of them is a warning.
+fn unknown_key(found: Diagnostic) -> Diagnostic {
+    let message = found.sentence().into_owned();
+    Diagnostic { severity: Severity::Warning, message, help: None, ..found }
+}
+
+fn no_version(location: Location) -> Diagnostic {
+    Diagnostic::error(location, "required field 'version' not found in the provided run template file")
+        .with_help("add `version: 1` as the first line")
 }
 
 struct Reader<'a> {
@@ -251,30 +213,29 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn file(&self, root: &Fields<'_>, problems: &mut Vec<Problem>) -> RunFile {
+    fn file(&self, root: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> RunFile {
         let location = |line| Location::new(self.path, line);
-        // Any number but 0 is taken, as daprd's command line does: there is only one version.
+        // Every number but 0 is accepted, as by the Dapr CLI: there is only one version.
         if root.int("version").unwrap_or(0) == 0 {
-            problems.push(no_version(location(root.line())));
+            diagnostics.push(no_version(location(root.line())));
         }
         let file = RunFile {
             name: root.text("name"),
-            common: root.fields("common").map(|common| common_of(self.path, &common, problems)).unwrap_or_default(),
-            apps: root.list("apps").iter().map(|app| self.app(app, problems)).collect(),
+            common: root.fields("common").map(|common| common_of(self.path, &common, diagnostics)).unwrap_or_default(),
+            apps: root.list("apps").iter().map(|app| self.app(app, diagnostics)).collect(),
         };
         if file.apps.is_empty() {
             let line = root.node("apps").map_or(root.line(), |node| node.line);
-            problems.push(Problem::new(
-                location(line),
-                "No apps to run",
-                "add `apps`, a list with `appDirPath` and `command` for each app",
-            ));
+            diagnostics.push(
+                Diagnostic::error(location(line), "No apps to run")
+                    .with_help("add `apps`, a list with `appDirPath` and `command` for each app"),
+            );
         }
         root.done();
         file
     }
 
-    fn app(&self, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> AppEntry {
+    fn app(&self, fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> AppEntry {
         let int = |name| fields.int(name).unwrap_or_default();
         let entry = AppEntry {
             dir: fields.text("appDirPath"),
@@ -288,25 +249,29 @@ impl Reader<'_> {
             profile_port: int("profilePort"),
             unix_domain_socket: fields.text("unixDomainSocket"),
             command: fields.texts("command", false),
-            shared: shared(self.path, fields, problems),
+            shared: shared(self.path, fields, diagnostics),
             lines: lines(self.path, fields, &APP_KEYS),
         };
         if entry.dir.is_empty() {
-            problems.push(Problem::new(
-                entry.lines.of("appDirPath"),
-                "required field 'appDirPath' not found in the provided app config file",
-                "add `appDirPath`, the folder of the app, relative to this file",
-            ));
+            diagnostics.push(
+                Diagnostic::error(
+                    entry.lines.of("appDirPath"),
+                    "required field 'appDirPath' not found in the provided app config file",
+                )
+                .with_help("add `appDirPath`, the folder of the app, relative to this file"),
+            );
         }
         let policy = fields.text("containerImagePullPolicy");
         if !["", "Always", "Never", "IfNotPresent"].contains(&policy.as_str()) {
-            problems.push(Problem::new(
-                entry.lines.of("containerImagePullPolicy"),
-                format!("invalid containerImagePullPolicy: {policy}"),
-                "use Always, Never or IfNotPresent, or leave it away: it is for Kubernetes only",
-            ));
+            diagnostics.push(
+                Diagnostic::error(
+                    entry.lines.of("containerImagePullPolicy"),
+                    format!("invalid containerImagePullPolicy: {policy}"),
+                )
+                .with_help("use Always, Never or IfNotPresent, or leave it away: it is for Kubernetes only"),
+            );
         }
-        // For Kubernetes only.
+        // These matter to Kubernetes only.
         for name in ["containerImage", "createService"] {
             fields.has(name);
         }
@@ -315,7 +280,7 @@ impl Reader<'_> {
     }
 }
 
-/// Keys of an app whose lines somebody may want to know.
+/// Keys of an app that messages may be about.
 const APP_KEYS: [&str; 10] = [
     "appDirPath",
     "appID",
@@ -329,7 +294,7 @@ const APP_KEYS: [&str; 10] = [
     "containerImagePullPolicy",
 ];
 
-/// The same of keys that `common` may have.
+/// Keys of `common` that messages may be about.
 const SHARED_KEYS: [&str; 6] =
     ["resourcesPaths", "resourcesPath", "configFilePath", "runtimePath", "daprdLogDestination", "appLogDestination"];
 
@@ -338,13 +303,13 @@ fn lines(path: &Path, fields: &Fields<'_>, keys: &[&'static str]) -> Lines {
     Lines { own: Location::new(path, fields.line()), keys: keys.iter().filter_map(line).collect() }
 }
 
-fn common_of(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shared {
-    let common = shared(path, fields, problems);
+fn common_of(path: &Path, fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Shared {
+    let common = shared(path, fields, diagnostics);
     fields.done();
     common
 }
 
-fn shared(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shared {
+fn shared(path: &Path, fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Shared {
     let lines = lines(path, fields, &SHARED_KEYS);
     let int = |name| fields.int(name).unwrap_or_default();
     let bool = |name| fields.bool(name).unwrap_or_default();
@@ -352,15 +317,14 @@ fn shared(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shar
         let word = fields.text(name);
         let destination = LogDestination::of(&word);
         if destination.is_none() && !word.is_empty() {
-            problems.push(Problem::new(
-                lines.of(name),
-                format!("invalid log destination type: {word}"),
-                "use console, file or fileAndConsole",
-            ));
+            diagnostics.push(
+                Diagnostic::error(lines.of(name), format!("invalid log destination type: {word}"))
+                    .with_help("use console, file or fileAndConsole"),
+            );
         }
         destination
     };
-    // Without effect: there is nobody to be reached at these.
+    // Without effect: there is no placement and no scheduler service.
     for name in ["placementHostAddress", "schedulerHostAddress"] {
         fields.text(name);
     }
@@ -389,7 +353,7 @@ fn shared(path: &Path, fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Shar
     }
 }
 
-/// The list, which older files write as a single text, and the deprecated key after it.
+/// `resourcesPaths`, which may be a single text in older files, and after it the deprecated `resourcesPath`.
 fn resources(fields: &Fields<'_>) -> Vec<String> {
     let is_single = fields.node("resourcesPaths").is_some_and(|node| matches!(node.content, Content::Scalar { .. }));
     let mut paths = if is_single { vec![fields.text("resourcesPaths")] } else { fields.texts("resourcesPaths", false) };
@@ -411,7 +375,7 @@ mod tests {
         let reading = reading(
             "version: 1\nname: shop\ncommon:\n  resourcesPath: ./old\n  env: {A: 010, B: 1.50, C: true, D: }\n  logLevel: debug\napps:\n- appDirPath: ./a\n  appID: kitchen\n  appPort: 8001\n  command: [python3, -u, app.py, 5]\n  resourcesPaths: ./x\n  env: {A: x}\n  enableApiLogging: yes\n- appDirPath: ./b\n  daprdLogDestination: console\n",
         );
-        assert_eq!((&reading.problems[..], &reading.remarks[..]), (&[][..], &[][..]));
+        assert_eq!(reading.diagnostics, []);
         let file = reading.file;
         assert_eq!(file.name, "shop");
         assert_eq!(file.common.resources, ["./old"]);
@@ -432,7 +396,7 @@ mod tests {
     fn every_mistake_is_told_with_its_line_and_what_to_do() {
         #[track_caller]
         fn check(text: &str, expected: &[&str]) {
-            let told: Vec<String> = reading(text).problems.iter().map(ToString::to_string).collect();
+            let told: Vec<String> = reading(text).diagnostics.iter().map(ToString::to_string).collect();
             assert_eq!(told, expected, "{text}");
         }
         const APP: &str = "apps: [{appDirPath: .}]";
@@ -476,7 +440,7 @@ mod tests {
             "version: 1\napps: {a: 1}\n",
             &[&format!("dapr.yaml:2: {no_apps}"), "dapr.yaml:2: apps: expected a list, found a mapping"],
         );
-        assert_eq!(reading("version: 1\napps: [\n").problems[0].location.line, 2);
+        assert_eq!(reading("version: 1\napps: [\n").diagnostics[0].line(), 2);
     }
 
     #[test]
@@ -484,8 +448,8 @@ mod tests {
         let reading = reading(
             "version: 1\nfoo: 1\ncommon: {envs: {}}\napps:\n- appDirPath: .\n  appId: a\n  createService: true\n",
         );
-        assert_eq!(reading.problems, []);
-        let remarks: Vec<String> = reading.remarks.iter().map(ToString::to_string).collect();
+        assert!(reading.diagnostics.iter().all(|found| found.severity == Severity::Warning));
+        let remarks: Vec<String> = reading.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(
             remarks,
             [

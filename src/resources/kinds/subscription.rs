@@ -1,8 +1,9 @@
-//! What a subscription says, whether it stands in a file (kind `Subscription`, both versions) or the app declares it.
+//! Subscriptions as data, and their reading from files: kind `Subscription` in both versions. Subscriptions that the app
+//! declares have the same type.
 
 use crate::diagnostic::Location;
 use crate::message::Metadata;
-use crate::resources::kinds::head::{SCOPES_IN_SPEC, head_read, without_effect};
+use crate::resources::kinds::common_keys::{SCOPES_IN_SPEC, known_at_root, known_in_metadata};
 use crate::resources::yaml::fields::Fields;
 use crate::resources::yaml::key_lines::KeyLines;
 
@@ -10,34 +11,34 @@ use crate::resources::yaml::key_lines::KeyLines;
 /// subscriptions").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionSpec {
-    /// `metadata.name` of a file's resource; empty for the app's.
+    /// `metadata.name` in a file; empty for one that the app declares.
     pub name: String,
-    /// The component.
+    /// Name of the pub/sub component.
     pub pubsub: String,
-    /// The topic, without namespace prefix.
+    /// The topic, without the namespace prefix.
     pub topic: String,
-    /// The rules in order, the default route last as a rule without `match_`.
+    /// The rules in order; the default route is the last one, without `match_`.
     pub rules: Vec<RuleSpec>,
-    /// `deadLetterTopic`; empty if there is none.
+    /// `deadLetterTopic`; empty for none.
     pub dead_letter_topic: String,
     /// Metadata for the broker and for the runtime (`rawPayload`).
     pub metadata: Metadata,
     /// `bulkSubscribe`.
     pub bulk: Option<BulkSpec>,
-    /// Where it stands, if in a file.
+    /// File and line of the document, if it is from a file.
     pub location: Option<Location>,
-    /// The lines of its keys, if in a file.
+    /// Lines of its keys, if it is from a file.
     pub lines: KeyLines,
 }
 
 impl SubscriptionSpec {
-    /// Where a key of it stands, for example `spec.topic`.
+    /// The location of a key, for example `spec.topic`.
     pub fn location_of(&self, key: &str) -> Location {
         let resource = self.location.clone().unwrap_or_default();
         self.lines.location(key, &resource)
     }
 
-    /// The name of the resource, or what it subscribes to: for messages.
+    /// Name, if it has one, and topic, for messages.
     pub fn title(&self) -> String {
         match self.name.as_str() {
             "" => format!("subscription to topic {}", self.topic),
@@ -46,36 +47,36 @@ impl SubscriptionSpec {
     }
 }
 
-/// One routing rule, not compiled.
+/// One routing rule, with its expression as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSpec {
     /// The CEL expression, trimmed; empty always matches.
     pub match_: String,
-    /// The path as written.
+    /// The path of the app, as written.
     pub path: String,
 }
 
 /// `bulkSubscribe` as written; values of 0 or less mean the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BulkSpec {
-    /// Is bulk delivery on?
+    /// Whether bulk delivery is on.
     pub enabled: bool,
-    /// Events in one request.
+    /// Most events in one request.
     pub max_messages_count: i32,
     /// Longest wait for a batch to fill, in milliseconds.
     pub max_await_duration_ms: i32,
 }
 
-/// A `Subscription` document: what it says and whom it is for.
+/// A `Subscription` document: a subscription and the apps that it is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionResource {
-    /// What to subscribe to.
+    /// The subscription.
     pub spec: SubscriptionSpec,
     /// App ids; empty means all.
     pub scopes: Vec<String>,
 }
 
-/// The two versions of the kind.
+/// The versions of the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionVersion {
     /// `dapr.io/v1alpha1`: one `route`.
@@ -85,21 +86,21 @@ pub enum SubscriptionVersion {
 }
 
 impl SubscriptionResource {
-    /// Read one (tests/spec/resources-cli.md, "7. Subscription resources"); what is wrong with it is among the findings
-    /// of `root`.
+    /// Read a document (tests/spec/resources-cli.md, "7. Subscription resources"). Findings go to the diagnostics of
+    /// `root`.
     pub fn read(root: &Fields<'_>, version: SubscriptionVersion, location: Location) -> Self {
         let mut spec =
             SubscriptionSpec { location: Some(location), lines: root.key_lines(), ..SubscriptionSpec::default() };
         if let Some(metadata) = root.fields("metadata") {
             spec.name = metadata.text("name");
-            without_effect(&metadata);
+            known_in_metadata(&metadata);
             metadata.done();
         }
         if let Some(fields) = root.fields("spec") {
             read_spec(&fields, version, &mut spec);
         }
         let scopes = root.texts("scopes", false);
-        head_read(root);
+        known_at_root(root);
         root.done();
         Self { spec, scopes }
     }
@@ -149,10 +150,10 @@ fn read_spec(fields: &Fields<'_>, version: SubscriptionVersion, spec: &mut Subsc
         fields.explain(policy, "policies are for a resource of kind Resiliency");
     }
     if spec.pubsub.is_empty() {
-        fields.remark("pubsubname", "missing: nothing can be subscribed to");
+        fields.warn("pubsubname", "missing: nothing can be subscribed to");
     }
     if spec.topic.is_empty() {
-        fields.remark("topic", "missing: nothing can be subscribed to");
+        fields.warn("topic", "missing: nothing can be subscribed to");
     }
     fields.done();
 }
@@ -165,7 +166,7 @@ fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
     let count = |name: &'static str| {
         let number = bulk.int(name).unwrap_or(0);
         i32::try_from(number).unwrap_or_else(|_| {
-            bulk.mistake(name, "does not fit 32 bits");
+            bulk.error(name, "does not fit 32 bits");
             0
         })
     };
@@ -179,19 +180,19 @@ fn read_bulk(bulk: &Fields<'_>) -> BulkSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::yaml::fields::{Dialect, Findings, Remark};
+    use crate::resources::yaml::diagnostics::Diagnostics;
+    use crate::resources::yaml::fields::Dialect;
     use crate::resources::yaml::parse;
 
     fn read(spec: &str, version: SubscriptionVersion) -> (SubscriptionSpec, Vec<String>) {
         let yaml = format!("metadata: {{name: s}}\nspec: {spec}");
         let document = parse::document(&yaml, 1).unwrap().unwrap();
-        let findings = Findings::default();
-        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        let diagnostics = Diagnostics::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &diagnostics);
         let resource = SubscriptionResource::read(&root, version, Location::default());
-        let (mistakes, remarks) = findings.into_parts();
-        let mistakes = mistakes.into_iter().map(|found| found.text);
-        let found = mistakes.chain(remarks.iter().map(Remark::sentence));
-        (resource.spec, found.collect())
+        let (errors, others) = diagnostics.into_parts();
+        let found = errors.iter().chain(&others);
+        (resource.spec, found.map(|found| found.sentence().into_owned()).collect())
     }
 
     fn rules(spec: &SubscriptionSpec) -> Vec<(&str, &str)> {

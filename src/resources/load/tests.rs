@@ -1,5 +1,5 @@
 use super::*;
-use crate::diagnostic::Weight;
+use crate::environment::Environment;
 use crate::resources::kinds::pipeline::Handler;
 
 const HEAD: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\n";
@@ -77,14 +77,14 @@ impl Loaded {
     /// Texts of warnings and errors in the log.
     fn warnings(&self) -> Vec<String> {
         let dir = self.1.path().to_str().unwrap();
-        let loud = self.0.notes.iter().filter(|note| note.level >= Level::Warn);
-        loud.map(|note| note.text.replace(dir, "DIR")).collect()
+        let loud = self.0.diagnostics.iter().filter(|diagnostic| diagnostic.level >= Level::Warn);
+        loud.map(|diagnostic| diagnostic.log_text().replace(dir, "DIR")).collect()
     }
 
     /// Lines of the mistakes that `check` tells.
     fn mistakes(&self) -> Vec<usize> {
-        let mistakes = self.0.notes.iter().filter(|note| note.weight == Weight::Mistake);
-        mistakes.map(|note| note.location.as_ref().unwrap().line).collect()
+        let mistakes = self.0.diagnostics.iter().filter(|diagnostic| diagnostic.severity.is_mistake());
+        mistakes.map(|diagnostic| diagnostic.location.as_ref().unwrap().line).collect()
     }
 }
 

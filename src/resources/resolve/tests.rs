@@ -33,17 +33,17 @@ impl Case {
     }
 
     fn run(&self) -> (Resolved, Vec<String>) {
-        let mut notes = Vec::new();
+        let mut diagnostics = Vec::new();
         let resolver = Resolver { app_id: "app", environment: &self.environment, stores: &self.stores };
-        let resolved = resolver.resolve(&self.manifest, &mut notes);
-        (resolved, notes.into_iter().map(|note| note.text).collect())
+        let resolved = resolver.resolve(&self.manifest, &mut diagnostics);
+        (resolved, diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect())
     }
 
     fn ready(&self) -> (Component, Vec<String>) {
         match self.run() {
-            (Resolved::Ready(component), notes) => (component, notes),
+            (Resolved::Ready(component), diagnostics) => (component, diagnostics),
             (Resolved::Failed(_, cause), _) => panic!("{cause}"),
-            (Resolved::Parked, notes) => panic!("parked: {notes:?}"),
+            (Resolved::Parked, diagnostics) => panic!("parked: {diagnostics:?}"),
         }
     }
 }
@@ -129,9 +129,9 @@ fn environment_variables_that_may_be_read() {
         if let Some(keys) = keys {
             case = case.set("DAPR_ENV_KEYS", keys);
         }
-        let (component, notes) = case.ready();
+        let (component, diagnostics) = case.ready();
         assert_eq!(component.properties.get("p"), Some(value), "{name}");
-        assert_eq!(!notes.is_empty(), warned, "{notes:?}");
+        assert_eq!(!diagnostics.is_empty(), warned, "{diagnostics:?}");
     }
     let item = Item { value: Some(String::new()), ..from_env("p", "GROUP_X") };
     let (component, _) = Case::new(&[item]).set("GROUP_X", "x").ready();
@@ -145,7 +145,7 @@ fn secrets_win_over_values_and_missing_ones_leave_them() {
         BTreeMap::from([("g".to_owned(), "\"quoted\"".to_owned())]),
     )]));
     let with_value = |secret: &str| Item { value: Some("plain".to_owned()), ..from_secret("p", secret) };
-    for (item, value, note) in [
+    for (item, value, diagnostic) in [
         (from_secret("p", "g"), "quoted", None),
         (with_value("g"), "quoted", None),
         (with_value("nope"), "plain", Some("Error getting secret: secret nope not found (component c, setting p)")),
@@ -154,9 +154,9 @@ fn secrets_win_over_values_and_missing_ones_leave_them() {
         let mut case = Case::new(&[item]);
         let opened = (case.manifest.component(), store.clone());
         case.stores.insert("s".to_owned(), opened);
-        let (component, notes) = case.ready();
+        let (component, diagnostics) = case.ready();
         assert_eq!(component.properties.get("p"), Some(value));
-        assert_eq!(notes.first().map(String::as_str), note);
+        assert_eq!(diagnostics.first().map(String::as_str), diagnostic);
     }
 }
 
@@ -164,12 +164,12 @@ fn secrets_win_over_values_and_missing_ones_leave_them() {
 fn a_store_that_is_not_loaded_parks_the_component_one_without_name_does_not() {
     let mut case = Case::new(&[from_secret("p", "g"), from_env("q", "GROUP_X")]).set("GROUP_X", "x");
     assert!(
-        matches!(case.run(), (Resolved::Parked, notes) if notes == ["Component c references a secret store that isn't loaded: s"])
+        matches!(case.run(), (Resolved::Parked, diagnostics) if diagnostics == ["Component c references a secret store that isn't loaded: s"])
     );
     case.manifest.secret_store = String::new();
-    let (component, notes) = case.ready();
+    let (component, diagnostics) = case.ready();
     assert_eq!(component.properties.get("q"), Some(""));
-    assert_eq!(notes, ["Component c references a secret store that isn't loaded: "]);
+    assert_eq!(diagnostics, ["Component c references a secret store that isn't loaded: "]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Typed fields of a mapping: each kind of resource reads itself through this, and every mistake is kept, not only the first.
+//! Typed fields of a mapping. Each kind of resource reads itself through them; every error is kept, not only the first.
 //!
 //! Two dialects (tests/spec/resources-cli.md, "4.3 YAML dialect", "9.1 Loading"): resource files are YAML turned into
 //! JSON, with names in any case and numbers that become text; Configuration files are typed YAML, with exact names and
@@ -6,13 +6,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::diagnostic::{Diagnostic, Location, Weight};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::metadata::nearest;
+use crate::resources::yaml::diagnostics::Diagnostics;
 use crate::resources::yaml::key_lines::KeyLines;
-use crate::resources::yaml::value::{Content, Mistake, Node, Scalar};
-use crate::telemetry::log::Level;
+use crate::resources::yaml::value::{Content, Node, Scalar};
 
 /// How names and scalars are matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,82 +22,9 @@ pub enum Dialect {
     Typed,
 }
 
-/// Something about a document that does not make it unusable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    /// The line in the file, counted from 1.
-    pub line: usize,
-    /// What it is.
-    pub text: String,
-    /// What to do about it.
-    pub help: Option<String>,
-    /// How much it matters.
-    pub weight: Weight,
-}
-
-impl Remark {
-    /// Something that does not do what its author wants.
-    pub fn mistake(line: usize, text: impl Into<String>) -> Self {
-        Self { line, text: text.into(), help: None, weight: Weight::Mistake }
-    }
-
-    /// Something worth knowing.
-    pub fn hint(line: usize, text: impl Into<String>) -> Self {
-        Self { weight: Weight::Hint, ..Self::mistake(line, text) }
-    }
-
-    /// The same with what to do about it.
-    pub fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
-    }
-
-    /// For the log and for `check`.
-    pub fn at(self, file: &Path) -> Diagnostic {
-        let location = Location::new(file, self.line);
-        let text = format!("{location}: {}", self.sentence());
-        Diagnostic {
-            weight: self.weight,
-            remedy: self.help,
-            ..Diagnostic::mistake(Level::Warn, location, text).plainly(self.text)
-        }
-    }
-
-    /// Text and help in one line.
-    pub fn sentence(&self) -> String {
-        match &self.help {
-            Some(help) => format!("{}, {help}", self.text),
-            None => self.text.clone(),
-        }
-    }
-}
-
-/// What was found while a document was read. Mistakes make the document unusable, remarks do not.
-#[derive(Debug, Default)]
-pub struct Findings {
-    mistakes: RefCell<Vec<Mistake>>,
-    remarks: RefCell<Vec<Remark>>,
-}
-
-impl Findings {
-    /// Something that makes the document unusable.
-    pub fn mistake(&self, line: usize, text: String) {
-        self.mistakes.borrow_mut().push(Mistake { line, text });
-    }
-
-    /// Something to look at.
-    pub fn remark(&self, remark: Remark) {
-        self.remarks.borrow_mut().push(remark);
-    }
-
-    /// Mistakes and remarks, in the order they were found.
-    pub fn into_parts(self) -> (Vec<Mistake>, Vec<Remark>) {
-        (self.mistakes.into_inner(), self.remarks.into_inner())
-    }
-}
-
 /// The fields of one mapping.
 pub struct Fields<'a> {
-    findings: &'a Findings,
+    diagnostics: &'a Diagnostics,
     dialect: Dialect,
     path: String,
     node: &'a Node,
@@ -115,14 +41,14 @@ struct Entry<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Of the root of a document. Anything but a mapping is a mistake, nothing at all is not.
-    pub fn root(node: &'a Node, dialect: Dialect, findings: &'a Findings) -> Self {
-        Self::at(node, String::new(), dialect, findings)
+    /// The fields of the root of a document. Null has none; anything else but a mapping is an error.
+    pub fn root(node: &'a Node, dialect: Dialect, diagnostics: &'a Diagnostics) -> Self {
+        Self::at(node, String::new(), dialect, diagnostics)
     }
 
-    fn at(node: &'a Node, path: String, dialect: Dialect, findings: &'a Findings) -> Self {
+    fn at(node: &'a Node, path: String, dialect: Dialect, diagnostics: &'a Diagnostics) -> Self {
         let mut fields = Self {
-            findings,
+            diagnostics,
             dialect,
             path,
             node,
@@ -164,6 +90,16 @@ impl<'a> Fields<'a> {
         self.entry(name).map_or(self.node.line, |entry| entry.line)
     }
 
+    /// The location of a key; of the mapping if it has no such key.
+    pub fn location_of(&self, name: &'static str) -> Location {
+        self.location(self.line_of(name))
+    }
+
+    /// A line of the file.
+    pub fn location(&self, line: usize) -> Location {
+        self.diagnostics.location(line)
+    }
+
     /// The node of a field; `None` when it is absent.
     pub fn node(&self, name: &'static str) -> Option<&'a Node> {
         self.asked.borrow_mut().push(name);
@@ -179,7 +115,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Is the field there, with or without a value?
+    /// Whether the field is there, with or without a value.
     pub fn has(&self, name: &'static str) -> bool {
         self.node(name).is_some()
     }
@@ -227,7 +163,7 @@ impl<'a> Fields<'a> {
         number
     }
 
-    /// The fields of a mapping inside; of an empty one when it is absent.
+    /// The fields of a nested mapping; `None` when it is absent.
     pub fn fields(&self, name: &'static str) -> Option<Self> {
         self.node(name).map(|node| self.inside(node, name))
     }
@@ -238,7 +174,7 @@ impl<'a> Fields<'a> {
         items.map(|(index, node)| self.inside(node, &format!("{name}[{index}]"))).collect()
     }
 
-    /// The entries of a mapping whose names are free, each with a mapping inside; of equal names the last.
+    /// The entries of a mapping with free names, each a mapping itself; the last of equal names.
     pub fn named(&self, name: &'static str) -> Vec<(String, Self)> {
         let entries = self.free(name);
         let inside = |(key, node): (String, &'a Node)| {
@@ -248,7 +184,7 @@ impl<'a> Fields<'a> {
         entries.into_iter().map(inside).collect()
     }
 
-    /// A mapping of texts whose names are free, each with its line.
+    /// A mapping of free names to texts, each with its line.
     pub fn text_map(&self, name: &'static str) -> BTreeMap<String, (String, usize)> {
         let mut map = BTreeMap::new();
         for (key, node) in self.free(name) {
@@ -262,7 +198,7 @@ impl<'a> Fields<'a> {
         map
     }
 
-    /// A list of texts. With `strict`, a number or a bool in it is a mistake, as in a component's `scopes`
+    /// A list of texts. With `strict`, a number or a bool in it is an error, as in `scopes` of a component
     /// (tests/spec/resources-cli.md, "4.3 YAML dialect").
     pub fn texts(&self, name: &'static str, strict: bool) -> Vec<String> {
         let mut texts = Vec::new();
@@ -276,13 +212,13 @@ impl<'a> Fields<'a> {
         texts
     }
 
-    /// Say what to write in place of a key that nothing reads, for one that people write although it looks like none that is known.
+    /// Set the help for an unknown key that people often write, although it resembles no known one.
     pub fn explain(&self, name: &'static str, help: &'static str) {
         self.explained.borrow_mut().push((name, help));
     }
 
-    /// All fields that matter have been asked for: every other one is named (D15). Under `spec`, and where it looks
-    /// like a misspelling, it was to have an effect, so it is a mistake; elsewhere it is worth knowing.
+    /// Report every field that nothing has asked for (D15). Under `spec`, or if it looks like a misspelling, it was meant
+    /// to have an effect, so that is a warning; elsewhere it is a hint.
     pub fn done(&self) {
         let asked = self.asked.borrow();
         for (index, entry) in self.entries.iter().enumerate() {
@@ -294,34 +230,35 @@ impl<'a> Fields<'a> {
             if is_known {
                 self.one_of_two_spellings(index);
             } else if !self.is_extension(name) {
-                self.findings.remark(self.unknown(entry, &asked));
+                self.diagnostics.push(self.unknown(entry, &asked));
             }
         }
     }
 
-    fn unknown(&self, entry: &Entry<'_>, known: &[&'static str]) -> Remark {
+    fn unknown(&self, entry: &Entry<'_>, known: &[&'static str]) -> Diagnostic {
         let path = self.path_of(&entry.name);
         let text = format!("unknown field {path} is ignored");
+        let location = self.location(entry.line);
         let explained = self.explained.borrow();
         let explained = explained.iter().find(|(name, _)| name.eq_ignore_ascii_case(&entry.name));
         if let Some((_, help)) = explained {
-            return Remark::mistake(entry.line, text).with_help(*help);
+            return Diagnostic::warning(location, text).with_help(*help);
         }
         let meant = nearest(&entry.name, known).filter(|name| !self.has_exactly(name));
         match meant {
-            Some(meant) => Remark::mistake(entry.line, text).with_help(format!("did you mean {meant}?")),
-            None if path.starts_with("spec.") => Remark::mistake(entry.line, text),
-            None => Remark::hint(entry.line, text),
+            Some(meant) => Diagnostic::warning(location, text).with_help(format!("did you mean {meant}?")),
+            None if path.starts_with("spec.") => Diagnostic::warning(location, text),
+            None => Diagnostic::hint(location, text),
         }
     }
 
-    /// Keys at the root that begin with `x-` hold what other places refer to by anchors.
+    /// Whether a key is an extension: keys at the root that begin with `x-` hold anchors for other keys to refer to.
     fn is_extension(&self, name: &str) -> bool {
         self.path.is_empty() && name.starts_with("x-")
     }
 
-    /// Two keys that differ in case only are one field: the one that is spelt exactly counts, or the last. The same key twice is found
-    /// by the reader of YAML.
+    /// Report a key that differs from an earlier one only in case: the one that is spelt exactly counts, or the last.
+    /// The parser reports keys that are equal.
     fn one_of_two_spellings(&self, index: usize) {
         let name = &self.entries[index].name;
         let other =
@@ -332,44 +269,42 @@ impl<'a> Fields<'a> {
                 self.path_of(&other.name),
                 self.path_of(name)
             );
-            let remark = Remark::mistake(self.entries[index].line, text);
-            self.findings.remark(remark.with_help("remove one of them"));
+            self.report(
+                Diagnostic::warning(self.location(self.entries[index].line), text).with_help("remove one of them"),
+            );
         }
     }
 
-    /// Read with `get`, then [`Self::done`].
+    /// Read with `get`, then call [`Self::done`].
     pub fn done_with<T>(&self, get: impl FnOnce(&Self) -> T) -> T {
         let got = get(self);
         self.done();
         got
     }
 
-    /// A mistake of the mapping as a whole.
-    pub fn refuse(&self, text: String) {
-        self.findings.mistake(self.node.line, text);
+    /// Report that the mapping as a whole is wrong, which makes the document unusable.
+    pub fn refuse(&self, message: String) {
+        self.diagnostics.error(self.node.line, message);
     }
 
-    /// A mistake in the value of a field.
-    pub fn mistake(&self, name: &'static str, text: &str) {
-        let text = format!("{}: {text}", self.path_of(name));
-        self.findings.mistake(self.line_of(name), text);
+    /// Report a wrong value of a field, which makes the document unusable.
+    pub fn error(&self, name: &'static str, text: &str) {
+        self.diagnostics.error(self.line_of(name), format!("{}: {text}", self.path_of(name)));
     }
 
-    /// Something about the mapping or a field of it.
-    pub fn say(&self, remark: Remark) {
-        self.findings.remark(remark);
+    /// Report a value of a field that does not do what its author wants.
+    pub fn warn(&self, name: &'static str, text: &str) {
+        self.report(Diagnostic::warning(self.location_of(name), format!("{}: {text}", self.path_of(name))));
     }
 
-    /// Something in the value of a field that does not do what its author wants.
-    pub fn remark(&self, name: &'static str, text: &str) {
-        let text = format!("{}: {text}", self.path_of(name));
-        self.findings.remark(Remark::mistake(self.line_of(name), text));
-    }
-
-    /// Something in the value of a field that is worth knowing.
+    /// Report something worth knowing about the value of a field.
     pub fn hint(&self, name: &'static str, text: &str) {
-        let text = format!("{}: {text}", self.path_of(name));
-        self.findings.remark(Remark::hint(self.line_of(name), text));
+        self.report(Diagnostic::hint(self.location_of(name), format!("{}: {text}", self.path_of(name))));
+    }
+
+    /// Report a finding about the mapping or a field of it.
+    pub fn report(&self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
     }
 
     fn has_exactly(&self, name: &str) -> bool {
@@ -377,7 +312,7 @@ impl<'a> Fields<'a> {
     }
 
     fn inside(&self, node: &'a Node, name: &str) -> Self {
-        Fields::at(node, self.path_of(name), self.dialect, self.findings)
+        Fields::at(node, self.path_of(name), self.dialect, self.diagnostics)
     }
 
     fn items(&self, name: &'static str) -> Vec<&'a Node> {
@@ -393,7 +328,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The entries of a mapping, the last of equal names, in order of the names' first appearance.
+    /// The entries of a mapping with free names: the last of equal names, in order of first appearance.
     fn free(&self, name: &'static str) -> Vec<(String, &'a Node)> {
         let Some(node) = self.node(name) else {
             return Vec::new();
@@ -419,12 +354,12 @@ impl<'a> Fields<'a> {
     fn wrong(&self, node: &Node, name: &str, expected: &str) {
         let path = self.path_of(name);
         let of = if path.is_empty() { "document" } else { &path };
-        // What stands among the settings of a component, where something else is wanted, may well be a password.
+        // A text among the settings of a component may be a password.
         let found = match node.as_text() {
             Some(_) if path.starts_with("spec.metadata") => "a text".to_owned(),
             _ => node.kind(),
         };
-        self.findings.mistake(node.line, format!("{of}: expected {expected}, found {found}"));
+        self.diagnostics.error(node.line, format!("{of}: expected {expected}, found {found}"));
     }
 
     /// The path of a field in the document.
@@ -437,9 +372,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A number without fraction that fits.
+/// A number without fraction as an integer, if it fits.
 fn whole(value: f64) -> Option<i64> {
-    // 2^63 is the first that does not fit; the cast below is exact then.
+    // Below 2^63, the first that does not fit.
     let fits = value.fract() == 0.0 && value.abs() < 9.2e18;
     fits.then(|| format!("{value:.0}").parse().ok()).flatten()
 }
@@ -451,15 +386,13 @@ mod tests {
 
     fn read<T>(yaml: &str, dialect: Dialect, get: impl FnOnce(&Fields<'_>) -> T) -> (T, Vec<String>) {
         let document = parse::document(yaml, 1).unwrap().unwrap();
-        let findings = Findings::default();
-        let fields = Fields::root(&document.root, dialect, &findings);
+        let diagnostics = Diagnostics::default();
+        let fields = Fields::root(&document.root, dialect, &diagnostics);
         let got = get(&fields);
         fields.done();
-        let (mistakes, remarks) = findings.into_parts();
-        let mistakes = mistakes.into_iter().map(|found| (found.line, found.text));
-        let remarks = remarks.iter().map(|found| (found.line, found.sentence()));
-        let all = mistakes.chain(remarks);
-        (got, all.map(|(line, text)| format!("{line}: {text}")).collect())
+        let (errors, others) = diagnostics.into_parts();
+        let all = errors.iter().chain(&others);
+        (got, all.map(|found| format!("{}: {}", found.line(), found.sentence())).collect())
     }
 
     #[test]
@@ -506,27 +439,27 @@ mod tests {
     fn every_field_that_nothing_reads_is_named_at_its_key() {
         let yaml = "deadLeterTopic:\n  d\nfoo:\n  - 1\nx-retry: &r {a: 1}\ndlq: d\nspec:\n  bar:\n    1\n";
         let document = parse::document(yaml, 1).unwrap().unwrap();
-        let findings = Findings::default();
-        let root = Fields::root(&document.root, Dialect::Resource, &findings);
+        let diagnostics = Diagnostics::default();
+        let root = Fields::root(&document.root, Dialect::Resource, &diagnostics);
         root.text("deadLetterTopic");
         root.explain("dlq", "did you mean deadLetterTopic?");
         if let Some(spec) = root.fields("spec") {
             spec.done();
         }
         root.done();
-        let found: Vec<_> = findings
+        let found: Vec<_> = diagnostics
             .into_parts()
             .1
             .iter()
-            .map(|found| format!("{} {:?} {}", found.line, found.weight, found.sentence()))
+            .map(|found| format!("{} {:?} {}", found.line(), found.severity, found.sentence()))
             .collect();
         assert_eq!(
             found,
             [
-                "8 Mistake unknown field spec.bar is ignored",
-                "1 Mistake unknown field deadLeterTopic is ignored, did you mean deadLetterTopic?",
+                "8 Warning unknown field spec.bar is ignored",
+                "1 Warning unknown field deadLeterTopic is ignored, did you mean deadLetterTopic?",
                 "3 Hint unknown field foo is ignored",
-                "6 Mistake unknown field dlq is ignored, did you mean deadLetterTopic?",
+                "6 Warning unknown field dlq is ignored, did you mean deadLetterTopic?",
             ]
         );
     }

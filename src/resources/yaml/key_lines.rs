@@ -1,15 +1,15 @@
-//! The lines of the keys of a document, so that a message can name the line of the key it is about.
+//! Lines of the keys of a document, for the locations of messages.
 
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Location;
 use crate::resources::yaml::value::{Content, Node};
 
-/// No message is about a key that is nested deeper, and paths of a deeply nested document would be long.
-const DEEPEST: usize = 10;
+/// Depth of nesting up to which lines are kept: no message is about a deeper key.
+const MAX_DEPTH: usize = 10;
 
-/// Lines by path, for example `spec.routes.rules[0].match`. Two resources that say the same are equal wherever their keys are written,
-/// so all values of this type are equal.
+/// Lines by path, for example `spec.routes.rules[0].match`. All values of this type are equal, so that two resources are
+/// equal whatever lines their keys are on.
 #[derive(Clone, Debug, Default)]
 pub struct KeyLines(BTreeMap<String, usize>);
 
@@ -22,14 +22,14 @@ impl PartialEq for KeyLines {
 impl Eq for KeyLines {}
 
 impl KeyLines {
-    /// Of a document.
+    /// The lines of a document.
     pub fn of(root: &Node) -> Self {
         let mut lines = Self::default();
-        lines.add(root, "", DEEPEST);
+        lines.add(root, "", MAX_DEPTH);
         lines
     }
 
-    /// The line of a path, or of the nearest part of it that is written. Names are found in any case.
+    /// The line of a path, or of its nearest ancestor that is written. Case of names is ignored.
     pub fn line(&self, path: &str) -> Option<usize> {
         let path = path.to_lowercase();
         let mut path = path.as_str();
@@ -41,17 +41,17 @@ impl KeyLines {
         }
     }
 
-    /// Where a path stands in a resource that begins at `resource`, which stands for a path that is not written at all.
+    /// The location of a path in a resource that begins at `resource`, which is the result for a path that is not written.
     pub fn location(&self, path: &str, resource: &Location) -> Location {
         Location { line: self.line(path).unwrap_or(resource.line), ..resource.clone() }
     }
 
-    /// Is the path written?
+    /// Whether the path is written.
     pub fn has(&self, path: &str) -> bool {
         self.0.contains_key(&path.to_lowercase())
     }
 
-    /// Let a path name the line that another path has.
+    /// Give a path the line of another one.
     pub fn alias(&mut self, path: &str, other: &str) {
         if let Some(line) = self.line(other) {
             self.0.insert(path.to_lowercase(), line);

@@ -1,29 +1,30 @@
 //! YAML text to a tree of nodes with line numbers. The only file that knows the YAML crate.
 //!
-//! Scalars stay the text they are: what `0777` or `yes` means depends on where it stands, and that is Go's rule, not the crate's
-//! (see `value`). Anchors, aliases and merge keys are resolved here.
+//! Scalars stay text: the meaning of `0777` or `yes` depends on the field, by Go's rules (see `value`), not by the
+//! crate's. Anchors, aliases and merge keys are resolved here.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use crate::resources::yaml::value::{Content, Mistake, Node};
+use crate::resources::yaml::error::YamlError;
+use crate::resources::yaml::value::{Content, Node};
 
-/// More nodes than any honest file has, aliases counted each time they are used: a bomb stops here.
-const MOST_NODES: usize = 200_000;
+/// Limit on nodes of a document, with aliases counted at each use: stops documents that expand without bound.
+const MAX_NODES: usize = 200_000;
 
 /// One document of a file.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The tree.
+    /// The tree of nodes.
     pub root: Node,
-    /// Keys that stand twice in one mapping. The last wins, except where the kind of document forbids it.
-    pub duplicates: Vec<Mistake>,
+    /// Keys that occur twice in one mapping. The last one counts, unless the kind of document forbids duplicates.
+    pub duplicates: Vec<YamlError>,
 }
 
-/// Split a file as daprd does: at a newline followed by `---` at column 0; the rest of that line belongs to nobody.
-/// A separator at the very beginning belongs to the first document. Each part comes with its first line, counted from 1.
+/// Split a file into documents as daprd does: at lines that begin with `---`, which are dropped as a whole. A separator
+/// in the first line is part of the first document. Returns each part with its first line, counted from 1.
 pub fn split(text: &str) -> Vec<(usize, String)> {
     let mut parts = vec![(1, String::new())];
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -36,15 +37,16 @@ pub fn split(text: &str) -> Vec<(usize, String)> {
     parts
 }
 
-/// Read the first document of a text whose first line is `first_line` of its file; `None` if there is nothing but comments.
+/// Parse the first document of a text; `None` if it holds only comments. `first_line` is the line of the file at which
+/// the text begins.
 ///
 /// # Errors
-/// The text is not YAML; the mistake carries the line of the file.
-pub fn document(text: &str, first_line: usize) -> Result<Option<Document>, Mistake> {
+/// The text is not YAML; the error carries the line of the file.
+pub fn document(text: &str, first_line: usize) -> Result<Option<Document>, YamlError> {
     if let Some(at) = text.find('\0') {
-        return Err(Mistake {
+        return Err(YamlError {
             line: first_line + text[..at].matches('\n').count(),
-            text: "a NUL byte, which no text holds: save the file as UTF-8".to_owned(),
+            message: "a NUL byte, which no text holds: save the file as UTF-8".to_owned(),
         });
     }
     let mut builder = Builder { first_line, ..Builder::default() };
@@ -66,10 +68,10 @@ struct Builder {
     anchors: HashMap<usize, Node>,
     nodes: usize,
     root: Option<Node>,
-    duplicates: Vec<Mistake>,
+    duplicates: Vec<YamlError>,
 }
 
-/// A list or mapping whose end has not come.
+/// A list or mapping that is not complete yet.
 struct Open {
     line: usize,
     anchor: usize,
@@ -78,25 +80,26 @@ struct Open {
 }
 
 impl Builder {
-    /// Take one event; is the document complete?
-    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<bool, Mistake> {
+    /// Add one event. Returns whether the document is complete.
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<bool, YamlError> {
         let line = self.line(span.start.line());
         match event {
             Event::DocumentEnd => return Ok(true),
             Event::Scalar(text, style, anchor, tag) => {
                 let quoted = style != ScalarStyle::Plain;
                 let content = Content::Scalar { text: text.into_owned(), is_text: is_text(quoted, tag.as_deref()) };
-                self.location(Node { line, content }, anchor)?;
+                self.attach(Node { line, content }, anchor)?;
             }
             Event::SequenceStart(_, anchor, _) => self.start(line, anchor, false),
             Event::MappingStart(_, anchor, _) => self.start(line, anchor, true),
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
-                let mut node = node.ok_or_else(|| Mistake { line, text: "an anchor contains itself".to_owned() })?;
+                let mut node =
+                    node.ok_or_else(|| YamlError { line, message: "an anchor contains itself".to_owned() })?;
                 node.line = line;
                 self.nodes += node.size();
-                self.location(node, 0)?;
+                self.attach(node, 0)?;
             }
             _ => {}
         }
@@ -107,26 +110,26 @@ impl Builder {
         self.open.push(Open { line, anchor, is_map, children: Vec::new() });
     }
 
-    fn end(&mut self) -> Result<(), Mistake> {
+    fn end(&mut self) -> Result<(), YamlError> {
         let Some(open) = self.open.pop() else {
             return Ok(());
         };
         let content = if open.is_map { self.mapping(open.children)? } else { Content::List(open.children) };
         let line = open.line;
-        self.location(Node { line, content }, open.anchor)
+        self.attach(Node { line, content }, open.anchor)
     }
 
-    /// Put a finished node where it belongs.
-    fn location(&mut self, node: Node, anchor: usize) -> Result<(), Mistake> {
+    /// Add a finished node to the innermost open list or mapping.
+    fn attach(&mut self, node: Node, anchor: usize) -> Result<(), YamlError> {
         self.nodes += 1;
-        if self.nodes > MOST_NODES {
-            return Err(Mistake {
+        if self.nodes > MAX_NODES {
+            return Err(YamlError {
                 line: node.line,
-                text: "the document is too large when its aliases are filled in".to_owned(),
+                message: "the document is too large when its aliases are filled in".to_owned(),
             });
         }
         if anchor != 0 {
-            // A copy, which counts: anchors within anchors would multiply.
+            // The copy counts, too: anchors within anchors multiply.
             self.nodes += node.size();
             self.anchors.insert(anchor, node.clone());
         }
@@ -137,8 +140,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Pair keys and values; what a merge key brings in stands before the mapping's own entries, so that those win.
-    fn mapping(&mut self, children: Vec<Node>) -> Result<Content, Mistake> {
+    /// Pair keys with values. Entries of merge keys come before the own entries of the mapping, so that the own ones win.
+    fn mapping(&mut self, children: Vec<Node>) -> Result<Content, YamlError> {
         let mut merged = Vec::new();
         let mut own: Vec<(Node, Node)> = Vec::new();
         let mut first_lines = HashMap::new();
@@ -151,9 +154,9 @@ impl Builder {
             if let Some(text) = key.as_text() {
                 match first_lines.entry(text.to_owned()) {
                     Entry::Vacant(vacant) => drop(vacant.insert(key.line)),
-                    Entry::Occupied(first) => self.duplicates.push(Mistake {
+                    Entry::Occupied(first) => self.duplicates.push(YamlError {
                         line: key.line,
-                        text: format!("mapping key {text:?} already defined at line {}", first.get()),
+                        message: format!("mapping key {text:?} already defined at line {}", first.get()),
                     }),
                 }
             }
@@ -167,12 +170,12 @@ impl Builder {
         self.first_line + line.saturating_sub(1)
     }
 
-    fn scan_error(&self, error: &ScanError) -> Mistake {
-        Mistake { line: self.line(error.marker().line()), text: error.info() }
+    fn scan_error(&self, error: &ScanError) -> YamlError {
+        YamlError { line: self.line(error.marker().line()), message: error.info() }
     }
 }
 
-/// Is a scalar text whatever it looks like?
+/// Whether a scalar is text even if it looks like a number, a bool or null.
 fn is_text(quoted: bool, tag: Option<&Tag>) -> bool {
     match tag.map(|tag| (tag.handle(), tag.suffix())) {
         Some(("tag:yaml.org,2002:", "int" | "float" | "bool" | "null")) => false,
@@ -185,8 +188,8 @@ fn is_merge(key: &Node) -> bool {
     matches!(&key.content, Content::Scalar { text, is_text: false } if text == "<<")
 }
 
-/// The entries of a mapping, or of a list of mappings of which the earlier ones win: the last of `into` are to stand first.
-fn merge(value: Node, into: &mut Vec<Vec<(Node, Node)>>) -> Result<(), Mistake> {
+/// Collect the entries of a mapping, or of a list of mappings of which earlier ones win. The caller reverses `into`.
+fn merge(value: Node, into: &mut Vec<Vec<(Node, Node)>>) -> Result<(), YamlError> {
     let line = value.line;
     match value.content {
         Content::Map(entries) => into.push(entries),
@@ -204,8 +207,8 @@ fn merge(value: Node, into: &mut Vec<Vec<(Node, Node)>>) -> Result<(), Mistake> 
     Ok(())
 }
 
-fn not_a_mapping(line: usize) -> Mistake {
-    Mistake { line, text: "map merge requires map or sequence of maps as the value".to_owned() }
+fn not_a_mapping(line: usize) -> YamlError {
+    YamlError { line, message: "map merge requires map or sequence of maps as the value".to_owned() }
 }
 
 #[cfg(test)]
@@ -231,7 +234,7 @@ mod tests {
         let got = match document(text, 1) {
             Ok(Some(document)) => shown(&document.root),
             Ok(None) => "nothing".to_owned(),
-            Err(mistake) => format!("line {}", mistake.line),
+            Err(error) => format!("line {}", error.line),
         };
         assert_eq!(got, expected, "{text}");
     }
@@ -262,8 +265,8 @@ mod tests {
             let alias = format!("*a{}", n - 1);
             text.push_str(&format!("a{n}: &a{n} [{}]\n", vec![alias; 10].join(", ")));
         }
-        let mistake = document(&text, 1).unwrap_err();
-        assert!(mistake.text.contains("too large"), "{}", mistake.text);
+        let error = document(&text, 1).unwrap_err();
+        assert!(error.message.contains("too large"), "{}", error.message);
     }
 
     #[test]
@@ -273,8 +276,8 @@ mod tests {
             format!("{anchors}{}", "]".repeat(times))
         };
         let row = format!("- &r [{}]\n", vec![flow(50); 40].join(", "));
-        let mistake = document(&row.repeat(40), 1).unwrap_err();
-        assert!(mistake.text.contains("too large"), "{}", mistake.text);
+        let error = document(&row.repeat(40), 1).unwrap_err();
+        assert!(error.message.contains("too large"), "{}", error.message);
     }
 
     #[test]

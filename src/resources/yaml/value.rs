@@ -1,49 +1,40 @@
-//! What a YAML scalar means, by the rules of Go: YAML 1.1 turned into JSON (tests/spec/resources-cli.md, "4.3 YAML
-//! dialect", "5.2 Value typing").
+//! Nodes of a YAML document, and the meaning of scalars by Go's rules: YAML 1.1 turned into JSON
+//! (tests/spec/resources-cli.md, "4.3 YAML dialect", "5.2 Value typing").
 //!
-//! `load` makes the nodes, `fields` reads typed fields from them. Numbers are printed as Go prints them, because they end as text in
-//! component properties.
+//! `parse` makes the nodes, `fields` reads typed fields from them. Numbers are printed as Go prints them, because they
+//! become text in component properties.
 
 use std::fmt::Write as _;
 
 use crate::credentials::masked;
 use crate::quantity::integer;
 
-/// A piece of a document.
+/// A scalar, list or mapping of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its line in the file, counted from 1.
     pub line: usize,
-    /// What it is.
+    /// Its value.
     pub content: Content,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A single value.
     Scalar {
-        /// As it is written, escapes resolved.
+        /// As written, with escapes resolved.
         text: String,
-        /// It was quoted, or tagged as text: it never means a number, a bool or nothing.
+        /// Quoted, or tagged as text: never a number, a bool or null.
         is_text: bool,
     },
     /// A list.
     List(Vec<Node>),
-    /// A mapping, in file order; of equal keys the last counts.
+    /// A mapping, in file order; the last of equal keys counts.
     Map(Vec<(Node, Node)>),
 }
 
-/// Something wrong at a line of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The line in the file, counted from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub text: String,
-}
-
-/// What a scalar means.
+/// The meaning of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar<'a> {
     /// `~`, `null` or nothing at all.
@@ -59,7 +50,7 @@ pub enum Scalar<'a> {
 }
 
 impl Node {
-    /// What it means; `None` if it is a list or a mapping.
+    /// Its meaning; `None` for a list or a mapping.
     pub fn scalar(&self) -> Option<Scalar<'_>> {
         match &self.content {
             Content::Scalar { text, is_text: true } => Some(Scalar::Text(text)),
@@ -68,7 +59,7 @@ impl Node {
         }
     }
 
-    /// The text of a scalar as it is written.
+    /// The text of a scalar as written.
     pub fn as_text(&self) -> Option<&str> {
         match &self.content {
             Content::Scalar { text, .. } => Some(text),
@@ -76,12 +67,12 @@ impl Node {
         }
     }
 
-    /// Is there no value?
+    /// Whether it is null: `~`, `null` or empty.
     pub fn is_null(&self) -> bool {
         self.scalar() == Some(Scalar::Null)
     }
 
-    /// How many nodes it consists of.
+    /// The number of nodes in it, itself included.
     pub fn size(&self) -> usize {
         match &self.content {
             Content::Scalar { .. } => 1,
@@ -93,7 +84,7 @@ impl Node {
         }
     }
 
-    /// What it is called in a message.
+    /// A description for messages, for example `the number 3`.
     pub fn kind(&self) -> String {
         match &self.content {
             Content::List(_) => "a list".to_owned(),
@@ -108,7 +99,7 @@ impl Node {
         }
     }
 
-    /// The first number in it that JSON cannot write (`.inf`, `.nan`), by line.
+    /// The line of the first number in it that JSON cannot express (`.inf`, `.nan`).
     pub fn not_finite(&self) -> Option<usize> {
         match &self.content {
             Content::Scalar { .. } => {
@@ -122,7 +113,7 @@ impl Node {
         }
     }
 
-    /// The text of a mapping key: `n` is `false`, `1` is `1`. `None` for what cannot be a key.
+    /// The text of a mapping key: `n` is `false`, `1` is `1`. `None` for null, lists and mappings, which cannot be keys.
     pub fn key(&self) -> Option<String> {
         match self.scalar()? {
             Scalar::Null => None,
@@ -130,8 +121,8 @@ impl Node {
         }
     }
 
-    /// As compact JSON, keys sorted, `< > &` escaped, as Go's encoder writes it (tests/spec/resources-cli.md, "5.2
-    /// Value typing").
+    /// As compact JSON with sorted keys and `< > &` escaped, as Go's encoder writes it (tests/spec/resources-cli.md,
+    /// "5.2 Value typing").
     pub fn to_json(&self) -> String {
         let mut json = String::new();
         self.write_json(&mut json);
@@ -175,7 +166,7 @@ impl Node {
 }
 
 impl Scalar<'_> {
-    /// As a field of type text receives it; nothing becomes the empty text.
+    /// The text that a field of type string gets; null becomes the empty text.
     pub fn to_text(self) -> String {
         match self {
             Self::Null => String::new(),
@@ -187,7 +178,7 @@ impl Scalar<'_> {
     }
 }
 
-/// What an unquoted scalar means in Go's YAML 1.1.
+/// The meaning of an unquoted scalar in Go's YAML 1.1.
 pub fn resolve(text: &str) -> Scalar<'_> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
@@ -211,7 +202,7 @@ pub fn resolve(text: &str) -> Scalar<'_> {
     integer(&plain).map(Scalar::Int).or_else(|| decimal(&plain).map(Scalar::Float)).unwrap_or(Scalar::Text(text))
 }
 
-/// A number with digits, a point or an exponent, that fits 64 bits; `1e400` does not and stays text.
+/// A decimal number that fits 64 bits; `1e400` does not, and stays text.
 fn decimal(text: &str) -> Option<f64> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let shaped = digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
@@ -222,7 +213,7 @@ fn decimal(text: &str) -> Option<f64> {
     text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// A number as Go's JSON encoder writes it: plain digits, from 1e21 up and below 1e-6 with an exponent.
+/// A number as Go's JSON encoder writes it: with an exponent from 1e21 up and below 1e-6, otherwise plain digits.
 pub fn json_number(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-6..1e21).contains(&size) {
@@ -231,7 +222,7 @@ pub fn json_number(value: f64) -> String {
     format!("{value}")
 }
 
-/// A number as Go's `FormatFloat(value, 'g', -1, 64)` writes it, which is what fields of type text receive.
+/// A number as Go's `FormatFloat(value, 'g', -1, 64)` writes it, for fields of type string.
 fn general_number(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-4..1e6).contains(&size) {

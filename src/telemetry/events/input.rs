@@ -1,11 +1,21 @@
-//! Events of the input: what is found while flags, environment and files are read.
+//! Events of the input: findings while flags, environment and files are read.
 
-use crate::telemetry::Telemetry;
-use crate::telemetry::log::Level;
+use crate::telemetry::event::Event;
+use crate::telemetry::log::{Level, Log};
 
-impl Telemetry {
-    /// Something was said about the input; the texts are daprd's where it has one.
-    pub fn input_noted(&self, level: Level, scope: &str, text: &str) {
-        self.0.log.write(level, scope, format_args!("{text}"), &[]);
+/// A finding about the input. Texts are daprd's where it has one.
+#[derive(Clone, Copy, Debug)]
+pub struct InputNoted<'a> {
+    /// Level of the line.
+    pub level: Level,
+    /// Its logger.
+    pub scope: &'a str,
+    /// Its text.
+    pub text: &'a str,
+}
+
+impl Event for InputNoted<'_> {
+    fn log(&self, log: &Log) {
+        log.write(self.level, self.scope, format_args!("{}", self.text), &[]);
     }
 }

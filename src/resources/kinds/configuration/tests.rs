@@ -13,9 +13,8 @@ fn read_texts(texts: &[&str]) -> Result<Configuration, Vec<String>> {
     read.map(|(configuration, _)| configuration).map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
-fn shown(note: &Diagnostic) -> String {
-    let line = note.location.as_ref().map_or(0, |location| location.line);
-    format!("{line} {}", note.plain.as_deref().unwrap_or(&note.text))
+fn shown(diagnostic: &Diagnostic) -> String {
+    format!("{} {}", diagnostic.line(), diagnostic.message)
 }
 
 #[test]
@@ -36,8 +35,8 @@ fn every_key_that_nothing_reads_is_named() {
         ("spec: {metric: {http: {paths: []}}}\n", "1 unknown field spec.metric.http.paths is ignored"),
     ] {
         std::fs::write(file.path(), text).unwrap();
-        let (_, notes) = read(&[file.path().to_owned()], &Environment::default()).unwrap();
-        assert_eq!(notes.iter().map(shown).collect::<Vec<_>>(), [expected]);
+        let (_, diagnostics) = read(&[file.path().to_owned()], &Environment::default()).unwrap();
+        assert_eq!(diagnostics.iter().map(shown).collect::<Vec<_>>(), [expected]);
     }
 }
 
@@ -98,8 +97,8 @@ fn every_middleware_is_named_with_its_line() {
     let text = "spec:\n  httpPipeline:\n    handlers:\n    - {name: auth, type: middleware.http.bearer, version: v1, selector: {}}\n    - name: limit\n      type: middleware.http.ratelimit\n  appHttpPipeline: {handlers: [{name: x, type: y}]}\n";
     std::fs::write(file.path(), text).unwrap();
     let files = [file.path().to_owned(), file.path().to_owned()];
-    let (configuration, notes) = read(&files, &Environment::default()).unwrap();
-    let named: Vec<_> = notes[..3].iter().map(shown).collect();
+    let (configuration, diagnostics) = read(&files, &Environment::default()).unwrap();
+    let named: Vec<_> = diagnostics[..3].iter().map(shown).collect();
     assert_eq!(
         named,
         [

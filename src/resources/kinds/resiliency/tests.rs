@@ -1,15 +1,27 @@
 use super::*;
-use crate::resources::yaml::fields::{Dialect, Findings};
+use crate::resources::kinds::policies::Direction;
+use crate::resources::yaml::diagnostics::Diagnostics;
+use crate::resources::yaml::fields::Dialect;
 use crate::resources::yaml::parse;
 
 fn read(spec: &str) -> (Resiliency, Vec<String>, usize) {
     let yaml = format!("metadata: {{name: r}}\nspec: {spec}");
     let document = parse::document(&yaml, 1).unwrap().unwrap();
-    let findings = Findings::default();
-    let root = Fields::root(&document.root, Dialect::Resource, &findings);
+    let diagnostics = Diagnostics::default();
+    let root = Fields::root(&document.root, Dialect::Resource, &diagnostics);
     let (resource, wrong) = Resiliency::read(&root, Location::default());
     let wrong = wrong.into_iter().map(|(_, text)| text).collect();
-    (resource, wrong, findings.into_parts().0.len())
+    (resource, wrong, diagnostics.into_parts().0.len())
+}
+
+/// The findings that do not make the document unusable.
+fn remarks(spec: &str) -> Vec<String> {
+    let yaml = format!("metadata: {{name: r}}\nspec: {spec}");
+    let document = parse::document(&yaml, 1).unwrap().unwrap();
+    let diagnostics = Diagnostics::default();
+    Resiliency::read(&Fields::root(&document.root, Dialect::Resource, &diagnostics), Location::default());
+    let (_, others) = diagnostics.into_parts();
+    others.iter().map(|found| found.sentence().into_owned()).collect()
 }
 
 fn retry(settings: &str) -> Result<Retry, String> {
@@ -23,7 +35,7 @@ fn retry(settings: &str) -> Result<Retry, String> {
 #[test]
 fn retries_have_daprds_defaults() {
     let ms = Duration::from_millis;
-    for (settings, pause, most) in [
+    for (settings, pause, max_retries) in [
         ("", Pause::Constant(ms(5000)), None),
         ("duration: 10, maxRetries: 2", Pause::Constant(ms(10)), Some(2)),
         ("policy: CONSTANT, duration: 10ms, maxRetries: 0", Pause::Constant(ms(10)), Some(0)),
@@ -32,7 +44,7 @@ fn retries_have_daprds_defaults() {
         ("duration: 0", Pause::Constant(ms(0)), None),
     ] {
         let retry = retry(settings).unwrap();
-        assert_eq!((retry.pause, retry.most), (pause, most), "{settings}");
+        assert_eq!((retry.pause, retry.max_retries), (pause, max_retries), "{settings}");
     }
 }
 
@@ -111,17 +123,10 @@ fn what_a_key_of_another_place_or_name_is_meant_for_is_said() {
             ("{policies: {timeouts: {t: 5}}}", seconds("timeouts.t")),
             ("{policies: {retries: {r: {policy: exponential, duration: 5s}}}}", "spec.policies.retries.r.duration: has no effect: it is for the policy constant; exponential begins with 500ms and grows up to maxInterval".to_owned()),
         ] {
-            let yaml = format!("metadata: {{name: r}}\nspec: {spec}");
-            let document = parse::document(&yaml, 1).unwrap().unwrap();
-            let findings = Findings::default();
-            let root = Fields::root(&document.root, Dialect::Resource, &findings);
-            Resiliency::read(&root, Location::default());
-            let (_, remarks) = findings.into_parts();
-            let found: Vec<_> = remarks.iter().map(Remark::sentence).collect();
-            assert_eq!(found, [expected]);
+            assert_eq!(remarks(spec), [expected]);
         }
     for silent in ["0", "1000", "5s", "-1"] {
-        assert_eq!(without_unit("x", silent, 1), None);
+        assert_eq!(remarks(&format!("{{policies: {{timeouts: {{t: {silent}}}}}}}")), Vec::<String>::new());
     }
 }
 

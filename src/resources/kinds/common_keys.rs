@@ -1,20 +1,20 @@
-//! What all kinds of resource files have in common: the keys around `spec`.
+//! Keys that all kinds of resource files share: those around `spec`.
 
 use crate::resources::yaml::fields::Fields;
 
-/// What is said about `scopes` under `spec`.
+/// Help for `scopes` under `spec`.
 pub(super) const SCOPES_IN_SPEC: &str =
     "scopes belongs at the root, beside spec: as it is every app loads this resource";
 
-/// The keys by which a document was found to be of its kind have been read.
-pub(super) fn head_read(root: &Fields<'_>) {
+/// Mark the keys that every document has as known.
+pub(super) fn known_at_root(root: &Fields<'_>) {
     for name in ["apiVersion", "kind", "metadata", "spec", "status"] {
         root.has(name);
     }
 }
 
-/// Keys of `metadata` that mean something to Kubernetes and nothing here.
-pub(super) fn without_effect(metadata: &Fields<'_>) {
+/// Mark the keys of `metadata` as known that matter to Kubernetes only.
+pub(super) fn known_in_metadata(metadata: &Fields<'_>) {
     for name in [
         "namespace",
         "labels",
