@@ -7,7 +7,7 @@ use crate::broker::ack::{self, Ack};
 use crate::broker::memory::shared::SharedBrokers;
 use crate::broker::memory::{self, MemoryBroker};
 use crate::broker::options::OptionNames;
-use crate::broker::redis::{self, RedisBroker, Settings, times_without_unit};
+use crate::broker::redis::{OPTIONS as REDIS_OPTIONS, RedisBroker, Settings, times_without_unit};
 use crate::broker::warning::{Warning, misspelt_group, unknown};
 use crate::broker::{Broker, BrokerError, BrokerErrorKind};
 use crate::metadata::Properties;
@@ -33,7 +33,7 @@ const KINDS: &[BrokerKind] = &[
     BrokerKind {
         name: "pubsub.redis",
         is_embedded: false,
-        options: &redis::OPTIONS,
+        options: &REDIS_OPTIONS,
         warnings: |settings| times_without_unit(settings).map(Warning::from).collect(),
         build: redis,
     },

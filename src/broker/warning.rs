@@ -1,4 +1,4 @@
-//! Warnings about the settings of a component: what every broker says in the same way.
+//! Warnings about the settings of a component, for every broker.
 
 use crate::credentials::masked;
 use crate::diagnostic::Severity;
@@ -7,21 +7,20 @@ use crate::metadata::{Properties, nearest};
 /// A setting that is ignored or looks like a mistake. The component can be used all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// What is said.
+    /// The text.
     pub text: String,
-    /// How much it matters to somebody who checks the files.
+    /// How much it matters to `check`.
     pub severity: Severity,
 }
 
 impl<T: Into<String>> From<T> for Warning {
-    /// Something that does not do what its author wants.
+    /// A warning about something that most likely does not do what its author wants.
     fn from(text: T) -> Self {
         Self { text: text.into(), severity: Severity::Warning }
     }
 }
 
-/// The settings that are none of the `known`. One that looks like no known one merely has no effect, unless `explain` says what its author
-/// most likely wants.
+/// Warnings about settings that are not in `known`. One that resembles none of them is a hint only, unless `explain` has a text for it.
 pub(super) fn unknown(
     properties: &Properties,
     known: &[&str],
@@ -43,7 +42,7 @@ pub(super) fn unknown(
         .collect()
 }
 
-/// `consumerID` is the only setting whose case counts (tests/spec/redis.md, "2.3 consumerID").
+/// A warning about a `consumerID` in another spelling: it is the only setting whose case counts (tests/spec/redis.md, "2.3 consumerID").
 pub(super) fn misspelt_group(properties: &Properties) -> Vec<Warning> {
     let names = properties.iter().map(|(name, _)| name);
     names

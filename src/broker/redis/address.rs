@@ -1,7 +1,7 @@
-//! `redisHost`: which servers it names, and what its URLs say beside (tests/spec/redis.md, "4. Host resolution"). Its
-//! form is checked here, before anything is dialled: an address that cannot be one would be tried for ever.
+//! The servers that `redisHost` names, with the credentials, database and TLS of its URLs (tests/spec/redis.md, "4. Host resolution"). The
+//! form is checked before anything is dialled: dialling an impossible address would be retried without end.
 //!
-//! `redis://` and `rediss://` mean what they mean to redis-cli; daprd knows neither them nor the path of a Unix socket.
+//! `redis://` and `rediss://` URLs are read as redis-cli reads them; daprd supports neither them nor paths of Unix sockets.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,13 +10,13 @@ use percent_encoding::percent_decode_str;
 
 use crate::credentials::masked;
 
-/// The port of a Redis that names none.
+/// The port of an address without one.
 const DEFAULT_PORT: u16 = 6379;
 
 const WANTED: &str = "wanted is host:port (redis:6379, [::1]:6379), the path of a Unix socket (/run/redis.sock), or \
 redis://[[user]:password@]host[:port][/database] (rediss:// with TLS); the servers of a cluster, or sentinels, are separated by commas";
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
     /// Host and port.
@@ -35,12 +35,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// What `redisHost` and `redisPort` say together.
+/// `redisHost` and `redisPort` together.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hosts {
-    /// In the order in which they are named; at least one.
+    /// In the order of the setting; at least one.
     pub(super) addresses: Vec<Address>,
-    /// The addresses as texts quote them, without credentials; empty if nothing was given, as in texts of daprd.
+    /// The addresses for texts, without credentials; empty if none was given, as in the texts of daprd.
     pub(super) text: String,
     /// From a URL, decoded.
     pub(super) username: Option<String>,
@@ -56,7 +56,7 @@ impl Hosts {
     /// Read `redisHost`, one address or several separated by commas, with `redisPort` where an address has no port.
     ///
     /// # Errors
-    /// What is wrong, and the form that is wanted. No credential is in it.
+    /// What is wrong, and the form that is wanted. The text contains no credentials.
     pub(super) fn read(text: &str, port: Option<u16>) -> Result<Self, String> {
         let text = text.trim();
         if text.is_empty() {
@@ -97,9 +97,9 @@ impl Hosts {
 
 /// What is wrong with one address.
 enum Wrong {
-    /// Its form.
+    /// Its form: what the whole setting is said to be or have.
     Form(String),
-    /// It contradicts `redisPort`; the whole text, which is that of daprd.
+    /// It contradicts `redisPort`; the whole text, as daprd has it.
     Port(String),
 }
 
@@ -109,7 +109,7 @@ impl From<&str> for Wrong {
     }
 }
 
-/// Take what is said now unless something else was said before.
+/// Keep the first value; `false` if a later one differs from it.
 fn agree<T: PartialEq>(before: &mut Option<T>, now: Option<T>) -> bool {
     match (&before, now) {
         (_, None) => true,
@@ -121,13 +121,13 @@ fn agree<T: PartialEq>(before: &mut Option<T>, now: Option<T>) -> bool {
     }
 }
 
-/// A part of a setting as an error may quote it. What stands behind a host and is no port may be a password, too, and is not shown.
+/// A part of the setting as an error may quote it. Text after a host that is no port may be a password, and is not shown.
 fn shown(whole: &str, part: &str) -> String {
     if masked(part) != part {
         return masked(part).into_owned();
     }
     if masked(whole) != whole {
-        // The comma may have been meant to be part of the password.
+        // The comma may belong to a password.
         return masked(whole).into_owned();
     }
     let start = part.find("://").map_or(0, |scheme| scheme + "://".len());
@@ -143,7 +143,7 @@ fn shown(whole: &str, part: &str) -> String {
     }
 }
 
-/// One address. `is_one_of_many`: commas stand around it.
+/// Read one address. `is_one_of_many`: the setting has several, separated by commas.
 fn read_part(part: &str, port: Option<u16>, is_one_of_many: bool) -> Result<Hosts, Wrong> {
     if part.is_empty() {
         return Err("has an empty part between its commas".into());
@@ -192,8 +192,8 @@ fn read_part(part: &str, port: Option<u16>, is_one_of_many: bool) -> Result<Host
     Ok(Hosts { addresses: vec![Address::Tcp(local_if_empty(host), port)], text, ..Hosts::default() })
 }
 
-/// What stands behind `redis://` or `rediss://`, as redis-cli reads it: the user and password end at the first `@`, and without a colon
-/// they are a password alone.
+/// Read a URL after its `redis://` or `rediss://`, as redis-cli does: user and password end at the first `@`, and without a colon they are
+/// a password.
 fn read_url(rest: &str, tls: bool, port: Option<u16>) -> Result<Hosts, Wrong> {
     let (userinfo, rest) = match rest.split_once('@') {
         Some((userinfo, rest)) => (Some(userinfo), rest),
@@ -237,7 +237,10 @@ fn read_url(rest: &str, tls: bool, port: Option<u16>) -> Result<Hosts, Wrong> {
     Ok(Hosts { text: address.to_string(), addresses: vec![address], username, password, database, tls: Some(tls) })
 }
 
-/// The port of an address that names one of its `own`, or not, beside `redisPort`.
+/// The port of an address: its `own`, or `redisPort`, or the default.
+///
+/// # Errors
+/// If both are given and differ.
 fn agreed_port(address: &str, own: Option<u16>, setting: Option<u16>) -> Result<u16, Wrong> {
     match (own, setting) {
         (Some(own), Some(setting)) if own != setting => Err(Wrong::Port(format!(
@@ -247,7 +250,7 @@ fn agreed_port(address: &str, own: Option<u16>, setting: Option<u16>) -> Result<
     }
 }
 
-/// A port alone is one of this machine, as in Go.
+/// An address without host is on this machine, as in Go.
 fn local_if_empty(host: String) -> String {
     if host.is_empty() { "localhost".to_owned() } else { host }
 }
@@ -256,7 +259,7 @@ fn is_percent_encoded(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// `host`, `host:port`, `:port`, `v6`, `[v6]`, `[v6]:port`.
+/// Read `host`, `host:port`, `:port`, `v6`, `[v6]` or `[v6]:port`.
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), Wrong> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, behind) = rest.split_once(']').ok_or("has a [ without its ]")?;
@@ -298,7 +301,7 @@ fn is_v6(host: &str) -> bool {
         && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Does the last group of an `IPv6` address without brackets read like a port on which a Redis usually listens?
+/// Does an `IPv6` address without brackets end in a group that may be meant as a port of Redis?
 fn looks_like_a_port(address: &str) -> bool {
     let last = address.rsplit(':').next().and_then(|last| last.parse().ok());
     last.is_some_and(|port: u16| matches!(port, 6370..=6399 | 7000..=7010))
@@ -317,7 +320,7 @@ fn port_of(text: &str) -> Result<u16, Wrong> {
     }
 }
 
-/// A name that a resolver can be asked for, or an `IPv4` address.
+/// Check that this is a host name or an `IPv4` address.
 fn check_name(host: &str) -> Result<(), Wrong> {
     if host.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("is a number and no host: a port stands behind a host and a colon".into());

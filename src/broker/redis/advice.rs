@@ -1,8 +1,8 @@
-//! What to do about an error of Redis, for those who read it: the server says only what it does not do.
+//! What a user can do about an error of Redis, whose own text does not say.
 
 use deadpool_redis::redis::{ErrorKind, RedisError};
 
-/// Advice to stand behind the text of an error; empty if there is none.
+/// Advice to append to the text of an error; empty if there is none.
 pub(super) fn on(error: &RedisError) -> &'static str {
     match error.code() {
         Some("OOM") => " (Redis is full: raise its maxmemory, or trim the streams with maxLenApprox or streamTTL)",
@@ -18,7 +18,7 @@ pub(super) fn on(error: &RedisError) -> &'static str {
     }
 }
 
-/// Does the server not know a command of streams? All of them, and no other of ours, begin with X.
+/// Does the server not know a stream command? All stream commands, and no others that this component sends, begin with X.
 fn is_without_streams(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
     let unknown = ["unknown command", "unsupported command"];

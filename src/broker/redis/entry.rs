@@ -1,5 +1,4 @@
-//! Stream entries as Redis stores them and as sinks get them: the commands that write and claim them, the replies that
-//! bring them (tests/spec/redis.md, "6. Publish", "7. Stream entry format").
+//! Stream entries in the replies of Redis (tests/spec/redis.md, "7. Stream entry format").
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -12,7 +11,7 @@ use super::reply::text;
 use crate::json;
 use crate::message::{Metadata, Position};
 
-/// The id of a stream entry: milliseconds and a number within them.
+/// The id of a stream entry: milliseconds, and a number within that millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct EntryId {
     millis: u64,
@@ -51,21 +50,21 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// One entry, taken apart.
+/// One entry of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: EntryId,
     /// The field `data`; empty if there is none.
     pub(super) data: Bytes,
-    /// The field `metadata`; `None` if there is none that can be read.
+    /// The field `metadata`; `None` if it is missing or cannot be read.
     pub(super) metadata: Option<Metadata>,
-    /// What is odd about the field `metadata`, for a warning.
+    /// What is wrong with the field `metadata`, for a warning.
     pub(super) oddity: Option<String>,
-    /// Which delivery this is, counted from 1.
+    /// The number of this delivery, counted from 1.
     pub(super) attempt: u32,
 }
 
-/// The entries of an XREADGROUP answer, by topic.
+/// The entries in a reply to XREADGROUP, by topic.
 pub(super) fn of_read(answer: Value) -> Vec<(String, Vec<Entry>)> {
     let streams: Vec<(Value, Value)> = match answer {
         Value::Array(streams) => streams.into_iter().filter_map(pair).collect(),
@@ -75,7 +74,7 @@ pub(super) fn of_read(answer: Value) -> Vec<(String, Vec<Entry>)> {
     streams.into_iter().filter_map(|(topic, entries)| Some((text(topic)?, of_claim(entries)))).collect()
 }
 
-/// The entries of an XCLAIM answer. Entries that no longer exist are left out.
+/// The entries in a reply to XCLAIM. Those that no longer exist are left out.
 pub(super) fn of_claim(answer: Value) -> Vec<Entry> {
     let Value::Array(entries) = answer else {
         return Vec::new();
@@ -83,12 +82,12 @@ pub(super) fn of_claim(answer: Value) -> Vec<Entry> {
     entries.into_iter().filter_map(entry).collect()
 }
 
-/// Does an XCLAIM answer stand for entries that no longer exist? Since version 7 it leaves them out.
+/// Does a reply to XCLAIM contain nil, as servers before version 7 give for entries that no longer exist?
 pub(super) fn names_nothing(answer: &Value) -> bool {
     matches!(answer, Value::Array(entries) if entries.contains(&Value::Nil))
 }
 
-/// A row of the long form of XPENDING: an entry that somebody holds.
+/// A row of the long form of XPENDING: an entry that a consumer has and has not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) id: EntryId,
@@ -98,7 +97,7 @@ pub(super) struct Pending {
     pub(super) deliveries: u32,
 }
 
-/// The rows of the long form of XPENDING.
+/// The rows in a reply to the long form of XPENDING.
 pub(super) fn of_pending(answer: Value) -> Vec<Pending> {
     let Value::Array(rows) = answer else {
         return Vec::new();
@@ -137,7 +136,7 @@ fn entry(value: Value) -> Option<Entry> {
     };
     let (mut data, mut metadata) = (Bytes::new(), None);
     let mut fields = fields.into_iter();
-    // Of fields with one name the last counts.
+    // Of several fields with one name the last counts.
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
             continue;
@@ -152,7 +151,7 @@ fn entry(value: Value) -> Option<Entry> {
     Some(Entry { id, data, metadata, oddity, attempt: 1 })
 }
 
-/// The map of a `metadata` field, if it is one, with what is odd about it (tests/spec/redis.md, "7.2 Reader").
+/// The map in a `metadata` field, and what is wrong with it (tests/spec/redis.md, "7.2 Reader").
 fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
     if bytes == b"{}" {
         return (Some(Metadata::new()), None);

@@ -1,4 +1,4 @@
-//! What holds for everything that Redis may answer, whoever wrote it, and for all settings.
+//! Properties that hold for every reply of Redis, whoever wrote the entries, and for all settings.
 
 use deadpool_redis::redis::Value;
 use proptest::collection::vec;
@@ -15,7 +15,7 @@ fn bulk(bytes: impl Into<Vec<u8>>) -> Value {
     Value::BulkString(bytes.into())
 }
 
-/// Answers of all shapes.
+/// Replies of all shapes.
 fn answer() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Nil),
@@ -43,7 +43,7 @@ proptest! {
         });
     }
 
-    /// As in tests/spec/redis.md, "7.2 Reader": whatever else is in the metadata, texts stay.
+    /// Values that are texts stay, whatever else is in the metadata (tests/spec/redis.md, "7.2 Reader").
     #[test]
     fn entries_of_others_keep_their_data_and_their_texts(
         data in vec(any::<u8>(), 0..40), said in vec((string(), value()), 0..5), blank in blank(), extra in text(),

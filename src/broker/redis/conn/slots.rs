@@ -1,20 +1,20 @@
-//! Slots of a cluster: which slot a key has, and which server a slot. No I/O.
+//! Slots of a cluster: the slot of a key, and the owner of a slot. No I/O.
 
 use deadpool_redis::redis::{Arg, Cmd, Value};
 
 use super::super::address::Address;
 use super::super::reply;
 
-/// How many slots a cluster has.
+/// The number of slots of a cluster.
 const SLOTS: u16 = 16_384;
 
-/// The slot of a key. Of a key with `{...}` only what stands between the first braces counts.
+/// The slot of a key. Of a key with a hash tag (`{...}`) only the tag counts.
 pub(in crate::broker::redis) fn slot_of(key: &[u8]) -> u16 {
     crc16(tag(key).unwrap_or(key)) % SLOTS
 }
 
-/// The slot of the key of a command; `None` if the command has none. All commands of this component have one key: the first argument,
-/// or the second of XGROUP, or the first stream.
+/// The slot of the key of a command; `None` if the command has none. Commands of this component have one key: the first argument, of XGROUP
+/// the second, of XREADGROUP the first stream.
 pub(super) fn slot_of_command(command: &Cmd) -> Option<u16> {
     let mut words = command.args_iter().map(|word| match word {
         Arg::Simple(word) => word,
@@ -33,7 +33,7 @@ pub(super) fn slot_of_command(command: &Cmd) -> Option<u16> {
     key.map(slot_of)
 }
 
-/// A range of slots, both ends included, and who has it.
+/// A range of slots, both ends included, and the server that owns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) first: u16,
@@ -41,7 +41,7 @@ pub(super) struct Range {
     pub(super) master: Address,
 }
 
-/// Read the answer to CLUSTER SLOTS, in the order of the slots. A server that does not know its own name is the one that was asked.
+/// The ranges in a reply to CLUSTER SLOTS, in the order of the slots. `asked` is the server that gave the reply.
 pub(super) fn ranges_of(answer: Value, asked: &Address) -> Vec<Range> {
     let Value::Array(rows) = answer else {
         return Vec::new();
@@ -63,22 +63,22 @@ fn range_of(row: Value, asked: &Address) -> Option<Range> {
     let mut master = master.into_iter();
     let host = reply::text(master.next()?).unwrap_or_default();
     let port = number(&master.next()?)?;
-    Some(Range { first, last, master: beside(asked, &host, port) })
+    Some(Range { first, last, master: address_seen_from(asked, &host, port) })
 }
 
-/// The server that another one calls so. An empty or unknown host is the host of the one that says it.
-fn beside(asked: &Address, host: &str, port: u16) -> Address {
+/// The address of a server as `asked` names it. An empty or unknown host is that of `asked` itself.
+fn address_seen_from(asked: &Address, host: &str, port: u16) -> Address {
     match asked {
         Address::Tcp(own, _) if host.is_empty() || host == "?" => Address::Tcp(own.clone(), port),
         _ => Address::Tcp(host.to_owned(), port),
     }
 }
 
-/// The server that a MOVED or ASK of `asked` names.
+/// The address in a MOVED or ASK reply of `asked`.
 pub(super) fn address_of(redirect: &str, asked: &Address) -> Option<Address> {
     let (host, port) = redirect.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    Some(beside(asked, host, port.parse().ok()?))
+    Some(address_seen_from(asked, host, port.parse().ok()?))
 }
 
 fn number(value: &Value) -> Option<u16> {
@@ -102,7 +102,7 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// What each byte does to the sum. Every command needs it, and every plan of a reader for all its topics.
+/// The checksum of each byte: a table, because every command needs a slot, and each read of a cluster one for every topic.
 const CRC_OF_BYTE: [u16; 256] = {
     let mut table = [0; 256];
     let mut byte: u16 = 0;
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_key_has_the_slot_that_redis_gives_it() {
-        // As CLUSTER KEYSLOT says.
+        // Expected slots are those of CLUSTER KEYSLOT.
         for (key, slot) in [
             ("123456789", 12739),
             ("orders", 105),

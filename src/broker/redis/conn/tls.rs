@@ -1,9 +1,9 @@
-//! TLS to a Redis server: as strict as daprd's (Go's), and no stricter, with refusals in words that say what to do.
+//! TLS to a Redis server, exactly as strict as daprd's (Go's), with errors that say what to do.
 //!
-//! The redis crate takes no verifier of ours, so TLS is made here and the crate gets the stream ([`connect`]). webpki refuses every
-//! server's certificate that says that it is one of an authority. Go accepts it where it is itself among the trusted ones
-//! (`openssl req -x509` makes such certificates), or where a trusted authority signed it. What webpki accepts and Go refuses are
-//! authorities that have expired or say that they are none.
+//! The redis crate does not accept a verifier, so TLS is done here and the crate gets the stream ([`connect`]). There are two differences
+//! between webpki and Go. webpki refuses every server certificate that is marked as that of an authority (CA:TRUE); Go accepts it if it is in
+//! the trust store (`openssl req -x509` makes such certificates), or if a trusted authority signed it. And webpki accepts authorities that
+//! have expired or are marked as none (CA:FALSE); Go does not.
 
 use std::io;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameCon
 use super::super::settings::Tls;
 use super::error::{self, SettingsMismatch};
 
-/// How long a server may be silent in a handshake before it is asked whether it speaks Redis without TLS.
-const HESITATION: Duration = Duration::from_secs(1);
+/// How long a handshake may take before the server is tested for Redis without TLS; also the time limit of such tests.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The extensions that are looked at here, or mean nothing for a server's certificate.
+/// The extensions that are checked here, or have no meaning for a server's certificate.
 const KNOWN_EXTENSIONS: [ObjectIdentifier; 4] =
     [BasicConstraints::OID, KeyUsage::OID, ExtendedKeyUsage::OID, SubjectAltName::OID];
 
@@ -48,7 +48,7 @@ const CLIENT_CERTIFICATE: &str = "tls: the server wants a certificate of its cli
 /// The TLS configuration of one connection. Built for each connection, so that a changed trust store takes effect.
 ///
 /// # Errors
-/// If certificates cannot be read, in words.
+/// Which certificate cannot be used, and what to change.
 pub(super) fn config(tls: &Tls) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier::new(tls.insecure, &provider)?;
@@ -78,10 +78,10 @@ pub(super) fn config(tls: &Tls) -> Result<ClientConfig, String> {
         })
 }
 
-/// TLS on this stream.
+/// Start TLS on this stream.
 ///
 /// # Errors
-/// [`SettingsMismatch`] inside, if the settings do not fit; else what failed on the way.
+/// With a [`SettingsMismatch`] inside if the settings do not fit the server.
 pub(super) async fn connect(tls: &Tls, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     let config = config(tls).map_err(SettingsMismatch)?;
     let name = ServerName::try_from(host.to_owned())
@@ -89,7 +89,7 @@ pub(super) async fn connect(tls: &Tls, host: &str, stream: TcpStream) -> io::Res
     let server = stream.peer_addr()?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let is_plain = async {
-        tokio::time::sleep(HESITATION).await;
+        tokio::time::sleep(PROBE_TIMEOUT).await;
         if !is_plain_redis(server).await {
             std::future::pending::<()>().await;
         }
@@ -115,7 +115,7 @@ fn not_tls() -> SettingsMismatch {
     )
 }
 
-/// For a server that does not answer as Redis does: does it speak TLS?
+/// Test whether a server that does not speak plain Redis speaks TLS.
 pub(super) async fn speaks_tls(host: &str, port: u16) -> Option<SettingsMismatch> {
     let tls = Tls { insecure: true, client: None };
     let config = config(&tls).ok()?;
@@ -124,7 +124,7 @@ pub(super) async fn speaks_tls(host: &str, port: u16) -> Option<SettingsMismatch
         let stream = TcpStream::connect((host, port)).await?;
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     };
-    let is_tls = match tokio::time::timeout(HESITATION, shaken).await {
+    let is_tls = match tokio::time::timeout(PROBE_TIMEOUT, shaken).await {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => matches!(cause(&error), Some(Error::AlertReceived(_) | Error::PeerIncompatible(_))),
         Err(_) => false,
@@ -132,7 +132,7 @@ pub(super) async fn speaks_tls(host: &str, port: u16) -> Option<SettingsMismatch
     is_tls.then(|| SettingsMismatch("the server speaks TLS on this port: set enableTLS to true".to_owned()))
 }
 
-/// Does this server answer to a PING as Redis does?
+/// Test whether a server answers PING without TLS.
 async fn is_plain_redis(server: std::net::SocketAddr) -> bool {
     let asked = async {
         let mut stream = TcpStream::connect(server).await?;
@@ -141,7 +141,7 @@ async fn is_plain_redis(server: std::net::SocketAddr) -> bool {
         stream.read_exact(&mut first).await?;
         io::Result::Ok(first[0])
     };
-    let answer = tokio::time::timeout(HESITATION, asked).await;
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, asked).await;
     // +PONG, or -NOAUTH and the like.
     matches!(answer, Ok(Ok(b'+' | b'-')))
 }
@@ -150,7 +150,7 @@ fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Replace a TLS error that shows a wrong setting by words that say what to change.
+/// Replace a TLS error that is caused by a wrong setting by one that says what to change.
 pub(super) fn explain(error: RedisError, tls: &Tls) -> RedisError {
     match error::io_cause(&error).and_then(|error| mismatch(error, tls)) {
         Some(mismatch) => mismatch.into(),
@@ -158,7 +158,7 @@ pub(super) fn explain(error: RedisError, tls: &Tls) -> RedisError {
     }
 }
 
-/// The wrong setting that a TLS error shows; `None` if it shows none.
+/// The wrong setting that causes a TLS error, if one does.
 fn mismatch(error: &io::Error, tls: &Tls) -> Option<SettingsMismatch> {
     let text = match cause(error)? {
         Error::General(text) => text.clone(),
@@ -200,7 +200,7 @@ struct Verifier {
     is_insecure: bool,
     /// Every certificate of the trust store.
     trusted: Vec<CertificateDer<'static>>,
-    /// None if no certificate in the trust store is that of an authority.
+    /// `None` if no certificate in the trust store is that of an authority.
     webpki: Option<Arc<WebPkiServerVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -228,8 +228,8 @@ impl Verifier {
         Ok(verifier)
     }
 
-    /// For certificates that webpki refuses because they say that they are of an authority: one of the trust store needs no signature of
-    /// another, and one that an authority of the trust store signed is as good as any. All else is as for others.
+    /// Does Go trust this certificate, which webpki refuses? It must be in the trust store itself, or be marked as an authority and signed by
+    /// one of the trust store. Time, name and usage are checked as for any other.
     fn trusts(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<bool, Error> {
         let Ok(read) = Certificate::from_der(certificate) else {
             return Ok(false);
@@ -258,7 +258,7 @@ impl Verifier {
         !has_unknown_critical(read) && authorities.any(|authority| self.is_signature_of(&authority, read))
     }
 
-    /// Has this authority signed this certificate? An authority that may sign certain names only is left to webpki.
+    /// Has this authority signed this certificate? Authorities with name constraints are left to webpki.
     fn is_signature_of(&self, authority: &Certificate, signed: &Certificate) -> bool {
         let (issuer, tbs) = (&authority.tbs_certificate, &signed.tbs_certificate);
         if issuer.subject != tbs.issuer || !matches!(issuer.get::<NameConstraints>(), Ok(None)) {
@@ -281,19 +281,19 @@ impl Verifier {
     }
 }
 
-/// Is this DER a sequence with this content? For contents that are shorter than 128 bytes.
+/// Is this DER a sequence with this content? Only for contents of less than 128 bytes.
 fn is_sequence_of(der: &[u8], content: &[u8]) -> bool {
     matches!(der, [0x30, length, rest @ ..] if usize::from(*length) == rest.len() && rest == content)
 }
 
-/// Does it have a critical extension that nobody here looks at? Then it must not be believed.
+/// Does it have a critical extension that is not checked here? Then it must be refused.
 fn has_unknown_critical(read: &Certificate) -> bool {
     let extensions = read.tbs_certificate.extensions.iter().flatten();
     let mut critical = extensions.filter(|extension| extension.critical);
     critical.any(|extension| !KNOWN_EXTENSIONS.contains(&extension.extn_id))
 }
 
-/// Is it a certificate authority by Go's rules? One of version 1 is, because version 1 has no extension that says so.
+/// Is it a certificate authority by Go's rules? Every certificate of version 1 is one, as that version has no extension to say so.
 fn is_authority(der: &CertificateDer<'_>, now: UnixTime) -> bool {
     let Ok(read) = Certificate::from_der(der) else {
         return true;
@@ -321,7 +321,7 @@ fn in_time(read: &Certificate, now: UnixTime) -> Result<(), Error> {
     Ok(())
 }
 
-/// A refusal in words: what is wrong with the certificate, and what to do about it.
+/// The error for a refused certificate: what is wrong with it, and what to do about it.
 fn words(error: &Error, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> String {
     let read = Certificate::from_der(certificate).ok();
     let host = name.to_str();
@@ -372,7 +372,7 @@ fn words(error: &Error, certificate: &CertificateDer<'_>, name: &ServerName<'_>)
     format!("tls: the server's certificate {text}{ONLY_TESTS}")
 }
 
-/// `a.example` of `DnsName("a.example")`.
+/// The name in the debug form of rustls: `a.example` of `DnsName("a.example")`.
 fn plain(name: &str) -> &str {
     let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
     inner.trim_end_matches(')').trim_matches('"')
