@@ -15,6 +15,7 @@ use crate::delivery::supervisor::Supervisor;
 use crate::health::Health;
 use crate::publish::Publisher;
 use crate::pubsub::Catalog;
+use crate::server::BodyMemory;
 use crate::telemetry::Telemetry;
 use crate::telemetry::trace::Tracing;
 
@@ -41,6 +42,8 @@ pub struct Context {
     pub shutdown: tokio::sync::mpsc::UnboundedSender<ShutdownRequest>,
     /// What clients put beside the metadata, shown by all servers.
     pub extended: Extended,
+    /// The memory for the bodies of requests.
+    pub bodies: BodyMemory,
     /// Log and metrics.
     pub telemetry: Telemetry,
 }

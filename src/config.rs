@@ -132,6 +132,12 @@ pub struct HttpSettings {
     pub socket_dir: Option<PathBuf>,
     /// `--max-body-size` in bytes; `None` is unlimited.
     pub max_body: Option<usize>,
+    /// `--max-body-memory` in bytes: for the bodies of all requests at a time.
+    pub max_body_memory: usize,
+    /// `--max-connections`: connections to a port at a time.
+    pub max_connections: usize,
+    /// `--max-requests`: requests to a port at a time.
+    pub max_requests: usize,
     /// `--read-buffer-size` in bytes.
     pub read_buffer: usize,
     /// HTTP/2 without TLS on the port of the API; off with `DAPR_HTTP_DISABLE_H2C`.

@@ -39,7 +39,7 @@ use crate::resiliency::Targets;
 use crate::resources::files::watch::Watch;
 use crate::resources::last_good::LastGood;
 use crate::resources::{LoadRequest, Resources};
-use crate::server::{Listener, Server, Service, Transport, Versions};
+use crate::server::{BodyMemory, Limit, Limits, Listener, Response, Server, Service, Transport, Versions};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::lifecycle::{
@@ -300,6 +300,7 @@ impl Runtime {
             tracing,
             shutdown,
             extended: Extended::default(),
+            bodies: BodyMemory::new(settings.http.max_body_memory, telemetry.clone()),
             telemetry: telemetry.clone(),
         };
         let mut contacts = Contacts::new(health.clone(), telemetry.clone(), tasks.clone(), stop.child());
@@ -436,23 +437,32 @@ impl Runtime {
     /// Serves all ports.
     fn serve(&mut self) {
         let http = &self.settings.http;
-        let versions = if http.http2 { Versions::Http1And2 } else { Versions::Http1 };
+        let limits = Limits { connections: http.max_connections, requests: http.max_requests };
         let api = self.server(
             "http connection",
             router(self.context.clone()).into_service(),
-            Transport::http(versions, http.read_buffer),
+            api::http::transport(http),
+            limits,
+            api::http::overloaded,
         );
         let public = self.server(
             "http connection",
             public_router(self.context.clone()).into_service(),
             Transport::http(Versions::Http1, http.read_buffer),
+            limits,
+            api::http::overloaded,
         );
         let refusal = RefuseCalls::new(GrpcCode::Unimplemented, &grpc::refusal(&self.http_place()));
-        let grpc = self.server("grpc connection", refusal, Transport::grpc());
+        let grpc = self.server("grpc connection", refusal, Transport::grpc(), limits, grpc::overloaded);
         let has_series = self.settings.metrics.as_ref().is_some_and(|metrics| metrics.has_series);
         let page = metrics_server::page(has_series.then(|| self.telemetry.clone()));
-        let metrics =
-            self.server("metrics connection", page, Transport::http(Versions::Http1, metrics_server::READ_BUFFER));
+        let metrics = self.server(
+            "metrics connection",
+            page,
+            Transport::http(Versions::Http1, metrics_server::READ_BUFFER),
+            metrics_server::LIMITS,
+            metrics_server::overloaded,
+        );
         for listener in self.grpc.drain(..) {
             self.tasks.spawn("grpc api", grpc.clone().serve(listener));
         }
@@ -467,9 +477,16 @@ impl Runtime {
         }
     }
 
-    fn server<S: Service>(&self, name: &'static str, service: S, transport: Transport) -> Server<S> {
+    fn server<S: Service>(
+        &self,
+        name: &'static str,
+        service: S,
+        transport: Transport,
+        limits: Limits,
+        overloaded: fn(Limit) -> Response,
+    ) -> Server<S> {
         let (stop, tasks, telemetry) = (self.stop.clone(), self.tasks.clone(), self.telemetry.clone());
-        Server { name, service, transport, stop, tasks, telemetry }
+        Server { name, service, transport, limits, overloaded, stop, tasks, telemetry }
     }
 }
 

@@ -6,6 +6,7 @@
 mod accept;
 mod connection;
 mod drain;
+mod limits;
 pub mod listen;
 mod quirks;
 mod transport;
@@ -15,6 +16,7 @@ pub use axum::extract::Request;
 pub use axum::response::Response;
 
 pub use self::accept::{Server, Service};
+pub use self::limits::{BodyMemory, BodyMemoryFull, BodyReservation, Limit, Limits};
 pub use self::listen::Listener;
 pub use self::quirks::refusals::is_well_escaped;
 pub use self::transport::{Deadlines, Transport, Versions};

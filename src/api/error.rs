@@ -11,6 +11,7 @@ use crate::json::push_text;
 use crate::message::Metadata;
 use crate::publish::PublishError;
 use crate::pubsub::Forbidden;
+use crate::server::Limit;
 
 /// What can go wrong with an API call, as the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub enum ApiError {
     JobWithoutSchedule { app_id: String, namespace: String },
     /// The scheduler.
     Job { call: JobCall, app_id: String, namespace: String },
+    /// A limit of the sidecar was reached.
+    Overloaded { limit: Limit },
     /// A handler panicked: a mistake of this program.
     Panic,
 }
@@ -109,6 +112,8 @@ pub enum GrpcCode {
     Unimplemented = 12,
     /// 13
     Internal = 13,
+    /// 14
+    Unavailable = 14,
 }
 
 /// An error as it goes out.
@@ -290,6 +295,10 @@ impl ApiError {
                     (None, code, pairs([("appID", app_id), ("namespace", namespace)])),
                 )
             }
+            Self::Overloaded { limit } => plain(
+                (Http::SERVICE_UNAVAILABLE, Grpc::Unavailable, "ERR_OVERLOADED"),
+                format!("the sidecar is overloaded: {limit}; try again later"),
+            ),
             Self::Panic => plain(
                 (Http::INTERNAL_SERVER_ERROR, Grpc::Internal, "ERR_INTERNAL"),
                 "the sidecar failed to answer: see its log",

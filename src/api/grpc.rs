@@ -13,7 +13,8 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::api::error::GrpcCode;
+use crate::api::error::{ApiError, GrpcCode};
+use crate::server::Limit;
 
 /// The characters that `grpc-message` escapes, beside those outside ASCII.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
@@ -21,6 +22,13 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 /// The text of the answer. `http` is the address of the HTTP API: `port 3500`.
 pub fn refusal(http: &str) -> String {
     format!("this build of Sidestream serves the Dapr API over HTTP only, on {http}; gRPC is not there yet")
+}
+
+/// The answer to a call beyond a limit.
+pub fn overloaded(limit: Limit) -> Response {
+    let error = ApiError::Overloaded { limit };
+    let shape = error.shape();
+    RefuseCalls::new(shape.grpc, &shape.message).response()
 }
 
 /// Answers every call with a status and a text.
@@ -79,7 +87,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::server::{Server, Transport};
+    use crate::server::{Limits, Server, Transport};
     use crate::shutdown::{Stop, Tasks};
     use crate::telemetry::Telemetry;
     use crate::telemetry::log::{Level, Log};
@@ -99,6 +107,8 @@ mod tests {
             name: "grpc connection",
             service: RefuseCalls::new(GrpcCode::Unimplemented, refusal),
             transport: Transport::grpc(),
+            limits: Limits { connections: 10, requests: 10 },
+            overloaded,
             stop: stop.clone(),
             tasks: tasks.clone(),
             telemetry: Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()),

@@ -31,8 +31,9 @@ use self::call::SentPath;
 use self::not_configured::Block;
 use self::server::Server;
 use crate::api::Context;
-use crate::api::error::JobCall;
-use crate::server::Service;
+use crate::api::error::{ApiError, JobCall};
+use crate::config::HttpSettings;
+use crate::server::{Limit, Service, Transport, Versions};
 
 /// A path and what its methods do.
 #[derive(Clone, Copy, Debug)]
@@ -227,6 +228,17 @@ impl Router {
         let response = self.server.answer(calls, request).await;
         if is_head { without_body(response) } else { response }
     }
+}
+
+/// How HTTP is spoken on the port of the API.
+pub fn transport(settings: &HttpSettings) -> Transport {
+    let versions = if settings.http2 { Versions::Http1And2 } else { Versions::Http1 };
+    Transport::http(versions, settings.read_buffer)
+}
+
+/// The answer to a request beyond a limit of a port.
+pub fn overloaded(limit: Limit) -> Response {
+    answer::error(&ApiError::Overloaded { limit })
 }
 
 /// The head of an answer, with the length that its body would have.

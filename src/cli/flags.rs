@@ -48,6 +48,12 @@ pub struct Flags {
     pub max_body_size: Option<String>,
     /// `--dapr-http-max-request-size`, in units of 2^20 bytes.
     pub dapr_http_max_request_size: Option<i64>,
+    /// `--max-body-memory`, as written.
+    pub max_body_memory: Option<String>,
+    /// `--max-connections`; 0 and less is unlimited.
+    pub max_connections: i64,
+    /// `--max-requests`; 0 and less is unlimited.
+    pub max_requests: i64,
     /// `--read-buffer-size`, as written.
     pub read_buffer_size: Option<String>,
     /// `--dapr-http-read-buffer-size`, in units of 2^10 bytes.
@@ -123,6 +129,9 @@ impl Default for Flags {
             config: Vec::new(),
             max_body_size: None,
             dapr_http_max_request_size: None,
+            max_body_memory: None,
+            max_connections: 4096,
+            max_requests: 4096,
             read_buffer_size: None,
             dapr_http_read_buffer_size: None,
             allowed_origins: String::new(),
@@ -185,6 +194,14 @@ impl Flags {
         size("max-body-size", self.max_body_size.as_deref(), old)
     }
 
+    /// `--max-body-memory` in bytes; -1 stands for the default.
+    ///
+    /// # Errors
+    /// It is not a size.
+    pub fn max_body_memory_bytes(&self) -> Result<i64, FlagError> {
+        size("max-body-memory", self.max_body_memory.as_deref(), None)
+    }
+
     /// `--read-buffer-size` in bytes; -1 stands for the default.
     ///
     /// # Errors
@@ -196,7 +213,10 @@ impl Flags {
 
     /// All mistakes of this sort.
     pub fn mistakes(&self) -> Vec<FlagError> {
-        [self.max_body_bytes(), self.read_buffer_bytes()].into_iter().filter_map(Result::err).collect()
+        [self.max_body_bytes(), self.max_body_memory_bytes(), self.read_buffer_bytes()]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect()
     }
 }
 
@@ -438,9 +458,24 @@ pub static FLAGS: &[Flag] = &[
     flag("log-file", Kind::Text(|f| &mut f.log_file), "Append the log to this file in place of stdout"),
     flag("log-level", Kind::Text(|f| &mut f.log_level), "debug, info, warn, error or fatal"),
     flag(
+        "max-body-memory",
+        Kind::OptionalText(|f| &mut f.max_body_memory),
+        "Memory for the bodies of all requests at a time, 503 beyond it; 16 times --max-body-size by default",
+    ),
+    flag(
         "max-body-size",
         Kind::OptionalText(|f| &mut f.max_body_size),
         "Largest body of a request, for example 4Mi (the default)",
+    ),
+    flag(
+        "max-connections",
+        Kind::Int(|f| &mut f.max_connections),
+        "Most connections to a port of the API at a time, 503 beyond it; 0 for no limit",
+    ),
+    flag(
+        "max-requests",
+        Kind::Int(|f| &mut f.max_requests),
+        "Most requests to a port of the API at a time, 503 beyond it; 0 for no limit",
     ),
     flag("metrics-listen-address", Kind::Text(|f| &mut f.metrics_listen_address), "Host of the metrics port"),
     flag("metrics-port", Kind::Text(|f| &mut f.metrics_port), "Port of the metrics"),

@@ -20,6 +20,8 @@ use crate::telemetry::log::Level;
 /// `--max-body-size` and `--read-buffer-size` when they are -1 or not given.
 const DEFAULT_MAX_BODY: usize = 4 << 20;
 const DEFAULT_READ_BUFFER: usize = 4 << 10;
+/// How many of the largest bodies `--max-body-memory` has room for by default.
+const LARGEST_BODIES: usize = 16;
 /// What a read buffer of 0 means in the reference.
 const UNSET_READ_BUFFER: usize = 1 << 20;
 /// `--dapr-graceful-shutdown-seconds` when it is negative.
@@ -388,12 +390,16 @@ impl Resolver<'_> {
         let socket_dir = Some(&flags.unix_domain_socket).filter(|dir| !dir.is_empty());
         let public_address = flags.dapr_public_listen_address.clone();
         let logged = flags.enable_api_logging.or(configuration.api_logging.enabled);
+        let max_body = self.max_body();
         HttpSettings {
             port: ports.http,
             listen: listen.filter(|host| !host.is_empty()).map(str::to_owned).collect(),
             public: ports.public.map(|port| (public_address, port)),
             socket_dir: socket_dir.map(PathBuf::from),
-            max_body: self.max_body(),
+            max_body,
+            max_body_memory: self.max_body_memory(max_body),
+            max_connections: limit(flags.max_connections),
+            max_requests: limit(flags.max_requests),
             read_buffer,
             http2: !environment.get("DAPR_HTTP_DISABLE_H2C").is_some_and(is_truthy),
             token: environment.non_empty("DAPR_API_TOKEN").map(str::to_owned),
@@ -418,6 +424,18 @@ impl Resolver<'_> {
             Err(error) => {
                 self.errors.push(error.into());
                 None
+            }
+        }
+    }
+
+    /// By default room for a number of the largest bodies, so that few large ones do not exclude each other.
+    fn max_body_memory(&mut self, max_body: Option<usize>) -> usize {
+        match self.flags.max_body_memory_bytes() {
+            Ok(-1) => max_body.unwrap_or_default().max(DEFAULT_MAX_BODY).saturating_mul(LARGEST_BODIES),
+            Ok(bytes) => usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(usize::MAX),
+            Err(error) => {
+                self.errors.push(error.into());
+                0
             }
         }
     }
@@ -473,6 +491,11 @@ fn overlap(one: &str, other: &str) -> bool {
 }
 
 /// What daprd takes for a yes in its environment.
+/// A limit as written: 0 and less is none.
+fn limit(written: i64) -> usize {
+    usize::try_from(written).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX)
+}
+
 fn is_truthy(text: &str) -> bool {
     let text = text.trim().to_ascii_lowercase();
     matches!(text.as_str(), "y" | "yes" | "true" | "t" | "on" | "1")

@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 use std::future::ready;
 
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 use tokio::net::TcpListener;
 
 use crate::api::listen::AddressFlags;
 use crate::config::Settings;
-use crate::server::{Body, Request, Response, Service};
+use crate::server::{Body, Limit, Limits, Request, Response, Service};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::lifecycle::MetricsListening;
 
@@ -41,6 +41,17 @@ pub(super) async fn bind(settings: &Settings, telemetry: &Telemetry) -> Result<O
 
 /// The largest head of a scrape, in bytes.
 pub(super) const READ_BUFFER: usize = 64 << 10;
+
+/// Scrapers are few; a flood of them is not to cost the API its memory.
+pub(super) const LIMITS: Limits = Limits { connections: 32, requests: 8 };
+
+/// The answer beyond the limits.
+pub(super) fn overloaded(_: Limit) -> Response {
+    let mut response = Response::new(Body::from("too many scrapes at a time\n"));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
 
 /// The page of a sidecar whose Configuration disables metrics.
 const DISABLED: &str = "# Metrics are disabled by the Configuration.\n";

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 
-use super::connection::Connections;
+use super::connection::Acceptor;
+use super::limits::{Limit, Limits};
 use super::listen::Listener;
 use super::transport::Transport;
 use crate::shutdown::{Stop, Tasks};
@@ -42,11 +43,15 @@ pub struct Server<S> {
     pub service: S,
     /// How HTTP is spoken.
     pub transport: Transport,
+    /// How much is served at a time.
+    pub limits: Limits,
+    /// The answer to what is beyond the limits.
+    pub overloaded: fn(Limit) -> Response,
     /// Ends accepting; running requests are finished.
     pub stop: Stop,
     /// Gets a task for each connection.
     pub tasks: Tasks,
-    /// Hears of accepts that fail.
+    /// Hears of accepts that fail, and of what is refused.
     pub telemetry: Telemetry,
 }
 
@@ -54,8 +59,8 @@ impl<S: Service> Server<S> {
     /// Serves a listener until `stop`. Its connections finish their running requests as tasks of their own.
     pub async fn serve(self, listener: impl Into<Listener>) {
         let listener = listener.into();
-        let connections = Arc::new(Connections::new(self));
-        let Self { name, stop, telemetry, .. } = &connections.server;
+        let acceptor = Arc::new(Acceptor::new(self));
+        let Self { name, stop, telemetry, .. } = &acceptor.server;
         let mut is_failing = false;
         while let Some(accepted) = stop.run_until_triggered(listener.accept()).await {
             match accepted {
@@ -63,7 +68,7 @@ impl<S: Service> Server<S> {
                     if std::mem::take(&mut is_failing) {
                         telemetry.emit(AcceptRecovered { name });
                     }
-                    connections.begin(stream);
+                    acceptor.begin(stream);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {

@@ -1,14 +1,15 @@
-//! Connections: which hyper builder serves them, and what is done with a request before the service gets it.
+//! Connections: whether one is served, by which hyper builder, and what happens to a request before the service gets it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,86 +19,139 @@ use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use super::accept::{Server, Service};
-use super::drain::{self, HasRequest};
+use super::drain;
+use super::limits::{ConnectionSlot, ConnectionSlots, Limit, RequestSlots};
 use super::listen::Stream;
 use super::quirks::hyper_errors::WithErrorBodies;
 use super::quirks::peek::{self, FirstHead};
 use super::quirks::{h2c_upgrade, refusals};
 use super::transport::Versions;
 
+/// The time in which a connection beyond the limit is answered.
+const REFUSAL: Duration = Duration::from_secs(1);
+
 /// What all connections of a listener share.
-pub(super) struct Connections<S> {
+pub(super) struct Acceptor<S> {
     pub(super) server: Server<S>,
     narrow: Builder<TokioExecutor>,
     wide: Builder<TokioExecutor>,
+    connections: Arc<ConnectionSlots>,
+    requests: RequestSlots,
 }
 
-impl<S: Service> Connections<S> {
+/// One connection. An upgrade to HTTP/2 takes it over.
+struct Connection<S> {
+    acceptor: Arc<Acceptor<S>>,
+    slot: ConnectionSlot,
+}
+
+impl<S: Service> Acceptor<S> {
     pub(super) fn new(server: Server<S>) -> Self {
-        Self { narrow: server.transport.narrow(), wide: server.transport.wide(), server }
+        Self {
+            narrow: server.transport.narrow(),
+            wide: server.transport.wide(),
+            connections: ConnectionSlots::new(server.limits.connections),
+            requests: RequestSlots::new(server.limits.requests),
+            server,
+        }
     }
 
-    /// Serves a connection in a task of its own.
+    /// Serves a connection in a task of its own. Beyond the limit it takes the place of an idle one, or is refused.
     pub(super) fn begin(self: &Arc<Self>, stream: Stream) {
-        let connections = self.clone();
-        let work = async move {
+        let Server { name, tasks, telemetry, .. } = &self.server;
+        let Some(slot) = self.connections.begin(telemetry) else {
+            return;
+        };
+        let acceptor = self.clone();
+        tasks.spawn(name, async move {
+            let slot = match slot.is_refused() {
+                true => acceptor.connections.wait(slot, &acceptor.server.telemetry).await,
+                false => slot,
+            };
+            Arc::new(Connection { acceptor, slot }).serve_accepted(stream).await;
+        });
+    }
+}
+
+impl<S: Service> Connection<S> {
+    /// Serves an accepted connection until it ends, or has to make room for another one.
+    async fn serve_accepted(self: &Arc<Self>, stream: Stream) {
+        let Acceptor { server, narrow, wide, .. } = &*self.acceptor;
+        let serving = async {
             match stream {
-                Stream::Tcp(stream) if connections.server.transport.versions == Versions::Http2 => {
-                    connections.run(stream, &connections.narrow).await;
-                }
-                Stream::Tcp(mut stream) => match connections.peek(&mut stream).await {
+                Stream::Tcp(stream) if server.transport.versions == Versions::Http2 => self.serve(stream, narrow).await,
+                Stream::Tcp(mut stream) => match self.peek(&mut stream).await {
                     FirstHead::Refused => {}
-                    FirstHead::Small => connections.run(stream, &connections.narrow).await,
-                    FirstHead::Large => connections.run(stream, &connections.wide).await,
+                    FirstHead::Small => self.serve(stream, narrow).await,
+                    FirstHead::Large => self.serve(stream, wide).await,
                 },
-                Stream::Unix(stream) => connections.run(stream, &connections.wide).await,
+                Stream::Unix(stream) => self.serve(stream, wide).await,
             }
         };
-        self.server.tasks.spawn(self.server.name, work);
+        tokio::select! {
+            () = serving => {}
+            () = self.has_to_close() => {}
+        }
     }
 
-    /// Looks at the first request of a connection, which has to come in time.
+    /// Resolves when the connection is to be closed in the middle: it has been refused, or another one needs its place.
+    async fn has_to_close(&self) {
+        if self.slot.is_refused() {
+            tokio::time::sleep(REFUSAL).await;
+        } else {
+            self.slot.activity.evicted().await;
+        }
+    }
+
+    /// Looks at the first request, which has to come in time.
     async fn peek(&self, stream: &mut TcpStream) -> FirstHead {
         // On the heap for the moment: the buffer is larger than all else that a connection needs.
         let peek = Box::pin(peek::peek(stream));
-        let limit = self.server.transport.deadlines.first_request;
-        let peek = async {
-            match limit {
-                Some(limit) => tokio::time::timeout(limit, peek).await.unwrap_or(FirstHead::Refused),
-                None => peek.await,
+        self.begun(peek).await.unwrap_or(FirstHead::Refused)
+    }
+
+    /// The result of `work`, unless it takes longer than a first request may, or the sidecar stops.
+    async fn begun<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Server { transport, stop, .. } = &self.acceptor.server;
+        let in_time = async {
+            match transport.deadlines.first_request {
+                Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+                None => Some(work.await),
             }
         };
-        self.server.stop.run_until_triggered(peek).await.unwrap_or(FirstHead::Refused)
+        stop.run_until_triggered(in_time).await.flatten()
     }
 
     /// Answers the requests of a connection until it ends or the sidecar stops.
-    async fn run(
+    async fn serve(
         self: &Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         builder: &Builder<TokioExecutor>,
     ) {
-        let Server { transport, stop, .. } = &self.server;
-        let has_request = Arc::new(HasRequest::new(false));
-        let service = {
-            let (connections, has_request) = (self.clone(), has_request.clone());
-            service_fn(move |request| {
-                has_request.store(true, Ordering::Relaxed);
-                connections.clone().answer(request)
-            })
-        };
+        let Server { transport, stop, .. } = &self.acceptor.server;
+        let has_request = &self.slot.activity.has_request;
+        let connection = self.clone();
+        let service = service_fn(move |request| connection.clone().answer(request));
         let stream = TokioIo::new(WithErrorBodies::new(stream));
         if transport.versions == Versions::Http1And2 {
             let serving = builder.serve_connection_with_upgrades(stream, service);
-            drain::drive(serving, |it| it.graceful_shutdown(), &has_request, transport.deadlines, stop).await;
+            drain::drive(serving, |it| it.graceful_shutdown(), has_request, transport.deadlines, stop).await;
         } else {
             // Only this one keeps to a single version.
             let serving = builder.serve_connection(stream, service);
-            drain::drive(serving, |it| it.graceful_shutdown(), &has_request, transport.deadlines, stop).await;
+            drain::drive(serving, |it| it.graceful_shutdown(), has_request, transport.deadlines, stop).await;
         }
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {
-        let Server { name, service, transport, tasks, .. } = &self.server;
+        let Acceptor { server, requests, .. } = &*self.acceptor;
+        let Server { name, service, transport, tasks, overloaded, telemetry, .. } = server;
+        let _running = self.slot.activity.request();
+        if self.slot.is_refused() {
+            let mut response = overloaded(Limit::Connections);
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return Ok(response);
+        }
         if transport.versions != Versions::Http2
             && let Some(refusal) = refusals::refusal(&request, transport.max_head)
         {
@@ -109,6 +163,9 @@ impl<S: Service> Connections<S> {
             tasks.spawn(name, self.clone().upgraded(request, frame));
             return Ok(h2c_upgrade::accepted());
         }
+        let Some(_in_flight) = requests.begin(telemetry) else {
+            return Ok(overloaded(Limit::Requests));
+        };
         service.clone().oneshot(request.map(Body::new)).await
     }
 
@@ -119,14 +176,11 @@ impl<S: Service> Connections<S> {
                 let stream = TokioIo::new(hyper::upgrade::on(request).await.ok()?);
                 h2c_upgrade::with_request(stream, frame).await.ok()
             };
-            let begun = async {
-                match self.server.transport.deadlines.first_request {
-                    Some(limit) => tokio::time::timeout(limit, begun).await.ok().flatten(),
-                    None => begun.await,
+            if let Some(Some(stream)) = self.begun(begun).await {
+                tokio::select! {
+                    () = self.serve(stream, &self.acceptor.narrow) => {}
+                    () = self.has_to_close() => {}
                 }
-            };
-            if let Some(Some(stream)) = self.server.stop.run_until_triggered(begun).await {
-                self.run(stream, &self.narrow).await;
             }
         })
     }

@@ -8,14 +8,11 @@ use std::time::Duration;
 use super::transport::Deadlines;
 use crate::shutdown::Stop;
 
-/// Whether requests came on a connection: set by its service, read and reset by [`drive`].
-pub(super) type HasRequest = AtomicBool;
-
 /// Drives a connection until it ends, a deadline closes it, or `stop`. Then it takes no new requests and finishes the running ones.
 pub(super) async fn drive<C: Future>(
     serving: C,
     shut_down: fn(Pin<&mut C>),
-    has_request: &HasRequest,
+    has_request: &AtomicBool,
     deadlines: Deadlines,
     stop: &Stop,
 ) {
@@ -35,7 +32,7 @@ pub(super) async fn drive<C: Future>(
 }
 
 /// Resolves if no request has begun within `limit`.
-async fn no_first_request(limit: Option<Duration>, has_request: &HasRequest) {
+async fn no_first_request(limit: Option<Duration>, has_request: &AtomicBool) {
     if let Some(limit) = limit {
         tokio::time::sleep(limit).await;
         if !has_request.load(Ordering::Relaxed) {
@@ -46,7 +43,7 @@ async fn no_first_request(limit: Option<Duration>, has_request: &HasRequest) {
 }
 
 /// Resolves when `limit` has passed without a new request. It is checked once in `limit`, so that requests need not be timed.
-async fn idle(limit: Option<Duration>, has_request: &HasRequest) {
+async fn idle(limit: Option<Duration>, has_request: &AtomicBool) {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {
         tokio::time::sleep(limit).await;

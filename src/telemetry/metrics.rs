@@ -17,6 +17,8 @@ const INGRESS: Family =
     ("dapr_component_pubsub_ingress_count", "The number of incoming messages arriving from the pub/sub component.");
 const ERRORS: Family =
     ("dapr_error_code_total", "Total number of times an error with a specific error code was encountered.");
+/// Ours: what the limits of the ports have refused.
+const REFUSED: Family = ("sidestream_refused_total", "Connections and requests that were refused because of a limit.");
 /// Ours: always there, so that a scraper sees at once that it has found the right page.
 const INFO: Family = ("sidestream_info", "The version of this sidecar.");
 
@@ -41,6 +43,7 @@ pub struct Metrics {
     /// By component and topic.
     topics: RwLock<HashMap<String, HashMap<String, Counters>>>,
     errors: IntCounterVec,
+    refused: IntCounterVec,
 }
 
 /// Of one topic, in the order of [`SERIES`]. A series is there from its first event on, as with daprd.
@@ -68,8 +71,10 @@ impl Metrics {
         registered(&registry, IntGauge::with_opts(info)).set(1);
         let labels = ["app_id", "category", "error_code"];
         let errors = IntCounterVec::new(options(ERRORS, &[]), &labels);
+        let refused = IntCounterVec::new(options(REFUSED, &[("app_id", app_id)]), &["limit"]);
         Self {
             errors: registered(&registry, errors),
+            refused: registered(&registry, refused),
             registry,
             app_id: app_id.to_owned(),
             namespace: namespace.to_owned(),
@@ -96,6 +101,11 @@ impl Metrics {
     /// A client was answered with an error (tests/spec/observability.md, "4.8 Error codes").
     pub fn error_answered(&self, app_id: &str, code: &'static str) {
         self.errors.with_label_values(&[app_id, category(code), code]).inc();
+    }
+
+    /// A connection or a request was refused because of this limit.
+    pub fn refused(&self, limit: &str) {
+        self.refused.with_label_values(&[limit]).inc();
     }
 
     /// The page a scraper reads.

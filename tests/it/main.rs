@@ -20,6 +20,7 @@ mod guides;
 mod hot_reload;
 mod launcher;
 mod layers;
+mod limits;
 mod openapi;
 mod redis_access;
 mod redis_cluster;

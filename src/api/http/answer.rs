@@ -2,8 +2,13 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
+
+use crate::api::error::ApiError;
+
+/// When a client should come again that met a limit, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// An answer without body.
 pub(super) fn empty(status: StatusCode) -> Response {
@@ -24,5 +29,15 @@ pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: im
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An error as the client sees it.
+pub(super) fn error(error: &ApiError) -> Response {
+    let shape = error.shape();
+    let mut response = with_body(shape.status, "application/json", shape.body());
+    if shape.status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
     response
 }

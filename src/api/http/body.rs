@@ -1,4 +1,5 @@
-//! Request bodies: read up to the limit, or thrown away (tests/spec/http-api.md, "5.6 Body limit on publish").
+//! Request bodies: read up to the limit of their size and within the memory for all of them, or discarded
+//! (tests/spec/http-api.md, "5.6 Body limit on publish"; D7).
 
 use std::time::Duration;
 
@@ -6,93 +7,125 @@ use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-/// What is thrown away of a body before the connection is given up instead.
-const MOST_DISCARDED: usize = 8 << 20;
+use crate::api::error::ApiError;
+use crate::server::{BodyMemory, BodyMemoryFull, BodyReservation, Limit};
 
-/// How long a client may take to send what is thrown away.
-const LONGEST_DISCARD: Duration = Duration::from_secs(1);
+/// The bytes that are discarded of a body before the connection is closed instead.
+const MAX_DISCARDED: usize = 8 << 20;
 
-/// A request body that has not been read, or not to its end.
+/// The time a client has to send what is discarded.
+const MAX_DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// A request body that has not been read, or not to its end. Its memory counts until it is dropped.
 pub(super) struct RequestBody {
     body: Body,
     limit: Option<usize>,
-    is_over: bool,
+    memory: BodyReservation,
+    is_at_end: bool,
 }
 
-/// Why there is no body.
+/// The reason why there is no body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     /// It is longer than allowed.
     #[error("stream too large")]
     TooLarge,
+    /// There is no memory for it now.
+    #[error(transparent)]
+    NoMemory(#[from] BodyMemoryFull),
     /// It did not come to its end.
     #[error("{0}")]
     Broken(#[from] axum::Error),
 }
 
+impl BodyError {
+    /// The error of a route whose body cannot be read, from a text; a lack of memory is the same error for all routes.
+    pub(super) fn of_route(self, error: impl FnOnce(String) -> ApiError) -> ApiError {
+        match self {
+            Self::NoMemory(BodyMemoryFull) => ApiError::Overloaded { limit: Limit::BodyMemory },
+            Self::TooLarge | Self::Broken(_) => error(self.to_string()),
+        }
+    }
+}
+
 impl RequestBody {
     /// A body of at most `limit` bytes; the limit is exact (D7).
-    pub(super) fn new(body: Body, limit: Option<usize>) -> Self {
-        let is_over = HttpBody::is_end_stream(&body);
-        Self { body, limit, is_over }
+    pub(super) fn new(body: Body, limit: Option<usize>, memory: &BodyMemory) -> Self {
+        let is_at_end = HttpBody::is_end_stream(&body);
+        Self { body, limit, memory: memory.reservation(), is_at_end }
     }
 
-    /// The whole body.
+    /// The whole body. Memory is taken for what has come, never for what is announced.
     pub(super) async fn read(&mut self) -> Result<Bytes, BodyError> {
-        let announced = HttpBody::size_hint(&self.body).lower();
-        self.check(usize::try_from(announced).unwrap_or(usize::MAX))?;
+        let announced = usize::try_from(HttpBody::size_hint(&self.body).lower()).unwrap_or(usize::MAX);
+        self.check(announced)?;
         let Some(first) = self.next().await? else {
             return Ok(Bytes::new());
         };
         self.check(first.len())?;
+        self.memory.grow(first.len())?;
         // Small bodies come in one piece, which is not copied.
         let Some(second) = self.next().await? else {
             return Ok(first);
         };
-        let mut whole =
-            BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0).max(first.len() + second.len()));
-        whole.extend_from_slice(&first);
-        let mut next = Some(second);
-        while let Some(piece) = next {
-            self.check(whole.len() + piece.len())?;
-            whole.extend_from_slice(&piece);
-            next = self.next().await?;
+        let mut whole = BytesMut::new();
+        let mut piece = Some(first);
+        let mut following = Some(second);
+        while let Some(bytes) = piece {
+            self.check(whole.len() + bytes.len())?;
+            self.make_room(&mut whole, bytes.len(), announced)?;
+            whole.extend_from_slice(&bytes);
+            piece = match following.take() {
+                Some(second) => Some(second),
+                None => self.next().await?,
+            };
         }
         Ok(whole.freeze())
     }
 
-    /// Throw away what is left, so that the client gets to read the answer. Tells whether the connection can go on.
+    /// Makes room for more bytes: twice as much as there are, but not more than announced.
+    fn make_room(&mut self, whole: &mut BytesMut, bytes: usize, announced: usize) -> Result<(), BodyMemoryFull> {
+        let needed = whole.len() + bytes;
+        if needed > whole.capacity() {
+            let capacity = needed.max(announced.min(needed.saturating_mul(2)));
+            self.memory.grow(capacity - whole.capacity())?;
+            whole.reserve(capacity - whole.len());
+        }
+        Ok(())
+    }
+
+    /// Discards the rest, so that the client gets to read the answer. `true` if the connection can go on.
     pub(super) async fn discard(&mut self) -> bool {
-        if self.is_over {
+        if self.is_at_end {
             return true;
         }
-        let all = async {
+        let rest = async {
             let mut discarded = 0;
             while let Ok(Some(piece)) = self.next().await {
                 discarded += piece.len();
-                if discarded > MOST_DISCARDED {
+                if discarded > MAX_DISCARDED {
                     return;
                 }
             }
         };
         // Too slow is as good as too much.
-        let _ = tokio::time::timeout(LONGEST_DISCARD, all).await;
-        self.is_over
+        let _ = tokio::time::timeout(MAX_DISCARD_TIME, rest).await;
+        self.is_at_end
     }
 
     /// Has everything been read?
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
+    pub(super) fn is_at_end(&self) -> bool {
+        self.is_at_end
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, axum::Error> {
         while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame?.into_data() {
-                self.is_over = HttpBody::is_end_stream(&self.body);
+                self.is_at_end = HttpBody::is_end_stream(&self.body);
                 return Ok(Some(data));
             }
         }
-        self.is_over = true;
+        self.is_at_end = true;
         Ok(None)
     }
 
@@ -107,9 +140,16 @@ impl RequestBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Telemetry;
+    use crate::telemetry::log::{Level, Log};
+    use crate::telemetry::metrics::Metrics;
+
+    fn memory(max: usize) -> BodyMemory {
+        BodyMemory::new(max, Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()))
+    }
 
     async fn read(length: usize, limit: Option<usize>) -> Result<usize, String> {
-        let mut body = RequestBody::new(Body::from(vec![b'x'; length]), limit);
+        let mut body = RequestBody::new(Body::from(vec![b'x'; length]), limit, &memory(1 << 20));
         body.read().await.map(|body| body.len()).map_err(|error| error.to_string())
     }
 
@@ -129,9 +169,22 @@ mod tests {
             let pieces = ["abc", "defg", "h"].map(Ok::<_, std::io::Error>);
             Body::from_stream(futures_util::stream::iter(pieces))
         };
-        assert_eq!(RequestBody::new(pieces(), Some(8)).read().await.unwrap(), "abcdefgh");
-        let mut body = RequestBody::new(pieces(), Some(7));
+        assert_eq!(RequestBody::new(pieces(), Some(8), &memory(8)).read().await.unwrap(), "abcdefgh");
+        let mut body = RequestBody::new(pieces(), Some(7), &memory(8));
         body.read().await.unwrap_err();
         assert!(body.discard().await);
+    }
+
+    #[tokio::test]
+    async fn a_body_has_memory_for_what_has_come_until_it_is_dropped() {
+        let memory = memory(100);
+        let mut first = RequestBody::new(Body::from(vec![b'x'; 80]), None, &memory);
+        first.read().await.unwrap();
+        let mut second = RequestBody::new(Body::from(vec![b'x'; 30]), None, &memory);
+        let error = second.read().await.unwrap_err();
+        assert_eq!(error.of_route(|text| ApiError::BodyRead { error: text }).shape().code, "ERR_OVERLOADED");
+        drop(first);
+        let mut third = RequestBody::new(Body::from(vec![b'x'; 30]), None, &memory);
+        assert_eq!(third.read().await.unwrap().len(), 30);
     }
 }

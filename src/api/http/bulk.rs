@@ -45,8 +45,7 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
             return Err(ApiError::RequestMetadata { pubsub: pubsub.into_owned(), metadata, error });
         }
     };
-    let body = call.body.read().await;
-    let body = body.map_err(|error| unreadable(error.to_string()))?;
+    let body = call.body.read().await.map_err(|error| error.of_route(unreadable))?;
     let entries = entries::parse(&body).map_err(|error| match error {
         EntriesError::Empty | EntriesError::Unreadable(_) => unreadable(error.to_string()),
         EntriesError::Content(_) => ApiError::BulkContent {

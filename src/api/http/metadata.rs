@@ -37,7 +37,7 @@ pub(super) async fn get(call: Call<'_>) -> Result<Response, ApiError> {
 /// Keep a value of the client.
 pub(super) async fn put(call: Call<'_>) -> Result<Response, ApiError> {
     let key = path::segment(call.head.uri.path(), 2).into_owned();
-    let value = call.body.read().await.map_err(|error| ApiError::BodyRead { error: error.to_string() })?;
+    let value = call.body.read().await.map_err(|error| error.of_route(|error| ApiError::BodyRead { error }))?;
     call.context.extended.put(key, valid_text(&value).into_owned());
     Ok(empty(StatusCode::NO_CONTENT))
 }

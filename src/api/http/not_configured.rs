@@ -132,13 +132,12 @@ pub(super) async fn read(body: &mut super::body::RequestBody, wants: Wants) -> R
     if wants == Wants::Anything {
         return Ok(String::new());
     }
-    let bytes = body.read().await.map_err(|error| match wants {
-        Wants::Anything | Wants::ObjectOrNothing => ApiError::BodyRead { error: error.to_string() },
+    let unreadable = |error: String| match wants {
+        Wants::Anything | Wants::ObjectOrNothing => ApiError::BodyRead { error },
         // These bodies are decoded while they are read: one that is too large is one that cannot be decoded.
-        Wants::FieldsOrNothing(_) | Wants::Fields(_) | Wants::ListOf(_) => {
-            ApiError::Malformed { error: error.to_string() }
-        }
-    })?;
+        Wants::FieldsOrNothing(_) | Wants::Fields(_) | Wants::ListOf(_) => ApiError::Malformed { error },
+    };
+    let bytes = body.read().await.map_err(|error| error.of_route(unreadable))?;
     let text = json::valid_text(&bytes).into_owned();
     match check(&text, wants) {
         Ok(()) => Ok(text),
@@ -220,6 +219,10 @@ fn is_positive(value: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::BodyMemory;
+    use crate::telemetry::Telemetry;
+    use crate::telemetry::log::{Level, Log};
+    use crate::telemetry::metrics::Metrics;
 
     #[test]
     fn values_of_a_wrong_type_are_refused() {
@@ -262,6 +265,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_too_large_cannot_be_decoded_or_not_be_read() {
+        let telemetry = Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default());
+        let memory = BodyMemory::new(1 << 20, telemetry);
         for (wants, code) in [
             (Wants::Fields(BINDING), "ERR_MALFORMED_REQUEST"),
             (Wants::FieldsOrNothing(JOB), "ERR_MALFORMED_REQUEST"),
@@ -269,7 +274,7 @@ mod tests {
             (Wants::ObjectOrNothing, "ERR_BODY_READ"),
         ] {
             let long = axum::body::Body::from(" ".repeat(101));
-            let mut body = super::super::body::RequestBody::new(long, Some(100));
+            let mut body = super::super::body::RequestBody::new(long, Some(100), &memory);
             let error = read(&mut body, wants).await.unwrap_err();
             assert_eq!(error.shape().code, code, "{wants:?}");
         }

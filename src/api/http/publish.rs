@@ -21,10 +21,12 @@ pub(super) async fn single(call: Call<'_>) -> Result<Response, ApiError> {
     let Some(component) = publisher.pubsub(&pubsub) else {
         return Err(ApiError::PubsubNotFound { pubsub: pubsub.into_owned(), metadata });
     };
-    let body = call.body.read().await.map_err(|error| ApiError::Publish {
-        pubsub: pubsub.clone().into_owned(),
-        topic: topic.clone().into_owned(),
-        error: error.to_string(),
+    let body = call.body.read().await.map_err(|error| {
+        error.of_route(|error| ApiError::Publish {
+            pubsub: pubsub.clone().into_owned(),
+            topic: topic.clone().into_owned(),
+            error,
+        })
     })?;
     let content_type = call.head.headers.get(CONTENT_TYPE);
     let request = Request {

@@ -23,7 +23,7 @@ use crate::api::http::call::{Call, sent_path};
 use crate::api::http::cors::Origins;
 use crate::api::http::traced::Traced;
 use crate::api::http::{
-    Calls, Endpoint, access, bulk, fallback, health, metadata, not_configured, path, publish, shutdown,
+    Calls, Endpoint, access, answer, bulk, fallback, health, metadata, not_configured, path, publish, shutdown,
 };
 use crate::config::ApiAccess;
 use crate::telemetry::events::api::ApiCall;
@@ -80,7 +80,7 @@ impl Server {
     pub(super) async fn answer(&self, calls: Option<Calls>, request: Request) -> Response {
         let start = Instant::now();
         let (head, body) = request.into_parts();
-        let mut body = RequestBody::new(body, self.0.limit);
+        let mut body = RequestBody::new(body, self.0.limit, &self.0.context.bodies);
         let traced = match Traced::begin(&self.0.context.tracing, &head) {
             Ok(traced) => traced,
             Err(reason) => {
@@ -160,9 +160,8 @@ impl Server {
 
     /// An error as the client sees it.
     fn refused(&self, error: &ApiError) -> Response {
-        let shape = error.shape();
-        self.0.context.error_answered(shape.code);
-        with_body(shape.status, "application/json", shape.body())
+        self.0.context.error_answered(error.shape().code);
+        answer::error(error)
     }
 
     /// Does the request carry the token, or need none (tests/spec/http-api.md, "11.1 API token")?
@@ -199,7 +198,7 @@ impl Server {
 
     /// See to it that what is left of the body does not get in the way of the answer.
     async fn finished(&self, head: &Parts, body: &mut RequestBody, mut response: Response) -> Response {
-        if body.is_over() {
+        if body.is_at_end() {
             return response;
         }
         // Who waits to be told to go on is not told: the answer is there already.

@@ -30,7 +30,7 @@ use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
 use crate::resources::kinds::configuration::ApiRule;
-use crate::server::{Server, Transport, Versions};
+use crate::server::{BodyMemory, Limits, Server};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
@@ -89,6 +89,9 @@ fn settings() -> Settings {
             public: None,
             socket_dir: None,
             max_body: Some(4 << 20),
+            max_body_memory: 64 << 20,
+            max_connections: 100,
+            max_requests: 100,
             read_buffer: 4096,
             http2: true,
             token: None,
@@ -148,8 +151,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         version: String::new(),
         capabilities: vec!["X"],
     };
-    let versions = if settings.http.http2 { Versions::Http1And2 } else { Versions::Http1 };
-    let transport = Transport::http(versions, settings.http.read_buffer);
+    let spoken = transport(&settings.http);
     let context = Context {
         publisher: Publisher::new("app1", catalog.clone(), Tracing::PassOn, telemetry.clone()),
         settings: Arc::new(settings),
@@ -161,12 +163,15 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         tracing: Tracing::PassOn,
         shutdown,
         extended: Extended::default(),
+        bodies: BodyMemory::new(64 << 20, telemetry.clone()),
         telemetry: telemetry.clone(),
     };
     let server = Server {
         name: "http connection",
         service: router(context).into_service(),
-        transport,
+        transport: spoken,
+        limits: Limits { connections: 100, requests: 100 },
+        overloaded,
         stop: stop.clone(),
         tasks: tasks.clone(),
         telemetry,

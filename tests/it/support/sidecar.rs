@@ -118,9 +118,13 @@ impl Sidecar {
         let _ = self.process.wait();
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), signal).unwrap();
+    }
+
     /// Ask it to end, and wait until it has.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         let waiting = async {
             loop {
                 if let Some(status) = self.process.try_wait().unwrap() {
