@@ -38,6 +38,7 @@ use crate::message::{Outgoing, Position};
 use crate::metadata::templates::Templates;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::broker::OptionIgnored;
 
 /// The text before the reason of a failed publish.
 const PUBLISH_FAILED: &str = "redis streams: error from publish: ";
@@ -161,7 +162,7 @@ impl Broker for RedisBroker {
             ));
         };
         for warning in &request.options.warnings {
-            self.telemetry.subscription_odd(&topic, warning);
+            self.telemetry.emit(OptionIgnored { topic: &topic, warning });
         }
         group.start_loops(&self.stop);
         Ok(Box::pin(async move {

@@ -11,7 +11,7 @@ use crate::message::{Metadata, value};
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// The lifetime that publish metadata asks for: `ttl`, else `ttlInSeconds`, in any case. What makes no sense is none.
-pub fn lifetime(metadata: &Metadata) -> Option<Duration> {
+pub(super) fn lifetime(metadata: &Metadata) -> Option<Duration> {
     let text = value(metadata, "ttl").or_else(|| value(metadata, "ttlInSeconds"))?;
     let duration = duration::parse(text).ok().map(GoDuration::to_std);
     duration.or_else(|| whole_seconds(text))

@@ -21,6 +21,7 @@ fn wrapped(body: &[u8], content_type: &str, topic: &str, metadata: &Metadata) ->
         topic,
         content_type,
         metadata,
+        lifetime: PublishOptions::default().for_entry(metadata).lifetime,
         trace: Trace::default(),
         id: Uuid::nil(),
         now: Clock::default().now(),

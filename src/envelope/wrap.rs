@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,8 +34,10 @@ pub struct Publication<'a> {
     pub topic: &'a str,
     /// The content type of the payload as it was sent; empty if none was.
     pub content_type: &'a str,
-    /// The publish metadata: overrides and lifetime.
+    /// The publish metadata, for the attributes that it overrides.
     pub metadata: &'a Metadata,
+    /// How long the event is of use: its `expiration`.
+    pub lifetime: Option<Duration>,
     /// The trace it belongs to.
     pub trace: Trace<'a>,
     /// `id`, unless overridden.
@@ -139,7 +142,7 @@ fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) -> EventId<
     let overridden = Overrides::of(metadata);
     let content_type = or_default(publication.content_type, "text/plain");
     push_member(out, "datacontenttype", content_type);
-    if let Some(lifetime) = lifetime(metadata) {
+    if let Some(lifetime) = publication.lifetime {
         let expiration = lifetime::expiration(publication.now.utc, lifetime);
         push_member(out, "expiration", &expiration);
     }
@@ -220,7 +223,7 @@ fn complete<'a>(text: &'a str, publication: &Publication<'_>) -> Result<Wrapped<
     let members = json::members(text.trim_matches(json::BLANKS))?;
     let id = members.get("id").and_then(|id| json::text_of(id)).map(EventId::Given);
     let mut event: BTreeMap<_, _> = members.into_iter().map(|(name, value)| (name, Value::Raw(value))).collect();
-    let expiration = lifetime(publication.metadata).map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
+    let expiration = publication.lifetime.map(|lifetime| lifetime::expiration(publication.now.utc, lifetime));
     if let Some(expiration) = &expiration {
         event.insert("expiration".into(), Value::Text(expiration));
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::envelope::{self, EventId, Publication, Wrapped};
+use crate::envelope::{self, EventId, Publication, PublishOptions, Wrapped};
 use crate::message::{EventRef, Metadata};
 use crate::publish::error::PublishError;
 use crate::publish::publisher::Publisher;
@@ -25,8 +25,8 @@ pub struct BulkRequest {
     pub entries: Entries,
     /// The metadata of the whole request. It counts for those entries that have metadata of their own.
     pub metadata: Metadata,
-    /// Whether the payloads are stored as they are. Only the request's metadata decides that, never an entry's.
-    pub is_raw: bool,
+    /// The options in the metadata of the whole request.
+    pub options: PublishOptions,
     /// The trace of the API request.
     pub trace: TraceContext,
 }
@@ -90,20 +90,22 @@ impl Publisher {
     /// # Errors
     /// If an entry cannot be wrapped or the scopes forbid the topic; nothing has been sent then.
     pub async fn publish_bulk(&self, pubsub: &Pubsub, request: BulkRequest) -> Result<Vec<FailedEntry>, PublishError> {
-        let BulkRequest { topic, entries: Entries { all: mut entries, .. }, metadata, is_raw, trace } = request;
+        let BulkRequest { topic, entries: Entries { all: mut entries, .. }, metadata, options, trace } = request;
         let (mut messages, mut ids) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
         for Entry { id: entry_id, event: body, content_type, metadata: own } in &mut entries {
             let metadata = own.take().map(|own| merged(own, &metadata));
             let (trace, none) = (self.tracing.of_entry(&trace), Metadata::new());
-            let Wrapped { bytes, id } = if is_raw {
+            let Wrapped { bytes, id } = if options.is_raw {
                 Wrapped { bytes: mem::take(body), id: None }
             } else {
+                let metadata = metadata.as_ref().unwrap_or(&none);
                 let publication = Publication {
                     app_id: &self.app_id,
                     pubsub: &pubsub.name,
                     topic: &topic,
                     content_type,
-                    metadata: metadata.as_ref().unwrap_or(&none),
+                    metadata,
+                    lifetime: options.for_entry(metadata).lifetime,
                     trace: self.event_trace(&trace),
                     id: Uuid::new_v4(),
                     now: self.clock.now(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::envelope::{self, Clock, EventId, Publication, Trace, WrapError, Wrapped};
+use crate::envelope::{self, Clock, EventId, Publication, PublishOptions, Trace, WrapError, Wrapped};
 use crate::message::{EventRef, Metadata};
 use crate::publish::error::PublishError;
 use crate::pubsub::{Catalog, Pubsub};
@@ -57,11 +57,11 @@ impl Publisher {
     /// last.
     pub async fn publish(&self, pubsub: &Pubsub, request: Request) -> Result<(), PublishError> {
         let Request { topic, content_type, body, metadata, trace } = request;
-        let is_raw = match envelope::is_raw(&metadata) {
-            Ok(is_raw) => is_raw,
+        let options = match PublishOptions::read(&metadata) {
+            Ok(options) => options,
             Err(error) => return Err(PublishError::RawPayload { pubsub: pubsub.name.clone(), metadata, error }),
         };
-        let Wrapped { bytes, id } = if is_raw {
+        let Wrapped { bytes, id } = if options.is_raw {
             Wrapped { bytes: body, id: None }
         } else {
             let publication = Publication {
@@ -70,6 +70,7 @@ impl Publisher {
                 topic: &topic,
                 content_type: &content_type,
                 metadata: &metadata,
+                lifetime: options.lifetime,
                 trace: self.event_trace(&trace),
                 id: Uuid::new_v4(),
                 now: self.clock.now(),

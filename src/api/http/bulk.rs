@@ -11,7 +11,7 @@ use crate::api::error::ApiError;
 use crate::api::http::answer::{empty, with_body};
 use crate::api::http::call::Call;
 use crate::api::http::path;
-use crate::envelope;
+use crate::envelope::PublishOptions;
 use crate::json::push_text;
 use crate::publish::bulk::{BulkRequest, FailedEntry};
 
@@ -38,8 +38,8 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
     let Some(component) = publisher.pubsub(&pubsub) else {
         return Err(ApiError::PubsubNotFound { pubsub: pubsub.into_owned(), metadata });
     };
-    let is_raw = match envelope::is_raw(&metadata) {
-        Ok(is_raw) => is_raw,
+    let options = match PublishOptions::read(&metadata) {
+        Ok(options) => options,
         Err(error) => {
             let error = error.to_string();
             return Err(ApiError::RequestMetadata { pubsub: pubsub.into_owned(), metadata, error });
@@ -62,7 +62,7 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
         },
     })?;
     let request =
-        BulkRequest { topic: topic.clone().into_owned(), entries, metadata, is_raw, trace: call.trace.clone() };
+        BulkRequest { topic: topic.clone().into_owned(), entries, metadata, options, trace: call.trace.clone() };
     let failures = publisher.publish_bulk(&component, request).await?;
     Ok(match failures.first() {
         None => empty(StatusCode::NO_CONTENT),

@@ -59,32 +59,32 @@ pub(super) struct Entry {
     /// The field `metadata`; `None` if it is missing or cannot be read.
     pub(super) metadata: Option<Metadata>,
     /// What is wrong with the field `metadata`, for a warning.
-    pub(super) oddity: Option<String>,
+    pub(super) metadata_error: Option<String>,
     /// The number of this delivery, counted from 1.
     pub(super) attempt: u32,
 }
 
 /// The entries in a reply to XREADGROUP, by topic.
-pub(super) fn of_read(answer: Value) -> Vec<(String, Vec<Entry>)> {
-    let streams: Vec<(Value, Value)> = match answer {
+pub(super) fn entries_by_topic(reply: Value) -> Vec<(String, Vec<Entry>)> {
+    let streams: Vec<(Value, Value)> = match reply {
         Value::Array(streams) => streams.into_iter().filter_map(pair).collect(),
         Value::Map(streams) => streams,
         _ => return Vec::new(),
     };
-    streams.into_iter().filter_map(|(topic, entries)| Some((text(topic)?, of_claim(entries)))).collect()
+    streams.into_iter().filter_map(|(topic, entries)| Some((text(topic)?, claimed_entries(entries)))).collect()
 }
 
 /// The entries in a reply to XCLAIM. Those that no longer exist are left out.
-pub(super) fn of_claim(answer: Value) -> Vec<Entry> {
-    let Value::Array(entries) = answer else {
+pub(super) fn claimed_entries(reply: Value) -> Vec<Entry> {
+    let Value::Array(entries) = reply else {
         return Vec::new();
     };
     entries.into_iter().filter_map(entry).collect()
 }
 
 /// Does a reply to XCLAIM contain nil, as servers before version 7 give for entries that no longer exist?
-pub(super) fn names_nothing(answer: &Value) -> bool {
-    matches!(answer, Value::Array(entries) if entries.contains(&Value::Nil))
+pub(super) fn has_nil(reply: &Value) -> bool {
+    matches!(reply, Value::Array(entries) if entries.contains(&Value::Nil))
 }
 
 /// A row of the long form of XPENDING: an entry that a consumer has and has not acknowledged.
@@ -98,8 +98,8 @@ pub(super) struct Pending {
 }
 
 /// The rows in a reply to the long form of XPENDING.
-pub(super) fn of_pending(answer: Value) -> Vec<Pending> {
-    let Value::Array(rows) = answer else {
+pub(super) fn pending_entries(reply: Value) -> Vec<Pending> {
+    let Value::Array(rows) = reply else {
         return Vec::new();
     };
     let row = |row| {
@@ -147,8 +147,8 @@ fn entry(value: Value) -> Option<Entry> {
             _ => {}
         }
     }
-    let (metadata, oddity) = metadata.map_or_else(Default::default, |bytes| decode_metadata(&bytes));
-    Some(Entry { id, data, metadata, oddity, attempt: 1 })
+    let (metadata, metadata_error) = metadata.map_or_else(Default::default, |bytes| decode_metadata(&bytes));
+    Some(Entry { id, data, metadata, metadata_error, attempt: 1 })
 }
 
 /// The map in a `metadata` field, and what is wrong with it (tests/spec/redis.md, "7.2 Reader").
@@ -168,16 +168,16 @@ fn decode_metadata(bytes: &[u8]) -> (Option<Metadata>, Option<String>) {
         Err(error) => return (None, Some(error.to_string())),
     };
     let mut metadata = Metadata::new();
-    let mut oddity = String::new();
+    let mut not_text = String::new();
     for (key, value) in members {
         let text = json::text_of(value);
         if text.is_none() && value != "null" {
-            let _ = write!(oddity, " {key:?}");
+            let _ = write!(not_text, " {key:?}");
         }
         metadata.insert(key.into_owned(), text.unwrap_or_default().into_owned());
     }
-    let oddity = (!oddity.is_empty()).then(|| format!("values that are no text:{oddity}"));
-    (Some(metadata), oddity)
+    let error = (!not_text.is_empty()).then(|| format!("values that are no text:{not_text}"));
+    (Some(metadata), error)
 }
 
 #[cfg(test)]
@@ -188,10 +188,10 @@ mod tests {
     fn odd_metadata_never_holds_an_entry_back() {
         #[track_caller]
         fn check(json: &str, expected: Option<&[(&str, &str)]>, odd: bool) {
-            let (metadata, oddity) = decode_metadata(json.as_bytes());
+            let (metadata, error) = decode_metadata(json.as_bytes());
             let expected: Option<Metadata> = expected
                 .map(|pairs| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
-            assert_eq!((metadata, oddity.is_some()), (expected, odd), "{json}");
+            assert_eq!((metadata, error.is_some()), (expected, odd), "{json}");
         }
         check("{}", Some(&[]), false);
         check(" { } ", Some(&[]), false);

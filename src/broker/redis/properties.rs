@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::entry::{of_claim, of_pending, of_read};
+use super::entry::{claimed_entries, entries_by_topic, pending_entries};
 use super::settings::Settings;
 use crate::json::arbitrary::{blank, cases, in_time, object, string, text, value, wounded};
 use crate::json::text_of;
@@ -39,7 +39,7 @@ proptest! {
     #[test]
     fn any_answer_of_redis_is_read(answer in answer()) {
         in_time(|| {
-            let _ = (of_read(answer.clone()), of_claim(answer.clone()), of_pending(answer));
+            let _ = (entries_by_topic(answer.clone()), claimed_entries(answer.clone()), pending_entries(answer));
         });
     }
 
@@ -51,7 +51,7 @@ proptest! {
         let metadata = object(&said, blank);
         let fields = vec![bulk(extra), bulk("x"), bulk("data"), bulk(data.clone()), bulk("metadata"), bulk(metadata)];
         let answer = Value::Array(vec![Value::Array(vec![bulk("5-1"), Value::Array(fields)])]);
-        let mut entries = in_time(|| of_claim(answer));
+        let mut entries = in_time(|| claimed_entries(answer));
         let entry = entries.pop().unwrap();
         prop_assert_eq!(&entry.data[..], &data[..]);
         let metadata = entry.metadata.unwrap();
@@ -68,7 +68,7 @@ proptest! {
     fn metadata_of_others_never_holds_an_entry_back(metadata in wounded(value())) {
         let fields = vec![bulk("metadata"), bulk(metadata)];
         let answer = Value::Array(vec![Value::Array(vec![bulk("5-1"), Value::Array(fields)])]);
-        prop_assert_eq!(in_time(|| of_claim(answer)).len(), 1);
+        prop_assert_eq!(in_time(|| claimed_entries(answer)).len(), 1);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl StreamClient {
     /// # Errors
     /// If Redis did not answer, or refused.
     pub(super) async fn read(&self, topic: &str, count: usize) -> Result<Vec<(String, Vec<Entry>)>, RedisError> {
-        self.connections.command(&self.reading_of(topic, count)).await.map(entry::of_read)
+        self.connections.command(&self.reading_of(topic, count)).await.map(entry::entries_by_topic)
     }
 
     /// XREADGROUP that needs the same rights and conditions as any other, and returns no entry: what this consumer has after the last id.
@@ -136,7 +136,10 @@ impl StreamClient {
         count: usize,
         consumer: Option<&str>,
     ) -> Result<Vec<Pending>, RedisError> {
-        self.connections.command(&self.pending_range(topic, None, from, count, consumer)).await.map(entry::of_pending)
+        self.connections
+            .command(&self.pending_range(topic, None, from, count, consumer))
+            .await
+            .map(entry::pending_entries)
     }
 
     /// XPENDING for entries that have been idle for at least `idle`, at most `count`. Servers before version 6.2 refuse it.
@@ -148,7 +151,7 @@ impl StreamClient {
     pub(super) async fn has_no_pending(&self, topic: &str) -> bool {
         let reply = self.connections.command(&self.pending_range(topic, None, "-", 1, Some(&self.consumer))).await;
         match reply {
-            Ok(reply @ Value::Array(_)) => entry::of_pending(reply).is_empty(),
+            Ok(reply @ Value::Array(_)) => entry::pending_entries(reply).is_empty(),
             _ => false,
         }
     }
@@ -179,7 +182,7 @@ impl StreamClient {
     /// If Redis did not answer: some may belong to this consumer then all the same.
     pub(super) async fn claim(&self, topic: &str, idle: Duration, ids: &[EntryId]) -> Result<Claimed, RedisError> {
         let reply = self.connections.command(&self.claiming(topic, idle, ids)).await?;
-        Ok(Claimed { has_deleted: entry::names_nothing(&reply), entries: entry::of_claim(reply) })
+        Ok(Claimed { has_deleted: entry::has_nil(&reply), entries: entry::claimed_entries(reply) })
     }
 
     /// Fetch entries of this consumer again. Those that no longer exist in the stream are left out. With `force` an entry that is no longer
@@ -192,7 +195,7 @@ impl StreamClient {
         if force {
             command.arg("FORCE");
         }
-        self.connections.command(&command).await.map(entry::of_claim)
+        self.connections.command(&command).await.map(entry::claimed_entries)
     }
 
     /// XCLAIM that resets the idle time of entries of this consumer. JUSTID leaves the count of deliveries alone.

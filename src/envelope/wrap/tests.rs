@@ -5,6 +5,7 @@ use chrono::DateTime;
 use cloudevents::{AttributesReader, Event};
 
 use super::*;
+use crate::envelope::PublishOptions;
 use crate::json::push_map;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -20,6 +21,7 @@ fn publication<'a>(content_type: &'a str, metadata: &'a Metadata, parent: &'a st
         topic: "orders",
         content_type,
         metadata,
+        lifetime: PublishOptions::default().for_entry(metadata).lifetime,
         trace: Trace { parent, state: "" },
         id: ID.parse().unwrap(),
         now: Moment::at(&DateTime::from_timestamp(1_787_306_400, 400_000_000).unwrap()),

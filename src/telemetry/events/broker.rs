@@ -3,25 +3,44 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::message::EventRef;
-use crate::telemetry::Telemetry;
+use crate::message::{EventRef, Position};
 use crate::telemetry::event::Event;
 use crate::telemetry::log::{Level, Log};
 
 const SCOPE: &str = "dapr.contrib";
 
-impl Telemetry {
-    /// Something in the metadata of a subscription was most likely meant to have an effect.
-    pub fn subscription_odd(&self, topic: &str, oddity: &str) {
-        self.0.log.write(Level::Warn, SCOPE, format_args!("subscription to {topic}: {oddity}"), &[("topic", &topic)]);
-    }
+/// Something in the metadata of a subscription has no effect and was most likely meant to have one.
+pub struct OptionIgnored<'a> {
+    /// The topic as the broker knows it.
+    pub topic: &'a str,
+    /// What is wrong.
+    pub warning: &'a str,
+}
 
-    /// The `metadata` field of an entry is odd; the entry is delivered all the same.
-    pub fn redis_odd_metadata(&self, id: impl Display, oddity: &str) {
-        self.0.log.write(
+impl Event for OptionIgnored<'_> {
+    fn log(&self, log: &Log) {
+        let Self { topic, warning } = self;
+        log.write(Level::Warn, SCOPE, format_args!("subscription to {topic}: {warning}"), &[("topic", topic)]);
+    }
+}
+
+/// The `metadata` field of a stream entry cannot be read, or not all of it. The entry is delivered all the same.
+pub struct MetadataUnreadable<'a> {
+    /// The component.
+    pub component: &'a str,
+    /// The id of the entry.
+    pub position: Position,
+    /// What is wrong.
+    pub reason: &'a str,
+}
+
+impl Event for MetadataUnreadable<'_> {
+    fn log(&self, log: &Log) {
+        let Self { position, reason, .. } = self;
+        log.write(
             Level::Warn,
             SCOPE,
-            format_args!("Redis PubSub: Could not extract metadata for Redis message {id}: {oddity}"),
+            format_args!("Redis PubSub: Could not extract metadata for Redis message {position}: {reason}"),
             &[],
         );
     }

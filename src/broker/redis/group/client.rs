@@ -16,7 +16,7 @@ use crate::broker::dispatch::{
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::broker::{
-    AcksAccepted, AcksDelayed, AcksRefused, EntriesGone, HandBackFailed, LivenessDenied,
+    AcksAccepted, AcksDelayed, AcksRefused, EntriesGone, HandBackFailed, LivenessDenied, MetadataUnreadable,
 };
 
 /// The most ids in one XACK.
@@ -58,11 +58,12 @@ impl GroupClient {
         Ok(())
     }
 
-    /// Entries for the dispatcher. What is odd about one is logged.
+    /// Entries for the dispatcher. Metadata that cannot be read is logged.
     fn checked(&self, entries: Vec<Entry>) -> Vec<dispatch::Entry<EntryId>> {
         let checked = entries.into_iter().map(|entry| {
-            if let Some(oddity) = &entry.oddity {
-                self.telemetry.redis_odd_metadata(entry.id, oddity);
+            if let Some(reason) = &entry.metadata_error {
+                let (component, position) = (&*self.component, entry.id.into());
+                self.telemetry.emit(MetadataUnreadable { component, position, reason });
             }
             dispatch::Entry { id: entry.id, data: entry.data, metadata: entry.metadata, attempt: entry.attempt }
         });

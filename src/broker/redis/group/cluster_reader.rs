@@ -466,7 +466,7 @@ impl Reader {
 
     /// Take in the entries of one topic. A topic that has no more is idle from now on.
     fn take(&mut self, plan: &ReadPlan, subscription: &SubscriptionId, reply: Value) {
-        let read = entry::of_read(reply);
+        let read = entry::entries_by_topic(reply);
         let count: usize = read.iter().map(|(_, entries)| entries.len()).sum();
         if count <= plan.count {
             self.idle_topics.insert(subscription.topic.clone());

@@ -165,7 +165,7 @@ impl Reader {
     /// Take in what a read brought.
     fn accept(&self, plan: &ReadPlan, reply: Value) {
         let workers = &self.context.workers;
-        for (topic, entries) in entry::of_read(reply) {
+        for (topic, entries) in entry::entries_by_topic(reply) {
             if let Some(subscription) = plan.to(&topic) {
                 workers.accept_read(subscription, entries);
             }

@@ -220,7 +220,7 @@ pub(super) async fn take_over_idle(
             }
         };
         let rows = match reply.extract_error() {
-            Ok(rows) => entry::of_pending(rows),
+            Ok(rows) => entry::pending_entries(rows),
             // Servers before 6.2 cannot select by idle time.
             Err(_) => client.stream.pending(topic, "-", PAGE, None).await.unwrap_or_default(),
         };
