@@ -152,7 +152,7 @@ async fn prints(run: &Process, before: &str, count: usize) -> Vec<String> {
     printed(run, before)
 }
 
-/// As [`printed`], with what follows read as JSON.
+/// As [`prints`], with what follows read as JSON.
 async fn prints_json(run: &Process, before: &str, count: usize) -> Vec<Value> {
     let lines = prints(run, before, count).await;
     let values = lines.iter().map(|line| serde_json::from_str(line).unwrap());
