@@ -91,7 +91,7 @@ fn files() -> BTreeMap<String, String> {
 /// Every source file of the library but those for tests only, by its path below `src`.
 fn sources() -> BTreeMap<String, String> {
     let mut files = files();
-    files.remove("link.rs");
+    files.remove("build.rs");
     files.remove("main.rs");
     files.remove("lib.rs");
     let for_tests: Vec<String> = files.iter().flat_map(|(name, text)| test_files(name, text)).collect();
