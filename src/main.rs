@@ -1,4 +1,4 @@
-//! The `sidestream` binary: understands its arguments, runs what they ask for, answers with an exit code.
+//! The `sidestream` binary: parses its arguments, runs the command, returns an exit code.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use sidestream::telemetry::log::{Level, LogBuilder};
 use sidestream::telemetry::metrics::Metrics;
 use sidestream::{check, demo, run, wait};
 
-/// Events are many short-lived buffers of about a kilobyte, which the allocator of the system is slow at.
+/// Events are many short-lived buffers of about a kilobyte, for which the system's allocator is slow.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(obey(parsed.command));
-    // What is still running was given its time to end; a blocked thread must not keep the process.
+    // Tasks have had their time to end. A blocked thread must not keep the process alive.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
@@ -47,7 +47,7 @@ async fn obey(command: Command) -> u8 {
     match command {
         Command::Sidecar(flags) => sidecar(&flags, environment).await,
         Command::Version => {
-            // The stock command line takes all of stdout for the version.
+            // The Dapr command line reads all of stdout as the version.
             to_stderr(&format!(
                 "sidestream {}, which speaks the Dapr API of version {API_VERSION}",
                 env!("CARGO_PKG_VERSION")
@@ -84,13 +84,13 @@ async fn obey(command: Command) -> u8 {
     }
 }
 
-/// Be a sidecar until a signal or the API ends it; SIGHUP begins it anew.
+/// Run a sidecar until a signal or the API ends it. SIGHUP restarts it.
 async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
     let Ok(mut plan) = Plan::from_flags(flags, environment.clone()) else {
         return 1;
     };
     let telemetry = plan.telemetry.clone();
-    // What is held in memory outlives a restart by SIGHUP.
+    // Events in memory survive a restart by SIGHUP.
     let hub = SharedBrokers::of_one_sidecar();
     plan.hub = Some(hub.clone());
     let mut signals = match Signals::listen_with_hang_up() {
@@ -105,22 +105,22 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
             End::Over(exit_code) => return exit_code,
             End::Again => {}
         }
-        match Plan::again(flags, environment.clone(), telemetry.clone()) {
+        match Plan::reload(flags, environment.clone(), telemetry.clone()) {
             Ok(again) => plan = Plan { hub: Some(hub.clone()), ..again },
             Err(_) => return 1,
         }
     }
 }
 
-/// How a life of the sidecar ends.
+/// The end of one run of the sidecar.
 enum End {
-    /// With this exit code.
+    /// The process ends with this exit code.
     Over(u8),
-    /// Another one follows.
+    /// The sidecar restarts.
     Again,
 }
 
-/// One life: from a plan to the end.
+/// One run of the sidecar, from its plan to its end.
 async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
     let runtime = tokio::select! {
         built = Runtime::build(plan) => match built {
@@ -157,7 +157,7 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
                 Outcome::Graceful if restarts => End::Again,
                 outcome => End::Over(outcome.exit_code()),
             },
-            // The files are read after the end in any case: one more hangup asks for nothing more.
+            // The files are read after the end in any case, so a further SIGHUP changes nothing.
             signal = signals.next() => match signal {
                 HANG_UP => {}
                 signal if restarts => {
@@ -173,10 +173,10 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
     }
 }
 
-/// The exit code of a subcommand, or why there is none.
+/// The exit code of a subcommand. An error is printed.
 fn told(result: anyhow::Result<u8>) -> u8 {
     result.unwrap_or_else(|error| {
-        // A reader that has gone, as `head` does, need not be told.
+        // Not if the reader of the output has gone, as with `head`.
         let is_unread =
             error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
         if !is_unread {
@@ -187,7 +187,7 @@ fn told(result: anyhow::Result<u8>) -> u8 {
 }
 
 fn to_stdout(text: &str) -> u8 {
-    // Nobody reads it then.
+    // A closed stdout is no error.
     let _ = std::io::stdout().write_all(text.as_bytes());
     0
 }

@@ -1,48 +1,25 @@
-//! The end of a sidecar, in order: deliveries, API, brokers (tests/spec/resources-cli.md,
+//! The shutdown, in order: deliveries, API, brokers (tests/spec/resources-cli.md,
 //! "11.6 Signals and graceful shutdown", "11.7 Block shutdown").
 
 use std::time::Duration;
 
-use super::Runtime;
+use super::run::{Outcome, Runtime};
 use crate::duration::GoDuration;
 use crate::resources::kinds::component;
 use crate::telemetry::events::lifecycle::{
     BlockEndedByApp, BlockExpired, ComponentClosing, ShutDown, ShutdownBlocked, ShutdownTimedOut, ShuttingDown,
 };
 
-/// How a sidecar ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// In order.
-    Graceful,
-    /// Something did not end within the grace period.
-    TimedOut,
-    /// The API asked for the end at once.
-    Forced,
-    /// Hot reload met files one cannot go on with; it ended in order.
-    Failed,
-}
-
-impl Outcome {
-    /// Of the process.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Graceful => 0,
-            Self::TimedOut | Self::Forced | Self::Failed => 1,
-        }
-    }
-}
-
 impl Runtime {
-    /// Stop in order. `may_block`: the block-shutdown time applies, which is so for signals only.
+    /// Stop in order. `may_block`: `--dapr-block-shutdown-duration` applies, which it does for signals only.
     pub(super) async fn stop(self, may_block: bool) -> Outcome {
-        self.health.stopping();
+        self.handles.health.stopping();
         self.reloading.trigger();
-        if let Some(duration) = self.settings.block_shutdown.filter(|_| may_block) {
+        if let Some(duration) = self.handles.settings.block_shutdown.filter(|_| may_block) {
             self.block(duration).await;
         }
-        self.telemetry.emit(ShuttingDown);
-        let outcome = match self.settings.graceful_shutdown {
+        self.handles.telemetry.emit(ShuttingDown);
+        let outcome = match self.handles.settings.graceful_shutdown {
             None => {
                 self.end().await;
                 Outcome::Graceful
@@ -53,42 +30,44 @@ impl Runtime {
             },
         };
         match outcome {
-            Outcome::TimedOut => self.telemetry.emit(ShutdownTimedOut { running: &self.tasks.running() }),
-            Outcome::Graceful | Outcome::Forced | Outcome::Failed => self.telemetry.emit(ShutDown),
+            Outcome::TimedOut => {
+                self.handles.telemetry.emit(ShutdownTimedOut { running: &self.handles.tasks.running() })
+            }
+            Outcome::Graceful | Outcome::Forced | Outcome::Failed => self.handles.telemetry.emit(ShutDown),
         }
         outcome
     }
 
-    /// No more deliveries, but everything else goes on for a while.
+    /// End the deliveries, and let everything else go on for this time.
     async fn block(&self, duration: Duration) {
-        self.telemetry.emit(ShutdownBlocked { duration: &GoDuration::from(duration) });
+        self.handles.telemetry.emit(ShutdownBlocked { duration: &GoDuration::from(duration) });
         self.supervisor.stop().await;
-        let app = self.settings.app.as_ref();
+        let app = self.handles.settings.app.as_ref();
         let has_checks = app.is_some_and(|app| app.health.is_some());
         let unhealthy = async {
             match self.supervisor.app_health() {
                 Some(health) => health.unhealthy().await,
-                // Its port was never open: it never was healthy.
+                // The app has never listened, so it is unhealthy.
                 None if has_checks => {}
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = unhealthy => self.telemetry.emit(BlockEndedByApp),
-            () = tokio::time::sleep(duration) => self.telemetry.emit(BlockExpired),
+            () = unhealthy => self.handles.telemetry.emit(BlockEndedByApp),
+            () = tokio::time::sleep(duration) => self.handles.telemetry.emit(BlockExpired),
         }
     }
 
     async fn end(&self) {
-        // What the app has in hand may still publish: so deliveries end before the API does.
+        // Deliveries in progress may still publish, so they end before the API does.
         self.supervisor.stop().await;
-        self.stop.trigger();
-        for pubsub in self.catalog.all() {
+        self.handles.stop.trigger();
+        for pubsub in self.handles.catalog.all() {
             let component = component::log_name(&pubsub.name, &pubsub.kind, &pubsub.version);
-            self.telemetry.emit(ComponentClosing { component: &component });
+            self.handles.telemetry.emit(ComponentClosing { component: &component });
             pubsub.close().await;
         }
-        self.tasks.ended().await;
+        self.handles.tasks.ended().await;
     }
 }
