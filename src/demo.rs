@@ -1,9 +1,11 @@
-//! `sidestream demo`: a sidecar, a sample app behind it and orders on their way, in one process, with every step told.
+//! `sidestream demo`: a sidecar, a sample app and a publisher of orders in one process, with every step printed.
 //!
-//! Needs no Redis, no app and no configuration. The orders go through the sidecar's real HTTP port. [`script`] says what is ordered,
-//! [`sample_app`] is the app, [`publisher`] the client; [`book`] hears of every step, tells it and counts it in [`tally`].
+//! Needs no Redis, no app and no configuration. The orders go through the sidecar's real HTTP port. [`script`] makes
+//! the orders, [`publisher`] sends them, [`sample_app`] receives them. [`book`] records every step: [`narrator`] prints
+//! it, [`tally`] counts it.
 
 mod book;
+mod event;
 mod narrator;
 mod publisher;
 mod sample_app;
@@ -31,22 +33,22 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, LogBuilder};
 use crate::telemetry::metrics::Metrics;
 
-/// The demo is for this machine only.
+/// The demo listens on this machine only.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// Where a sidecar is by default.
+/// The default port of a sidecar.
 const USUAL_PORT: u16 = 3500;
 
-/// How long the last orders may take to be delivered once all are published. A redelivery comes after about a second.
+/// Time for the last orders to be delivered once all are published. A redelivery comes after about a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The same after Ctrl-C.
+/// That time after Ctrl-C.
 const SHORT_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long the sidecar and its app may take to become ready.
+/// Time for the sidecar and its app to become ready.
 const START: Duration = Duration::from_secs(10);
 
-/// Run the demo to its end. The answer is the exit code: 0 if every order was accounted for.
+/// Run the demo to its end. Returns the exit code: 0 if every order is accounted for.
 ///
 /// # Errors
 /// If sidecar or sample app cannot start.
@@ -74,7 +76,7 @@ pub async fn run(args: &DemoArgs, environment: &Environment) -> anyhow::Result<u
     Ok(book.close(args.count))
 }
 
-/// Everything that runs during the demo.
+/// The running parts of the demo.
 struct Stage {
     publisher: Publisher,
     app_port: u16,
@@ -97,7 +99,7 @@ impl Stage {
         Ok(Self { publisher, app_port, sidecar, app })
     }
 
-    /// The sidecar goes first, so that what the app has in hand is settled.
+    /// Stop the sidecar first, so that deliveries in progress are settled.
     async fn strike(self) {
         for (stop, tasks) in [self.sidecar, self.app] {
             stop.trigger();
@@ -106,7 +108,7 @@ impl Stage {
     }
 }
 
-/// The port to use: the one that was asked for, which must be free, else the usual one if it is free, else 0 for any.
+/// The port to use: the requested one, which must be free; else the default one if it is free; else 0 for any.
 fn port(asked: Option<u16>) -> anyhow::Result<u16> {
     let free = TcpListener::bind((LOOPBACK, asked.unwrap_or(USUAL_PORT)));
     match (asked, free) {
@@ -119,7 +121,7 @@ fn port(asked: Option<u16>) -> anyhow::Result<u16> {
     }
 }
 
-/// The flags of a sidecar that listens on this machine only.
+/// The flags of the sidecar, which listens on this machine only.
 fn flags(app_port: u16, port: u16) -> Flags {
     Flags {
         app_id: "demo".to_owned(),
@@ -132,7 +134,7 @@ fn flags(app_port: u16, port: u16) -> Flags {
     }
 }
 
-/// Start a sidecar of its own tasks with the embedded pub/sub; the answer is its HTTP port. Nothing of the environment applies.
+/// Start a sidecar with the embedded pub/sub. Returns its HTTP port. No environment variable applies.
 async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Result<u16> {
     let mut environment = Environment::default();
     let mut settings =
@@ -145,14 +147,14 @@ async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Resu
         telemetry: Telemetry::new(log, Metrics::default()),
         diagnostics: Vec::new(),
         hub: None,
-        // `main` says it.
+        // `main` prints the error.
         leaves_failure_to_caller: true,
     })
     .await
     .map_err(|error| anyhow::anyhow!(error.reasons().collect::<Vec<_>>().join("; ")))?;
     let port = runtime.http_port().context("it has no HTTP port")?;
     tasks.spawn("sidecar", async move {
-        // What goes wrong stands in the log.
+        // Errors are in the log.
         let _ = runtime.run(stop).await;
     });
     Ok(port)
@@ -185,7 +187,7 @@ fn opening(stage: &Stage) -> String {
     )
 }
 
-/// Colour only on a terminal, and not where `NO_COLOR` is set.
+/// Colour only on a terminal, and only without `NO_COLOR`.
 fn wants_colour(environment: &Environment) -> bool {
     std::io::stdout().is_terminal() && environment.non_empty("NO_COLOR").is_none()
 }

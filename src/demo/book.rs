@@ -1,4 +1,5 @@
-//! Every step of every event comes here, from the publisher and from the sample app, to be told and counted.
+//! Records every step of every event, from the publisher and from the sample app: the narrator prints it, the tally
+//! counts it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,12 +8,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::event::{Answer, Event};
 use super::narrator::{Narrator, Step, Who};
-use super::sample_app::{Answer, Event};
 use super::script::Order;
 use super::tally::Tally;
 
-/// The book of one demo.
+/// The record of one demo.
 pub(super) struct Book {
     pages: Mutex<Pages>,
     changed: Notify,
@@ -22,12 +23,12 @@ struct Pages {
     narrator: Narrator,
     tally: Tally,
     guests: u64,
-    /// By the event's id: how often it was delivered, and when last.
+    /// By the event's id: the number of deliveries, and the time of the last one.
     deliveries: HashMap<String, (u32, Instant)>,
 }
 
 impl Book {
-    /// An empty book.
+    /// An empty record.
     pub(super) fn new(narrator: Narrator) -> Self {
         Self {
             pages: Mutex::new(Pages { narrator, tally: Tally::default(), guests: 0, deliveries: HashMap::new() }),
@@ -35,19 +36,19 @@ impl Book {
         }
     }
 
-    /// Text beside the steps.
+    /// Print text beside the steps.
     pub(super) fn narrate(&self, text: &str) {
         self.open().narrator.print(text);
     }
 
-    /// An order is about to be published.
+    /// An order is about to be sent.
     pub(super) fn sending(&self, order: &Order) {
         let mut pages = self.open();
         pages.tally.sent(order.number);
         pages.narrator.hold(order.number);
     }
 
-    /// The sidecar has taken it.
+    /// The sidecar has accepted it.
     pub(super) fn accepted(&self, order: &Order) {
         let mut pages = self.open();
         let (topic, body) = (order.topic(), order.body());
@@ -59,7 +60,7 @@ impl Book {
         pages.narrator.release(order.number);
     }
 
-    /// The sidecar has not taken it.
+    /// The sidecar has refused it.
     pub(super) fn refused(&self, order: &Order, reason: &str) {
         let mut pages = self.open();
         pages.tally.refused(order.number);
@@ -68,7 +69,8 @@ impl Book {
         self.changed.notify_waiters();
     }
 
-    /// The app has been given an event of `orders` or `payments`; `answer` is what it says, by how often it has seen the event.
+    /// An event of `orders` or `payments` has been delivered to the app. `answer` is the app's answer, by the number of
+    /// this delivery.
     pub(super) fn delivered(&self, path: &str, event: &Event, answer: impl FnOnce(u32) -> Answer) -> Answer {
         let mut pages = self.open();
         let attempt = pages.note_delivery(path, event);
@@ -94,13 +96,13 @@ impl Book {
         self.changed.notify_waiters();
     }
 
-    /// Resolves when no order is on its way any more, or after so long.
+    /// Resolves when no order is on its way any more, or after `patience`.
     pub(super) async fn settled(&self, patience: Duration) {
         let all = async {
             loop {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
-                // Enabled before the look, so that a change right after it is not missed.
+                // Enabled before the check, so that a change right after it is not missed.
                 changed.as_mut().enable();
                 if self.open().tally.is_settled() {
                     return;
@@ -111,7 +113,7 @@ impl Book {
         let _ = tokio::time::timeout(patience, all).await;
     }
 
-    /// Write the summary. The answer is the exit code.
+    /// Write the summary. Returns the exit code.
     pub(super) fn close(&self, planned: Option<u64>) -> u8 {
         let mut pages = self.open();
         let guests = match pages.guests {

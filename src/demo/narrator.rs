@@ -1,7 +1,7 @@
-//! One readable line for each step of an event.
+//! Prints one readable line for each step of an event.
 //!
-//! The app may be given an order before its publisher has heard that it was accepted. The lines of an order are held back until then, so
-//! that a reader sees them in the order of cause and effect.
+//! An order may be delivered before its publisher has the answer of the sidecar. The lines of an order are held back
+//! until then, so that a reader sees cause before effect.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,26 +11,26 @@ use tokio::time::Instant;
 
 use crate::shutdown::Stop;
 
-/// Tells the steps. Not shared: the book has the only one.
+/// Prints the steps.
 pub(super) struct Narrator {
     out: Box<dyn Write + Send>,
     colour: bool,
     started: Instant,
     held: BTreeMap<u64, Vec<String>>,
-    /// Ordered when nobody reads any more, as in `sidestream demo | head`.
+    /// Triggered when the output cannot be written any more, as in `sidestream demo | head`.
     halt: Stop,
 }
 
-/// Whose step it is.
+/// The subject of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     /// An order of the script.
     Order(u64),
-    /// An event that somebody else has published.
+    /// An event that the user has published.
     Guest,
 }
 
-/// What happened.
+/// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Published,
@@ -59,7 +59,7 @@ impl Step {
         }
     }
 
-    /// The colour as a terminal knows it.
+    /// The colour code for terminals.
     fn colour(self) -> u8 {
         match self {
             Self::Published => 34,
@@ -73,30 +73,30 @@ impl Step {
 }
 
 impl Narrator {
-    /// A narrator that writes to `out`, and gives the order to halt when it cannot.
+    /// A narrator that writes to `out`, and triggers `halt` when that fails.
     pub(super) fn new(out: Box<dyn Write + Send>, colour: bool, halt: Stop) -> Self {
         Self { out, colour, started: Instant::now(), held: BTreeMap::new(), halt }
     }
 
-    /// Keep back what happens to this order.
+    /// Hold back the steps of this order.
     pub(super) fn hold(&mut self, number: u64) {
         self.held.insert(number, Vec::new());
     }
 
-    /// Tell what was kept back.
+    /// Print the steps that were held back.
     pub(super) fn release(&mut self, number: u64) {
         for line in self.held.remove(&number).unwrap_or_default() {
             self.print(&line);
         }
     }
 
-    /// Tell one step now, held back or not.
+    /// Print one step at once, even if the order is held back.
     pub(super) fn tell_now(&mut self, who: Who, step: Step, text: fmt::Arguments<'_>) {
         let line = self.line(who, step, text);
         self.print(&line);
     }
 
-    /// Tell one step.
+    /// Print one step, or hold it back.
     pub(super) fn tell(&mut self, who: Who, step: Step, text: fmt::Arguments<'_>) {
         let line = self.line(who, step, text);
         match who {
@@ -107,7 +107,7 @@ impl Narrator {
         }
     }
 
-    /// Write a line as it is.
+    /// Print a text as it is.
     pub(super) fn print(&mut self, line: &str) {
         let written = self.out.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.out.flush());
         if written.is_err() {
@@ -139,7 +139,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Paper to read what was told.
+    /// A destination that tests can read.
     #[derive(Clone, Default)]
     pub(in crate::demo) struct Paper(Arc<Mutex<Vec<u8>>>);
 
@@ -162,7 +162,7 @@ pub(super) mod tests {
     fn told(colour: bool, steps: impl FnOnce(&mut Narrator)) -> String {
         let paper = Paper::default();
         steps(&mut Narrator::new(Box::new(paper.clone()), colour, Stop::new()));
-        // Without the time, which is not the same in every run.
+        // Without the time, which differs in every run.
         let text = paper.text();
         text.lines().map(|line| format!("{}\n", &line[9..])).collect()
     }

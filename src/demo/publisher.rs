@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::script::Order;
 
-/// Pause between two questions whether the sidecar is ready.
+/// Pause between two checks whether the sidecar is ready.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A client of one sidecar.
@@ -21,17 +21,17 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// A client of the sidecar on this port. Connects on first use.
+    /// A client of the sidecar on this port. It connects on first use.
     pub(super) fn new(port: u16) -> Self {
         Self { client: Client::builder(TokioExecutor::new()).build_http(), url: format!("http://127.0.0.1:{port}") }
     }
 
-    /// Where the sidecar is.
+    /// The URL of the sidecar.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Wait until the sidecar says that it is ready. `false` if that takes longer.
+    /// Wait until the sidecar is ready. `false`: not within `patience`.
     pub(super) async fn ready_within(&self, patience: Duration) -> bool {
         let ready = async {
             while !matches!(
@@ -47,7 +47,7 @@ impl Publisher {
     /// Publish one order.
     ///
     /// # Errors
-    /// What the sidecar said, or why it said nothing.
+    /// The sidecar's answer, or the reason why there is none.
     pub(super) async fn publish(&self, order: &Order) -> Result<(), String> {
         let path = format!("/v1.0/publish/pubsub/{}", order.topic());
         let (status, text) = self.call(Method::POST, &path, order.body()).await?;
@@ -68,7 +68,7 @@ impl Publisher {
     }
 }
 
-/// A command line that publishes an order of one's own.
+/// A command that publishes an order of the user's own.
 pub(super) fn curl(url: &str) -> String {
     format!(
         "curl -i -H 'Content-Type: application/json' -d '{{\"orderId\":\"mine\",\"item\":\"tea\"}}' {url}/v1.0/publish/pubsub/orders"
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::shutdown::{Stop, Tasks};
 
-    /// The sample app in the place of the sidecar: whatever is asked goes over a real connection.
+    /// The sample app in the place of the sidecar: every call goes over a real connection.
     #[tokio::test]
     async fn the_sample_app_answers_over_http_and_ends_with_its_stop() {
         let (stop, tasks, paper) = (Stop::new(), Tasks::new(), Paper::default());

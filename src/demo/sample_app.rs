@@ -1,26 +1,27 @@
-//! The app of the demo: an HTTP server on a free port that subscribes to three topics and answers by the content of the event.
+//! The app of the demo: an HTTP server on a free port that subscribes to three topics and answers by the content of the
+//! event.
 //!
-//! It knows the sidecar only as an app does: it is asked for its subscriptions, and gets CloudEvents as POST requests.
+//! It knows the sidecar only as an app does: it answers the question for its subscriptions, and receives CloudEvents as
+//! POST requests.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cloudevents::{AttributesReader, Data};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::book::Book;
+use super::event::{Answer, Event};
 use crate::shutdown::{Stop, Tasks};
 
-/// What the app answers to `GET /dapr/subscribe`. `orders` has no dead-letter topic, so that a failure is delivered
-/// again instead of moving there at once (D25).
+/// The answer to `GET /dapr/subscribe`. `orders` has no dead-letter topic, so that a failure is delivered again instead
+/// of moving there at once (D25).
 const SUBSCRIPTIONS: &str = r#"[
  {"pubsubname":"pubsub","topic":"orders","route":"/orders"},
  {"pubsubname":"pubsub","topic":"payments","route":"/payments","deadLetterTopic":"payments-dead"},
@@ -30,69 +31,10 @@ const SUBSCRIPTIONS: &str = r#"[
 /// The header with the reason of a dead letter (D5).
 const REASON: &str = "deadletterreason";
 
-/// What the app says to an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Success,
-    Retry,
-    Drop,
-}
-
-impl Answer {
-    fn body(self) -> &'static str {
-        match self {
-            Self::Success => r#"{"status":"SUCCESS"}"#,
-            Self::Retry => r#"{"status":"RETRY"}"#,
-            Self::Drop => r#"{"status":"DROP"}"#,
-        }
-    }
-}
-
-/// What the app reads of a CloudEvent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) id: String,
-    pub(super) kind: String,
-    /// `orderId`, if it is a number.
-    pub(super) order: Option<u64>,
-    busy_warehouse: bool,
-    expired_card: bool,
-}
-
-impl Event {
-    /// Read a request body with the CloudEvents SDK, as an app would. A body that is not a CloudEvent is an event without
-    /// content: the app of a demo takes anything.
-    fn read(body: &[u8]) -> Self {
-        let Ok(event) = serde_json::from_slice::<cloudevents::Event>(body) else { return Self::default() };
-        let data = match event.data() {
-            Some(Data::Json(data)) => data,
-            Some(Data::String(_) | Data::Binary(_)) | None => &Value::Null,
-        };
-        Self {
-            id: event.id().to_owned(),
-            kind: event.ty().to_owned(),
-            order: data["orderId"].as_u64(),
-            busy_warehouse: data["warehouse"] == "busy",
-            expired_card: data["card"] == "expired",
-        }
-    }
-
-    /// What the app says when it sees this event for the nth time.
-    fn answer(&self, attempt: u32) -> Answer {
-        if self.expired_card {
-            Answer::Drop
-        } else if self.busy_warehouse && attempt == 1 {
-            Answer::Retry
-        } else {
-            Answer::Success
-        }
-    }
-}
-
-/// Start the app; the answer is its port. It ends with `stop`.
+/// Start the app. Returns its port. It ends with `stop`.
 ///
 /// # Errors
-/// If no port can be had.
+/// If no port is free.
 pub(super) async fn start(book: Arc<Book>, stop: &Stop, tasks: &Tasks) -> std::io::Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
@@ -116,7 +58,7 @@ async fn serve(stream: TcpStream, book: Arc<Book>) {
         let book = book.clone();
         async move { Ok::<_, Infallible>(answer(request, &book).await) }
     });
-    // A connection that breaks is the sidecar's to notice.
+    // The sidecar handles broken connections.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -159,6 +101,7 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use cloudevents::{EventBuilder, EventBuilderV10};
+    use serde_json::Value;
 
     use super::super::narrator::{Narrator, tests::Paper};
     use super::super::script::Order;
@@ -192,7 +135,7 @@ mod tests {
         assert_eq!(list.len(), 3);
     }
 
-    /// The whole story of four orders, the app's part called directly: what is told, and what is counted.
+    /// The complete course of four orders, with direct calls of the app: the printed steps, and the counts.
     #[test]
     fn the_book_tells_every_step_and_accounts_for_every_order() {
         let paper = Paper::default();

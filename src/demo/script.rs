@@ -1,4 +1,5 @@
-//! What is ordered in the demo, and what becomes of it: the app decides by what stands in the order, so one's own orders can do the same.
+//! The orders of the demo. The app answers by the content of an order, so the user's own orders can have the same
+//! outcomes.
 
 /// One order of the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,28 +11,28 @@ pub(super) struct Order {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Topic `orders`, taken at once.
+    /// Topic `orders`, succeeds at once.
     Order,
-    /// Topic `orders`, taken at the second try.
+    /// Topic `orders`, succeeds at the second delivery.
     BusyOrder,
-    /// Topic `payments`, taken at once.
+    /// Topic `payments`, succeeds at once.
     Payment,
-    /// Topic `payments`, not wanted: dead letter.
+    /// Topic `payments`, dropped by the app: dead letter.
     ExpiredPayment,
 }
 
-/// The kinds take turns; a short demo has seen them all after four orders.
+/// The kinds take turns: four orders show them all.
 const KINDS: [Kind; 5] = [Kind::Order, Kind::BusyOrder, Kind::Payment, Kind::ExpiredPayment, Kind::Order];
 
 const ITEMS: [&str; 7] = ["tea", "coffee", "bread", "apples", "honey", "rice", "figs"];
 
 impl Order {
-    /// The order of this number; always the same.
+    /// The order of this number, always the same.
     pub(super) fn nth(number: u64) -> Self {
         Self { number, kind: pick(&KINDS, number) }
     }
 
-    /// Where it is published.
+    /// Its topic.
     pub(super) fn topic(&self) -> &'static str {
         match self.kind {
             Kind::Order | Kind::BusyOrder => "orders",
@@ -39,7 +40,7 @@ impl Order {
         }
     }
 
-    /// The JSON that is published.
+    /// Its payload, as JSON.
     pub(super) fn body(&self) -> String {
         let number = self.number;
         match self.kind {
@@ -59,7 +60,7 @@ impl Order {
     }
 }
 
-/// The element whose turn it is, counted from 1.
+/// The element for this number, counted from 1.
 fn pick<T: Copy, const N: usize>(all: &[T; N], number: u64) -> T {
     let turn = number.saturating_sub(1) % N as u64;
     all[usize::try_from(turn).unwrap_or_default()]

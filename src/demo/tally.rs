@@ -1,25 +1,25 @@
-//! What became of each order. Decides the exit code; knows nothing of how the steps are seen or told.
+//! The outcome of each order, and the exit code.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The orders that were sent, by number.
+/// The orders that have been sent, by number.
 #[derive(Debug, Default)]
 pub(super) struct Tally(BTreeMap<u64, Progress>);
 
-/// How far an order has come.
+/// The progress of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Progress {
-    /// Sent; whatever happened since did not end it.
+    /// Sent, and not at its end.
     Open {
-        /// How often the app has been given it.
+        /// The number of deliveries.
         deliveries: u32,
     },
-    /// The sidecar did not take it.
+    /// The sidecar refused it.
     Refused,
-    /// The app said SUCCESS.
+    /// The app answered SUCCESS.
     Succeeded {
-        /// It took more than one delivery.
+        /// Whether it took more than one delivery.
         late: bool,
     },
     /// It came out of the dead-letter topic.
@@ -27,29 +27,29 @@ enum Progress {
 }
 
 impl Tally {
-    /// An order is about to be published.
+    /// An order is about to be sent.
     pub(super) fn sent(&mut self, number: u64) {
         self.0.insert(number, Progress::Open { deliveries: 0 });
     }
 
-    /// Is this one of the orders that were sent?
+    /// Whether this order has been sent.
     pub(super) fn knows(&self, number: u64) -> bool {
         self.0.contains_key(&number)
     }
 
-    /// The sidecar did not take it.
+    /// The sidecar refused it.
     pub(super) fn refused(&mut self, number: u64) {
         self.end(number, Progress::Refused);
     }
 
-    /// The app has been given it.
+    /// It has been delivered.
     pub(super) fn delivered(&mut self, number: u64) {
         if let Some(Progress::Open { deliveries }) = self.0.get_mut(&number) {
             *deliveries += 1;
         }
     }
 
-    /// The app has taken it.
+    /// The app answered SUCCESS.
     pub(super) fn succeeded(&mut self, number: u64) {
         let late = matches!(self.0.get(&number), Some(Progress::Open { deliveries }) if *deliveries > 1);
         self.end(number, Progress::Succeeded { late });
@@ -60,18 +60,18 @@ impl Tally {
         self.end(number, Progress::DeadLettered);
     }
 
-    /// Is none of them still on its way?
+    /// Whether no order is on its way any more.
     pub(super) fn is_settled(&self) -> bool {
         self.count(|progress| matches!(progress, Progress::Open { .. })) == 0
     }
 
-    /// 0 only if all planned orders were sent and every one either succeeded or came out of the dead-letter topic.
+    /// The exit code: 0 only if all planned orders were sent, and each succeeded or came out of the dead-letter topic.
     pub(super) fn exit_code(&self, planned: Option<u64>) -> u8 {
         let all_sent = planned.is_none_or(|planned| self.0.len() as u64 == planned);
         u8::from(!all_sent || self.unaccounted().next().is_some())
     }
 
-    /// The first end counts: an event that is delivered once more afterwards is not a second order.
+    /// The first end counts: a later redelivery of the event is not a second order.
     fn end(&mut self, number: u64, end: Progress) {
         if let Some(progress @ Progress::Open { .. }) = self.0.get_mut(&number) {
             *progress = end;
@@ -89,7 +89,7 @@ impl Tally {
     }
 }
 
-/// The summary, one line.
+/// The summary in one line.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at_once = self.count(|progress| *progress == Progress::Succeeded { late: false });

@@ -1,4 +1,4 @@
-//! The app as a child process in its own process group, its output with a prefix, its end as an exit code.
+//! The app as a child process in its own process group: prefixed output, exit code.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -14,26 +14,27 @@ use tokio::process::{Child, Command};
 use crate::environment::Environment;
 use crate::shutdown::Tasks;
 
-/// A line that is longer is broken: an app without line ends must not fill the memory.
+/// Longer lines are split: an app without line ends must not fill the memory.
 const LONGEST_LINE: u64 = 64 * 1024;
 
-/// How long the app may take after SIGTERM (tests/spec/resources-cli.md, "3.4 Single-app sequence", item 6).
+/// Time for the app to end after SIGTERM (tests/spec/resources-cli.md, "3.4 Single-app sequence", item 6).
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long its last lines may take after its end. A process that it left behind may keep the pipe open for ever.
+/// Time to read the last lines after its end. A process that it left behind may keep the pipe open for ever.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// How an app is started.
+/// The command of an app, and its surroundings.
 pub(super) struct Start<'a> {
     /// The program and its arguments; empty starts nothing.
     pub(super) command: &'a [String],
-    /// The whole environment.
+    /// The complete environment.
     pub(super) environment: &'a Environment,
-    /// Where it works, and that it is one of several; `None`: where this process works, with its standard input.
+    /// The working directory of one of several apps. `None`: a single app, in this process's directory and with its
+    /// standard input.
     pub(super) folder: Option<&'a Path>,
-    /// What stands before every line of it.
+    /// The prefix of its lines.
     pub(super) prefix: &'a str,
-    /// Where its output and its errors go, each line in one write.
+    /// The destinations of its standard output and standard error. Each line is one write.
     pub(super) destinations: (Box<dyn Write + Send>, Box<dyn Write + Send>),
 }
 
@@ -44,8 +45,8 @@ impl Start<'_> {
             child.args(arguments);
             return child;
         };
-        // As the stock command line does it (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)", item 7): a
-        // script needs no first line that says how to run it. One terminal cannot be the standard input of several.
+        // Through a shell, as the Dapr command line does (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)",
+        // item 7): a script needs no `#!` line. One terminal cannot be the standard input of several apps.
         let mut child = Command::new("/bin/sh");
         child.args(["-c", "exec \"$@\"", "sh", program]).args(arguments).current_dir(folder).stdin(Stdio::null());
         child
@@ -97,17 +98,17 @@ impl App {
         }))
     }
 
-    /// The process id, which is also that of its group.
+    /// The process id, which is also the id of its group.
     pub(super) fn process_id(&self) -> i32 {
         self.group.as_raw()
     }
 
-    /// The command and its arguments, one blank between.
+    /// The command and its arguments, separated by blanks.
     pub(super) fn command(&self) -> &str {
         &self.command
     }
 
-    /// Resolves with the exit code when the app ends by itself; never without an app.
+    /// Resolves with the exit code when the app ends by itself. Never resolves without an app.
     pub(super) async fn ended(app: &mut Option<Self>) -> u8 {
         match app {
             Some(app) => {
@@ -119,7 +120,7 @@ impl App {
         }
     }
 
-    /// SIGTERM to the whole group, SIGKILL to what is left after the grace period. The answer is the exit code.
+    /// Send SIGTERM to the whole group, and SIGKILL after the grace period. Returns the exit code.
     pub(super) async fn stop(&mut self) -> u8 {
         self.signal(Signal::SIGTERM);
         let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
@@ -134,24 +135,24 @@ impl App {
         exit_code(status, true)
     }
 
-    /// SIGKILL to the whole group.
+    /// Send SIGKILL to the whole group.
     pub(super) fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }
 
-    /// End the processes that the app left behind, and wait for the last lines.
+    /// Kill the processes that the app left behind, and wait for the last lines.
     async fn sweep(&self) {
         self.signal(Signal::SIGTERM);
         let _ = tokio::time::timeout(LAST_LINES, self.output.ended()).await;
     }
 
     fn signal(&self, signal: Signal) {
-        // A group that has ended already is what was wanted.
+        // An error means that the group has ended already.
         let _ = killpg(self.group, signal);
     }
 }
 
-/// The exit code as a shell gives it. An app that ends by the SIGTERM it was asked to end with has done as it should.
+/// The exit code as a shell reports it. An end by the SIGTERM that we sent is a success.
 fn exit_code(status: Option<ExitStatus>, asked: bool) -> u8 {
     let Some(status) = status else {
         return 1;
@@ -164,7 +165,7 @@ fn exit_code(status: Option<ExitStatus>, asked: bool) -> u8 {
     }
 }
 
-/// Pass every line on, each with the prefix and in one write.
+/// Copy line by line, each with the prefix and in one write.
 async fn pass_on(from: impl AsyncRead + Unpin, mut to: impl Write, mut line: Vec<u8>) {
     let prefix = line.len();
     let mut from = BufReader::new(from);
@@ -172,7 +173,7 @@ async fn pass_on(from: impl AsyncRead + Unpin, mut to: impl Write, mut line: Vec
         if !line.ends_with(b"\n") {
             line.push(b'\n');
         }
-        // The app must not stop because nobody reads what it says.
+        // A destination that cannot be written must not stop the app.
         let _ = to.write_all(&line).and_then(|()| to.flush());
         line.truncate(prefix);
     }
@@ -186,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the lines of an app go in tests.
+    /// The destination of an app's lines in tests.
     #[derive(Clone, Default)]
     struct Paper(Arc<Mutex<Vec<u8>>>);
 

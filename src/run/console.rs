@@ -1,4 +1,4 @@
-//! What `run` itself says: one line a message, with a sign before it, or a JSON object with `--log-as-json`.
+//! The messages of `run` itself: one line each, with a sign before it, or a JSON object with `--log-as-json`.
 
 use std::io::Write;
 use std::time::SystemTime;
@@ -39,32 +39,32 @@ impl Kind {
 }
 
 impl Console {
-    /// A console in this form.
+    /// A console; `json`: each message is a JSON object.
     pub(super) fn new(json: bool) -> Self {
         Self { json }
     }
 
-    /// Something worked.
+    /// Print a success.
     pub(super) fn success(&self, message: &str) {
         self.print(Kind::Success, message);
     }
 
-    /// Something failed.
+    /// An error.
     pub(super) fn failure(&self, message: &str) {
         self.print(Kind::Failure, message);
     }
 
-    /// Something to look at.
+    /// A warning.
     pub(super) fn warning(&self, message: &str) {
         self.print(Kind::Warning, message);
     }
 
-    /// The course of things.
+    /// Print information.
     pub(super) fn info(&self, message: &str) {
         self.print(Kind::Info, message);
     }
 
-    /// Tell why it ends here. The answer is the exit code.
+    /// Print the error that ends the command. Returns the exit code.
     pub(super) fn give_up(&self, message: &str) -> u8 {
         self.failure(message);
         1
@@ -76,7 +76,7 @@ impl Console {
         } else {
             format!("{}{message}\n", kind.sign())
         };
-        // A console that is gone has nowhere to say so.
+        // A failed write to the console cannot be reported.
         let _ = std::io::stdout().write_all(line.as_bytes());
     }
 }

@@ -1,8 +1,8 @@
-//! From a run file to what is to be started: `common` merged into the apps, paths and ports settled
+//! A run file resolved into apps that can be started: `common` merged into the apps, paths and ports fixed
 //! (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)").
 //!
-//! Everything that can be known before anything runs is looked at here, sidecar settings and resource files included, so that all
-//! mistakes are told at once and nothing has to be taken down again.
+//! Everything is checked before anything starts, sidecar settings and resource files included, so that all errors are
+//! reported at once and nothing has to be stopped again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,44 +23,44 @@ use crate::resources::files::folder::reason;
 use crate::resources::kinds::run_file::{self, AppEntry, LogDestination, RunFile, Shared, USUAL_NAME};
 use crate::resources::{LoadRequest, Resources};
 
-/// The apps of a run file, ready to be started.
+/// The apps of a run file, ready to start.
 pub(super) struct Stack {
     /// The file, absolute; empty if it came from standard input.
     pub(super) path: PathBuf,
-    /// Its `name`.
+    /// The `name` of the run file.
     pub(super) name: String,
     /// In the order of the file.
     pub(super) members: Vec<Member>,
-    /// What to look at: unknown keys, apps that share a port.
+    /// Warnings: unknown keys, apps that share a port.
     pub(super) remarks: Vec<String>,
 }
 
 /// One app and its sidecar.
 pub(super) struct Member {
     pub(super) launch: Launch,
-    /// Where both work.
+    /// Their working directory.
     pub(super) folder: PathBuf,
     pub(super) command: Vec<String>,
-    /// Of the sidecar.
+    /// The log of the sidecar.
     pub(super) environment: Environment,
-    /// Of the app.
+    /// The log of the app.
     pub(super) app_environment: Environment,
     pub(super) sidecar_output: Output,
     pub(super) app_output: Output,
 }
 
 impl Member {
-    /// Are there log files?
+    /// Whether there are log files.
     pub(super) fn has_files(&self) -> bool {
         self.sidecar_output.path().is_some() || self.app_output.path().is_some()
     }
 }
 
 impl Stack {
-    /// Read the file that the arguments name, and settle everything.
+    /// Read the file that the arguments name, and resolve everything.
     ///
     /// # Errors
-    /// A text for the console: all that is wrong.
+    /// A text for the console with all errors.
     pub(super) fn of(args: &RunArgs, environment: &Environment) -> Result<Self, String> {
         let asked = args.extra.run_file.as_deref().unwrap_or(Path::new("-"));
         let (shown, text) = text_of(asked)?;
@@ -101,7 +101,7 @@ fn all(shown: &Path, mut diagnostics: Vec<Diagnostic>) -> String {
         (is_elsewhere, found.line(), found.severity != Severity::Error)
     });
     for diagnostic in diagnostics {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "\n  {diagnostic}");
     }
     text
@@ -152,7 +152,7 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
 struct Settler<'a> {
     args: &'a RunArgs,
     environment: &'a Environment,
-    /// Where relative paths begin.
+    /// The folder that relative paths start from.
     base: &'a Path,
     file: &'a RunFile,
     /// Errors keep everything from starting, warnings do not.
@@ -160,7 +160,7 @@ struct Settler<'a> {
     ports: Ports,
 }
 
-/// The port of an app that has been seen: its host, and where it stands.
+/// An app port of the file: its host, and its place in the file.
 struct AppPort {
     host: String,
     location: Location,
@@ -198,7 +198,7 @@ impl Settler<'_> {
         errors(&self.diagnostics)
     }
 
-    /// `common` with paths that no longer depend on the file.
+    /// `common` with absolute paths.
     fn common(&mut self) -> Shared {
         let mut common = self.file.common.clone();
         self.settle_paths(&mut common, self.base);
@@ -206,7 +206,7 @@ impl Settler<'_> {
     }
 
     fn folder(&mut self, app: &AppEntry) -> Option<PathBuf> {
-        // That it is missing has been told.
+        // A missing one has been reported.
         if app.dir.is_empty() {
             return None;
         }
@@ -235,7 +235,7 @@ impl Settler<'_> {
         self.settle_path(&mut shared.runtime_path, base, lines.of("runtimePath"));
     }
 
-    /// Empty afterwards if it does not exist, which is told.
+    /// A folder of the file, absolute. Emptied and reported if it does not exist.
     fn settle_path(&mut self, path: &mut String, base: &Path, location: Location) {
         if !path.is_empty() {
             let found = self.existing(path, base, location);
@@ -243,7 +243,7 @@ impl Settler<'_> {
         }
     }
 
-    /// A path of the file, absolute; `~/` is the home folder. It must exist.
+    /// A path of the file, absolute; `~/` is the home folder. Reported if it does not exist.
     fn existing(&mut self, path: &str, base: &Path, location: Location) -> Option<PathBuf> {
         let full = cleaned(&run_file::resolved(path, base, self.environment));
         match std::fs::metadata(&full) {
@@ -261,12 +261,13 @@ impl Settler<'_> {
         }
     }
 
-    /// Hold what the file asks for, so that nobody gets it by chance. What it asks for twice is told, and not asked for again.
+    /// Hold the ports that the file names, so that no free port is chosen among them. A port that is named twice is
+    /// reported and not held again.
     fn find_ports_named_twice(&mut self, apps: &mut [AppEntry]) {
         self.look_at_app_ports(apps);
         let mut seen: BTreeMap<i64, (&str, Location)> = BTreeMap::new();
         for app in apps {
-            // Several apps may have one port: on addresses of their own, or because they are the same app.
+            // Several apps may share a port: on different addresses, or because they are the same app.
             if app.app_port > 0 && is_this_machine(&app.app_channel_address) {
                 let location = app.lines.of("appPort");
                 seen.entry(app.app_port).or_insert(("appPort", location));
@@ -295,7 +296,7 @@ impl Settler<'_> {
         }
     }
 
-    /// A port that is none is a mistake; one that two sidecars deliver to is worth a look.
+    /// Report invalid ports as errors, and a port that two sidecars deliver to as a warning.
     fn look_at_app_ports(&mut self, apps: &mut [AppEntry]) {
         let mut seen: BTreeMap<i64, Vec<AppPort>> = BTreeMap::new();
         for app in apps {
@@ -364,7 +365,7 @@ impl Settler<'_> {
         environment
     }
 
-    /// Names of the flags that are said by the file, or on the command line for all apps.
+    /// The names of the flags that the file sets, or the command line for all apps.
     fn given(&self, shared: &Shared) -> Vec<&'static str> {
         let mut given = vec!["dapr-http-port", "dapr-grpc-port", "metrics-port"];
         if !shared.listen_addresses.is_empty() {
@@ -375,7 +376,7 @@ impl Settler<'_> {
         given
     }
 
-    /// The app as the arguments of a `run` of its own.
+    /// The arguments of a `run` for this app alone.
     fn run_args(&self, app: &AppEntry, app_id: &str, socket: String, shared: &Shared) -> RunArgs {
         let extra = RunExtra {
             runtime_path: Some(&shared.runtime_path)
@@ -393,7 +394,7 @@ impl Settler<'_> {
         }
     }
 
-    /// The shell that starts the app would only end with 126 or 127.
+    /// Check the program first: the shell that starts the app would only end with 126 or 127.
     fn check_command(&mut self, app: &AppEntry, folder: &Path, environment: &Environment) {
         let program = app.command.first();
         if let Some(found) = program.and_then(|program| program::problem(program, folder, environment)) {
@@ -401,7 +402,7 @@ impl Settler<'_> {
         }
     }
 
-    /// What the sidecar itself would not start with.
+    /// Check the settings and resources with which the sidecar itself would not start.
     fn check_settings(&mut self, flags: &Flags, environment: &Environment, app: &AppEntry) {
         let own = app.lines.own();
         let about = |text: &dyn std::fmt::Display| format!("app {:?}: {text}", flags.app_id);
@@ -442,12 +443,12 @@ fn host_of(address: &str) -> &str {
     }
 }
 
-/// Is it where the sidecar listens, too?
+/// Whether the sidecar listens on this host, too.
 fn is_this_machine(address: &str) -> bool {
     ["127.0.0.1", "::1", "[::1]"].contains(&host_of(address))
 }
 
-/// Without `.` and `..`, as Go joins paths: by the letters alone.
+/// A path without `.` and `..`, removed textually, as Go does.
 fn cleaned(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -460,7 +461,7 @@ fn cleaned(path: &Path) -> PathBuf {
     clean
 }
 
-/// What an app leaves open comes from its folder, then from `common`.
+/// Fill the gaps of an app from its folder, then from `common`.
 fn merged(app: Shared, common: &Shared, folder: &Path) -> Shared {
     let text = |own: String, common: &String| if own.is_empty() { common.clone() } else { own };
     let number = |own: i64, common: i64| if own == 0 { common } else { own };
@@ -498,7 +499,7 @@ fn merged(app: Shared, common: &Shared, folder: &Path) -> Shared {
     }
 }
 
-/// The flags of the sidecar. What a run file cannot say is as on the command line, for all apps.
+/// The flags of the sidecar. Settings without a key in run files come from the command line, for all apps.
 fn flags(given: &Flags, app: &AppEntry, app_id: &str, socket: String, shared: &Shared) -> Flags {
     let default = Flags::default();
     let or = |text: &String, default: String| {
@@ -539,7 +540,7 @@ fn flags(given: &Flags, app: &AppEntry, app_id: &str, socket: String, shared: &S
     }
 }
 
-/// Flags of the command line that a run file takes the place of, each with the key to use there.
+/// Flags that cannot be combined with a run file, each with the key to use there.
 pub(super) const IN_THE_FILE: [(&str, &str); 30] = [
     ("app-id", "appID"),
     ("app-port", "appPort"),

@@ -1,5 +1,5 @@
-//! From the flags of `run` to those of the sidecar, and to the environment of the app (tests/spec/resources-cli.md,
-//! "3.1 Flags" to "3.3 Environment given to the app").
+//! The flags of `run` resolved into the flags of the sidecar and the environment of the app
+//! (tests/spec/resources-cli.md, "3.1 Flags" to "3.3 Environment given to the app").
 
 use std::path::{Path, PathBuf};
 
@@ -9,22 +9,22 @@ use crate::cli::{Flags, RunArgs};
 use crate::environment::Environment;
 use crate::resources::files::folder::{self, FileContent, FolderFile};
 
-/// What is to be started.
+/// A sidecar and an app to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Launch {
-    /// The flags of the sidecar: app id, ports, folders and Configuration are settled.
+    /// The flags of the sidecar, with app id, ports, folders and Configuration filled in.
     pub(super) flags: Flags,
-    /// There are no resources, so the in-memory pub/sub is to exist.
+    /// There are no resources, so the in-memory pub/sub is used.
     pub(super) embedded_pubsub: bool,
-    /// Where resources are by default, if that folder is there and holds none.
+    /// The default resource folder, if it exists and holds no resources.
     pub(super) empty_folder: Option<PathBuf>,
 }
 
 impl Launch {
-    /// Settle ports, folders and flags. The ports are held until `ports` is dropped.
+    /// Resolve ports, folders and flags. The ports are held until `ports` is dropped.
     ///
     /// # Errors
-    /// A text for the console, if a port is taken or a folder is not there.
+    /// A text for the console, if a port is taken or a folder does not exist.
     pub(super) fn of(args: &RunArgs, environment: &Environment, ports: &mut Ports) -> Result<Self, String> {
         let dapr_dir = dapr_dir(args, environment);
         let mut resources = resources(&args.flags, dapr_dir.as_deref())?;
@@ -45,7 +45,7 @@ impl Launch {
         Ok(Self { embedded_pubsub: flags.resources_path.is_empty(), empty_folder, flags })
     }
 
-    /// Why there is the in-memory pub/sub.
+    /// The reason for the in-memory pub/sub.
     pub(super) fn no_resources(&self) -> String {
         match &self.empty_folder {
             Some(folder) => format!("No resources: {} holds no YAML file", folder.display()),
@@ -53,8 +53,8 @@ impl Launch {
         }
     }
 
-    /// The whole environment of the app: that of this process, and where the sidecar is (tests/spec/resources-cli.md,
-    /// "3.3 Environment given to the app").
+    /// The complete environment of the app: that of this process, and the address of the sidecar
+    /// (tests/spec/resources-cli.md, "3.3 Environment given to the app").
     pub(super) fn app_environment(&self, environment: &Environment) -> Environment {
         let mut environment = environment.clone();
         for (name, value) in told(&self.flags) {
@@ -64,7 +64,7 @@ impl Launch {
     }
 }
 
-/// The values by which the stock command line says "as you like" become the sidecar's defaults.
+/// Replace the values that mean "default" on the Dapr command line by the sidecar's defaults.
 fn sidecar(given: &Flags) -> Flags {
     let default = Flags::default();
     let mut flags = given.clone();
@@ -92,7 +92,7 @@ fn sidecar(given: &Flags) -> Flags {
     flags
 }
 
-/// Listen on loopback unless a flag says otherwise, so that a trial is not open to the network.
+/// Listen on loopback unless a flag says otherwise, so that a trial cannot be reached from the network.
 fn stay_on_this_machine(flags: &mut Flags, args: &RunArgs) {
     for (name, addresses) in [
         ("dapr-listen-addresses", &mut flags.dapr_listen_addresses),
@@ -107,7 +107,7 @@ fn stay_on_this_machine(flags: &mut Flags, args: &RunArgs) {
 
 const LOOPBACK: &str = "127.0.0.1";
 
-/// The ports that were asked for, free ones for the rest. All that cannot be had are told.
+/// The ports of the flags, and free ones for the rest. All ports that are taken are reported.
 fn take_ports(flags: &mut Flags, args: &RunArgs, ports: &mut Ports) -> Result<(), String> {
     let mut problems = Vec::new();
     for (name, spoken, port) in [
@@ -129,13 +129,13 @@ fn take_ports(flags: &mut Flags, args: &RunArgs, ports: &mut Ports) -> Result<()
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
-/// Is there nothing in a folder that could be a resource? One that cannot be listed is reported by the sidecar.
+/// Whether a folder holds no resource files. A folder that cannot be listed is reported by the sidecar.
 fn holds_nothing(folder: &Path) -> bool {
     let is_yaml = |file: &FolderFile| !matches!(file.content, FileContent::Foreign);
     folder::read(folder).is_ok_and(|files| !files.iter().any(is_yaml))
 }
 
-/// Where the stock command line keeps its files (tests/spec/resources-cli.md, "3.2 Directories").
+/// The folder of the Dapr command line (tests/spec/resources-cli.md, "3.2 Directories").
 fn dapr_dir(args: &RunArgs, environment: &Environment) -> Option<PathBuf> {
     let base = args
         .extra
@@ -146,7 +146,7 @@ fn dapr_dir(args: &RunArgs, environment: &Environment) -> Option<PathBuf> {
     Some(base.join(".dapr"))
 }
 
-/// The folders of resource files: those that were named, which must exist, or the default one if it does.
+/// The resource folders: those of the flags, which must exist, or the default one if it exists.
 fn resources(flags: &Flags, dapr_dir: Option<&Path>) -> Result<Vec<PathBuf>, String> {
     let named = flags.folders();
     if named.is_empty() {
@@ -166,7 +166,7 @@ fn resources(flags: &Flags, dapr_dir: Option<&Path>) -> Result<Vec<PathBuf>, Str
     }
 }
 
-/// The variables of tests/spec/resources-cli.md, "3.3 Environment given to the app".
+/// The variables for the app (tests/spec/resources-cli.md, "3.3 Environment given to the app").
 fn told(flags: &Flags) -> Vec<(&'static str, String)> {
     let mut told = vec![
         ("APP_ID", flags.app_id.clone()),
@@ -184,13 +184,13 @@ fn told(flags: &Flags) -> Vec<(&'static str, String)> {
     told
 }
 
-/// The app's port; `None` for 0 and less. What is no number is the sidecar's to refuse.
+/// The app's port; `None` for 0 and less. The sidecar refuses a text that is not a number.
 pub(super) fn app_port(flags: &Flags) -> Option<&str> {
     let port = Some(flags.app_port.as_str()).filter(|port| !port.is_empty())?;
     port.parse().map_or(true, |port: i64| port > 0).then_some(port)
 }
 
-/// The name of the app's protocol; `None` if there is no such protocol, which is the sidecar's to say.
+/// The name of the app's protocol; `None` if it does not exist, which the sidecar reports.
 fn protocol(flags: &Flags) -> Option<&'static str> {
     let asked = flags.app_protocol.to_ascii_lowercase();
     match (asked.as_str(), flags.app_ssl) {
@@ -203,7 +203,7 @@ fn protocol(flags: &Flags) -> Option<&'static str> {
     }
 }
 
-/// A path as a flag has it.
+/// A path as the value of a flag.
 pub(super) fn text(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
 }

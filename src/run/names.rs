@@ -1,4 +1,4 @@
-//! App ids for those who give none.
+//! Generated app ids.
 
 const FIRST: [&str; 16] = [
     "amber", "brave", "calm", "clever", "eager", "fair", "gentle", "glad", "keen", "lively", "merry", "neat", "proud",
@@ -10,7 +10,7 @@ const SECOND: [&str; 16] = [
     "seal", "stoat", "swan", "wren",
 ];
 
-/// Two words with a dash between: not secret, not unique, easy to say.
+/// Two words with a dash between them. Not secret and not unique.
 pub(super) fn silly() -> String {
     let pick = |words: &[&'static str; 16]| words[fastrand::usize(..words.len())];
     format!("{}-{}", pick(&FIRST), pick(&SECOND))

@@ -1,4 +1,4 @@
-//! Where the lines of the apps of a run file go: to the console, to a file in the app's folder, or to both
+//! The destinations of the output of a run file's apps: the console, a file in the app's folder, or both
 //! (tests/spec/resources-cli.md, "3.5 Run file (`dapr.yaml`)", item 6).
 
 use std::fs::{File, OpenOptions};
@@ -13,14 +13,14 @@ use crate::resources::kinds::run_file::LogDestination;
 /// The console side of a [`Tee`].
 type Console = Box<dyn Write + Send>;
 
-/// A file for lines, and whether the console gets them too.
+/// A log file, and whether the console shows the lines, too.
 pub(super) struct Output {
     path: Option<PathBuf>,
     has_console: bool,
 }
 
 impl Output {
-    /// For the lines of `what` (`app` or `daprd`) of an app. The file has the time of this start in its name.
+    /// The output of `what` (`app` or `daprd`) of an app. The name of the file holds the time of this start.
     pub(super) fn new(destination: LogDestination, folder: &Path, app_id: &str, what: &str) -> Self {
         let time = Local::now().format("%Y%m%d%H%M%S");
         let path = logs(folder).join(format!("{app_id}_{what}_{time}.log"));
@@ -35,7 +35,7 @@ impl Output {
         self.path.as_deref()
     }
 
-    /// Open the file, and make its folder.
+    /// Create the file and its folder.
     ///
     /// # Errors
     /// A text for the console.
@@ -56,7 +56,7 @@ pub(super) fn logs(folder: &Path) -> PathBuf {
     folder.join(".dapr/logs")
 }
 
-/// An output whose file is open.
+/// An output with an open file.
 #[derive(Debug)]
 pub(super) struct Opened {
     file: Option<File>,
@@ -64,17 +64,17 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Does it go to the console and nowhere else?
+    /// Whether the console is the only destination.
     pub(super) fn is_console_only(&self) -> bool {
         self.file.is_none()
     }
 
-    /// Does it go to the console, there alone or also?
+    /// Whether the console is a destination.
     pub(super) fn has_console(&self) -> bool {
         self.has_console
     }
 
-    /// A writer to this output. `console` is used if the console is part of it; `prefix` stands before the lines there.
+    /// A writer to this output. `console` is used if the console is a destination; lines there begin with `prefix`.
     ///
     /// # Errors
     /// A text, if the file cannot be shared.
@@ -88,7 +88,7 @@ impl Opened {
     }
 }
 
-/// Writes every line, given as one piece, to all that want it.
+/// Writes every line, given as one buffer, to all destinations.
 pub(super) struct Tee {
     console: Option<Console>,
     prefix: String,
@@ -97,7 +97,7 @@ pub(super) struct Tee {
 
 impl Write for Tee {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        // What cannot be written has nowhere to say so, and must not keep the other from being written.
+        // A failed write cannot be reported, and must not prevent the other one.
         if let Some(console) = &mut self.console {
             let line = [self.prefix.as_bytes(), line].concat();
             let _ = console.write_all(&line).and_then(|()| console.flush());
@@ -113,7 +113,7 @@ impl Write for Tee {
     }
 }
 
-/// Without the sequences by which terminals are told about colours: ESC, `[`, parameters, one final letter.
+/// Text without the colour sequences of terminals: ESC, `[`, parameters, one final letter.
 fn without_colours(line: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(line.len());
     let mut rest = line;

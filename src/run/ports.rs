@@ -1,18 +1,19 @@
-//! Ports of this machine, held until all that are needed have been found, so that no two are the same.
+//! Free ports of this machine. All are held until the last one is found, so that no two are the same.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Held as long as this lives.
+/// Bound while this value lives.
 #[derive(Default)]
 pub(super) struct Ports {
     taken: Vec<TcpListener>,
-    /// Held for somebody who will ask for exactly this one.
+    /// Bound for a later request for exactly this port.
     reserved: BTreeMap<u16, TcpListener>,
 }
 
 impl Ports {
-    /// Hold a port that is asked for later, so that nobody gets it by chance. One that cannot be had is told then.
+    /// Hold a port that is requested later, so that it is not chosen as a free one. If it is taken, that request
+    /// reports it.
     pub(super) fn reserve(&mut self, port: i64) {
         let port = u16::try_from(port).ok().filter(|port| *port > 0);
         if let Some((port, listener)) = port.and_then(|port| Some((port, listen(port)?))) {
@@ -20,10 +21,10 @@ impl Ports {
         }
     }
 
-    /// The port that is asked for; any free one for none, 0 and less. `name` is for the message.
+    /// The requested port, or a free one for none, 0 and less. `name` is for the error.
     ///
     /// # Errors
-    /// A text for the console: it is no port, or somebody has it.
+    /// A text for the console, if it is not a port or is taken.
     pub(super) fn take(&mut self, asked: Option<&str>, name: &str) -> Result<u16, String> {
         let asked = asked.unwrap_or("0");
         let invalid = |why: &str| {
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn what_is_reserved_goes_to_the_one_who_asks_for_it_and_only_once() {
         let mut ports = Ports::default();
-        // None that the system gives away by itself.
+        // Outside the range from which the system chooses.
         let free = fastrand::i64(20_000..30_000);
         ports.reserve(free);
         let asked = free.to_string();

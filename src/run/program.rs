@@ -1,23 +1,24 @@
-//! Can the program of an app be started? Looked at before its sidecar starts, so that nothing has to be taken down again.
+//! Checks whether the program of an app can be started, before its sidecar starts, so that nothing has to be stopped
+//! again.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 
-/// Where programs are looked for without `PATH`, as `execvp` does.
+/// The search path without `PATH`, as `execvp` has it.
 const USUAL_FOLDERS: &str = "/usr/bin:/bin";
 
 /// A program that cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
-    /// What is wrong.
+    /// The error.
     pub(super) text: String,
-    /// What to do about it.
+    /// The remedy.
     pub(super) remedy: String,
 }
 
-/// What is wrong with the program of an app that is to work in `folder` with this environment; `None` if it can be started.
+/// Check the program of an app with this working directory and environment. `None`: it can be started.
 pub(super) fn problem(program: &str, folder: &Path, environment: &Environment) -> Option<Problem> {
     let candidates: Vec<PathBuf> = if program.contains('/') {
         vec![folder.join(program)]

@@ -1,5 +1,5 @@
-//! When `run` may say that all is up: the sidecar is ready, which means that its brokers are reached, the app listens and its
-//! subscriptions run; and the app has not ended at once. Until then it says what it waits for.
+//! The condition under which `run` reports success: the sidecar is ready (brokers reached, app listening, subscriptions
+//! running), and the app has not ended at once. Until then `run` prints what is missing.
 
 use std::time::Duration;
 
@@ -10,42 +10,42 @@ use super::launch;
 use crate::cli::Flags;
 use crate::health::Health;
 
-/// Between two looks at the sidecar's health.
+/// Pause between two checks of the sidecar's health.
 const POLL: Duration = Duration::from_millis(50);
 
-/// An app that ends within this time, for example because a module is missing, was never up.
+/// An app that ends within this time has failed to start, for example because a module is missing.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// When it is said for the first time what is waited for, and how often after that.
+/// Time before the first message about missing parts, and between later ones.
 const FIRST_WORD: Duration = Duration::from_secs(5);
 const NEXT_WORD: Duration = Duration::from_secs(30);
 
-/// How long the app may take to accept a connection.
+/// Time for the app to accept a connection.
 const ONE_CONNECTION: Duration = Duration::from_millis(500);
 
-/// Does anything accept connections there?
+/// Whether the address accepts connections.
 pub(super) async fn accepts(host: &str, port: &str) -> bool {
     let connecting = TcpStream::connect(format!("{host}:{port}"));
     matches!(timeout(ONE_CONNECTION, connecting).await, Ok(Ok(_)))
 }
 
-/// A sidecar, and the app that it waits for.
+/// A sidecar, and the app that it needs.
 pub(super) struct Readiness {
     health: Health,
-    /// Host and port of the app, if it has one.
+    /// Host and port of the app, if it has a port.
     app: Option<(String, String)>,
-    /// Is there an app of ours, which may end at once?
+    /// Whether `run` starts the app, which may then end at once.
     has_app: bool,
 }
 
 impl Readiness {
-    /// Of a sidecar with these flags.
+    /// Of a sidecar with these flags and settings.
     pub(super) fn new(health: Health, flags: &Flags, has_app: bool) -> Self {
         let port = launch::app_port(flags).map(str::to_owned);
         Self { health, app: port.map(|port| (flags.app_channel_address.clone(), port)), has_app }
     }
 
-    /// Resolves when all is up. `tell` gets a line now and then about what is waited for.
+    /// Resolves when all is ready. `tell` receives a line at intervals about the missing parts.
     pub(super) async fn reached(self, tell: impl Fn(&str)) {
         if self.has_app {
             sleep(SETTLED).await;
@@ -63,9 +63,9 @@ impl Readiness {
         }
     }
 
-    /// What is waited for.
+    /// The missing parts.
     async fn reason(&self, mut missing: Vec<String>) -> String {
-        // Only while nothing else is missing: the start itself is not over.
+        // Only if no other part is missing: the start itself is not complete.
         let is_starting = missing == ["runtime"];
         if is_starting {
             missing.clear();
@@ -101,7 +101,7 @@ mod tests {
         Flags { app_port: port.to_owned(), ..Flags::default() }
     }
 
-    /// What is said in the first seconds by the clock of the test.
+    /// The messages of the first seconds, by the test's clock.
     async fn told(health: &Health, port: &str) -> Vec<String> {
         let lines = RefCell::new(Vec::new());
         let readiness = Readiness::new(health.clone(), &flags(port), true);

@@ -1,4 +1,4 @@
-//! A sidecar that runs in this process, beside the app that `run` starts for it.
+//! A sidecar in this process, beside the app that `run` starts for it.
 
 use tokio::sync::oneshot;
 
@@ -17,10 +17,10 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
-    /// From a plan to a running sidecar.
+    /// Start a sidecar from a plan.
     ///
     /// # Errors
-    /// It cannot start.
+    /// If it cannot start.
     pub(super) async fn start(plan: Plan) -> Result<Self, StartError> {
         let runtime = Runtime::build(plan).await?;
         let (extended, health) = (runtime.extended(), runtime.health());
@@ -34,18 +34,18 @@ impl Sidecar {
                 Outcome::Failed => Err("its resource files cannot be used any more".to_owned()),
                 Outcome::Forced => Err("it was told to end at once".to_owned()),
             };
-            // Nobody listens any more only when this process is about to end.
+            // The receiver is gone only when this process is about to end.
             let _ = sender.send(end);
         });
         Ok(Self { stop, tasks, end, extended, health })
     }
 
-    /// Keep a value where clients of the metadata API look for it.
+    /// Add a value to the answer of the metadata API.
     pub(super) fn put(&self, key: &str, value: impl Into<String>) {
         self.extended.put(key.to_owned(), value.into());
     }
 
-    /// Is it ready, and what is missing?
+    /// Its readiness.
     pub(super) fn health(&self) -> Health {
         self.health.clone()
     }
@@ -55,7 +55,7 @@ impl Sidecar {
         (&mut self.end).await.unwrap_or_else(|_| Err("the sidecar ended without a word".to_owned()))
     }
 
-    /// An orderly stop, bounded by the sidecar's own grace period.
+    /// Stop in order, within the sidecar's own grace period.
     pub(super) async fn stop(&mut self) -> Result<(), String> {
         self.stop.trigger();
         let end = self.ended().await;

@@ -1,8 +1,9 @@
 //! `run -f`: all apps of a run file in this one process, each with a sidecar of its own (tests/spec/resources-cli.md,
 //! "3.5 Run file (`dapr.yaml`)").
 //!
-//! They are started one after the other. What ends later ends alone; a signal ends all, the sidecars first, so that the apps can finish
-//! what they have in hand. In-memory brokers are shared, so that a stack needs nothing installed.
+//! The apps start one after the other. An app or sidecar that ends later ends alone. A signal ends all: the sidecars
+//! first, so that the apps can finish their deliveries. In-memory brokers are shared, so that the apps of a file can
+//! exchange events without any installation.
 
 use futures_util::future::{join_all, select_all};
 
@@ -10,6 +11,7 @@ use super::app::{App, Start};
 use super::console::Console;
 use super::file::{IN_THE_FILE, Member, Stack};
 use super::launch;
+use super::messages::{EMBEDDED, UP, warn_of_another_app};
 use super::output;
 use super::ready::Readiness;
 use super::sidecar::Sidecar;
@@ -19,7 +21,7 @@ use crate::environment::Environment;
 use crate::runtime::{LogTarget, Plan, StartError};
 use crate::shutdown::signals::Signals;
 
-/// Run all until a signal comes or every app has ended. The answer is the exit code: 1 if anything failed.
+/// Run all until a signal comes or every app has ended. Returns the exit code: 1 if anything failed.
 pub(super) async fn run(args: &RunArgs, environment: &Environment, console: &Console, signals: &mut Signals) -> u8 {
     let stack = match Stack::of(args, environment) {
         Ok(stack) => stack,
@@ -27,7 +29,7 @@ pub(super) async fn run(args: &RunArgs, environment: &Environment, console: &Con
     };
     announce(args, &stack, console);
     let apps = stack.members.iter().filter(|it| !it.command.is_empty());
-    join_all(apps.map(|member| super::warn_of_another_app(console, &member.launch.flags))).await;
+    join_all(apps.map(|member| warn_of_another_app(console, &member.launch.flags))).await;
     let mut running = Vec::new();
     let failure = tokio::select! {
         failure = start_all(&stack, console, &mut running) => failure.err(),
@@ -48,7 +50,7 @@ pub(super) async fn run(args: &RunArgs, environment: &Environment, console: &Con
         _ = signals.next() => None,
     };
     match (stopped, failure) {
-        // The reason is the last line, where one looks first.
+        // The error is printed last, where people look first.
         (Some(_), Some(error)) => console.give_up(&error),
         (Some(all_well), None) => u8::from(has_failed || !all_well),
         (None, _) => {
@@ -75,7 +77,7 @@ fn announce(args: &RunArgs, stack: &Stack, console: &Console) {
         console.info(&format!(
             "{}. Apps without resources share the pub/sub `pubsub` on the {}",
             launch.no_resources(),
-            super::EMBEDDED
+            EMBEDDED
         ));
     }
 }
@@ -120,7 +122,7 @@ async fn start(stack: &Stack, member: &Member, hub: &SharedBrokers) -> Result<Ru
     let app = match start_app(member) {
         Ok(app) => app,
         Err(error) => {
-            // How it ends does not matter beside the reason why.
+            // The outcome of this stop does not matter: an error has been printed already.
             let _ = sidecar.stop().await;
             return Err(error);
         }
@@ -137,7 +139,7 @@ async fn start_sidecar(member: &Member, hub: &SharedBrokers) -> Result<Sidecar, 
     let out = if output.is_console_only() {
         None
     } else {
-        // A line in JSON stays one.
+        // A line in JSON gets no prefix, so that it stays JSON.
         let prefix = if flags.log_as_json { "" } else { &prefix };
         Some(Box::new(output.writer(Box::new(std::io::stdout()), prefix)?) as Box<_>)
     };
@@ -166,8 +168,8 @@ fn start_app(member: &Member) -> Result<Option<App>, String> {
     })
 }
 
-/// Tell the sidecar whose it is, where others look for it (tests/spec/resources-cli.md, "3.4 Single-app sequence", item
-/// 4, "3.5 Run file (`dapr.yaml`)", item 9).
+/// Put the app's command, process ids and log files into the sidecar's metadata (tests/spec/resources-cli.md, "3.4
+/// Single-app sequence", item 4, "3.5 Run file (`dapr.yaml`)", item 9).
 fn describe(stack: &Stack, member: &Member, sidecar: &Sidecar, app: Option<&App>) {
     sidecar.put("cliPID", std::process::id().to_string());
     if let Some(app) = app {
@@ -183,28 +185,28 @@ fn describe(stack: &Stack, member: &Member, sidecar: &Sidecar, app: Option<&App>
     }
 }
 
-/// An app and its sidecar, as far as they have not ended.
+/// An app and its sidecar; `None` once ended.
 struct Running {
     id: String,
     sidecar: Option<Sidecar>,
     app: Option<App>,
-    /// Was there an app at the beginning?
+    /// Whether there was an app at the start.
     has_app: bool,
 }
 
-/// What has ended, and how.
+/// The part that has ended, and its outcome.
 enum End {
     Sidecar(Result<(), String>),
     App(u8),
 }
 
 impl Running {
-    /// Has its app ended, so that there is nothing left to wait for?
+    /// Whether its app has ended, so that there is nothing left to wait for.
     fn is_over(&self) -> bool {
         self.app.is_none() && (self.has_app || self.sidecar.is_none())
     }
 
-    /// Resolves when one of the two ends; never if none is left.
+    /// Resolves when one of the two ends. Never resolves if both have ended.
     async fn ended(&mut self) -> End {
         let sidecar = async {
             match &mut self.sidecar {
@@ -218,7 +220,7 @@ impl Running {
         }
     }
 
-    /// Note an end. Was it a good one?
+    /// Record an end. Returns whether it was a success.
     fn note(&mut self, end: End, console: &Console) -> bool {
         let id = &self.id;
         match end {
@@ -244,7 +246,7 @@ impl Running {
         true
     }
 
-    /// Stop what is left, the sidecar first. Was it a good end?
+    /// Stop the rest, the sidecar first. Returns whether all ended well.
     async fn stop(&mut self, console: &Console) -> bool {
         let mut is_good = true;
         if let Some(sidecar) = &mut self.sidecar {
@@ -265,13 +267,13 @@ impl Running {
     }
 }
 
-/// Resolves when an app and its sidecar are up, and tells what is missing until then.
+/// Resolves when an app and its sidecar are ready. Until then the missing parts are printed.
 async fn up(id: String, readiness: Readiness, console: &Console) {
     let tell = |line: &str| console.warning(&format!("{id}: {line}"));
     readiness.reached(tell).await;
 }
 
-/// Wait for a signal, or for the last app. Has anything failed?
+/// Wait for a signal, or for the last app. Returns whether anything has failed.
 async fn until_the_end(stack: &Stack, running: &mut [Running], console: &Console, signals: &mut Signals) -> bool {
     let waits = running.iter().zip(&stack.members);
     let waits = waits.filter_map(|(running, member)| {
@@ -286,9 +288,9 @@ async fn until_the_end(stack: &Stack, running: &mut [Running], console: &Console
         let ends = running.iter_mut().map(|running| Box::pin(running.ended()));
         let (end, index) = tokio::select! {
             (end, index, _) = select_all(ends) => (end, index),
-            // Not true any more once something has failed.
+            // Not printed after a failure.
             _ = &mut all_up, if !is_up && !has_failed => {
-                console.success(super::UP);
+                console.success(UP);
                 is_up = true;
                 continue;
             }
@@ -303,7 +305,7 @@ async fn until_the_end(stack: &Stack, running: &mut [Running], console: &Console
     has_failed
 }
 
-/// All at the same time, each in its order. Was all well?
+/// Stop all at the same time, each in its order. Returns whether all ended well.
 async fn stop_all(running: &mut [Running], console: &Console) -> bool {
     let ends = join_all(running.iter_mut().map(|running| running.stop(console))).await;
     ends.into_iter().all(|is_good| is_good)
