@@ -1,18 +1,18 @@
-//! The time of an event, as text made once a second.
+//! The time of an event. Its text is made once a second.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Local, SecondsFormat, TimeZone, Utc};
 use parking_lot::Mutex;
 
-/// Tells the time. Clones share the text of the current second.
+/// A clock. Clones share the text of the current second.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Arc<Mutex<Second>>);
 
 /// A second since 1970 and its text.
 type Second = Option<(i64, Arc<str>)>;
 
-/// A point in time, and how events write it.
+/// A point in time with its text in events.
 #[derive(Clone, Debug)]
 pub struct Moment {
     pub(super) utc: DateTime<Utc>,
@@ -20,7 +20,7 @@ pub struct Moment {
 }
 
 impl Clock {
-    /// Now.
+    /// The current time, in the local time zone.
     pub fn now(&self) -> Moment {
         let utc = Utc::now();
         let second = utc.timestamp();
@@ -38,7 +38,7 @@ impl Clock {
 }
 
 impl Moment {
-    /// This time, written in its own zone.
+    /// A given time, written in its own zone.
     pub fn at<Z: TimeZone<Offset: std::fmt::Display>>(time: &DateTime<Z>) -> Self {
         Self { utc: time.with_timezone(&Utc), text: rfc3339(time) }
     }

@@ -1,4 +1,4 @@
-//! How long an event is of use: the `ttl` of a publish (tests/spec/delivery.md, "A8. TTL / `expiration`").
+//! The lifetime of an event: the `ttl` of a publish (tests/spec/delivery.md, "A8. TTL / `expiration`").
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use crate::duration::{self, GoDuration};
 use crate::message::{Metadata, value};
 
-/// The longest lifetime: what fits into 63 bits of nanoseconds, 292 years (D23).
-const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+/// The longest lifetime: 63 bits of nanoseconds, 292 years (D23).
+const MAX: Duration = Duration::from_nanos(i64::MAX as u64);
 
-/// The lifetime that publish metadata asks for: `ttl`, else `ttlInSeconds`, in any case. What makes no sense is none.
+/// The lifetime in publish metadata: `ttl`, else `ttlInSeconds`, names in any case. `None` if the value cannot be read.
 pub(super) fn lifetime(metadata: &Metadata) -> Option<Duration> {
     let text = value(metadata, "ttl").or_else(|| value(metadata, "ttlInSeconds"))?;
     let duration = duration::parse(text).ok().map(GoDuration::to_std);
@@ -23,7 +23,8 @@ pub(super) fn expiration(now: DateTime<Utc>, lifetime: Duration) -> String {
     now.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A time as RFC 3339 writes it, as strictly as Go reads it: chrono also takes blanks, small letters, leap seconds and other signs.
+/// A time in RFC 3339, read as strictly as Go does: chrono alone also accepts blanks, small letters, leap seconds and
+/// other signs.
 pub(super) fn time(text: &str) -> Option<DateTime<FixedOffset>> {
     let bytes = text.as_bytes();
     let is_strict =
@@ -37,7 +38,7 @@ fn whole_seconds(text: &str) -> Option<Duration> {
         return None;
     }
     let seconds = digits.parse().unwrap_or(u64::MAX);
-    (seconds > 0).then(|| Duration::from_secs(seconds).min(LONGEST))
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(MAX))
 }
 
 #[cfg(test)]
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_no_lifetime() {
+    fn other_texts_are_no_lifetime() {
         for text in ["", "-5", "abc", "1.5", "0x10", "0x", "1d", "600+", "s", "1", "-", "1h-1m", " 5", ".s"] {
             let expected = (text == "1").then_some(1.0);
             check(&[("ttlInSeconds", text)], expected);

@@ -1,4 +1,4 @@
-//! What holds for every publish and everything that is delivered: what was published comes back.
+//! Properties of every publish and delivery: the data that was published comes back.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,8 +1,8 @@
-//! Is this a CloudEvent in protobuf? Only the yes or no of tests/spec/delivery.md, "A2. Content type classes"; nothing is decoded.
+//! Recognises a CloudEvent in protobuf (tests/spec/delivery.md, "A2. Content type classes"). Nothing is decoded.
 //!
-//! Walks the wire format: known fields must be well-formed where they have their own wire type, others only need to be complete.
+//! Walks the wire format: known fields with their own wire type must be well-formed, others only complete.
 
-/// Do the bytes parse as `io.cloudevents.v1.CloudEvent`? No bytes at all do.
+/// Whether the bytes parse as `io.cloudevents.v1.CloudEvent`. No bytes at all do.
 pub(super) fn is_event(bytes: &[u8]) -> bool {
     is_message(bytes, |field, content| match field {
         // id, source, spec_version, type, text_data
@@ -32,7 +32,7 @@ fn is_text(content: &[u8]) -> bool {
     std::str::from_utf8(content).is_ok()
 }
 
-/// Is this a complete message whose length-delimited fields all pass?
+/// Whether this is a complete message whose length-delimited fields all pass.
 fn is_message(mut bytes: &[u8], is_field: impl Fn(u64, &[u8]) -> bool) -> bool {
     while !bytes.is_empty() {
         let Some(tag) = varint(&mut bytes) else {
@@ -49,7 +49,7 @@ fn is_message(mut bytes: &[u8], is_field: impl Fn(u64, &[u8]) -> bool) -> bool {
                 .and_then(|length| take(&mut bytes, length))
                 .is_some_and(|content| is_field(field, content)),
             5 => take(&mut bytes, 4).is_some(),
-            // Groups are as good as never sent, and nothing here is one.
+            // Groups are obsolete, and no field here is one.
             _ => false,
         };
         if !complete {

@@ -14,16 +14,17 @@ use bytes::Bytes;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use crate::envelope::clock::Moment;
 use crate::envelope::content::Content;
+use crate::envelope::defaults;
 use crate::envelope::lifetime;
-use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, Moment, SPEC_VERSION};
 use crate::json::{self, NotUtf8, push_str};
 use crate::message::{Metadata, value};
 
-/// Room for the attributes of an event beside its data and topic.
+/// Bytes to reserve for the attributes of an event, beside its data.
 const ATTRIBUTES: usize = 512;
 
-/// All that an event says beside its data.
+/// The facts of a publish that become attributes.
 #[derive(Clone, Debug)]
 pub struct Publication<'a> {
     /// The publishing app.
@@ -36,9 +37,9 @@ pub struct Publication<'a> {
     pub content_type: &'a str,
     /// The publish metadata, for the attributes that it overrides.
     pub metadata: &'a Metadata,
-    /// How long the event is of use: its `expiration`.
+    /// The lifetime of the event, for its `expiration`.
     pub lifetime: Option<Duration>,
-    /// The trace it belongs to.
+    /// The trace of the publish.
     pub trace: Trace<'a>,
     /// `id`, unless overridden.
     pub id: Uuid,
@@ -55,13 +56,13 @@ pub struct Trace<'a> {
     pub state: &'a str,
 }
 
-/// A payload that is not what its content type says.
+/// A payload that does not fit its content type.
 #[derive(Debug, thiserror::Error)]
 pub enum WrapError {
-    /// It is not a JSON object.
+    /// By its type an event, and not a JSON object.
     #[error("not a JSON object: {0}")]
     NotAnObject(#[from] serde_json::Error),
-    /// It is JSON by its content type, and its bytes are no text: what is no UTF-8 would be lost (D28).
+    /// By its type JSON, and not UTF-8: bytes would be lost (D28).
     #[error(transparent)]
     NotUtf8(#[from] NotUtf8),
 }
@@ -153,8 +154,8 @@ fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) -> EventId<
     push_member(out, "id", id.as_str());
     push_member(out, "pubsubname", publication.pubsub);
     let source = overridden.source.unwrap_or(publication.app_id);
-    push_member(out, "source", or_default(source, DEFAULT_SOURCE));
-    push_member(out, "specversion", SPEC_VERSION);
+    push_member(out, "source", or_default(source, defaults::SOURCE));
+    push_member(out, "specversion", defaults::SPEC_VERSION);
     if !overridden.subject.is_empty() {
         push_member(out, "subject", overridden.subject);
     }
@@ -165,7 +166,7 @@ fn push_attributes(out: &mut Vec<u8>, publication: &Publication<'_>) -> EventId<
     push_member(out, "traceparent", parent);
     let state = or_default(overridden.trace_state, publication.trace.state);
     push_member(out, "tracestate", state);
-    push_member(out, "type", or_default(overridden.kind, DEFAULT_TYPE));
+    push_member(out, "type", or_default(overridden.kind, defaults::TYPE));
     out.push(b'}');
     id
 }
@@ -181,7 +182,7 @@ fn push_member(out: &mut Vec<u8>, name: &str, text: &str) {
 pub fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    // The room is exactly what padded base64 takes, so that this cannot fail.
+    // The buffer has exactly the length of padded base64, so this cannot fail.
     let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
     out.truncate(start + written);
 }
@@ -190,7 +191,8 @@ fn or_default<'a>(text: &'a str, default: &'a str) -> &'a str {
     if text.is_empty() { default } else { text }
 }
 
-/// What `cloudevent.*` metadata says (A7). Empty means: as if not given, but for the source.
+/// Attributes from `cloudevent.*` metadata (tests/spec/delivery.md, "A7. Metadata overrides and trace values"). An empty
+/// value counts as absent, except for the source.
 #[derive(Default)]
 struct Overrides<'a> {
     id: &'a str,
@@ -218,7 +220,8 @@ impl<'a> Overrides<'a> {
     }
 }
 
-/// An event of the publisher, with the attributes that it lacks (A6). Values of the publisher are copied as they are.
+/// An event of the publisher, completed by the attributes that it lacks (tests/spec/delivery.md, "A6. Structured CE
+/// input (content type `application/cloudevents+json`, with or without parameters)"). Values of the publisher are copied as they are.
 fn complete<'a>(text: &'a str, publication: &Publication<'_>) -> Result<Wrapped<'a>, WrapError> {
     let members = json::members(text.trim_matches(json::BLANKS))?;
     let id = members.get("id").and_then(|id| json::text_of(id)).map(EventId::Given);
@@ -229,12 +232,14 @@ fn complete<'a>(text: &'a str, publication: &Publication<'_>) -> Result<Wrapped<
     }
     event.insert("topic".into(), Value::Text(publication.topic));
     event.insert("pubsubname".into(), Value::Text(publication.pubsub));
-    for (name, default) in [("source", DEFAULT_SOURCE), ("type", DEFAULT_TYPE), ("specversion", SPEC_VERSION)] {
+    for (name, default) in
+        [("source", defaults::SOURCE), ("type", defaults::TYPE), ("specversion", defaults::SPEC_VERSION)]
+    {
         if matches!(event.get(name), None | Some(Value::Raw("null"))) {
             event.insert(name.into(), Value::Text(default));
         }
     }
-    // A `traceparent` without `traceid` is overwritten, too.
+    // As in daprd, a `traceparent` without a `traceid` is overwritten.
     if !event.contains_key("traceid") {
         for name in ["traceid", "traceparent"] {
             event.insert(name.into(), Value::Text(publication.trace.parent));
@@ -246,7 +251,7 @@ fn complete<'a>(text: &'a str, publication: &Publication<'_>) -> Result<Wrapped<
     Ok(Wrapped { bytes: written(&event, text.len()), id })
 }
 
-/// The value of an attribute: the publisher's JSON or our text.
+/// The value of an attribute: JSON of the publisher, or a text to be escaped.
 enum Value<'a> {
     Raw(&'a str),
     Text(&'a str),

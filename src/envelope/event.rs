@@ -1,7 +1,7 @@
-//! Reading events back: a view of delivered bytes that takes them apart one level deep (tests/spec/delivery.md, "B7.
-//! Inbound handling of one message", "A8. TTL / `expiration`").
+//! A stored event, parsed one level deep (tests/spec/delivery.md, "B7. Inbound handling of one message", "A8. TTL /
+//! `expiration`").
 //!
-//! The bytes themselves go to the app as they are; this is what expiry, routing and tracing look at.
+//! The bytes go to the app as they are. Expiry, routing and tracing read the attributes here.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,22 +9,19 @@ use std::ops::Range;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Number};
-use uuid::Uuid;
 
 use crate::envelope::lifetime;
-use crate::envelope::wrap::push_base64;
-use crate::envelope::{DEFAULT_SOURCE, DEFAULT_TYPE, SPEC_VERSION};
-use crate::json::{self, push_text};
+use crate::json;
 use crate::message::Metadata;
 
-/// The trace attributes that message metadata can carry for an event without.
+/// The trace attributes that message metadata can supply.
 const TRACE_ATTRIBUTES: [&str; 3] = ["traceid", "traceparent", "tracestate"];
 
-/// What a delivered payload says as an event. Cheap to clone: the text is shared.
+/// The attributes of a stored event. A clone shares the text.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
     text: Bytes,
-    /// Names and values in their order; of equal names the last counts.
+    /// In the order of the text; of equal names the last counts.
     attributes: Vec<(Name, Attribute)>,
 }
 
@@ -32,7 +29,7 @@ pub struct Event {
 enum Name {
     /// A part of the text.
     Plain(Range<usize>),
-    /// One that does not stand in the text as it is.
+    /// A name that the text holds only with escapes, or not at all.
     Text(String),
 }
 
@@ -40,7 +37,7 @@ enum Name {
 enum Attribute {
     /// JSON, as a part of the text.
     Json(Range<usize>),
-    /// A string that does not stand in the text.
+    /// A string that is not in the text.
     Text(String),
 }
 
@@ -61,30 +58,25 @@ impl Event {
         }
     }
 
-    /// `bytes` are those of the text.
+    /// `bytes` are the bytes of `text`.
     fn of(text: &str, bytes: &Bytes) -> Result<Self, EventError> {
         if json::trimmed(text.as_bytes()) == b"null" {
             return Ok(Self::default());
         }
-        let range_of = |part: &str| {
-            // Both are parts of the same text, so that the difference is an offset.
-            let start = part.as_ptr() as usize - text.as_ptr() as usize;
-            start..start + part.len()
-        };
         let attributes = json::fields(text)?
             .into_iter()
             .map(|(name, value)| {
                 let name = match name {
-                    Cow::Borrowed(name) => Name::Plain(range_of(name)),
+                    Cow::Borrowed(name) => Name::Plain(range_within(text, name)),
                     Cow::Owned(name) => Name::Text(name),
                 };
-                (name, Attribute::Json(range_of(value)))
+                (name, Attribute::Json(range_within(text, value)))
             })
             .collect();
         Ok(Self { text: bytes.clone(), attributes })
     }
 
-    /// The event of binary mode: attributes from `ce_*` metadata, the payload is `data`.
+    /// An event in binary mode: the attributes are `ce_*` metadata, the payload is `data`.
     pub fn binary(data: &[u8], content_type: &str, metadata: &Metadata) -> Self {
         let mut event = Self::default();
         for (name, value) in metadata {
@@ -98,7 +90,7 @@ impl Event {
         event
     }
 
-    /// Take trace attributes that the event lacks from the message's metadata; `traceparent` sets `traceid`, too.
+    /// Fill missing trace attributes from the message's metadata; `traceparent` sets `traceid`, too.
     pub fn fill_trace(&mut self, metadata: &Metadata) {
         for name in TRACE_ATTRIBUTES {
             let Some(value) = metadata.get(name) else {
@@ -114,7 +106,7 @@ impl Event {
         }
     }
 
-    /// An attribute that is a string.
+    /// The value of an attribute, if it is a string.
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         match self.attribute(name)? {
             Attribute::Text(text) => Some(text.into()),
@@ -122,7 +114,7 @@ impl Event {
         }
     }
 
-    /// Is there an attribute of this name that is not null?
+    /// Whether there is an attribute of this name that is not null.
     pub fn has(&self, name: &str) -> bool {
         match self.attribute(name) {
             None => false,
@@ -136,7 +128,7 @@ impl Event {
         self.text("id").unwrap_or_default()
     }
 
-    /// Is its `expiration` over? One that is no RFC 3339 time never is.
+    /// Whether its `expiration` has passed. A value that is not an RFC 3339 time never passes.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.text("expiration").and_then(|text| lifetime::time(&text)).is_some_and(|expiration| expiration < now)
     }
@@ -177,7 +169,7 @@ impl Event {
     }
 
     fn json(&self, range: &Range<usize>) -> &str {
-        // Ranges come from `parse`, which has seen that the text is UTF-8.
+        // Ranges come from `parse`, which has checked that the text is UTF-8.
         let bytes = self.text.get(range.clone()).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
     }
@@ -188,40 +180,13 @@ impl Event {
     }
 }
 
-/// The event around a payload that is not one, for subscriptions with `rawPayload` (tests/spec/delivery.md, "B7.
-/// Inbound handling of one message", step 3). Each call makes a new id.
-pub fn raw_event(data: &[u8], pubsub: &str, topic: &str, metadata: &Metadata) -> Bytes {
-    let mut out = Vec::with_capacity(data.len() / 3 * 4 + 320);
-    let mut id = Uuid::encode_buffer();
-    let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
-    out.extend_from_slice(br#"{"data_base64":""#);
-    push_base64(&mut out, data);
-    out.extend_from_slice(br#"","datacontenttype":"application/octet-stream""#);
-    let trace_parent = metadata.get("traceparent");
-    let trace_id = trace_parent.or_else(|| metadata.get("traceid"));
-    for (name, value) in [
-        ("id", Some(&*id)),
-        ("pubsubname", Some(pubsub)),
-        ("source", Some(DEFAULT_SOURCE)),
-        ("specversion", Some(SPEC_VERSION)),
-        ("topic", Some(topic)),
-        ("traceid", trace_id.map(String::as_str)),
-        ("traceparent", trace_parent.map(String::as_str)),
-        ("tracestate", metadata.get("tracestate").map(String::as_str)),
-        ("type", Some(DEFAULT_TYPE)),
-    ] {
-        if let Some(value) = value {
-            out.push(b',');
-            push_text(&mut out, name.as_bytes());
-            out.push(b':');
-            push_text(&mut out, value.as_bytes());
-        }
-    }
-    out.push(b'}');
-    out.into()
+/// The place of a part that was sliced from this text. Ranges instead of `Bytes::slice_ref`: they count no references.
+fn range_within(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
 }
 
-/// The same value with every number as a double, which is what daprd's expressions see.
+/// A value with every number as a double, which is how daprd's expressions see it.
 fn with_doubles(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
@@ -332,26 +297,5 @@ mod tests {
         let event = Event::binary(b"ab", "application/octet-stream", &metadata);
         let expected = json!({"data":"ab","datacontenttype":"application/octet-stream","type":"t"});
         assert_eq!(event.to_json_value().unwrap(), expected);
-    }
-
-    #[test]
-    fn raw_payloads_get_an_event_of_their_own_with_a_new_id_each_time() {
-        let raw = |pairs: &[(&str, &str)]| {
-            let metadata = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            String::from_utf8(raw_event(br#"{"orderId":1}"#, "pubsub", "orders", &metadata).into()).unwrap()
-        };
-        let without_id = |event: &str| {
-            let id = Event::parse(&Bytes::copy_from_slice(event.as_bytes())).unwrap().id().into_owned();
-            event.replace(&id, "U")
-        };
-        assert_eq!(
-            without_id(&raw(&[("rawPayload", "true")])),
-            r#"{"data_base64":"eyJvcmRlcklkIjoxfQ==","datacontenttype":"application/octet-stream","id":"U","pubsubname":"pubsub","source":"Dapr","specversion":"1.0","topic":"orders","type":"com.dapr.event.sent"}"#
-        );
-        let traced = raw(&[("traceid", ""), ("tracestate", "")]);
-        assert!(traced.contains(r#""topic":"orders","traceid":"","tracestate":"","type""#));
-        let traced = raw(&[("traceid", "I"), ("traceparent", "P")]);
-        assert!(traced.contains(r#""traceid":"P","traceparent":"P","type""#));
-        assert_ne!(raw(&[]), raw(&[]));
     }
 }
