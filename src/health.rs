@@ -1,8 +1,8 @@
-//! Is the sidecar ready? Parts report; the health endpoints and the stop read.
+//! Readiness of the sidecar. The parts report; the health endpoints and the shutdown read.
 //!
-//! Two answers (tests/spec/http-api.md, "8. Health"): outbound is ready once the APIs listen and the brokers can be
-//! reached, all is ready once the app is there and its subscriptions run too. A subscription that fails for longer than
-//! [`PATIENCE`] makes that untrue until it works again.
+//! There are two questions (tests/spec/http-api.md, "8. Health"). Outbound is ready once the APIs listen and the
+//! brokers have been reached. The whole is ready once the app listens and its subscriptions run, too. A subscription
+//! that fails for longer than [`PATIENCE`] makes the whole unready until it works again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
-/// How long a subscription may fail before the sidecar is not ready because of it (D30).
+/// Time that a subscription may fail before the sidecar becomes unready (D30).
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The readiness of one sidecar. Clones are handles to the same state.
+/// The readiness of one sidecar. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<RwLock<State>>);
 
@@ -22,7 +22,7 @@ pub struct Health(Arc<RwLock<State>>);
 struct State {
     outbound: bool,
     ready: bool,
-    /// What is being waited for: name of the part -> reason.
+    /// Parts that cannot work yet: name -> reason.
     waiting: BTreeMap<String, String>,
     /// Subscriptions by number.
     subscriptions: BTreeMap<u64, Subscription>,
@@ -33,11 +33,11 @@ struct State {
 struct Subscription {
     pubsub: String,
     topic: String,
-    /// Since when it fails, and why it does now.
+    /// The time of the first failure in a row, and the latest reason.
     failing: Option<(Instant, String)>,
 }
 
-/// What one subscription reports. Clones are handles to the same.
+/// The reports of one subscription. Clones report for the same one.
 #[derive(Clone, Debug)]
 pub struct Report {
     health: Health,
@@ -45,7 +45,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// It can neither start nor be read, and why.
+    /// The subscription cannot start or be read, with the reason.
     pub fn fails(&self, reason: &str) {
         self.health.change(|state| {
             if let Some(subscription) = state.subscriptions.get_mut(&self.number) {
@@ -56,7 +56,7 @@ impl Report {
         });
     }
 
-    /// It runs.
+    /// The subscription runs.
     pub fn works(&self) {
         self.health.change(|state| {
             if let Some(subscription) = state.subscriptions.get_mut(&self.number) {
@@ -65,7 +65,7 @@ impl Report {
         });
     }
 
-    /// Reports whether the broker reads it.
+    /// Report whether the broker can be read for it.
     pub fn reads(&self, reading: Result<(), &str>) {
         match reading {
             Ok(()) => self.works(),
@@ -73,7 +73,7 @@ impl Report {
         }
     }
 
-    /// The subscription has ended; later reports are ignored.
+    /// The subscription has ended. Later reports are ignored.
     pub fn over(&self) {
         self.health.change(|state| drop(state.subscriptions.remove(&self.number)));
     }
@@ -85,27 +85,27 @@ impl Health {
         self.change(|state| state.outbound = true);
     }
 
-    /// Start-up is over.
+    /// The start-up is complete.
     pub fn ready(&self) {
         self.change(|state| state.ready = true);
     }
 
-    /// The stop has begun.
+    /// The shutdown has begun.
     pub fn stopping(&self) {
         self.change(|state| state.ready = false);
     }
 
-    /// A part, for example a broker, cannot work yet, and why.
+    /// A part, for example a broker, cannot work yet, with the reason.
     pub fn waits_for(&self, part: &str, reason: &str) {
         self.change(|state| drop(state.waiting.insert(part.to_owned(), reason.to_owned())));
     }
 
-    /// That part works.
+    /// This part works, or is not needed any more.
     pub fn has(&self, part: &str) {
         self.change(|state| drop(state.waiting.remove(part)));
     }
 
-    /// A subscription begins, and reports how it is until [`Report::over`].
+    /// A subscription begins. It reports until [`Report::over`].
     pub fn subscription(&self, pubsub: &str, topic: &str) -> Report {
         let mut number = 0;
         self.change(|state| {
@@ -117,7 +117,7 @@ impl Health {
         Report { health: self.clone(), number }
     }
 
-    /// Is all ready? If not: what is missing, as `part` or `part: reason`.
+    /// The parts that are not ready, as `part` or `part: reason`. Empty: the whole is ready.
     pub fn check(&self) -> Result<(), Vec<String>> {
         let state = self.0.read();
         let waiting = state.waiting.iter();
@@ -132,7 +132,7 @@ impl Health {
         Err(missing)
     }
 
-    /// Can one publish?
+    /// Whether publishing can work.
     pub fn is_outbound_ready(&self) -> bool {
         let state = self.0.read();
         state.outbound && state.waiting.is_empty()
@@ -144,8 +144,8 @@ impl Health {
 }
 
 impl State {
-    /// The subscriptions that have failed for too long: one text for all of a component that have the same reason. Those of a component
-    /// that is being waited for say nothing new.
+    /// The subscriptions that have failed for too long: one text for all of a component with the same reason. A
+    /// component that has not been reached is listed already, so its subscriptions are left out.
     fn failing(&self) -> impl Iterator<Item = String> {
         let mut topics = BTreeMap::<(&str, &str), Vec<&str>>::new();
         for subscription in self.subscriptions.values() {
@@ -180,7 +180,7 @@ mod tests {
         orders.fails("NOPERM");
         tokio::time::advance(PATIENCE).await;
         assert!(missing(&health).is_empty(), "not yet");
-        // What it says again, or otherwise, is still the same failure.
+        // A further failure keeps the time of the first one.
         orders.fails("WRONGTYPE");
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(missing(&health), ["pubsub: no events of topic orders: WRONGTYPE"]);

@@ -1,6 +1,6 @@
-//! JSON as text: written as Go writes it, checked without building it, taken apart one level deep.
+//! JSON as text: written as Go writes it, validated without a tree, split one level deep.
 //!
-//! Nothing here recurses, and nothing looks at numbers: whatever is JSON by its grammar passes with its digits (D6).
+//! Nothing here recurses or converts numbers: any JSON passes with its digits (D6).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub fn push_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// A map of strings as a JSON object, as Go writes it: the `metadata` of a stream entry (tests/spec/redis.md, "7.1
+/// Write a map of strings as an object, as Go does: the `metadata` of a stream entry (tests/spec/redis.md, "7.1
 /// Writer").
 pub fn push_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
     out.push(b'{');
@@ -55,10 +55,10 @@ pub fn push_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
     out.push(b'}');
 }
 
-/// A value as compact JSON with the escapes of Go.
+/// A value as compact JSON with Go's escapes.
 pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    // Writing to memory cannot fail, and what is written here has string keys only.
+    // Writing to memory cannot fail, and all keys here are strings.
     let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, GoEscapes));
     out
 }
@@ -70,7 +70,7 @@ pub fn one_value(text: &str) -> Option<&str> {
     Some(value)
 }
 
-/// The text of the first JSON value, whatever stands behind it, as Go's decoder takes it; `None` if there are only blanks.
+/// The text of the first JSON value, whatever follows it, as Go's decoder reads it. `None`: there are only blanks.
 ///
 /// # Errors
 /// If the text does not begin with a JSON value.
@@ -79,7 +79,7 @@ pub fn first_value(text: &str) -> Result<Option<&str>, serde_json::Error> {
     Ok(values.next().transpose()?.map(RawValue::get))
 }
 
-/// The members of an object: decoded names with the text of their values; of equal names the last wins.
+/// The members of an object: decoded names with the text of their values. Of equal names the last counts.
 ///
 /// # Errors
 /// If the text is not one JSON object.
@@ -87,7 +87,7 @@ pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, serde_json:
     serde_json::from_str::<Members<_>>(object).map(|members| members.0)
 }
 
-/// All members of an object in their order, equal names included: for readers to whom names count in any case.
+/// All members of an object in their order, equal names included, for readers that compare names in any case.
 ///
 /// # Errors
 /// If the text is not one JSON object.
@@ -104,7 +104,7 @@ pub fn items(list: &str) -> Result<Vec<&str>, serde_json::Error> {
     Ok(items.into_iter().map(RawValue::get).collect())
 }
 
-/// The content of a JSON string; `None` if the value is something else. A lone half of a surrogate pair becomes U+FFFD.
+/// The content of a JSON string. `None`: the value is not a string. A lone surrogate becomes U+FFFD.
 pub fn text_of(value: &str) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     let Some(mut at) = inner.find('\\') else {
@@ -126,7 +126,7 @@ pub fn text_of(value: &str) -> Option<Cow<'_, str>> {
     Some(text.into())
 }
 
-/// The same JSON with every lone half of a surrogate pair replaced, which strict parsers refuse.
+/// JSON with every lone surrogate replaced, which strict parsers refuse.
 pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let mut mended = String::new();
     let mut copied = 0;
@@ -147,7 +147,7 @@ pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     mended.into()
 }
 
-/// Bytes as text; invalid UTF-8 becomes U+FFFD, byte by byte as in Go.
+/// Bytes as text. Invalid UTF-8 becomes U+FFFD, byte by byte as in Go.
 pub fn valid_text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.into();
@@ -162,13 +162,13 @@ pub fn valid_text(bytes: &[u8]) -> Cow<'_, str> {
     text.into()
 }
 
-/// JSON that is not UTF-8, as every JSON text must be.
+/// A JSON text that is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "JSON must be UTF-8, and the byte at offset {offset} is not; encode the body as UTF-8, or send other bytes as application/octet-stream"
 )]
 pub struct NotUtf8 {
-    /// Where the first byte stands that does not belong to UTF-8.
+    /// The offset of the first byte that is not UTF-8.
     pub offset: usize,
 }
 
@@ -180,7 +180,7 @@ pub fn utf8(body: &[u8]) -> Result<&str, NotUtf8> {
     std::str::from_utf8(body).map_err(|error| NotUtf8 { offset: error.valid_up_to() })
 }
 
-/// Bytes without the blanks of JSON around them.
+/// Bytes without JSON's blanks around them.
 pub fn trimmed(bytes: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let start = bytes.iter().position(|byte| !is_blank(byte));
@@ -232,7 +232,7 @@ fn push_escaped(out: &mut Vec<u8>, text: &str) {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Formats strings with those escapes that Go has and others do not.
+/// Writes strings with Go's escapes.
 struct GoEscapes;
 
 impl Formatter for GoEscapes {
@@ -243,7 +243,7 @@ impl Formatter for GoEscapes {
     }
 }
 
-/// Bytes at which text may need an escape.
+/// Bytes that may need an escape.
 const NEEDS_A_LOOK: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -260,7 +260,7 @@ const NEEDS_A_LOOK: [bool; 256] = {
     table
 };
 
-/// The letter that an escape at the start of `text` means, and the length of the escape. The text has passed a JSON parser.
+/// The character of the escape at the start of `text`, and the length of the escape. The text has passed a JSON parser.
 fn escape(text: &str) -> (char, usize) {
     let bytes = text.as_bytes();
     let letter = match bytes.get(1) {
@@ -304,7 +304,7 @@ fn code_unit(bytes: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// A map, or a list of pairs.
+/// The members of an object in a map or a list.
 struct Members<C>(C);
 
 impl<'de, C> Deserialize<'de> for Members<C>
@@ -330,7 +330,7 @@ where
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = C::default();
-        // Names are taken raw, too: a strict parser refuses lone surrogates in them.
+        // Names are read raw, too: a strict parser refuses lone surrogates in them.
         while let Some(name) = map.next_key::<&'de RawValue>()? {
             let value = map.next_value::<&'de RawValue>()?;
             members.extend([(text_of(name.get()).unwrap_or_default(), value.get())]);
@@ -460,7 +460,7 @@ mod tests {
         check(r#""\"\\\/\b\f\n\r\t\u00e5\ud83d\ude00!""#, Some("\"\\/\u{8}\u{c}\n\r\tå😀!"));
         check(r#""\ud800x\udc00""#, Some("\u{fffd}x\u{fffd}"));
         check(r#""\ud800\ud83d\ude00""#, Some("\u{fffd}😀"));
-        // No JSON, and no reason to fall over.
+        // Not JSON, and no panic.
         check("\"\\\u{fffd}å\\\"", Some("\u{fffd}å\\"));
         check("1", None);
         check("null", None);

@@ -12,7 +12,7 @@
 //!                                               ▼
 //!         pubsub: a catalog of names, each a broker with the scopes and the policy of its component
 //!                                               ▲
-//!  client ──► api ──► publish ──► envelope ─────┤ Pubsub::send (a dead letter comes here, too)
+//!  client ──► api ──► publish ──► envelope ─────┤ Permitted::send (dead letters, too)
 //!            (HTTP)  (check, wrap)              │
 //!                                               ▼
 //!                                            broker ◄──► Redis, or memory
@@ -56,7 +56,7 @@
 //! **An event is published.** `api::http` finds the route; its `publish` takes topic, query, headers and body from the request, looks the
 //! component up (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
 //! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::publishing` asks the
-//! scopes, `Pubsub::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is
+//! scopes, `Permitted::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is
 //! 204 once the broker has confirmed. Whatever goes wrong on the way is an error type of the module where it happens, and becomes an answer
 //! in `api::error`, once.
 //!
@@ -71,7 +71,7 @@
 //! # What is deliberately absent
 //!
 //! - `broker` knows no CloudEvents, no HTTP, no app; `envelope` knows no broker. What is between them is bytes and a string map.
-//! - `publish` and `delivery` know nothing of each other. A dead letter is sent as any message is, by `Pubsub::send`.
+//! - `publish` and `delivery` know nothing of each other. A dead letter is sent like any message, by `pubsub::Permitted::send`.
 //! - `delivery` does not know how the app is reached, `app` not what becomes of its answer.
 //! - Nothing is global: no static state, no environment but the [`environment::Environment`] that `main` passes in, no registry of
 //!   metrics. Many [`runtime::Runtime`]s can live in one process.

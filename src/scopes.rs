@@ -1,27 +1,27 @@
 //! Which app may publish to and subscribe to which topic (tests/spec/resources-cli.md, "13. Scopes and namespaces";
 //! tests/spec/http-api.md, "5.5 Scopes").
 //!
-//! Names are compared exactly; a star is a letter.
+//! Names match exactly; `*` is not a wildcard.
 
 use std::collections::BTreeSet;
 
 use crate::metadata::Properties;
 
-/// The topics of one component, as far as they matter to one app.
+/// The topics of one component that one app may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scopes {
-    /// If there are some, no others can be used at all.
+    /// If not empty, other topics cannot be used at all.
     allowed: BTreeSet<String>,
-    /// Only for apps that are granted them.
+    /// Reserved for apps that are granted them.
     protected: BTreeSet<String>,
-    /// Granted to this app for publishing; if there are some, no others.
+    /// Granted to this app for publishing. If not empty, other topics are forbidden.
     publishing: BTreeSet<String>,
-    /// The same for subscribing.
+    /// Granted to this app for subscribing. If not empty, other topics are forbidden.
     subscribing: BTreeSet<String>,
 }
 
 impl Scopes {
-    /// From `allowedTopics`, `protectedTopics`, `publishingScopes` and `subscriptionScopes`.
+    /// Read `allowedTopics`, `protectedTopics`, `publishingScopes` and `subscriptionScopes`.
     pub fn of(properties: &Properties, app_id: &str) -> Self {
         let text = |name: &str| properties.get(name).unwrap_or_default().replace(' ', "");
         Self {
@@ -32,12 +32,12 @@ impl Scopes {
         }
     }
 
-    /// May this app publish to the topic?
+    /// Whether this app may publish to the topic.
     pub fn may_publish(&self, topic: &str) -> bool {
         self.may_use(topic, &self.publishing)
     }
 
-    /// May this app subscribe to the topic?
+    /// Whether this app may subscribe to the topic.
     pub fn may_subscribe(&self, topic: &str) -> bool {
         self.may_use(topic, &self.subscribing)
     }
@@ -53,7 +53,7 @@ impl Scopes {
     }
 }
 
-/// `t1,t2`; an empty part is the empty topic, which nobody can name.
+/// The topics in `t1,t2`. An empty part is the empty topic, which no call can name.
 fn topics(list: &str) -> BTreeSet<String> {
     if list.is_empty() {
         return BTreeSet::new();
@@ -61,14 +61,15 @@ fn topics(list: &str) -> BTreeSet<String> {
     list.split(',').map(str::to_owned).collect()
 }
 
-/// This app's topics in `app1=t1,t2;app2=t3;app3=`. Parts without an equals sign say nothing; `app3=` grants only the empty topic.
+/// This app's topics in `app1=t1,t2;app2=t3;app3=`. Parts without an equals sign are ignored; `app3=` grants only the
+/// empty topic.
 fn granted(scopes: &str, app_id: &str) -> BTreeSet<String> {
     scopes
         .split(';')
         .filter_map(|scope| {
             let mut parts = scope.split('=');
             let app = parts.next()?;
-            // What stands behind a second equals sign is ignored.
+            // A second equals sign ends the list.
             let list = parts.next()?;
             (app == app_id).then_some(list)
         })
@@ -80,7 +81,7 @@ fn granted(scopes: &str, app_id: &str) -> BTreeSet<String> {
 mod tests {
     use super::*;
 
-    /// Of these topics, exactly `open` may be published to by app `app1`.
+    /// App `app1` may publish to the topics in `open`, and not to those in `closed`.
     fn check(settings: &[(&str, &str)], open: &[&str], closed: &[&str]) {
         let scopes = Scopes::of(&settings.iter().copied().collect(), "app1");
         for topic in open {

@@ -1,7 +1,7 @@
-//! How everything stops: a token that says so, and a tracker that knows which tasks still run.
+//! Stopping: [`Stop`], a token that parts wait for, and [`Tasks`], the set of running tasks.
 //!
-//! Every task of a sidecar is spawned through [`Tasks`]; every loop watches its [`Stop`]. A child stops with its parent, not the other
-//! way round.
+//! Every task of a sidecar is spawned through [`Tasks`]; every loop watches its [`Stop`]. A child stops with its
+//! parent, but not the parent with its child.
 
 pub mod signals;
 
@@ -13,38 +13,38 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Tells one part of a sidecar to stop, once and for good.
+/// A token that ends one part of a sidecar. It cannot be reset.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(CancellationToken);
 
 impl Stop {
-    /// A stop without parent.
+    /// A token without a parent.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A part that stops with this one, and can be stopped alone.
+    /// A token that is triggered with this one, and can be triggered alone.
     #[must_use]
     pub fn child(&self) -> Self {
         Self(self.0.child_token())
     }
 
-    /// Stop this part and its children. It cannot be taken back.
+    /// End this part and its children.
     pub fn trigger(&self) {
         self.0.cancel();
     }
 
-    /// Is this part to stop?
+    /// Whether it has been triggered.
     pub fn is_triggered(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Resolves once this part is to stop; at once if it is already.
+    /// Resolves once it has been triggered; at once if it is already.
     pub async fn triggered(&self) {
         self.0.cancelled().await;
     }
 
-    /// Run `work` until it ends or this part is to stop; `None` if the stop came first.
+    /// Run `work` until it ends or the token is triggered. `None`: the token came first.
     pub async fn run_until_triggered<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -53,13 +53,13 @@ impl Stop {
         }
     }
 
-    /// Sleep, or less if this part is to stop. `true` if it may go on.
+    /// Sleep, but not beyond the trigger. `false`: it has been triggered.
     pub async fn sleep(&self, duration: Duration) -> bool {
         self.run_until_triggered(tokio::time::sleep(duration)).await.is_some()
     }
 }
 
-/// All running tasks of a sidecar. Clones are handles to the same set.
+/// All running tasks of a sidecar. Clones share the set.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -72,7 +72,7 @@ impl Tasks {
         Self::default()
     }
 
-    /// Run a future as a task of this sidecar. The name is for the warning when it outlives the stop.
+    /// Run a future as a task of this sidecar. The name is for the warning if it outlives the shutdown.
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn(
         &self,
@@ -80,7 +80,7 @@ impl Tasks {
         work: impl Future<Output = ()> + Send + 'static,
     ) -> tokio::task::JoinHandle<()> {
         let running = Running::new(name, &self.names);
-        // On the heap at once: what is spawned is moved several times, and some futures are large.
+        // Boxed first: spawning moves a future several times, and some are large.
         let work = Box::pin(work);
         tokio::spawn(self.tracker.track_future(async move {
             let _running = running;
@@ -88,13 +88,13 @@ impl Tasks {
         }))
     }
 
-    /// Resolves when no task is left.
+    /// Resolves when no task is running.
     pub async fn ended(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
 
-    /// The names of the tasks that still run, each once.
+    /// The names of the running tasks, each once.
     pub fn running(&self) -> Vec<&'static str> {
         let mut names = self.names.lock().clone();
         names.sort_unstable();
@@ -103,7 +103,7 @@ impl Tasks {
     }
 }
 
-/// A task's entry in the list of names, taken out when the task ends in whatever way.
+/// The entry of a task in the list of names, removed when the task ends, by a panic or a drop, too.
 struct Running {
     name: &'static str,
     names: Arc<Mutex<Vec<&'static str>>>,

@@ -1,6 +1,6 @@
-//! `--wait`: poll a sidecar until one can publish through it (tests/spec/resources-cli.md, "1.2 Flags that matter for a
-//! pub/sub sidecar"). Tells on stderr. A wait that runs out ends with code 1, so that a script does not go on without
-//! its sidecar (D31).
+//! `--wait`: poll a sidecar until publishing through it works (tests/spec/resources-cli.md, "1.2 Flags that matter for
+//! a pub/sub sidecar"). Messages go to stderr. A timeout ends with code 1, so that a script does not go on without its
+//! sidecar (D31).
 
 use std::io::Write;
 use std::time::Duration;
@@ -13,11 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
-/// Wait for the sidecar on this port of localhost. The answer is the exit code.
+/// Wait for the sidecar on this port of localhost. Returns the exit code.
 pub async fn run(port: &str) -> u8 {
     let mut console = std::io::stderr();
     if !port.parse().is_ok_and(|port: u16| port > 0) {
-        // Without stderr there is nobody to tell.
+        // A closed stderr is no reason to stop waiting.
         let _ = writeln!(
             console,
             "--wait asks the sidecar on --dapr-http-port, which is {port:?}: use a number from 1 to 65535"
@@ -27,10 +27,10 @@ pub async fn run(port: &str) -> u8 {
     u8::from(!poll(port, &mut console).await)
 }
 
-/// Has the sidecar become ready?
+/// Whether the sidecar has become ready in time.
 async fn poll(port: &str, console: &mut impl Write) -> bool {
     let mut tell = |line: std::fmt::Arguments<'_>| {
-        // Without stderr there is nobody to tell.
+        // A closed stderr is no reason to stop waiting.
         let _ = writeln!(console, "{line}");
     };
     tell(format_args!(
@@ -81,7 +81,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_minute_it_says_what_was_wrong() {
-        // Somebody listens and never answers, so that only the clock of the test goes on.
+        // A listener that never answers, so that only the test's clock advances.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = silent.local_addr().unwrap().port().to_string();
         let (begun, mut told) = (Instant::now(), Vec::new());

@@ -1,9 +1,9 @@
-//! For property tests: JSON as others may write it, bytes that once were valid, texts that have broken readers before.
+//! Generators for property tests: JSON as others may write it, damaged JSON, texts that have broken readers before.
 //!
-//! Every room that reads what outsiders write uses these. Each run tries the same cases, so that a change is not blamed for what was there
-//! before it. To explore, set `PROPTEST_RNG_SEED` to any other number, and `PROPTEST_CASES` to how many cases of each property are tried;
-//! `tests/it/fuzz.rs` obeys the seed, too. What fails is printed, and kept as a row of the room's table or of [`NASTY`]; the files that
-//! proptest writes beside it stay on the machine.
+//! Used by every module that reads foreign input. Each run tries the same cases, so that a failure belongs to the
+//! change that is tested. To explore, set `PROPTEST_RNG_SEED` to another number, and `PROPTEST_CASES` to the number of
+//! cases of each property; `tests/it/fuzz.rs` uses the seed, too. A failing case is printed; add it to the module's
+//! table of cases or to [`NASTY`]. The files that proptest writes are not committed.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use proptest::test_runner::{Config, RngSeed};
 
 use crate::message::Metadata;
 
-/// Longer than any case works, unless its work grows faster than its text.
+/// The limit of a case, exceeded only if the work grows faster than the text.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Of all runs that name no other.
+/// The default seed.
 const SEED: u64 = 1;
 
-/// How the properties of every room are tried.
+/// The configuration of all property tests.
 pub(crate) fn cases() -> Config {
     let asked = Config::default();
     let rng_seed = match asked.rng_seed {
@@ -31,7 +31,7 @@ pub(crate) fn cases() -> Config {
     Config { rng_seed, ..asked }
 }
 
-/// Known to be hard to read.
+/// Texts that are hard to read.
 pub(crate) const NASTY: [&str; 40] = [
     "",
     " ",
@@ -75,7 +75,7 @@ pub(crate) const NASTY: [&str; 40] = [
     "null",
 ];
 
-/// A number by the grammar of JSON: most of them no machine can hold.
+/// A number by the grammar of JSON, in most cases beyond any machine type.
 pub(crate) fn number() -> impl Strategy<Value = String> + Clone {
     "-?(0|[1-9][0-9]{0,60})(\\.[0-9]{1,60})?([eE][+-]?[0-9]{1,5})?"
 }
@@ -119,7 +119,7 @@ pub(crate) fn object(members: &[(String, String)], blank: &str) -> String {
     format!("{{{}{blank}}}", members.join(","))
 }
 
-/// What may stand between the parts of JSON.
+/// Blanks between the tokens of JSON.
 pub(crate) fn blank() -> impl Strategy<Value = &'static str> + Clone {
     select(vec!["", "", " ", "\n", "\t \r\n"])
 }
@@ -134,7 +134,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> + Clone {
     ]
 }
 
-/// Metadata with names that mean something, and others.
+/// Metadata with names that have a meaning, and others.
 pub(crate) fn metadata() -> impl Strategy<Value = Metadata> {
     let known = select(vec![
         "rawPayload",
@@ -162,7 +162,7 @@ pub(crate) fn metadata() -> impl Strategy<Value = Metadata> {
     vec((name, text()), 0..5).prop_map(Metadata::from_iter)
 }
 
-/// What was valid, with a few wounds; sometimes none.
+/// Valid input with up to a few damages.
 pub(crate) fn wounded(valid: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     let wound = (any::<Index>(), any::<Index>(), wound());
     (valid, vec(wound, 0..4)).prop_map(|(valid, wounds)| {
@@ -210,7 +210,7 @@ fn inflict(bytes: &mut Vec<u8>, start: usize, end: usize, wound: &Wound) {
     }
 }
 
-/// Do the work, which must not take long.
+/// Run the work, which must not take long.
 #[track_caller]
 pub(crate) fn in_time<T>(work: impl FnOnce() -> T) -> T {
     let start = worked();
@@ -220,7 +220,7 @@ pub(crate) fn in_time<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What this thread has worked so far: on a busy machine much more goes by.
+/// The CPU time of this thread; on a busy machine, wall time is much longer.
 fn worked() -> Duration {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
     Duration::from(time.unwrap())

@@ -1,4 +1,4 @@
-//! What holds for all texts, JSON or not.
+//! Properties of all texts, JSON or not.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -208,7 +208,8 @@ impl Runtime {
         limits: Limits,
         overloaded: fn(Limit) -> Response,
     ) -> Server<S> {
-        let (stop, tasks, telemetry) = (self.handles.stop.clone(), self.handles.tasks.clone(), self.handles.telemetry.clone());
+        let (stop, tasks, telemetry) =
+            (self.handles.stop.clone(), self.handles.tasks.clone(), self.handles.telemetry.clone());
         Server { name, service, transport, limits, overloaded, stop, tasks, telemetry }
     }
 }

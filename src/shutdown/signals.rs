@@ -1,11 +1,11 @@
-//! The signals that ask a process to stop.
+//! The signals that ask the process to end or to restart.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What [`Signals::next`] calls SIGHUP.
+/// The name of SIGHUP in [`Signals::next`].
 pub const HANG_UP: &str = "hangup";
 
-/// SIGINT and SIGTERM, from now on.
+/// A listener for SIGINT and SIGTERM.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -13,7 +13,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listen from now on; the process is no longer ended by these signals.
+    /// Listen from now on. The signals do not end the process by themselves any more.
     ///
     /// # Errors
     /// If the operating system refuses.
@@ -25,7 +25,7 @@ impl Signals {
         })
     }
 
-    /// SIGHUP as well: for those who must not leave a child behind when their terminal is closed.
+    /// Listen for SIGHUP as well: for a restart, or so that no child is left behind when the terminal closes.
     ///
     /// # Errors
     /// If the operating system refuses.
@@ -33,7 +33,7 @@ impl Signals {
         Ok(Self { hang_up: Some(signal(SignalKind::hangup())?), ..Self::listen()? })
     }
 
-    /// The next signal, by the name that daprd's log gives it. Nothing is lost if the future is dropped.
+    /// The next signal, by its name in daprd's log. No signal is lost if the future is dropped.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "interrupt",

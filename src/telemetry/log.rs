@@ -1,8 +1,8 @@
 //! Log lines in the shape of daprd's (tests/spec/resources-cli.md, "12. Log format"; tests/spec/observability.md, "8.1
 //! Format"): one entry, one line, one write.
 //!
-//! `telemetry::events` writes here; nobody else does. An entry of a level that is off costs a comparison. How a value is quoted in each
-//! form is the business of [`quote`].
+//! Only `telemetry::events` writes here. An entry of a level that is off costs one comparison. [`quote`] knows how
+//! values are quoted.
 
 mod quote;
 
@@ -14,23 +14,23 @@ use chrono::{DateTime, Local, TimeZone};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How bad it is.
+/// The level of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For those who debug.
+    /// Details for debugging.
     Debug,
-    /// The normal course of things.
+    /// Normal operation.
     Info,
-    /// Something to look at.
+    /// A warning.
     Warn,
-    /// Something failed.
+    /// An error.
     Error,
-    /// The process ends because of it.
+    /// An error that ends the process.
     Fatal,
 }
 
 impl Level {
-    /// The word in the log. It is `warning` although the flag says `warn`.
+    /// The word in the log. It is `warning`, although the value of the flag is `warn`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -41,7 +41,7 @@ impl Level {
         }
     }
 
-    /// The four letters and the colour of the form for terminals.
+    /// The four letters and the colour code in the form for terminals.
     fn badge(self) -> (&'static str, u8) {
         match self {
             Self::Debug => ("DEBU", 37),
@@ -62,7 +62,7 @@ const NUMBERS: [&str; 3] = ["code", "duration", "size"];
 /// The version in every line unless another one is set.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Where the log of one sidecar goes. Clones are handles to the same.
+/// The log of one sidecar. Clones write to the same destination.
 #[derive(Clone)]
 pub struct Log(Arc<Inner>);
 
@@ -77,7 +77,7 @@ struct Inner {
     out: Mutex<Out>,
 }
 
-/// The destination, and the line being made: kept so that a line costs no allocation of its own.
+/// The destination, and a buffer that is reused for every line.
 struct Out {
     line: String,
     to: Box<dyn Write + Send>,
@@ -90,7 +90,7 @@ enum Form {
     Json,
 }
 
-/// What a log is made of. The defaults: text without colour, no app id, this host, this version.
+/// The settings of a log. The defaults: text without colour, no app id, this host, this version.
 #[derive(Clone, Debug)]
 pub struct LogBuilder {
     level: Level,
@@ -103,7 +103,7 @@ pub struct LogBuilder {
 }
 
 impl LogBuilder {
-    /// A log of this level and worse.
+    /// A log of this level and more severe ones.
     pub fn new(level: Level) -> Self {
         Self {
             level,
@@ -116,14 +116,14 @@ impl LogBuilder {
         }
     }
 
-    /// `--log-as-json`. Wins over colour.
+    /// `--log-as-json`. It overrides colour.
     #[must_use]
     pub fn json(mut self, json: bool) -> Self {
         self.json = json;
         self
     }
 
-    /// The form for terminals; say yes only if the destination is one.
+    /// The form for terminals. Only for a destination that is one.
     #[must_use]
     pub fn colour(mut self, colour: bool) -> Self {
         self.colour = colour;
@@ -151,14 +151,14 @@ impl LogBuilder {
         self
     }
 
-    /// What stands before every line, where sidecar and app share an output. Lines in JSON have none.
+    /// The prefix of every line, where sidecar and app share an output. Lines in JSON have none.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// A log that writes its lines to `out`, each with one call.
+    /// A log that writes to `out`, each line with one call.
     pub fn build(self, out: Box<dyn Write + Send>) -> Log {
         let form = match (self.json, self.colour) {
             (true, _) => Form::Json,
@@ -184,7 +184,7 @@ impl Log {
         LogBuilder::new(level).build(Box::new(out))
     }
 
-    /// Is it worth making a message of this level?
+    /// Whether entries of this level are written.
     pub fn is_enabled(&self, level: Level) -> bool {
         level >= self.0.level
     }
@@ -196,23 +196,23 @@ impl Log {
         }
     }
 
-    /// Write one entry whatever level is on, as the API log does (tests/spec/resources-cli.md, "12. Log format").
+    /// Write one entry whatever the log's level, for the API log (tests/spec/resources-cli.md, "12. Log format").
     pub fn write_always(&self, level: Level, scope: &str, message: fmt::Arguments<'_>, fields: Fields<'_>) {
         let entry = Entry { level, message, fields: self.0.all_fields(&scope, fields) };
         let mut out = self.0.out.lock();
         let Out { line, to } = &mut *out;
         line.clear();
-        // Writing to a String cannot fail, and a log that cannot be written has nowhere to say so.
+        // Writing to a `String` cannot fail, and a failed write of the log cannot be reported.
         let _ = self.0.compose(line, &entry);
         let _ = to.write_all(line.as_bytes()).and_then(|()| to.flush());
     }
 }
 
-/// One entry on its way to a line.
+/// One entry of the log.
 struct Entry<'a> {
     level: Level,
     message: fmt::Arguments<'a>,
-    /// All fields but time, level and message, by name.
+    /// All fields but time, level and message, sorted by name.
     fields: Vec<(&'a str, &'a dyn fmt::Display)>,
 }
 
@@ -312,7 +312,7 @@ impl<Z: TimeZone<Offset: fmt::Display>> fmt::Display for Stamp<'_, Z> {
     }
 }
 
-/// The name of this host; empty if it has none that is text.
+/// The name of this host; empty if it is not UTF-8.
 fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
@@ -323,7 +323,7 @@ mod tests {
 
     use super::*;
 
-    /// A destination that tests can look into; it counts the calls.
+    /// A destination that tests can read. It counts the writes.
     #[derive(Clone, Default)]
     struct Paper(Arc<Mutex<(String, usize)>>);
 
@@ -340,7 +340,7 @@ mod tests {
         }
     }
 
-    /// What stands on the paper after one entry, the time replaced by `<time>`.
+    /// The text of one entry, with the time replaced by `<time>`.
     fn written(builder: LogBuilder, message: &str, fields: Fields<'_>) -> String {
         let paper = Paper::default();
         let log = builder.instance("host1").version("1.18.0").build(Box::new(paper.clone()));

@@ -1,5 +1,4 @@
-//! Counters of one sidecar, in the names of daprd (tests/spec/observability.md). More of them, and latencies, come with
-//! the metrics issue.
+//! Counters of one sidecar, under daprd's names (tests/spec/observability.md).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +7,7 @@ use parking_lot::RwLock;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-/// A family of series: its name and what its HELP line says.
+/// A family of series: its name and its HELP text.
 type Family = (&'static str, &'static str);
 
 const EGRESS: Family =
@@ -19,10 +18,10 @@ const ERRORS: Family =
     ("dapr_error_code_total", "Total number of times an error with a specific error code was encountered.");
 /// Ours: what the limits of the ports have refused.
 const REFUSED: Family = ("sidestream_refused_total", "Connections and requests that were refused because of a limit.");
-/// Ours: always there, so that a scraper sees at once that it has found the right page.
+/// Our own series, always present, so that a scraper recognises the page at once.
 const INFO: Family = ("sidestream_info", "The version of this sidecar.");
 
-/// The series of a topic: their family and the labels that tell them apart.
+/// The series of a topic: their family, and the labels that distinguish them.
 const SERIES: [(Family, &[(&str, &str)]); 6] = [
     (EGRESS, &[("success", "false")]),
     (EGRESS, &[("success", "true")]),
@@ -32,38 +31,38 @@ const SERIES: [(Family, &[(&str, &str)]); 6] = [
     (INGRESS, &[("process_status", "drop"), ("status", "success")]),
 ];
 
-/// The registry. Counters are made once for each topic and kept: counting is a look-up and an addition.
+/// The registry. The counters of a topic are created once and kept, so that counting is a look-up and an addition.
 ///
-/// They are single counters and not one `IntCounterVec` for each family: that tells series apart by a hash of all label values in one
-/// run, for which topic `1x` of `p` is topic `x` of `p1`.
+/// They are single counters, not one `IntCounterVec` for each family, which distinguishes series by a hash over all
+/// label values without separators: topic `1x` of `p` would be topic `x` of `p1`.
 pub struct Metrics {
     registry: Registry,
     app_id: String,
     namespace: String,
-    /// By component and topic.
+    /// Counters by component and topic.
     topics: RwLock<HashMap<String, HashMap<String, Counters>>>,
     errors: IntCounterVec,
     refused: IntCounterVec,
 }
 
-/// Of one topic, in the order of [`SERIES`]. A series is there from its first event on, as with daprd.
+/// The counters of one topic, in the order of [`SERIES`]. A series is exported from its first event on, as in daprd.
 type Counters = [Option<IntCounter>; SERIES.len()];
 
-/// What became of a delivery (tests/spec/delivery.md, "B19. Metrics (Prometheus names)").
+/// The outcome of a delivery (tests/spec/delivery.md, "B19. Metrics (Prometheus names)").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ingress {
     /// Acknowledged by the app.
     Success,
-    /// To come again.
+    /// To be delivered again.
     Retry,
-    /// Not wanted by the app.
+    /// Refused by the app.
     Drop,
-    /// No route wanted it, or the app said DROP.
+    /// No route matched, or the app answered DROP.
     DropWithSuccess,
 }
 
 impl Metrics {
-    /// For this app id and namespace, which every series names.
+    /// A registry for this app id and namespace, which every series has as labels.
     pub fn new(app_id: &str, namespace: &str) -> Self {
         let registry = Registry::new();
         let version = env!("CARGO_PKG_VERSION");
@@ -82,12 +81,12 @@ impl Metrics {
         }
     }
 
-    /// An event was published, or not.
+    /// Count a publish, by its success.
     pub fn published(&self, pubsub: &str, topic: &str, success: bool) {
         self.count(pubsub, topic, usize::from(success));
     }
 
-    /// A delivery has ended.
+    /// Count a delivery, by its outcome.
     pub fn delivered(&self, pubsub: &str, topic: &str, ingress: Ingress) {
         let place = match ingress {
             Ingress::Success => 2,
@@ -98,7 +97,7 @@ impl Metrics {
         self.count(pubsub, topic, place);
     }
 
-    /// A client was answered with an error (tests/spec/observability.md, "4.8 Error codes").
+    /// Count an error answer (tests/spec/observability.md, "4.8 Error codes").
     pub fn error_answered(&self, app_id: &str, code: &'static str) {
         self.errors.with_label_values(&[app_id, category(code), code]).inc();
     }
@@ -108,10 +107,10 @@ impl Metrics {
         self.refused.with_label_values(&[limit]).inc();
     }
 
-    /// The page a scraper reads.
+    /// The page for scrapers.
     pub fn render(&self) -> String {
         let families = self.registry.gather();
-        // Only a family without a name or without series is an error, and the registry gives none.
+        // The only errors are families without name or series, which the registry does not return.
         TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
 
@@ -148,15 +147,15 @@ fn options((name, help): Family, labels: &[(&str, &str)]) -> Opts {
     labels.iter().fold(options, |options, (name, value)| options.const_label(*name, *value))
 }
 
-/// On the page from now on.
+/// Register a counter.
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
     let made = made.expect("names of families and labels are constants of this file");
-    // Every series is made once. What the registry still takes for one it has, by a collision of its hash, is not on the page.
+    // Registration fails only on a hash collision, because every series is created once. Such a series is not exported.
     let _ = registry.register(Box::new(made.clone()));
     made
 }
 
-/// What an error code belongs to, for its label.
+/// The category of an error code, for its label.
 fn category(code: &str) -> &'static str {
     const CATEGORIES: [(&str, &str); 13] = [
         ("ERR_PUBSUB", "pubsub"),
@@ -222,7 +221,7 @@ sidestream_info{app_id="app",version="VERSION"} 1
         assert_eq!(metrics.render(), expected);
     }
 
-    /// A topic is any text a client sends, and none may be taken for another one.
+    /// A topic is any text of a client, and no two may share a series.
     #[test]
     fn topics_are_counted_apart_and_escaped() {
         let metrics = Metrics::new("app", "");

@@ -1,28 +1,28 @@
-//! W3C trace context: read, continue, pass on (tests/spec/http-api.md, "12. Trace headers"; tests/spec/delivery.md,
-//! "A7. Metadata overrides and trace values", "B20. Trace context at delivery"). No exporter.
+//! W3C trace context: parsing, new spans, headers (tests/spec/http-api.md, "12. Trace headers"; tests/spec/delivery.md,
+//! "A7. Metadata overrides and trace values", "B20. Trace context at delivery"). Nothing is exported.
 //!
-//! The API begins a [`TraceContext`] for each request, the event carries it, a delivery continues it.
+//! The API creates a [`TraceContext`] for each request, the event carries it, a delivery continues it.
 
 pub mod baggage;
 mod state;
 
-/// What stands for no trace in a header of an answer or a delivery.
+/// The `traceparent` header that means: no trace.
 pub const NO_TRACE: &str = "00-00000000000000000000000000000000-0000000000000000-00";
 
-/// The sampling rate that stands for one that is no number.
+/// Used when `samplingRate` is not a number, as in daprd.
 const RATE_OF_NONSENSE: f64 = 0.0001;
 
-/// The longest `tracestate` that is answered.
+/// The longest `tracestate` that is sent back to the client.
 const LONGEST_ANSWERED_STATE: usize = 512;
 
-/// What tracing does, from `spec.tracing.samplingRate`.
+/// The mode of tracing, from `spec.tracing.samplingRate`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tracing {
-    /// `samplingRate` unset: contexts are passed on, no spans are made.
+    /// `samplingRate` unset: contexts are passed on, no spans are created.
     PassOn,
     /// `samplingRate` 0: nothing is read or written.
     Off,
-    /// Every request and delivery is a span; roots are sampled by this ratio.
+    /// Every request and delivery is a span. Traces that begin here are sampled by this ratio.
     Spans {
         /// 0 to 1.
         ratio: f64,
@@ -42,7 +42,7 @@ pub struct TraceContext {
 struct TraceParent([u8; 55]);
 
 impl Tracing {
-    /// From the text of `samplingRate`.
+    /// The mode for this text of `samplingRate`.
     pub fn from_rate(rate: Option<&str>) -> Self {
         match rate.unwrap_or_default() {
             "" => Self::PassOn,
@@ -53,7 +53,7 @@ impl Tracing {
         }
     }
 
-    /// Who samples traces without a parent, as the SDK of daprd describes it.
+    /// The sampler of traces without a parent, in the words of the SDK that daprd uses.
     pub fn sampler(&self) -> String {
         match self {
             Self::Spans { ratio } if *ratio >= 1.0 => "AlwaysOnSampler".to_owned(),
@@ -76,16 +76,17 @@ impl Tracing {
         TraceContext { parent: self.next_span(caller), state, is_answered: true }
     }
 
-    /// The trace of one event of many: with spans each has one of its own.
+    /// The trace of one event of a bulk publish: in mode `Spans`, a span of its own.
     pub fn of_entry(&self, request: &TraceContext) -> TraceContext {
         TraceContext {
-            // Without a parent the request is one that is never traced.
+            // A request without a parent is not traced.
             parent: request.parent.and_then(|parent| self.next_span(Some(parent))),
             ..request.clone()
         }
     }
 
-    /// The `traceparent` header of a delivery, from the event's `traceparent` (else `traceid`) attribute if that is text (B20).
+    /// The `traceparent` header of a delivery. `of_event`: the event's attribute `traceparent`, else `traceid`, if it
+    /// is a string (tests/spec/delivery.md, "B20. Trace context at delivery").
     pub fn at_delivery(&self, of_event: Option<&str>) -> Option<String> {
         if *self == Self::Off {
             return None;
@@ -94,7 +95,7 @@ impl Tracing {
         Some(span.as_ref().map_or(NO_TRACE, TraceParent::as_str).to_owned())
     }
 
-    /// What comes after the caller's span: the same one if no spans are made, else a new one.
+    /// The span after the caller's: a new one in mode `Spans`, else the caller's.
     fn next_span(&self, caller: Option<TraceParent>) -> Option<TraceParent> {
         match self {
             Self::Off => None,
@@ -118,19 +119,19 @@ impl TraceContext {
         &self.state
     }
 
-    /// The `traceparent` header of the answer, if there is to be one.
+    /// The `traceparent` header of the answer, if it has one.
     pub fn answered_parent(&self) -> Option<&str> {
         self.is_answered.then(|| self.parent.as_ref().map_or(NO_TRACE, TraceParent::as_str))
     }
 
-    /// The `tracestate` header of the answer, if there is to be one.
+    /// The `tracestate` header of the answer, if it has one.
     pub fn answered_state(&self) -> Option<&str> {
         (1..=LONGEST_ANSWERED_STATE).contains(&self.state.len()).then_some(&*self.state)
     }
 }
 
 impl TraceParent {
-    /// Ids in small letters and not all zero, whatever the version up to `fe`; of the flags the first byte.
+    /// Parse any version up to `fe`. Ids must be in small letters and not all zero; of the flags the first byte counts.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = text.split(|byte| *byte == b'-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -158,7 +159,7 @@ impl TraceParent {
         Self::of(trace.as_bytes(), &new_span(), flags)
     }
 
-    /// A span of the same trace; all flags follow the parent.
+    /// A new span of this trace, with all flags of the parent.
     fn child(&self) -> Self {
         Self::of(&self.0[3..35], &new_span(), &self.0[53..])
     }
@@ -172,7 +173,7 @@ impl TraceParent {
     }
 
     fn as_str(&self) -> &str {
-        // It is made of hexadecimal digits and dashes only.
+        // Only hexadecimal digits and dashes.
         std::str::from_utf8(&self.0).unwrap_or(NO_TRACE)
     }
 }

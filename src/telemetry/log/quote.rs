@@ -1,11 +1,11 @@
-//! How Go writes a value: bare or quoted in a text line, as a string in JSON.
+//! Values as Go writes them: bare or quoted in a text line, as a string in JSON.
 //!
-//! Values stream through, so that no copy of a message is made.
+//! Values are streamed: no copy of a message is made.
 
 use std::fmt::{self, Write};
 
-/// Append a value to a text line, quoted as Go's `%q` if a character outside `A-Za-z0-9-._/@^+` is in it. Tells how many bytes the
-/// value has; an empty one is not quoted.
+/// Append a value to a text line, quoted like Go's `%q` if it contains a character outside `A-Za-z0-9-._/@^+`. An empty
+/// value is not quoted. Returns the length of the value in bytes.
 pub(super) fn text(line: &mut String, value: &dyn fmt::Display) -> Result<usize, fmt::Error> {
     let start = line.len();
     write!(line, "{value}")?;
@@ -21,7 +21,7 @@ pub(super) fn text(line: &mut String, value: &dyn fmt::Display) -> Result<usize,
     Ok(length)
 }
 
-/// Append a value as a JSON string, in the escapes of Go's encoder: `<`, `>`, `&` and the two line separators are escaped too.
+/// Append a value as a JSON string, with the escapes of Go's encoder: `<`, `>`, `&` and the two line separators, too.
 pub(super) fn json(line: &mut String, value: &dyn fmt::Display) -> fmt::Result {
     line.push('"');
     write!(Escaping(line), "{value}")?;
@@ -53,8 +53,8 @@ fn push_go(line: &mut String, letter: char) -> fmt::Result {
     Ok(())
 }
 
-/// Does the standard library show this character as it is? After a letter, because a combining mark alone is escaped there and is not in
-/// Go.
+/// Whether the standard library prints this character unescaped. Asked behind a letter, because it escapes a combining
+/// mark alone, and Go does not.
 fn is_printable(letter: char) -> bool {
     let mut bytes = [b'a', 0, 0, 0, 0];
     letter.encode_utf8(&mut bytes[1..]);

@@ -4,10 +4,10 @@
 const MOST_MEMBERS: usize = 64;
 const MOST_BYTES: usize = 8192;
 
-/// Check a header value that is not empty.
+/// Check a header value, which is not empty.
 ///
 /// # Errors
-/// What is wrong with it; several mistakes on a line each.
+/// The errors, one on each line.
 pub fn check(header: &str) -> Result<(), String> {
     if header.len() > MOST_BYTES {
         return Err(format!("baggage string is too large: {}", header.len()));
@@ -51,7 +51,7 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// Printable letters but blanks, quotes, commas, semicolons and backslashes; escapes are whole.
+/// Printable ASCII without blanks, quotes, commas, semicolons and backslashes; percent escapes must be complete.
 fn is_value(value: &str) -> bool {
     let bytes = value.as_bytes();
     bytes.iter().all(|b| matches!(b, b'!' | b'#'..=b'+' | b'-'..=b':' | b'<'..=b'[' | b']'..=b'~'))

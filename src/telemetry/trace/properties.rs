@@ -1,4 +1,4 @@
-//! What holds for all trace headers that a client may send.
+//! Properties of all trace headers that a client may send.
 
 use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 /// More members make the list invalid.
 const MOST_MEMBERS: usize = 32;
 
-/// The list without blanks and empty members; `None` if it is invalid.
+/// The list without blanks and empty members. `None`: it is invalid.
 pub(super) fn normalized(header: &[u8]) -> Option<String> {
     let header = std::str::from_utf8(header).ok()?;
     let mut keys = Vec::new();
