@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::envelope::lifetime::lifetime;
 use crate::message::Metadata;
 
-/// What the metadata of a publish asks for, beside the attributes that it overrides.
+/// The options in the metadata of a publish, beside the attributes that it overrides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PublishOptions {
     /// `rawPayload`: the payload is stored as it is.
     pub is_raw: bool,
-    /// `ttl` or `ttlInSeconds`: how long the event is of use.
+    /// `ttl` or `ttlInSeconds`: the lifetime of the event.
     pub lifetime: Option<Duration>,
 }
 
@@ -18,12 +18,12 @@ impl PublishOptions {
     /// Read the metadata of a request.
     ///
     /// # Errors
-    /// If `rawPayload` is not a boolean. A lifetime that cannot be read is none.
+    /// If `rawPayload` is not a boolean. A lifetime that cannot be read counts as none.
     pub fn read(metadata: &Metadata) -> Result<Self, NotABoolean> {
         Ok(Self { is_raw: is_raw(metadata)?, lifetime: lifetime(metadata) })
     }
 
-    /// The options of one entry of a bulk request, of which only the request decides whether payloads are raw.
+    /// The options of one entry of a bulk request. Whether payloads are raw is decided by the request alone.
     #[must_use]
     pub fn for_entry(self, metadata: &Metadata) -> Self {
         Self { lifetime: lifetime(metadata), ..self }

@@ -56,12 +56,12 @@ impl Lines {
         Telemetry::new(Log::new(Level::Info, self.clone()), Metrics::default())
     }
 
-    /// All of them.
+    /// All lines.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().clone()).unwrap()
     }
 
-    /// How many of them contain this.
+    /// The number of lines that contain this text.
     pub(crate) fn with(&self, part: &str) -> usize {
         self.text().lines().filter(|line| line.contains(part)).count()
     }

@@ -1,4 +1,5 @@
-//! What every broker must do, through the trait alone. A new broker runs this suite by one line in `brokers.rs`.
+//! The requirements for every broker, tested through the trait alone. A new broker runs this suite by one line in
+//! `brokers.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use super::eventually;
 use super::sink::Recorder;
 use super::subscribed::subscribe;
 
-/// The suite. Every case has topics of its own, so that one broker serves all.
+/// The suite. Every case has its own topics, so that one broker serves all.
 pub(crate) async fn all(broker: Arc<dyn Broker>) {
     broker.connect().await.unwrap();
     a_message_arrives_as_it_was_published(&*broker).await;
@@ -82,7 +83,7 @@ async fn many_messages_at_once_arrive(broker: &dyn Broker) {
     assert!(broker.publish_all(Vec::new()).await.is_empty());
     seen(&sink, 250).await;
     let mut got = sink.texts();
-    // Several places work at once, so that neighbours may change places.
+    // Several messages are handled at once, so that neighbours may change places.
     got.sort_by_key(|text| text.parse::<u32>().unwrap());
     assert_eq!(got, texts);
     subscribed.end().await;

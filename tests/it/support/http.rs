@@ -8,7 +8,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::eventually;
 
-/// What a call was answered.
+/// The answer to a call.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -22,7 +22,7 @@ impl Answer {
     }
 }
 
-/// One call on a connection of its own; `None` if nobody answers.
+/// One call on its own connection. `None`: there was no answer.
 pub(crate) async fn call(method: &str, port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
     let mut request = Request::builder().method(method).uri(format!("http://127.0.0.1:{port}{path}"));
     for (name, value) in headers {
@@ -36,7 +36,7 @@ pub(crate) async fn call(method: &str, port: u16, path: &str, headers: &[(&str, 
     Some(Answer { status, headers, body: String::from_utf8(body.to_vec()).unwrap() })
 }
 
-/// Wait until the sidecar says that it is ready.
+/// Wait until the sidecar is ready.
 pub(crate) async fn ready(port: u16) {
     eventually("the sidecar is ready", || async {
         call("GET", port, "/v1.0/healthz", &[], "").await.is_some_and(|answer| answer.status == 204)

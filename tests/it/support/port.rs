@@ -1,12 +1,12 @@
-//! Ports for servers that are started with them. The growth benchmark (benches/growth) has this file, too.
+//! Ports for servers that take a port as an argument. The growth benchmark (benches/growth) uses this file, too.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 
 use parking_lot::Mutex;
 
-/// A port that nobody listens on: below those that the system gives to outgoing connections, and never the same twice, so that it is still
-/// free when a server that is started with it gets there. The 10,000 above are left to the buses of clusters.
+/// A free port: below the range of outgoing connections, and never the same twice, so that it is still free when the
+/// server binds it. The 10,000 ports above are left to cluster buses.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {

@@ -1,4 +1,4 @@
-//! A program of its own: what it says, how it is told to end, and with which code it does.
+//! A child process: its output, its end and its exit code.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,20 +11,20 @@ use nix::unistd::Pid;
 use super::port::free_port;
 use super::{PATIENCE, eventually};
 
-/// A running program. When the test ends it is told to, and so is what it has started.
+/// A running program. The end of the test ends it, and the processes that it has started.
 pub(crate) struct Process {
     child: Child,
     folder: tempfile::TempDir,
 }
 
-/// The binary under test, with these arguments. It sees none of the files that whoever runs the tests has at home.
+/// The binary under test, with these arguments. Its home folder is empty, whoever runs the tests.
 pub(crate) fn sidestream<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
     command.args(arguments).env("HOME", "/nonexistent").env_remove("DAPR_RUNTIME_PATH");
     command
 }
 
-/// A sidecar of the app `app` on free ports of loopback, without metrics, with these flags beside.
+/// A sidecar of the app `app` on free ports of loopback, without metrics, with these further flags.
 pub(crate) fn sidecar(flags: &[&str]) -> Command {
     let ports = [free_port().to_string(), free_port().to_string()];
     let common = [
@@ -48,7 +48,7 @@ pub(crate) fn example(name: &str) -> Command {
 }
 
 impl Process {
-    /// Start a program; all that it says is kept.
+    /// Start a program, and record its output.
     pub(crate) fn start(mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let said = File::create(folder.path().join("said")).unwrap();
@@ -56,13 +56,13 @@ impl Process {
         Self { child, folder }
     }
 
-    /// All that it has said so far, on stdout and stderr.
+    /// The output so far, of stdout and stderr.
     pub(crate) fn said(&self) -> String {
         let bytes = std::fs::read(self.folder.path().join("said")).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What it said between `before` and the end of that line, once it has.
+    /// The text between `before` and the end of its line, once it has been printed.
     pub(crate) async fn says(&self, before: &str) -> String {
         eventually(&format!("it says {before:?}"), || async { line_after(&self.said(), before).is_some() }).await;
         line_after(&self.said(), before).unwrap()
@@ -72,7 +72,7 @@ impl Process {
         let _ = kill(self.id(), signal);
     }
 
-    /// The exit code, once it has ended; -1 if a signal did that.
+    /// The exit code, once it has ended; -1 after a signal.
     pub(crate) async fn ended(&mut self) -> i32 {
         let waiting = async {
             loop {
@@ -98,7 +98,7 @@ impl Drop for Process {
             eprintln!("{}", self.said());
         }
         if let Ok(None) = self.child.try_wait() {
-            // Two different ones: the second tells `run` not to wait for its app any longer.
+            // Two different signals: the second makes `run` stop waiting for its app.
             self.signal(Signal::SIGTERM);
             self.signal(Signal::SIGINT);
             let _ = self.child.wait();
@@ -112,7 +112,7 @@ fn line_after(text: &str, before: &str) -> Option<String> {
     Some(rest.split_once('\n')?.0.to_owned())
 }
 
-/// Is there no process of this id, or one that has ended and is only not yet buried?
+/// Whether there is no process of this id, or only a zombie.
 pub(crate) fn is_gone(id: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
     stat.is_empty() || stat.contains(") Z ")

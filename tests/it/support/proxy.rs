@@ -1,4 +1,4 @@
-//! A way to a server that can be bad: slow, silent, refusing, or cut in the middle of a reply.
+//! A proxy that can misbehave: slow, silent, refusing, or cut in the middle of a reply.
 
 use std::io;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Listens on 127.0.0.1 and passes on what comes, as well as it is told to.
+/// Listens on 127.0.0.1 and forwards bytes, according to its [`Way`].
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     shared: Arc<Shared>,
     task: tokio::task::JoinHandle<()>,
 }
 
-/// How it behaves.
+/// The behaviour of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// As if it were not there.
+    /// Forwards at once.
     Open,
-    /// Every reply comes so much later; replies do not wait for each other.
+    /// Delays every reply by this much. Replies do not wait for each other.
     Slow(Duration),
-    /// Takes what comes and passes nothing on, in either direction. A connection that has lost something so stays silent for ever.
+    /// Reads and drops everything, in both directions. A connection that has lost bytes stays silent for ever.
     Silent,
     /// Closes every connection.
     Refusing,
@@ -36,15 +36,15 @@ pub(crate) enum Way {
 struct Shared {
     server: u16,
     way: Mutex<Way>,
-    /// The reply to a request with this word is to be cut.
+    /// Cut the reply to the next request that contains this word.
     cut: Mutex<Option<&'static str>>,
     cuts: AtomicUsize,
-    /// Changes when all connections are to end.
+    /// Changes to end all connections.
     end: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// Before the server on this port.
+    /// A proxy for the server on this port.
     pub(crate) async fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -59,7 +59,7 @@ impl Proxy {
         Self { port, shared, task }
     }
 
-    /// From now on.
+    /// Change the mode, for existing connections, too.
     pub(crate) fn set(&self, way: Way) {
         *self.shared.way.lock() = way;
         if way == Way::Refusing {
@@ -67,12 +67,12 @@ impl Proxy {
         }
     }
 
-    /// Pass on half of the next reply to a request that contains this word, and close that connection.
+    /// Forward half of the next reply to a request that contains this word, and close that connection.
     pub(crate) fn cut_reply_to(&self, word: &'static str) {
         *self.shared.cut.lock() = Some(word);
     }
 
-    /// How many replies were cut.
+    /// The number of replies that were cut.
     pub(crate) fn cuts(&self) -> usize {
         self.shared.cuts.load(Ordering::Relaxed)
     }
@@ -89,7 +89,7 @@ impl Shared {
         *self.way.lock()
     }
 
-    /// Is this reply, to these requests, to be cut? Once. A blocking read that found nothing is no reply.
+    /// Whether to cut this reply to these requests, once. A blocking read without a result is no reply.
     fn cuts_now(&self, requests: &[u8], reply: &[u8]) -> bool {
         let mut cut = self.cut.lock();
         let is_asked = cut.is_some_and(|word| requests.windows(word.len()).any(|part| part == word.as_bytes()));
@@ -129,7 +129,7 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
 /// One connection.
 struct Line<'a> {
     shared: &'a Shared,
-    /// What was asked since the last reply.
+    /// The requests since the last reply.
     unanswered: Mutex<Vec<u8>>,
     has_lost: AtomicBool,
 }
@@ -182,7 +182,7 @@ impl Line<'_> {
             }
             io::Result::Ok(())
         };
-        // What was read before the end is still passed on.
+        // Bytes that were read before the end are still forwarded.
         tokio::try_join!(reading, writing).map(drop)
     }
 

@@ -1,4 +1,4 @@
-//! A real `redis-server` of one test, on a port and in a folder of its own, gone with the test.
+//! A real `redis-server` for one test, with its own port and folder. It ends with the test.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -24,12 +24,12 @@ pub(crate) struct RedisServer {
     more: Vec<String>,
 }
 
-/// The server that is tested with: that of `REDIS_SERVER`, or the installed one.
+/// The server binary: that of `REDIS_SERVER`, or the installed one.
 pub(crate) fn program() -> Command {
     Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
 }
 
-/// A port of which the one 10000 above is free, too: the bus of a cluster is there.
+/// A port with a free port 10000 above it, for the cluster bus.
 fn free_port_of_cluster() -> u16 {
     let mut port = free_port();
     while TcpListener::bind(("127.0.0.1", port + 10_000)).is_err() {
@@ -43,17 +43,17 @@ impl RedisServer {
         Self::start_with(&[], 0).await
     }
 
-    /// The same with a TLS port beside the plain one.
+    /// As `start`, with a TLS port beside the plain one.
     pub(crate) async fn start_with_tls(certificate: &Path, key: &Path) -> Self {
         Self::start_tls(certificate, key, &["--tls-auth-clients", "no"]).await
     }
 
-    /// The same with a TLS port where clients must show a certificate too, one that this one has signed.
+    /// As `start`, with a TLS port that requires a client certificate signed by this authority.
     pub(crate) async fn start_with_client_tls(certificate: &Path, key: &Path) -> Self {
         Self::start_tls(certificate, key, &["--tls-auth-clients", "yes"]).await
     }
 
-    /// The same with these options beside.
+    /// As `start`, with these further options.
     pub(crate) async fn start_tls(certificate: &Path, key: &Path, more: &[&str]) -> Self {
         let port = free_port_of_cluster();
         let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
@@ -71,7 +71,7 @@ impl RedisServer {
         Self::start_with(&[&tls, more].concat(), port).await
     }
 
-    /// A cluster of this server alone: it has every slot, and refuses commands over several of them.
+    /// A cluster of one server: it has every slot, and refuses commands over several slots.
     pub(crate) async fn start_sharded() -> Self {
         let server = Self::start_with(&["--cluster-enabled", "yes"], 0).await;
         let slots: Vec<_> = (0..16_384).map(|slot: u16| slot.to_string()).collect();
@@ -86,7 +86,7 @@ impl RedisServer {
         server
     }
 
-    /// With these options beside the usual ones.
+    /// Start with these further options.
     pub(crate) async fn start_with(more: &[&str], tls_port: u16) -> Self {
         let port = free_port_of_cluster();
         let folder = tempfile::tempdir().unwrap();
@@ -101,7 +101,8 @@ impl RedisServer {
         program()
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "yes"])
-            // Each write is with the kernel before it is answered, and outlives a kill; with `everysec` it may come after the answer.
+            // Each write reaches the kernel before its answer, and survives a kill. With `everysec` it may come after
+            // the answer.
             .args(["--appendfsync", "no", "--dir"])
             .arg(folder.path())
             .args(more)
@@ -117,7 +118,7 @@ impl RedisServer {
 
     async fn try_connect(&self) -> Option<MultiplexedConnection> {
         let client = Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap();
-        // Half a second for an answer, as it is without this, is not always enough.
+        // The default timeout of half a second is not always enough.
         let patient =
             AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
         let connection = client.get_multiplexed_async_connection_with_config(&patient);
@@ -129,7 +130,7 @@ impl RedisServer {
         self.try_call(words).await.unwrap()
     }
 
-    /// The same for a server that may be away, or close its connections.
+    /// As [`RedisServer::call`], for a server that may be unreachable, or close its connections.
     pub(crate) async fn try_call<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         let mut connection =
             self.try_connect().await.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected))?;
@@ -140,25 +141,25 @@ impl RedisServer {
         command.query_async(&mut connection).await
     }
 
-    /// Kill the server as a crash would; its append-only file stays.
+    /// Kill the server, as a crash would. Its append-only file stays.
     pub(crate) fn crash(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Bring it back on the same port.
+    /// Start it again on the same port.
     pub(crate) async fn restart(&mut self) {
         self.process = Self::spawn(self.port, &self.folder, &self.more);
         self.answers().await;
     }
 
-    /// Stop and continue the process: a server that neither answers nor is gone.
+    /// Stop or continue the process: a stopped server does not answer, and keeps its connections.
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let id = i32::try_from(self.process.id()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).unwrap();
     }
 
-    /// A broker on this server, with these settings beside the address.
+    /// A broker on this server, with these further settings.
     pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
         Self::broker_at(self.port, group, settings)
     }
@@ -172,12 +173,12 @@ impl RedisServer {
         broker_on(port, group, settings, quiet())
     }
 
-    /// The port that other servers and clients are to use.
+    /// The port for other servers and clients.
     pub(crate) fn port_for_others(&self) -> u16 {
         if self.tls_port == 0 { self.port } else { self.tls_port }
     }
 
-    /// How many entries of a topic a group has read and not acknowledged.
+    /// The number of pending entries of a group in a topic.
     pub(crate) async fn pending(&self, topic: &str, group: &str) -> i64 {
         let summary: Vec<Value> = self.call(&["XPENDING", topic, group]).await;
         let Some(Value::Int(count)) = summary.first() else {
@@ -186,14 +187,14 @@ impl RedisServer {
         *count
     }
 
-    /// Let the user `few` with the password `secret` do this on all keys, and nothing else.
+    /// Permit the user `few` with the password `secret` these commands on all keys, and nothing else.
     pub(crate) async fn allow(&self, rights: &str) {
         let user = ["ACL", "SETUSER", "few", "on", ">secret", "~*", "-@all"];
         let words: Vec<&str> = user.into_iter().chain(rights.split_whitespace()).collect();
         let _: String = self.call(&words).await;
     }
 
-    /// Wait until nothing of a topic is pending.
+    /// Wait until a topic has no pending entries.
     pub(crate) async fn settled(&self, topic: &str, group: &str) {
         super::eventually("nothing is pending", || async { self.pending(topic, group).await == 0 }).await;
     }
@@ -204,7 +205,7 @@ pub(crate) fn broker_with(group: &str, settings: &[(&str, &str)]) -> Arc<RedisBr
     broker_telling(group, settings, quiet())
 }
 
-/// A broker for whatever listens on this port, with what it has to say.
+/// A broker for the server on this port, with its telemetry.
 pub(crate) fn broker_on(port: u16, group: &str, settings: &[(&str, &str)], telemetry: Telemetry) -> Arc<RedisBroker> {
     let host = format!("127.0.0.1:{port}");
     let settings = [&[("redisHost", host.as_str())][..], settings].concat();
@@ -224,5 +225,5 @@ impl Drop for RedisServer {
     }
 }
 
-/// Long enough to notice what should not happen, where no condition can be awaited.
+/// Long enough to notice an event that should not happen, where no condition can be awaited.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(300);

@@ -1,4 +1,4 @@
-//! A real Redis Cluster of one test: three masters with a replica each, gone with the test.
+//! A real Redis Cluster for one test: three masters with a replica each. It ends with the test.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::redis::{RedisServer, broker_with};
 const SLOTS: u32 = 16_384;
 const MASTERS: usize = 3;
 const BY_TLS: &[&str] = &["--tls-cluster", "yes", "--tls-replication", "yes", "--tls-auth-clients", "no"];
-/// Six servers are much for a small machine: one cluster at a time.
+/// One cluster at a time: six servers are much for a small machine.
 static TURN: Semaphore = Semaphore::const_new(1);
 
 pub(crate) struct RedisCluster {
-    /// Masters first, as it began.
+    /// The masters of the start first.
     servers: Vec<RedisServer>,
     dead: Vec<usize>,
     _turn: SemaphorePermit<'static>,
@@ -28,7 +28,7 @@ impl RedisCluster {
         Self::start_on(None).await
     }
 
-    /// The same with TLS between the servers, and for clients.
+    /// As `start`, with TLS between the servers, and for clients.
     pub(crate) async fn start_tls(certificate: &Path, key: &Path) -> Self {
         Self::start_on(Some((certificate, key))).await
     }
@@ -112,7 +112,7 @@ impl RedisCluster {
         self.servers[at].call(&["CLUSTER", "MYID"]).await
     }
 
-    /// A broker that knows two of the masters, with these settings beside.
+    /// A broker that knows two of the masters, with these further settings.
     pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
         let host =
             format!("127.0.0.1:{}, 127.0.0.1:{}", self.servers[0].port_for_others(), self.servers[1].port_for_others());
@@ -120,7 +120,7 @@ impl RedisCluster {
         broker_with(group, &[&cluster[..], settings].concat())
     }
 
-    /// Which server has a topic now, as those that are alive say; `None` if they do not agree, or say that a dead one has it.
+    /// The server that has a topic, by the live servers. `None`: they disagree, or name a dead one.
     pub(crate) async fn holder(&self, topic: &str) -> Option<usize> {
         let mut said = None;
         for (at, server) in self.servers.iter().enumerate() {
@@ -139,13 +139,13 @@ impl RedisCluster {
         said
     }
 
-    /// The same, once they agree.
+    /// The same server, once they agree.
     pub(crate) async fn settled_holder(&self, topic: &str) -> usize {
         eventually("the servers agree on who has the topic", || async { self.holder(topic).await.is_some() }).await;
         self.holder(topic).await.unwrap()
     }
 
-    /// The server that has a topic, once they agree.
+    /// The server that has a topic, once all agree.
     pub(crate) async fn of(&self, topic: &str) -> &RedisServer {
         &self.servers[self.settled_holder(topic).await]
     }
@@ -167,7 +167,7 @@ impl RedisCluster {
     }
 }
 
-/// The ranges of slots with the port of their master.
+/// The slot ranges, each with the port of its master.
 async fn slots(server: &RedisServer) -> Vec<(u16, u16, u16)> {
     let rows: Vec<Vec<Value>> = server.call(&["CLUSTER", "SLOTS"]).await;
     let row = |row: Vec<Value>| {

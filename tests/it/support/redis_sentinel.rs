@@ -1,4 +1,4 @@
-//! A real Redis master with a replica and a sentinel that watches them, gone with the test.
+//! A real Redis master with a replica, and a sentinel that watches them. They end with the test.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -11,11 +11,11 @@ use super::eventually;
 use super::port::free_port;
 use super::redis::{RedisServer, broker_with, program};
 
-/// What clients of the sentinel must know.
+/// The password that clients of the sentinel need.
 pub(crate) const SENTINEL_PASSWORD: &str = "watch";
 
 pub(crate) struct RedisSentinel {
-    /// The master first, as it began.
+    /// The master of the start first.
     pub(crate) servers: [RedisServer; 2],
     port: u16,
     /// 0 without TLS.
@@ -32,7 +32,7 @@ impl RedisSentinel {
         Self::watch([master, replica], "", 0).await
     }
 
-    /// The same with TLS between all of them, and for clients.
+    /// As `start`, with TLS between all of them, and for clients.
     pub(crate) async fn start_tls(certificate: &Path, key: &Path) -> Self {
         let tls = ["--tls-replication", "yes", "--tls-auth-clients", "no"];
         let master = RedisServer::start_tls(certificate, key, &tls).await;
@@ -83,9 +83,9 @@ impl RedisSentinel {
         command.query_async(&mut connection).await.ok()
     }
 
-    /// Is this server the master, and does the sentinel say so?
+    /// Whether this server is the master, by its own word and the sentinel's.
     pub(crate) async fn is_master(&self, at: usize) -> bool {
-        // Who becomes the master closes all its connections.
+        // A server that becomes the master closes all its connections.
         let said: RedisResult<Vec<Value>> = self.servers[at].try_call(&["ROLE"]).await;
         let said = said.unwrap_or_default();
         let named = self.ask("get-master-addr-by-name").await;
@@ -95,13 +95,13 @@ impl RedisSentinel {
             && matches!(named, Some(Value::Array(parts)) if parts.get(1) == Some(&port))
     }
 
-    /// Where the sentinel is.
+    /// The address of the sentinel.
     pub(crate) fn host(&self) -> String {
         let port = if self.tls_port == 0 { self.port } else { self.tls_port };
         format!("127.0.0.1:{port}")
     }
 
-    /// A broker that knows two sentinels, of which the first is away.
+    /// A broker that knows two sentinels, of which the first is unreachable.
     pub(crate) fn broker(&self, group: &str, settings: &[(&str, &str)]) -> Arc<RedisBroker> {
         let host = format!("127.0.0.1:1,{}", self.host());
         let sentinel = [
@@ -110,7 +110,7 @@ impl RedisSentinel {
             ("sentinelMasterName", "orders-master"),
             ("sentinelPassword", SENTINEL_PASSWORD),
         ];
-        // What a test names itself counts.
+        // The settings of the test override these.
         let named = |name: &str| settings.iter().any(|(own, _)| *own == name);
         let mut all: Vec<_> = sentinel.into_iter().filter(|(name, _)| !named(name)).collect();
         all.extend(settings);

@@ -39,7 +39,7 @@ impl Sidecar {
         Self::start_in(resource, app_port, more, &[]).await
     }
 
-    /// The same with this in its environment.
+    /// As `start`, with these environment variables.
     pub(crate) async fn start_in(resource: &str, app_port: u16, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("pubsub.yaml"), resource).unwrap();
@@ -73,7 +73,7 @@ impl Sidecar {
         sidecar
     }
 
-    /// Where its resource files are; the first is `pubsub.yaml`.
+    /// The folder of its resource files; the first is `pubsub.yaml`.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -83,7 +83,7 @@ impl Sidecar {
         Some(self.client.request(request).await.ok()?.status())
     }
 
-    /// Publish JSON to the topic `orders`; the status of the answer.
+    /// Publish JSON to the topic `orders`. Returns the status of the answer.
     pub(crate) async fn publish(&self, json: String) -> Option<StatusCode> {
         let request = Request::post(self.url("/v1.0/publish/pubsub/orders"))
             .header("Content-Type", "application/json")
@@ -95,7 +95,7 @@ impl Sidecar {
         Some(status)
     }
 
-    /// What it has in memory, in units of 1024 bytes.
+    /// Its resident memory, in units of 1024 bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(self.about("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -103,7 +103,7 @@ impl Sidecar {
         number.unwrap().parse().unwrap()
     }
 
-    /// How many files and sockets it has open.
+    /// The number of its open files and sockets.
     pub(crate) fn open_files(&self) -> usize {
         std::fs::read_dir(self.about("fd")).unwrap().count()
     }
@@ -112,7 +112,7 @@ impl Sidecar {
         format!("/proc/{}/{what}", self.process.id())
     }
 
-    /// End it without warning.
+    /// Kill it.
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -122,7 +122,7 @@ impl Sidecar {
         kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), signal).unwrap();
     }
 
-    /// Ask it to end, and wait until it has.
+    /// Send SIGTERM, and wait until it has ended.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         let waiting = async {

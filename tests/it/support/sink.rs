@@ -1,4 +1,4 @@
-//! A sink that records what it gets and settles as the test says.
+//! A sink that records its messages and settles them as the test says.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Settles every message as `answer` says.
+    /// A sink that settles every message by `answer`.
     pub(crate) fn answering(answer: impl Fn(&Incoming) -> Settlement + Send + Sync + 'static) -> Arc<Self> {
         Self::waiting(move |message| {
             let settlement = answer(&message);
@@ -26,14 +26,14 @@ impl Recorder {
         })
     }
 
-    /// The same for an answer that takes its time.
+    /// As [`RecordingSink::answering`], with an asynchronous answer.
     pub(crate) fn waiting(
         answer: impl Fn(Incoming) -> BoxFuture<'static, Settlement> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self { seen: Mutex::default(), answer: Box::new(answer), places: None })
     }
 
-    /// One that takes so many messages at a time, and acknowledges them when it has them all.
+    /// A sink that takes this many messages at a time, and acknowledges them when it has them all.
     pub(crate) fn gathering(places: usize) -> Arc<Self> {
         let full = Arc::new(tokio::sync::Barrier::new(places));
         let answer = move |_| -> BoxFuture<'static, Settlement> {
@@ -46,7 +46,7 @@ impl Recorder {
         Arc::new(Self { seen: Mutex::default(), answer: Box::new(answer), places: Some(places) })
     }
 
-    /// Settles every message as `answer` says, once the gate has a permit for it.
+    /// A sink that settles every message by `answer`, once the gate has a permit for it.
     pub(crate) fn behind(
         gate: &Arc<Semaphore>,
         answer: impl Fn(&Incoming) -> Settlement + Send + Sync + 'static,
@@ -73,7 +73,7 @@ impl Recorder {
         self.seen.lock().len()
     }
 
-    /// The payloads as text, in the order they came.
+    /// The payloads as text, in their order of arrival.
     pub(crate) fn texts(&self) -> Vec<String> {
         self.seen().iter().map(|message| String::from_utf8_lossy(&message.data).into_owned()).collect()
     }

@@ -1,4 +1,4 @@
-//! A subscription at a broker, run as the sidecar runs it: its life is a task that ends after its stop.
+//! A subscription at a broker, run like in the sidecar: a task that ends after its stop.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ pub(crate) struct Subscribed {
     tasks: Tasks,
 }
 
-/// Begin to hand the messages of a topic to a sink.
+/// Subscribe a sink to a topic.
 pub(crate) async fn subscribe(broker: &dyn Broker, topic: &str, sink: Arc<dyn Sink>) -> Subscribed {
     subscribe_with(broker, topic, &[], sink).await
 }
 
-/// The same for a subscription with metadata.
+/// Subscribe a sink to a topic, with metadata of the subscription.
 pub(crate) async fn subscribe_with(
     broker: &dyn Broker,
     topic: &str,
@@ -40,7 +40,7 @@ pub(crate) fn request(
 }
 
 impl Subscribed {
-    /// End it, and wait until what is in hand is settled.
+    /// End it, and wait until the deliveries in progress are settled.
     pub(crate) async fn end(self) {
         self.stop.trigger();
         self.tasks.ended().await;

@@ -1,9 +1,9 @@
-//! Certificates as openssl makes them.
+//! Certificates made by openssl.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Certificate and key for `localhost` and 127.0.0.1, as files in this folder.
+/// Make certificate and key for `localhost` and 127.0.0.1 in this folder.
 pub(crate) fn self_signed(folder: &Path) -> (PathBuf, PathBuf) {
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
     let made = Command::new("openssl")
@@ -20,7 +20,7 @@ pub(crate) fn self_signed(folder: &Path) -> (PathBuf, PathBuf) {
     (certificate, key)
 }
 
-/// Run openssl in this folder; blanks separate its arguments.
+/// Run openssl in this folder. Blanks separate the arguments.
 pub(crate) fn openssl(folder: &Path, arguments: &str) {
     let done = Command::new("openssl")
         .args(arguments.split_whitespace())
@@ -30,7 +30,8 @@ pub(crate) fn openssl(folder: &Path, arguments: &str) {
     assert!(done.status.success(), "{arguments}: {done:?}");
 }
 
-/// Make `<name>.pem` and `<name>.key`, signed by `<by>.pem`, with these extensions (none at all: version 1), for so many days.
+/// Make `<name>.pem` and `<name>.key`, signed by `<by>.pem`, with these extensions (none: version 1), valid for this
+/// many days.
 pub(crate) fn signed(folder: &Path, name: &str, by: &str, extensions: &str, days: i32) {
     openssl(folder, &format!("req -new -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
     let mut sign =
@@ -42,7 +43,7 @@ pub(crate) fn signed(folder: &Path, name: &str, by: &str, extensions: &str, days
     openssl(folder, &sign);
 }
 
-/// Make `<name>.pem` and `<name>.key`, self-signed as `openssl req -x509` does it: they say that they are of an authority.
+/// Make `<name>.pem` and `<name>.key`, self-signed by `openssl req -x509`, which marks them as those of an authority.
 pub(crate) fn authority(folder: &Path, name: &str, more: &str) {
     openssl(
         folder,
