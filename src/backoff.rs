@@ -1,17 +1,17 @@
-//! Growing pauses between tries, with jitter so that many who failed together do not come back together.
+//! Growing pauses between tries, with jitter so that many that failed together do not try again together.
 
 use std::time::Duration;
 
-/// More steps do not change a pause. It also keeps the numbers finite.
-const MOST_STEPS: u32 = 500;
+/// Further steps do not change a pause. Also keeps the numbers finite.
+const MAX_STEPS: u32 = 500;
 
-/// How the pauses of a series of tries grow. A value: who tries counts the failures.
+/// How the pauses of a series of tries grow. It has no state: the caller counts the failures.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     first: Duration,
     longest: Duration,
     growth: f64,
-    /// So much of a pause is added or taken away at most, as a fraction of it.
+    /// The largest random change of a pause, as a fraction of it.
     spread: f64,
 }
 
@@ -21,15 +21,15 @@ impl Backoff {
         Self { first, longest, growth: 2.0, spread: 0.2 }
     }
 
-    /// The pauses of daprd's own repetitions: half a second, half as much again each time, by half more or less
+    /// The pauses of daprd's own retries: half a second, growing by half each time, by 50 % more or less
     /// (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP", "B6. Starting a subscription").
     pub const fn as_daprd(longest: Duration) -> Self {
         Self { first: Duration::from_millis(500), longest, growth: 1.5, spread: 0.5 }
     }
 
-    /// The pause after this many failures in a row (1 or more). Never longer than the longest.
+    /// The pause after this many failures in a row (1 or more), at most `longest`.
     pub fn after(self, failures: u32) -> Duration {
-        let steps = i32::try_from(failures.saturating_sub(1).min(MOST_STEPS)).unwrap_or(0);
+        let steps = i32::try_from(failures.saturating_sub(1).min(MAX_STEPS)).unwrap_or(0);
         let longest = self.longest.as_secs_f64();
         let mean = (self.first.as_secs_f64() * self.growth.powi(steps)).min(longest);
         let jitter = 1.0 - self.spread + 2.0 * self.spread * fastrand::f64();

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::ack::{self, Ack};
+use crate::broker::contract::Broker;
+use crate::broker::error::{BrokerError, BrokerErrorKind};
 use crate::broker::memory::shared::SharedBrokers;
 use crate::broker::memory::{self, MemoryBroker};
 use crate::broker::options::OptionNames;
 use crate::broker::redis::{OPTIONS as REDIS_OPTIONS, RedisBroker, Settings, times_without_unit};
 use crate::broker::warning::{Warning, misspelt_group, unknown};
-use crate::broker::{Broker, BrokerError, BrokerErrorKind};
 use crate::metadata::Properties;
 use crate::metadata::templates::Templates;
 use crate::shutdown::Tasks;

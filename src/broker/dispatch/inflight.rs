@@ -21,8 +21,8 @@ use tokio::time::Instant;
 
 use super::driver::{AckOrder, Entry, Id, Policy, Redelivery, Returned};
 use super::offsets::Offsets;
-use crate::broker::Sink;
 use crate::broker::ack::Ack;
+use crate::broker::contract::Sink;
 use crate::message::Settlement;
 
 /// The most entries of one subscription in flight; beyond it the subscription is not read until some are done.

@@ -20,7 +20,7 @@ pub(in crate::broker) const fn backoff(longest: Duration) -> Backoff {
 }
 
 impl<D: Driver> Dispatcher<D> {
-    /// Fetch entries of [`InFlight::take_due`](super::InFlight::take_due) and take them in as Ready. What cannot be fetched waits a little
+    /// Fetch entries of [`InFlight::take_due`](super::inflight::InFlight::take_due) and take them in as Ready. What cannot be fetched waits a little
     /// longer. Returns entries to hand back, if the subscription has ended meanwhile.
     pub(in crate::broker) async fn fetch(&self, subscription: &SubscriptionId, ids: &[D::Id]) -> Vec<Returned<D::Id>> {
         let mut back = Vec::new();

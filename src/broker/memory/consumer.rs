@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::store::{Entry, Queue, Sequence, Store};
-use crate::broker::Sink;
 use crate::broker::ack::Ack;
+use crate::broker::contract::Sink;
 use crate::broker::dispatch::{Dispatcher, Driver, Refetched, Returned, SubscriptionId, redelivery};
 use crate::message::EventRef;
 use crate::shutdown::Stop;

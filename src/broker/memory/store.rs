@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::recent::RecentMessages;
 use crate::broker::dispatch;
-use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::broker::error::{BrokerError, BrokerErrorKind};
 use crate::message::{Outgoing, Position};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::broker::{IdleQueueDropped, IdleQueueFull};

@@ -12,7 +12,7 @@ use super::entry::EntryId;
 use super::settings::Settings;
 use super::stream;
 use crate::backoff::Backoff;
-use crate::broker::AT_ONCE;
+use crate::broker::contract::AT_ONCE;
 use crate::message::{Outgoing, Position};
 
 /// Appends messages to streams.

@@ -22,7 +22,7 @@ use super::error::{self, SendError, io_error, prefer_transient};
 use super::server::RedisServer;
 use super::shared::{SharedConnection, Traffic};
 use super::slots::{self, Range};
-use crate::broker::BrokerError;
+use crate::broker::error::BrokerError;
 
 /// Redirections of one command. Two are usual when a slot has just moved.
 const MAX_REDIRECTIONS: usize = 8;

@@ -15,7 +15,7 @@ use super::super::settings::Settings;
 use super::connection::Connection;
 use super::error::{io_error, prefer_transient};
 use super::server::{self, RedisServer, misconfigured};
-use crate::broker::BrokerError;
+use crate::broker::error::BrokerError;
 
 /// The longest wait for one sentinel: there are others.
 const SENTINEL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -20,7 +20,7 @@ use super::super::settings::{Settings, Tls};
 use super::connection::Connection;
 use super::error::{self, io_error};
 use super::tls;
-use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::broker::error::{BrokerError, BrokerErrorKind};
 
 /// One server, and how to log in to it.
 pub(in crate::broker::redis) struct RedisServer {

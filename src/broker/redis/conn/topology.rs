@@ -12,7 +12,7 @@ use super::error::{self, SendError};
 use super::sentinel::Sentinels;
 use super::server::{RedisServer, misconfigured};
 use super::shared::{SharedConnection, Traffic};
-use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::broker::error::{BrokerError, BrokerErrorKind};
 
 /// Which servers hold the topics of a component.
 #[derive(Clone)]
