@@ -130,7 +130,7 @@ impl Default for Flags {
             max_body_size: None,
             dapr_http_max_request_size: None,
             max_body_memory: None,
-            max_connections: 4096,
+            max_connections: 2048,
             max_requests: 4096,
             read_buffer_size: None,
             dapr_http_read_buffer_size: None,

@@ -25,6 +25,11 @@ const ATTEMPT: Duration = Duration::from_millis(25);
 /// How many connections are looked at for an idle one, for each attempt.
 const MAX_LOOKED_AT: usize = 64;
 
+/// How often a connection is looked at before it has to make room: since it began, and since its last request. Those that never had a
+/// request go first.
+const GRACE_OF_NEW: usize = 1;
+const GRACE_OF_USED: usize = 4;
+
 /// The limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -96,8 +101,8 @@ pub(super) struct ConnectionSlot {
 pub(super) struct Activity {
     /// Has a request come since this was last reset?
     pub(super) has_request: AtomicBool,
-    /// Has a request come, or the connection begun, since it was last looked at?
-    is_recent: AtomicBool,
+    /// How often the connection may still be looked at before it has to make room.
+    grace: AtomicUsize,
     running: AtomicUsize,
     /// Another connection needs the place of this one.
     is_wanted: Notify,
@@ -151,16 +156,17 @@ impl ConnectionSlots {
         ConnectionSlot { slots: self.clone(), _permit: permit, id: Some(id), activity }
     }
 
-    /// Asks a connection to close that has been idle since it was last looked at. They are looked at in turn, so that those that are
-    /// used stay.
+    /// Asks a connection to close that is idle and has no grace left. They are looked at in turn, so that those that are used stay.
     fn ask_one_to_close(&self) {
         let mut open = self.open.lock();
         let Open { connections, next, .. } = &mut *open;
         let in_turn = connections.range(*next..).chain(connections.range(..*next));
         for (id, activity) in in_turn.take(MAX_LOOKED_AT) {
             *next = id + 1;
-            let is_recent = activity.is_recent.swap(false, Ordering::Relaxed);
-            if !is_recent && activity.is_idle() {
+            let grace = activity.grace.load(Ordering::Relaxed);
+            if grace > 0 {
+                activity.grace.store(grace - 1, Ordering::Relaxed);
+            } else if activity.is_idle() {
                 activity.is_wanted.notify_one();
                 return;
             }
@@ -191,7 +197,7 @@ impl Activity {
     fn new() -> Self {
         Self {
             has_request: AtomicBool::new(false),
-            is_recent: AtomicBool::new(true),
+            grace: AtomicUsize::new(GRACE_OF_NEW),
             running: AtomicUsize::new(0),
             is_wanted: Notify::new(),
         }
@@ -200,7 +206,7 @@ impl Activity {
     /// A request runs on the connection until the value is dropped.
     pub(super) fn request(&self) -> impl Drop {
         self.has_request.store(true, Ordering::Relaxed);
-        self.is_recent.store(true, Ordering::Relaxed);
+        self.grace.store(GRACE_OF_USED, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
         Counted(&self.running)
     }
@@ -288,6 +294,11 @@ impl BodyMemory {
 }
 
 impl BodyReservation {
+    /// Another reservation of the same memory, with nothing in it.
+    pub fn empty(&self) -> Self {
+        Self { memory: self.memory.clone(), bytes: 0 }
+    }
+
     /// Reserves more memory, in bytes. A body that is alone always gets it: its size has a limit of its own.
     ///
     /// # Errors
