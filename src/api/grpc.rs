@@ -27,8 +27,8 @@ pub fn refusal(http: &str) -> String {
 /// The answer to a call beyond a limit.
 pub fn overloaded(limit: Limit) -> Response {
     let error = ApiError::Overloaded { limit };
-    let shape = error.shape();
-    RefuseCalls::new(shape.grpc, &shape.message).response()
+    let error = error.response();
+    RefuseCalls::new(error.grpc, &error.message).response()
 }
 
 /// Answers every call with a status and a text.

@@ -12,6 +12,7 @@ use crate::resources::files::folder;
 use crate::server::Listener;
 use crate::server::listen::{bind_tcp, bind_tcp_once, bind_unix};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::api::{AddressNotBound, GrpcListening, HttpListening};
 
 /// One of the two protocols of the API, with ports of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +195,7 @@ async fn bind_port(address: Address<'_>, telemetry: &Telemetry) -> Result<Vec<Li
         return Err(BindError::NoEndpoint { protocol, port, flags, reason: failures.pop().map(|(_, error)| error) });
     }
     for (host, error) in failures {
-        telemetry.api_not_listening(&endpoint(host, port), &error);
+        telemetry.emit(AddressNotBound { endpoint: &endpoint(host, port), error: &error });
     }
     Ok(listeners)
 }
@@ -216,8 +217,8 @@ fn bind_socket(protocol: Protocol, path: PathBuf, telemetry: &Telemetry) -> Resu
 
 fn listening(protocol: Protocol, endpoint: &str, telemetry: &Telemetry) {
     match protocol {
-        Protocol::Http => telemetry.http_listening(endpoint),
-        Protocol::Grpc => telemetry.grpc_listening(endpoint),
+        Protocol::Http => telemetry.emit(HttpListening { endpoint }),
+        Protocol::Grpc => telemetry.emit(GrpcListening { endpoint }),
     }
 }
 

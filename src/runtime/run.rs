@@ -11,7 +11,7 @@ use super::metrics_server;
 use super::reload::Reload;
 use crate::api::error::GrpcCode;
 use crate::api::grpc::{self, RefuseCalls};
-use crate::api::http::{public_router, router};
+use crate::api::http::service;
 use crate::api::{self, Extended, ShutdownRequest};
 use crate::app::Channel;
 use crate::delivery::supervisor::Supervisor;
@@ -163,17 +163,17 @@ impl Runtime {
         let limits = Limits { connections: http.max_connections, requests: http.max_requests };
         let api = self.server(
             "http connection",
-            router(self.context.clone()).into_service(),
-            api::http::transport(http),
+            service::api(self.context.clone()),
+            service::transport(http),
             limits,
-            api::http::overloaded,
+            service::overloaded,
         );
         let public = self.server(
             "http connection",
-            public_router(self.context.clone()).into_service(),
+            service::public(self.context.clone()),
             Transport::http(Versions::Http1, http.read_buffer),
             limits,
-            api::http::overloaded,
+            service::overloaded,
         );
         let refusal = RefuseCalls::new(GrpcCode::Unimplemented, &grpc::refusal(&self.http_place()));
         let grpc = self.server("grpc connection", refusal, Transport::grpc(), limits, grpc::overloaded);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sidestream::api::http::ROUTES;
+use sidestream::api::http::routes;
 
 const DOCUMENT: &str = include_str!("../../openapi/sidestream.yaml");
 
@@ -19,9 +19,9 @@ fn documented() -> BTreeSet<(String, String)> {
 
 /// Method and path of every route, in the notation of the document.
 fn routed() -> BTreeSet<(String, String)> {
-    let operations = ROUTES.iter().flat_map(|route| {
-        let path = route.pattern.replace("{*", "{");
-        route.methods().map(move |method| (method.to_owned(), path.clone()))
+    let operations = routes::all().flat_map(|(pattern, methods)| {
+        let path = pattern.replace("{*", "{");
+        methods.iter().map(move |method| ((*method).to_owned(), path.clone()))
     });
     operations.collect()
 }

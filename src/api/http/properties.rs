@@ -3,9 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::cors::Origins;
-use super::*;
+use http::HeaderValue;
+
+use super::extract::path;
+use super::steps::cors::Origins;
 use crate::json::arbitrary::{cases, in_time, text};
+use crate::server::is_well_escaped;
 
 /// Escape each byte as a client may: as it is where that is possible, else by `%XX`, a blank by `+`.
 fn escaped(text: &str, all: bool) -> String {
@@ -23,7 +26,7 @@ proptest! {
     #[test]
     fn names_in_a_path_arrive_as_they_are_meant(pubsub in text(), topic in text(), all: bool) {
         let path = format!("/v1.0/publish/{}/{}", escaped(&pubsub, all), escaped(&topic, all));
-        prop_assert!(crate::server::is_well_escaped(&path));
+        prop_assert!(is_well_escaped(&path));
         prop_assert_eq!(path::pubsub_and_topic(&path, 2), (pubsub.into(), topic.into()));
     }
 
@@ -60,7 +63,7 @@ proptest! {
         if let Some(origins) = Origins::parse(&allowed) {
             in_time(|| {
                 let _ = origins.preflight(&head);
-                origins.mark(&head, &mut http::HeaderMap::new());
+                origins.add_headers(&head, &mut http::HeaderMap::new());
             });
         }
     }

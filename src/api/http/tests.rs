@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::*;
-use crate::api::{Extended, LoadedComponent, ShutdownRequest, Snapshot};
+use super::service;
+use crate::api::context::{Context, Extended, LoadedComponent, ShutdownRequest, Snapshot};
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{Broker, Sink, SubscribeRequest};
 use crate::config::{ApiAccess, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints, Settings};
@@ -30,7 +30,7 @@ use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
 use crate::resources::kinds::configuration::ApiRule;
-use crate::server::{BodyMemory, Limits, Server};
+use crate::server::{BodyMemory, Limits, Server, Service};
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
@@ -117,7 +117,7 @@ fn settings() -> Settings {
 }
 
 /// A sidecar's API with the components `ps` (topic `secret` forbidden), `my ps` and `bulk`.
-async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router) -> Api {
+async fn start<S: Service>(change: impl FnOnce(&mut Settings), service: fn(Context) -> S) -> Api {
     let mut settings = settings();
     change(&mut settings);
     let telemetry = Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default());
@@ -151,7 +151,7 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
         version: String::new(),
         capabilities: vec!["X"],
     };
-    let spoken = transport(&settings.http);
+    let transport = service::transport(&settings.http);
     let context = Context {
         publisher: Publisher::new("app1", catalog.clone(), Tracing::PassOn, telemetry.clone()),
         settings: Arc::new(settings),
@@ -168,10 +168,10 @@ async fn start(change: impl FnOnce(&mut Settings), router: fn(Context) -> Router
     };
     let server = Server {
         name: "http connection",
-        service: router(context).into_service(),
-        transport: spoken,
+        service: service(context),
+        transport,
         limits: Limits { connections: 100, requests: 100 },
-        overloaded,
+        overloaded: service::overloaded,
         stop: stop.clone(),
         tasks: tasks.clone(),
         telemetry,

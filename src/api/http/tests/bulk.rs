@@ -25,7 +25,7 @@ impl Api {
 
 #[tokio::test]
 async fn both_paths_take_a_list() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     for (path, topic) in
         [(PATH, "t"), ("/v1.0-alpha1/publish/bulk/ps/a/b%2Fc", "a/b/c"), ("/v1.0/publish/bulk/bulk/x", "x")]
     {
@@ -47,7 +47,7 @@ async fn both_paths_take_a_list() {
 
 #[tokio::test]
 async fn an_entry_becomes_what_a_single_publish_would_become() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     assert_eq!(api.bulk(PATH, ONE).await.status, 204);
     let message = String::from_utf8(api.received().await.data.into()).unwrap();
     let data = r#"{"data":{"b":1.0,"a":12345678901234567890},"datacontenttype":"application/json","#;
@@ -65,7 +65,7 @@ async fn an_entry_becomes_what_a_single_publish_would_become() {
 
 #[tokio::test]
 async fn metadata_of_the_request_goes_to_entries_that_have_some() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let body = r#"[{"entryId":"1","event":1,"contentType":"application/json"},
         {"entryId":"2","event":2,"contentType":"application/json","metadata":{}},
         {"entryId":"3","event":3,"contentType":"application/json","metadata":{"cloudevent.type":"own","rawPayload":"nonsense"}}]"#;
@@ -86,7 +86,7 @@ async fn metadata_of_the_request_goes_to_entries_that_have_some() {
 
 #[tokio::test]
 async fn refusals_come_in_the_documented_order_and_nothing_is_published() {
-    let api = start(|settings| settings.http.max_body = Some(300), router).await;
+    let api = start(|settings| settings.http.max_body = Some(300), service::api).await;
     let mismatch = r#"[{"entryId":"1","event":1,"contentType":"text/plain"}]"#;
     let nameless = r#"[{"event":1,"contentType":"application/json"}]"#;
     let no_event = r#"[{"entryId":"1","event":[1],"contentType":"application/cloudevents+json"}]"#;
@@ -128,7 +128,7 @@ async fn refusals_come_in_the_documented_order_and_nothing_is_published() {
 
 #[tokio::test]
 async fn what_the_broker_does_not_take_is_named_entry_by_entry() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     api.broker.close().await;
     let body = r#"[{"entryId":"1","event":1,"contentType":"application/json"},{"entryId":"<2>","event":"x","contentType":"text/plain"}]"#;
     let answer = api.bulk(PATH, body).await;
@@ -144,7 +144,7 @@ async fn what_the_broker_does_not_take_is_named_entry_by_entry() {
 
 #[tokio::test]
 async fn more_entries_than_are_sent_at_once_all_arrive() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let entry = |n: usize| format!(r#"{{"entryId":"{n}","event":{n},"contentType":"application/json"}}"#);
     let body = format!("[{}]", (0..250).map(entry).collect::<Vec<_>>().join(","));
     assert_eq!(api.bulk(PATH, &body).await.status, 204);

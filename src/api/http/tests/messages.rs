@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn messages_that_make_no_sense_are_refused() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     for (message, status) in [
         ("HELLO\r\n\r\n", 400),
         ("GET /v1.0/healthz HTTP/1.1\r\n\r\n", 400),
@@ -25,7 +25,7 @@ async fn messages_that_make_no_sense_are_refused() {
 
 #[tokio::test]
 async fn heads_have_a_limit_of_size_but_not_of_number() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     assert_eq!(api.call("GET", "/v1.0/healthz", &[("X-Fill", &"f".repeat(7000))], b"").await.status, 204);
     for size in [9000, 14_000, 200_000] {
         assert_eq!(api.call("GET", "/v1.0/healthz", &[("X-Fill", &"f".repeat(size))], b"").await.status, 431, "{size}");
@@ -37,7 +37,7 @@ async fn heads_have_a_limit_of_size_but_not_of_number() {
 
 #[tokio::test]
 async fn a_stop_finishes_idle_connections_and_ends_every_task() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let mut idle = TcpStream::connect(("127.0.0.1", api.port)).await.unwrap();
     idle.write_all(b"GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut first = [0; 12];
@@ -51,7 +51,7 @@ async fn a_stop_finishes_idle_connections_and_ends_every_task() {
 
 #[tokio::test]
 async fn refusals_of_unreadable_heads_say_what_is_wrong() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "p".repeat(100_000));
     for (message, status, body) in [
         ("HELLO\r\n\r\n", 400, "400 Bad Request"),
@@ -70,7 +70,7 @@ async fn refusals_of_unreadable_heads_say_what_is_wrong() {
 
 #[tokio::test]
 async fn very_many_headers_are_for_connections_that_begin_with_many() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let request = |headers: usize, more: &str| {
         let lines: String = (0..headers).map(|at| format!("X-{at}: v\r\n")).collect();
         format!("GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\n{lines}{more}\r\n")
@@ -93,7 +93,7 @@ async fn very_many_headers_are_for_connections_that_begin_with_many() {
 
 #[tokio::test]
 async fn a_connection_becomes_http2_and_the_request_is_answered_on_stream_1() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let mut stream = TcpStream::connect(("127.0.0.1", api.port)).await.unwrap();
     let request = b"GET /v1.0/publish/ps HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -134,7 +134,7 @@ async fn a_connection_becomes_http2_and_the_request_is_answered_on_stream_1() {
 
 #[tokio::test]
 async fn without_http2_an_upgrade_is_not_taken_and_its_first_words_are_refused() {
-    let api = start(|settings| settings.http.http2 = false, router).await;
+    let api = start(|settings| settings.http.http2 = false, service::api).await;
     let upgrade = b"GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n";
     let answer = api.send(upgrade).await;
     assert_eq!(answer.status, 204, "{}", answer.head);
@@ -149,7 +149,7 @@ async fn without_http2_an_upgrade_is_not_taken_and_its_first_words_are_refused()
 
 #[tokio::test]
 async fn http_2_is_spoken_to_those_who_know_that_it_is() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let client =
         hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).http2_only(true).build_http();
     let address = format!("http://127.0.0.1:{}/v1.0/healthz", api.port);

@@ -42,7 +42,7 @@ impl Broker for Broken {
 
 #[tokio::test]
 async fn a_panic_is_a_500_and_the_connection_goes_on() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let identity = Identity { name: "broken".to_owned(), kind: "pubsub.broken".to_owned(), version: String::new() };
     let properties = Properties::default();
     let broken = Pubsub::new(identity, Arc::new(Broken), &properties, "app1", "");

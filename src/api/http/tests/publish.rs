@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn paths_name_component_and_topic() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     for (path, topic) in [
         ("/v1.0/publish/ps/t", "t"),
         ("/v1.0/publish/ps/A/B/C", "A/B/C"),
@@ -35,7 +35,7 @@ async fn paths_name_component_and_topic() {
 
 #[tokio::test]
 async fn publishing_is_refused_in_the_documented_order() {
-    let api = start(|settings| settings.http.max_body = Some(100), router).await;
+    let api = start(|settings| settings.http.max_body = Some(100), service::api).await;
     let event: &[(&str, &str)] = &[("Content-Type", "application/cloudevents+json")];
     let large = [b'x'; 5000];
     for (path, headers, body, status, code) in [
@@ -71,7 +71,7 @@ async fn publishing_is_refused_in_the_documented_order() {
 
 #[tokio::test]
 async fn raw_payloads_and_metadata_go_to_the_broker_as_they_are() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let answer = api.call("POST", "/v1.0/publish/ps/t?metadata.rawPayload=true&metadata.k=a+b", &[], b"\x00\xff").await;
     assert_eq!(answer.status, 204);
     let metadata = [("k", "a b"), ("rawPayload", "true")].map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -82,14 +82,14 @@ async fn raw_payloads_and_metadata_go_to_the_broker_as_they_are() {
 
 #[tokio::test]
 async fn a_body_far_over_the_limit_is_answered_all_the_same() {
-    let api = start(|settings| settings.http.max_body = Some(100), router).await;
+    let api = start(|settings| settings.http.max_body = Some(100), service::api).await;
     let answer = api.call("POST", "/v1.0/publish/ps/t", &[], &vec![b'x'; 3 << 20]).await;
     assert_eq!(answer.status, 500);
 }
 
 #[tokio::test]
 async fn traces_are_answered_but_at_health() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     let headers: &[(&str, &str)] =
         &[("traceparent", PARENT), ("tracestate", " k=v ,"), ("baggage", "a=1"), ("baggage", "b=2")];
     let answer = api.call("POST", "/v1.0/publish/ps/t", headers, b"x").await;

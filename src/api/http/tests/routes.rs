@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn whatever_has_no_route_is_an_invocation_without_target() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     for (method, path) in [
         ("GET", "/v1.0/publish/ps/t"),
         ("OPTIONS", "/v1.0/publish/ps/t"),
@@ -35,7 +35,7 @@ async fn whatever_has_no_route_is_an_invocation_without_target() {
 
 #[tokio::test]
 async fn other_building_blocks_say_that_they_are_not_configured() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     for (method, path, body, status, code) in [
         ("GET", "/v1.0/state/a%20b/k", "", 500, "ERR_STATE_STORE_NOT_CONFIGURED"),
         ("POST", "/v1.0/state/s", "nonsense", 500, "ERR_STATE_STORE_NOT_CONFIGURED"),
@@ -75,7 +75,7 @@ async fn other_building_blocks_say_that_they_are_not_configured() {
 
 #[tokio::test]
 async fn the_public_server_has_health_and_metadata_only() {
-    let api = start(|settings| settings.http.token = Some("secret".to_owned()), public_router).await;
+    let api = start(|settings| settings.http.token = Some("secret".to_owned()), service::public).await;
     assert_eq!(api.get("/v1.0/healthz").await.status, 204);
     assert_eq!(api.get("//v1.0/metadata/").await.status, 200);
     let missing = api.call("POST", "/v1.0/publish/ps/t", &[], b"x").await;
@@ -97,7 +97,7 @@ async fn routes_that_are_denied_are_not_there() {
         settings.http.access.allowed =
             vec![ApiRule { name: "publish".to_owned(), version: "v1".to_owned(), protocol: "http".to_owned() }];
     };
-    let api = start(allowed, router).await;
+    let api = start(allowed, service::api).await;
     for (method, path, status, body, allow) in [
         ("POST", "/v1.0/publish/ps/t", 204, "", None),
         ("GET", "/v1.0/publish/ps/t", 405, "", Some("POST")),
@@ -109,7 +109,7 @@ async fn routes_that_are_denied_are_not_there() {
         let got = (answer.status, &*answer.body, answer.header("allow"));
         assert_eq!(got, (status, body, allow), "{method} {path}");
     }
-    let public = start(allowed, public_router).await;
+    let public = start(allowed, service::public).await;
     assert_eq!(public.get("/v1.0/metadata").await.status, 404);
     assert_eq!(public.get("/v1.0/healthz").await.status, 204);
 }
@@ -120,7 +120,7 @@ async fn pages_of_allowed_origins_may_ask_before_they_have_a_token() {
         settings.http.allowed_origins = "https://a.com".to_owned();
         settings.http.token = Some("secret".to_owned());
     };
-    let api = start(origins, router).await;
+    let api = start(origins, service::api).await;
     let origin = ("Origin", "https://a.com");
     let wanted = ("Access-Control-Request-Method", "POST");
     let answer = api.call("OPTIONS", "/nothing", &[origin, wanted], b"").await;

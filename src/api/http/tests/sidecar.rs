@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn the_token_is_asked_for_everywhere_but_at_health() {
-    let api = start(|settings| settings.http.token = Some("secret".to_owned()), router).await;
+    let api = start(|settings| settings.http.token = Some("secret".to_owned()), service::api).await;
     for (method, path, token, status) in [
         ("GET", "/v1.0/metadata", Some("secret"), 200),
         ("GET", "/v1.0/metadata", Some("Secret"), 401),
@@ -34,7 +34,7 @@ async fn the_token_is_asked_for_everywhere_but_at_health() {
 
 #[tokio::test]
 async fn health_tells_what_is_missing() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     for (query, status) in [
         ("", 204),
         ("?appid=app1", 204),
@@ -59,7 +59,7 @@ async fn health_tells_what_is_missing() {
 
 #[tokio::test]
 async fn metadata_shows_the_sidecar_and_what_clients_put() {
-    let api = start(|_| {}, router).await;
+    let api = start(|_| {}, service::api).await;
     for (key, value) in [("a%2Fb", "<v>"), ("a+b", ""), ("daprRuntimeVersion", "x")] {
         let answer = api.call("PUT", &format!("/v1.0/metadata/{key}"), &[], value.as_bytes()).await;
         assert_eq!(answer.status, 204, "{key}");
@@ -82,7 +82,7 @@ async fn metadata_shows_the_sidecar_and_what_clients_put() {
 
 #[tokio::test]
 async fn shutdown_is_passed_on() {
-    let mut api = start(|_| {}, router).await;
+    let mut api = start(|_| {}, service::api).await;
     assert_eq!(api.call("POST", "/v1.0/shutdown", &[], b"x").await.status, 204);
     let forced = api.call("POST", "/v1.0/shutdown", &[("dapr-force-shutdown", "TRUE")], b"").await;
     assert_eq!(forced.status, 204);

@@ -1,7 +1,7 @@
 //! Requests from pages of other origins, if `--allowed-origins` allows some (tests/spec/http-api.md, "11.2 CORS
 //! (`--allowed-origins`)").
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
@@ -9,22 +9,20 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::api::http::answer::empty;
-
 const METHODS: &[&str] = &["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-const EVERYBODY: HeaderValue = HeaderValue::from_static("*");
+const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
-/// The origins that may read answers.
+/// The origins whose pages may read answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origins {
+pub(in crate::api::http) enum Origins {
     All,
-    /// In small letters, each with one star at most.
+    /// In lower case, each with one `*` at most.
     Some(Vec<String>),
 }
 
 impl Origins {
-    /// From the text of the flag; `None` if it is empty, which switches all of this off.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Parses the text of the flag; `None` if it is empty: no CORS.
+    pub(in crate::api::http) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
             return None;
         }
@@ -37,13 +35,13 @@ impl Origins {
         })
     }
 
-    /// The answer to a request that only asks what is allowed; `None` if it asks for more.
-    pub(super) fn preflight(&self, head: &Parts) -> Option<Response> {
-        let method = filled(&head.headers, ACCESS_CONTROL_REQUEST_METHOD)?;
+    /// The answer to a preflight request; `None` if it is none.
+    pub(in crate::api::http) fn preflight(&self, head: &Parts) -> Option<Response> {
+        let method = non_empty(&head.headers, ACCESS_CONTROL_REQUEST_METHOD)?;
         if head.method != Method::OPTIONS {
             return None;
         }
-        let mut response = empty(StatusCode::OK);
+        let mut response = StatusCode::OK.into_response();
         let headers = response.headers_mut();
         for name in ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"] {
             headers.append(VARY, HeaderValue::from_static(name));
@@ -54,15 +52,15 @@ impl Origins {
         {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
-            if let Some(wanted) = wanted_headers(&head.headers) {
+            if let Some(wanted) = requested_headers(&head.headers) {
                 headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
             }
         }
         Some(response)
     }
 
-    /// What an answer says of who may read it.
-    pub(super) fn mark(&self, head: &Parts, answer: &mut HeaderMap) {
+    /// Adds the CORS headers of a response that is no preflight.
+    pub(in crate::api::http) fn add_headers(&self, head: &Parts, answer: &mut HeaderMap) {
         answer.append(VARY, HeaderValue::from_static("Origin"));
         if METHODS.contains(&head.method.as_str())
             && let Some(origin) = self.allowed(&head.headers)
@@ -73,9 +71,9 @@ impl Origins {
 
     /// The origin of a request as the answer names it, if it is allowed.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let origin = filled(headers, ORIGIN)?;
+        let origin = non_empty(headers, ORIGIN)?;
         match self {
-            Self::All => Some(EVERYBODY),
+            Self::All => Some(ANY_ORIGIN),
             Self::Some(items) => {
                 let text = origin.to_str().ok()?.to_lowercase();
                 items.iter().any(|item| matches(item, &text)).then(|| origin.clone())
@@ -94,9 +92,9 @@ fn matches(item: &str, origin: &str) -> bool {
     }
 }
 
-/// The headers that a page wants to send, as Go writes their names.
-fn wanted_headers(headers: &HeaderMap) -> Option<HeaderValue> {
-    let wanted = filled(headers, ACCESS_CONTROL_REQUEST_HEADERS)?;
+/// The headers that a page asks to send, with the names in the form that Go gives them.
+fn requested_headers(headers: &HeaderMap) -> Option<HeaderValue> {
+    let wanted = non_empty(headers, ACCESS_CONTROL_REQUEST_HEADERS)?;
     let names = wanted.to_str().ok()?.split([',', ' ']);
     let names: Vec<_> = names.filter(|name| !name.is_empty()).map(canonical).collect();
     if names.is_empty() {
@@ -105,7 +103,7 @@ fn wanted_headers(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::try_from(names.join(", ")).ok()
 }
 
-/// `x-my_thing` as `X-My_thing`.
+/// `x-my_thing` becomes `X-My_thing`.
 fn canonical(name: &str) -> String {
     let parts = name.split('-').map(|part| {
         let mut part = part.to_ascii_lowercase();
@@ -117,7 +115,7 @@ fn canonical(name: &str) -> String {
     parts.collect::<Vec<_>>().join("-")
 }
 
-fn filled(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+fn non_empty(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     headers.get(name).filter(|value| !value.is_empty())
 }
 
@@ -138,7 +136,7 @@ mod tests {
         let check = |allowed: &str, origin: &str, expected: Option<&str>| {
             let origins = Origins::parse(allowed).unwrap();
             let mut answer = HeaderMap::new();
-            origins.mark(&head("GET", &[("origin", origin)]), &mut answer);
+            origins.add_headers(&head("GET", &[("origin", origin)]), &mut answer);
             let named = answer.get(ACCESS_CONTROL_ALLOW_ORIGIN);
             let named = named.map(|value| value.to_str().unwrap());
             assert_eq!(named, expected, "{allowed} {origin}");

@@ -1,11 +1,13 @@
 //! Request bodies: read up to the limit of their size and within the memory for all of them, or discarded
 //! (tests/spec/http-api.md, "5.6 Body limit on publish"; D7).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use tokio::sync::Mutex;
 
 use crate::api::error::ApiError;
 use crate::server::{BodyMemory, BodyMemoryFull, BodyReservation, Limit};
@@ -17,7 +19,7 @@ const MAX_DISCARDED: usize = 8 << 20;
 const MAX_DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// A request body that has not been read, or not to its end. Its memory counts until it is dropped.
-pub(super) struct RequestBody {
+pub(in crate::api::http) struct RequestBody {
     body: Body,
     limit: Option<usize>,
     memory: BodyReservation,
@@ -26,7 +28,7 @@ pub(super) struct RequestBody {
 
 /// The reason why there is no body.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub(in crate::api::http) enum BodyError {
     /// It is longer than allowed.
     #[error("stream too large")]
     TooLarge,
@@ -38,9 +40,12 @@ pub(super) enum BodyError {
     Broken(#[from] axum::Error),
 }
 
+/// A body that a handler of the app reads, and the service around it afterwards discards.
+pub(in crate::api::http) type SharedBody = Arc<Mutex<RequestBody>>;
+
 impl BodyError {
     /// The error of a route whose body cannot be read, from a text; a lack of memory is the same error for all routes.
-    pub(super) fn of_route(self, error: impl FnOnce(String) -> ApiError) -> ApiError {
+    pub(in crate::api::http) fn of_route(self, error: impl FnOnce(String) -> ApiError) -> ApiError {
         match self {
             Self::NoMemory(BodyMemoryFull) => ApiError::Overloaded { limit: Limit::BodyMemory },
             Self::TooLarge | Self::Broken(_) => error(self.to_string()),
@@ -50,13 +55,13 @@ impl BodyError {
 
 impl RequestBody {
     /// A body of at most `limit` bytes; the limit is exact (D7).
-    pub(super) fn new(body: Body, limit: Option<usize>, memory: &BodyMemory) -> Self {
+    pub(in crate::api::http) fn new(body: Body, limit: Option<usize>, memory: &BodyMemory) -> Self {
         let is_at_end = HttpBody::is_end_stream(&body);
         Self { body, limit, memory: memory.reservation(), is_at_end }
     }
 
     /// The whole body. Memory is taken for what has come, never for what is announced.
-    pub(super) async fn read(&mut self) -> Result<Bytes, BodyError> {
+    pub(in crate::api::http) async fn read(&mut self) -> Result<Bytes, BodyError> {
         let announced = usize::try_from(HttpBody::size_hint(&self.body).lower()).unwrap_or(usize::MAX);
         self.check(announced)?;
         let Some(first) = self.next().await? else {
@@ -94,8 +99,14 @@ impl RequestBody {
         Ok(())
     }
 
+    /// Takes the body, and leaves an empty one that has no memory.
+    pub(in crate::api::http) fn take(&mut self) -> Self {
+        let empty = Self { body: Body::empty(), limit: self.limit, memory: self.memory.empty(), is_at_end: true };
+        std::mem::replace(self, empty)
+    }
+
     /// Discards the rest, so that the client gets to read the answer. `true` if the connection can go on.
-    pub(super) async fn discard(&mut self) -> bool {
+    pub(in crate::api::http) async fn discard(&mut self) -> bool {
         if self.is_at_end {
             return true;
         }
@@ -114,7 +125,7 @@ impl RequestBody {
     }
 
     /// Has everything been read?
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::api::http) fn is_at_end(&self) -> bool {
         self.is_at_end
     }
 
@@ -182,7 +193,7 @@ mod tests {
         first.read().await.unwrap();
         let mut second = RequestBody::new(Body::from(vec![b'x'; 30]), None, &memory);
         let error = second.read().await.unwrap_err();
-        assert_eq!(error.of_route(|text| ApiError::BodyRead { error: text }).shape().code, "ERR_OVERLOADED");
+        assert_eq!(error.of_route(|text| ApiError::BodyRead { error: text }).response().code, "ERR_OVERLOADED");
         drop(first);
         let mut third = RequestBody::new(Body::from(vec![b'x'; 30]), None, &memory);
         assert_eq!(third.read().await.unwrap().len(), 30);

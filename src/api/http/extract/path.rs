@@ -1,9 +1,10 @@
-//! Paths and queries: cleaned and split while they are still encoded, decoded part by part (tests/spec/http-api.md,
+//! Paths and queries, cleaned and split while they are still encoded, decoded part by part (tests/spec/http-api.md,
 //! "3.1 Path cleaning", "5.3 Metadata").
 
 use std::borrow::Cow;
 
 use http::Uri;
+use http::request::Parts;
 use http::uri::PathAndQuery;
 
 use crate::json::valid_text;
@@ -13,8 +14,25 @@ use crate::server::is_well_escaped;
 /// The prefix of query parameters that are metadata.
 const METADATA: &str = "metadata.";
 
-/// The same URI with a clean path: single slashes, no dot segments, no slash at the end. `None` if it is clean already.
-pub(super) fn cleaned(uri: &Uri) -> Option<Uri> {
+/// The path of a request as it was sent, among the extensions of a request whose path has been cleaned.
+#[derive(Clone, Debug)]
+struct SentPath(String);
+
+/// Cleans the path of a request: single slashes, no dot segments, no slash at the end.
+pub(in crate::api::http) fn clean_path(head: &mut Parts) {
+    if let Some(clean) = cleaned(&head.uri) {
+        let sent = std::mem::replace(&mut head.uri, clean);
+        head.extensions.insert(SentPath(sent.path().to_owned()));
+    }
+}
+
+/// The path before it was cleaned: health, trace and log go by it.
+pub(in crate::api::http) fn sent_path(head: &Parts) -> &str {
+    head.extensions.get::<SentPath>().map_or(head.uri.path(), |sent| &sent.0)
+}
+
+/// The same URI with a clean path; `None` if it is clean already.
+pub(in crate::api::http) fn cleaned(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     if is_clean(path) {
         return None;
@@ -32,7 +50,7 @@ pub(super) fn cleaned(uri: &Uri) -> Option<Uri> {
 fn is_clean(path: &str) -> bool {
     let bytes = path.as_bytes();
     bytes.iter().enumerate().all(|(at, byte)| {
-        // A dot at the start of a segment may be a letter; then cleaning changes nothing.
+        // A segment that begins with a dot may be none to remove: then cleaning changes nothing.
         *byte != b'/' || bytes.len() == 1 || !matches!(bytes.get(at + 1), None | Some(b'/' | b'.'))
     })
 }
@@ -57,8 +75,8 @@ fn clean(path: &str) -> String {
     clean
 }
 
-/// A part of a path or a query as it is meant: `%XX` is a byte, `+` a blank. Invalid UTF-8 becomes U+FFFD.
-pub(super) fn decoded(part: &str) -> Cow<'_, str> {
+/// A part of a path or a query, decoded: `%XX` is a byte, `+` a blank. Invalid UTF-8 becomes U+FFFD.
+pub(in crate::api::http) fn decoded(part: &str) -> Cow<'_, str> {
     if !part.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return part.into();
     }
@@ -67,8 +85,8 @@ pub(super) fn decoded(part: &str) -> Cow<'_, str> {
     valid_text(&bytes).into_owned().into()
 }
 
-/// A whole path as it is meant; here a plus is a plus.
-pub(super) fn decoded_path(path: &str) -> Cow<'_, str> {
+/// A whole path, decoded; here `+` stays `+`.
+pub(in crate::api::http) fn decoded_path(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return path.into();
     }
@@ -77,7 +95,7 @@ pub(super) fn decoded_path(path: &str) -> Cow<'_, str> {
 }
 
 /// The decoded parameters of a query; pairs with a semicolon or a bad escape are left out.
-pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+pub(in crate::api::http) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';') && is_well_escaped(pair)).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))
@@ -85,7 +103,7 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow
 }
 
 /// The metadata in a query; of equal names the first counts.
-pub(super) fn metadata(query: Option<&str>) -> Metadata {
+pub(in crate::api::http) fn metadata(query: Option<&str>) -> Metadata {
     let mut metadata = Metadata::new();
     for (name, value) in query.into_iter().flat_map(parameters) {
         if let Some(key) = name.strip_prefix(METADATA) {
@@ -95,16 +113,16 @@ pub(super) fn metadata(query: Option<&str>) -> Metadata {
     metadata
 }
 
-/// Component and topic of a clean path behind so many fixed segments, decoded; the topic is the whole rest.
-pub(super) fn pubsub_and_topic(path: &str, fixed: usize) -> (Cow<'_, str>, Cow<'_, str>) {
+/// Pub/sub name and topic after `fixed` segments of a clean path, decoded; the topic may contain slashes.
+pub(in crate::api::http) fn pubsub_and_topic(path: &str, fixed: usize) -> (Cow<'_, str>, Cow<'_, str>) {
     let mut parts = path.splitn(fixed + 3, '/').skip(fixed + 1);
-    // Called where the route has matched, so that both are there.
+    // Both are there, because the route has matched.
     let mut next = || decoded(parts.next().unwrap_or_default());
     (next(), next())
 }
 
-/// The n-th segment of a clean path, decoded; counted from 0.
-pub(super) fn segment(path: &str, n: usize) -> Cow<'_, str> {
+/// The n-th segment of a clean path, counted from 0 and decoded.
+pub(in crate::api::http) fn segment(path: &str, n: usize) -> Cow<'_, str> {
     decoded(path.split('/').nth(n + 1).unwrap_or_default())
 }
 

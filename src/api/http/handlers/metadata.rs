@@ -3,26 +3,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
+use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde::Serialize;
 
+use crate::api::context::{API_VERSION, Context, LoadedComponent};
 use crate::api::error::ApiError;
-use crate::api::http::answer::{empty, with_body};
-use crate::api::http::call::Call;
-use crate::api::http::not_configured::{Wants, read};
-use crate::api::http::path;
-use crate::api::{API_VERSION, Context, LoadedComponent};
+use crate::api::http::extract::body::SharedBody;
+use crate::api::http::extract::json::{Expected, read};
+use crate::api::http::extract::path;
+use crate::api::http::response::with_body;
 use crate::config::{AppHealthSettings, AppProtocol};
 use crate::delivery::supervisor::{Origin, SubscriptionInfo};
 use crate::duration::GoDuration;
 use crate::json::{self, valid_text};
 use crate::message::Metadata;
 
-/// What this sidecar is and has.
-pub(super) async fn get(call: Call<'_>) -> Result<Response, ApiError> {
-    read(call.body, Wants::ObjectOrNothing).await?;
-    let context = call.context;
+/// The sidecar, its components and its subscriptions.
+pub(in crate::api::http) async fn show(
+    State(api): State<Arc<Context>>,
+    Extension(body): Extension<SharedBody>,
+) -> Result<Response, ApiError> {
+    read(&mut *body.lock().await, Expected::ObjectOrNothing).await?;
+    let context = &*api;
     let listed = Lists {
         components: context.components.get(),
         subscriptions: context.supervisor.listed(),
@@ -34,12 +39,16 @@ pub(super) async fn get(call: Call<'_>) -> Result<Response, ApiError> {
     Ok(with_body(StatusCode::OK, "application/json", body))
 }
 
-/// Keep a value of the client.
-pub(super) async fn put(call: Call<'_>) -> Result<Response, ApiError> {
-    let key = path::segment(call.head.uri.path(), 2).into_owned();
-    let value = call.body.read().await.map_err(|error| error.of_route(|error| ApiError::BodyRead { error }))?;
-    call.context.extended.put(key, valid_text(&value).into_owned());
-    Ok(empty(StatusCode::NO_CONTENT))
+/// Keeps a value of the client.
+pub(in crate::api::http) async fn put(
+    State(api): State<Arc<Context>>,
+    Extension(body): Extension<SharedBody>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    let key = path::segment(uri.path(), 2).into_owned();
+    let value = body.lock().await.read().await.map_err(|error| error.of_route(|error| ApiError::BodyRead { error }))?;
+    api.extended.put(key, valid_text(&value).into_owned());
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What hot reload may change while the page is written.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::api::error::parser_words;
+use crate::api::error::parser_text;
 use crate::json::{members, text_of, utf8};
 use crate::message::Metadata;
 use crate::publish::bulk::{Entries, Entry, EntryIdError};
@@ -53,7 +53,7 @@ pub(super) fn parse(body: &Bytes) -> Result<Entries, EntriesError> {
     }
     let text = utf8(body).map_err(|error| EntriesError::Unreadable(error.to_string()))?;
     let written: Option<Vec<Written<'_>>> =
-        serde_json::from_str(text).map_err(|error| EntriesError::Unreadable(parser_words(&error)))?;
+        serde_json::from_str(text).map_err(|error| EntriesError::Unreadable(parser_text(&error)))?;
     let mut entries = Entries::default();
     for entry in written.unwrap_or_default() {
         let event = payload(body, &entry)?;

@@ -1,34 +1,34 @@
-//! Which routes the Configuration allows: `spec.api.allowed` and `denied` (tests/spec/http-api.md, "11.3 API access
+//! The routes that the Configuration allows: `spec.api.allowed` and `denied` (tests/spec/http-api.md, "11.3 API access
 //! lists").
 
 use crate::config::ApiAccess;
 use crate::resources::kinds::configuration::ApiRule;
 
-/// What every other path is, of the group `v1/invoke`.
+/// Stands for every path without route: an invocation, of the group `v1/invoke`.
 const INVOKE: &str = "/v1.0/invoke/";
 
-/// Is a route with this pattern there? A denial wins, a list of what is allowed denies the rest, and health is always there.
-pub(super) fn has_route(access: &ApiAccess, pattern: &str) -> bool {
+/// Is a route with this pattern allowed? A denial wins, a list of what is allowed denies the rest, and health is always allowed.
+pub(in crate::api::http) fn is_allowed(access: &ApiAccess, pattern: &str) -> bool {
     if pattern.starts_with("/v1.0/healthz") {
         return true;
     }
-    let names = |rules: &[ApiRule]| http(rules).any(|rule| is_meant(rule, pattern));
+    let names = |rules: &[ApiRule]| http(rules).any(|rule| is_named(rule, pattern));
     let is_open = http(&access.allowed).next().is_none();
     !names(&access.denied) && (is_open || names(&access.allowed))
 }
 
-/// Is what has no route an invocation, or simply nothing (11.4)?
-pub(super) fn has_invocation(access: &ApiAccess) -> bool {
-    has_route(access, INVOKE)
+/// Is a path without route an invocation, or simply not found (tests/spec/http-api.md, "11.4 When `invoke` itself is not allowed")?
+pub(in crate::api::http) fn has_invocation(access: &ApiAccess) -> bool {
+    is_allowed(access, INVOKE)
 }
 
-/// Rules for gRPC, or for nothing, do not count here.
+/// The rules for HTTP.
 fn http(rules: &[ApiRule]) -> impl Iterator<Item = &ApiRule> {
     rules.iter().filter(|rule| rule.protocol.eq_ignore_ascii_case("http"))
 }
 
-/// A rule means a group (`v1/publish`) or every path that begins like it (`v1.0/pub`).
-fn is_meant(rule: &ApiRule, pattern: &str) -> bool {
+/// Does a rule name the group of a route (`v1/publish`), or the beginning of its path (`v1.0/pub`)?
+fn is_named(rule: &ApiRule, pattern: &str) -> bool {
     let key = format!("{}/{}", rule.version, rule.name);
     let path = pattern.trim_start_matches('/');
     path.starts_with(&key) || group(path).is_some_and(|group| group == key)
@@ -60,7 +60,7 @@ mod tests {
         let rules = |texts: &[&str]| texts.iter().map(|text| rule(text)).collect();
         let access = ApiAccess { allowed: rules(allowed), denied: rules(denied) };
         let all = [PUBLISH, BULK, ALPHA, METADATA, HEALTH, INVOKE];
-        let left: Vec<_> = all.into_iter().filter(|pattern| has_route(&access, pattern)).collect();
+        let left: Vec<_> = all.into_iter().filter(|pattern| is_allowed(&access, pattern)).collect();
         assert_eq!(left, expected, "{allowed:?} {denied:?}");
     }
 

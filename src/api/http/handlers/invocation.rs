@@ -1,17 +1,42 @@
-//! What has no route is a service invocation, which this sidecar does not have (tests/spec/http-api.md, "3.4
+//! Requests without route: service invocations, which this sidecar does not have (tests/spec/http-api.md, "3.4
 //! Fallback").
 
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{Method, StatusCode};
 
 use crate::api::error::ApiError;
-use crate::api::http::path;
+use crate::api::http::extract::path;
+use crate::api::http::response::text;
 
-/// The error for a request without route: it depends on whether it names an app.
-pub(super) fn error(head: &Parts) -> ApiError {
-    if names_an_app(head) { ApiError::InvokeNotReady } else { ApiError::NoTarget }
+/// The answer to a request without route. It depends on whether it names an app.
+pub(in crate::api::http) async fn unavailable(request: Request) -> ApiError {
+    if names_an_app(&request.into_parts().0) { ApiError::InvokeNotReady } else { ApiError::NoTarget }
+}
+
+/// The answer to a path without route where there is no invocation, as on the public port (tests/spec/http-api.md, "11.4 When `invoke`
+/// itself is not allowed").
+pub(in crate::api::http) async fn no_such_route(method: Method) -> Response {
+    if is_standard(&method) {
+        text(StatusCode::NOT_FOUND, "404 page not found\n".into())
+    } else {
+        StatusCode::METHOD_NOT_ALLOWED.into_response()
+    }
+}
+
+/// The answer to a wrong method of a route where there is no invocation.
+pub(in crate::api::http) async fn wrong_method() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
+}
+
+/// Is it a method that daprd's router knows?
+pub(in crate::api::http) fn is_standard(method: &Method) -> bool {
+    let method = method.as_str();
+    matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE")
 }
 
 fn names_an_app(head: &Parts) -> bool {

@@ -3,71 +3,72 @@
 
 mod entries;
 
-use axum::response::Response;
-use http::{HeaderName, HeaderValue, StatusCode};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use self::entries::EntriesError;
-use crate::api::error::ApiError;
-use crate::api::http::answer::{empty, with_body};
-use crate::api::http::call::Call;
-use crate::api::http::path;
+use crate::api::context::Context;
+use crate::api::error::{ApiError, PubsubError};
+use crate::api::http::extract::body::SharedBody;
+use crate::api::http::extract::path;
+use crate::api::http::response::{ErrorCode, with_body};
 use crate::envelope::PublishOptions;
 use crate::json::push_text;
 use crate::publish::bulk::{BulkRequest, FailedEntry};
+use crate::telemetry::trace::TraceContext;
 
 const RESPONSE_DATA: HeaderName = HeaderName::from_static("metadata.responsedata");
 const ERROR: HeaderName = HeaderName::from_static("metadata.error");
 
-/// The longest value of these headers: beyond it clients refuse the whole answer, whose body says the same.
-const LONGEST_HEADER: usize = 4096;
+const CODE: &str = "ERR_PUBSUB_PUBLISH_MESSAGE";
+
+/// The longest value of these headers: clients refuse an answer with longer ones, and the body says the same.
+const MAX_HEADER: usize = 4096;
 
 /// 204 once the broker has all events; 500 with those that it does not have.
-pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
-    let uri = &call.head.uri;
+pub(in crate::api::http) async fn many(
+    State(api): State<Arc<Context>>,
+    Extension(trace): Extension<TraceContext>,
+    Extension(body): Extension<SharedBody>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let (pubsub, topic) = path::pubsub_and_topic(uri.path(), 3);
     let metadata = path::metadata(uri.query());
-    let publisher = &call.context.publisher;
-    let app_id = &call.context.settings.app_id;
-    let unreadable = |error: String| ApiError::BulkBody {
-        pubsub: pubsub.clone().into_owned(),
-        topic: topic.clone().into_owned(),
-        app_id: app_id.clone(),
-        error,
+    let app_id = &api.settings.app_id;
+    let unreadable = |error: String| -> ApiError {
+        let (pubsub, topic) = (pubsub.to_string(), topic.to_string());
+        PubsubError::BulkBody { pubsub, topic, app_id: app_id.clone(), error }.into()
     };
 
-    let Some(component) = publisher.pubsub(&pubsub) else {
-        return Err(ApiError::PubsubNotFound { pubsub: pubsub.into_owned(), metadata });
+    let Some(component) = api.publisher.pubsub(&pubsub) else {
+        return Err(PubsubError::PubsubNotFound { pubsub: pubsub.into_owned(), metadata }.into());
     };
     let options = match PublishOptions::read(&metadata) {
         Ok(options) => options,
         Err(error) => {
-            let error = error.to_string();
-            return Err(ApiError::RequestMetadata { pubsub: pubsub.into_owned(), metadata, error });
+            let (pubsub, error) = (pubsub.into_owned(), error.to_string());
+            return Err(PubsubError::RequestMetadata { pubsub, metadata, error }.into());
         }
     };
-    let body = call.body.read().await.map_err(|error| error.of_route(unreadable))?;
-    let entries = entries::parse(&body).map_err(|error| match error {
-        EntriesError::Empty | EntriesError::Unreadable(_) => unreadable(error.to_string()),
-        EntriesError::Content(_) => ApiError::BulkContent {
-            pubsub: pubsub.clone().into_owned(),
-            topic: topic.clone().into_owned(),
-            app_id: app_id.clone(),
-            error: error.to_string(),
-        },
-        EntriesError::Ids(_) => ApiError::BulkEntryIds {
-            pubsub: pubsub.clone().into_owned(),
-            topic: topic.clone().into_owned(),
-            app_id: app_id.clone(),
-            error: error.to_string(),
-        },
+    let body = body.lock().await.read().await.map_err(|error| error.of_route(unreadable))?;
+    let entries = entries::parse(&body).map_err(|error| {
+        let (pubsub, topic, app_id) = (pubsub.to_string(), topic.to_string(), app_id.clone());
+        let text = error.to_string();
+        match error {
+            EntriesError::Empty | EntriesError::Unreadable(_) => unreadable(text),
+            EntriesError::Content(_) => PubsubError::BulkContent { pubsub, topic, app_id, error: text }.into(),
+            EntriesError::Ids(_) => PubsubError::BulkEntryIds { pubsub, topic, app_id, error: text }.into(),
+        }
     })?;
-    let request =
-        BulkRequest { topic: topic.clone().into_owned(), entries, metadata, options, trace: call.trace.clone() };
-    let failures = publisher.publish_bulk(&component, request).await?;
+    let request = BulkRequest { topic: topic.clone().into_owned(), entries, metadata, options, trace };
+    let failures = api.publisher.publish_bulk(&component, request).await?;
     Ok(match failures.first() {
-        None => empty(StatusCode::NO_CONTENT),
+        None => StatusCode::NO_CONTENT.into_response(),
         Some(first) => {
-            call.context.error_answered("ERR_PUBSUB_PUBLISH_MESSAGE");
             let error = &first.error;
             let text = format!(
                 "api error: code = Internal desc = error when publishing to topic {topic} in pubsub {pubsub}: {error}"
@@ -77,11 +78,12 @@ pub(super) async fn many(call: Call<'_>) -> Result<Response, ApiError> {
     })
 }
 
-/// The answer that says what the broker did not take.
+/// The answer that names the entries that the broker did not take.
 fn failed(failures: &[FailedEntry], error: &str) -> Response {
     let body = failed_entries(failures);
     let data = header(&body);
     let mut response = with_body(StatusCode::INTERNAL_SERVER_ERROR, "application/json", body);
+    response.extensions_mut().insert(ErrorCode(CODE));
     for (name, value) in [(RESPONSE_DATA, data), (ERROR, header(error.as_bytes()))] {
         if let Some(value) = value {
             response.headers_mut().insert(name, value);
@@ -105,13 +107,15 @@ fn failed_entries(failures: &[FailedEntry]) -> Vec<u8> {
         }
         body.push(b'}');
     }
-    body.extend_from_slice(br#"],"errorCode":"ERR_PUBSUB_PUBLISH_MESSAGE"}"#);
+    body.extend_from_slice(br#"],"errorCode":"#);
+    push_text(&mut body, CODE.as_bytes());
+    body.push(b'}');
     body
 }
 
 /// A text as the value of a header, in one line; `None` if it is too long or cannot be one.
 fn header(text: &[u8]) -> Option<HeaderValue> {
-    if text.len() > LONGEST_HEADER {
+    if text.len() > MAX_HEADER {
         return None;
     }
     let line: Vec<u8> = text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn headers_that_are_too_long_are_left_out() {
-        let failures = [failure("1", &"x".repeat(LONGEST_HEADER))];
+        let failures = [failure("1", &"x".repeat(MAX_HEADER))];
         let response = failed(&failures, "short");
         assert!(!response.headers().contains_key(RESPONSE_DATA));
         assert!(response.headers().contains_key(ERROR));

@@ -1,28 +1,30 @@
-//! The trace of a request: begun from its headers, put into the headers of the answer (tests/spec/http-api.md, "12.
+//! The trace of a request: begun from its headers, returned in the headers of the answer (tests/spec/http-api.md, "12.
 //! Trace headers").
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use crate::api::http::call::sent_path;
-use crate::api::http::path;
+use crate::api::http::extract::path::{self, sent_path};
 use crate::telemetry::trace::{TraceContext, Tracing, baggage};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
-/// The trace of a request and what is echoed of it.
+/// The trace of a request, and the baggage that the answer repeats.
 #[derive(Default)]
-pub(super) struct Traced {
-    pub(super) context: TraceContext,
+pub(in crate::api::http) struct RequestTrace {
+    pub(in crate::api::http) context: TraceContext,
     baggage: Option<HeaderValue>,
 }
 
-impl Traced {
-    /// The trace of a request; the text of the refusal if its baggage is invalid. Health checks are never traced.
-    pub(super) fn begin(tracing: &Tracing, head: &Parts) -> Result<Self, String> {
-        if *tracing == Tracing::Off || is_about_health(sent_path(head)) {
+impl RequestTrace {
+    /// Begins the trace of a request. Health checks are never traced.
+    ///
+    /// # Errors
+    /// The text of the answer, if the baggage is invalid.
+    pub(in crate::api::http) fn begin(tracing: &Tracing, head: &Parts) -> Result<Self, String> {
+        if *tracing == Tracing::Off || is_health_path(sent_path(head)) {
             return Ok(Self::default());
         }
         let first = |name| head.headers.get(name).map(HeaderValue::as_bytes);
@@ -35,8 +37,8 @@ impl Traced {
         Ok(Self { context, baggage })
     }
 
-    /// Tell the client.
-    pub(super) fn put_into(self, headers: &mut HeaderMap) {
+    /// Adds the trace to the headers of the answer.
+    pub(in crate::api::http) fn put_into(self, headers: &mut HeaderMap) {
         for (name, value) in
             [(TRACEPARENT, self.context.answered_parent()), (TRACESTATE, self.context.answered_state())]
         {
@@ -51,7 +53,7 @@ impl Traced {
     }
 }
 
-/// All values of `baggage`; `None` if there is nothing in them.
+/// All values of `baggage` as one; `None` if it is empty.
 fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all(BAGGAGE).iter();
     let first = values.next()?.clone();
@@ -62,7 +64,7 @@ fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
     (!all.is_empty()).then_some(all)
 }
 
-/// Does `/healthz` stand anywhere in the decoded path?
-fn is_about_health(path: &str) -> bool {
+/// Is `/healthz` anywhere in the decoded path?
+fn is_health_path(path: &str) -> bool {
     path.contains("/healthz") || (path.contains('%') && path::decoded_path(path).contains("/healthz"))
 }

@@ -1,0 +1,118 @@
+//! What the handlers of all APIs share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::config::Settings;
+use crate::delivery::supervisor::Supervisor;
+use crate::health::Health;
+use crate::publish::Publisher;
+use crate::pubsub::Catalog;
+use crate::server::BodyMemory;
+use crate::telemetry::Telemetry;
+use crate::telemetry::events::api::ErrorAnswered;
+use crate::telemetry::trace::Tracing;
+
+/// Everything that handlers need. Made once by the runtime, shared by all ports.
+#[derive(Clone)]
+pub struct Context {
+    /// The settled configuration.
+    pub settings: Arc<Settings>,
+    /// The publish path.
+    pub publisher: Publisher,
+    /// The pub/subs, for the metadata API.
+    pub catalog: Catalog,
+    /// Every loaded component in load order, for the metadata API.
+    pub components: Snapshot<LoadedComponent>,
+    /// Names of the loaded Resiliency documents.
+    pub resiliencies: Snapshot<String>,
+    /// The subscriptions, for the metadata API.
+    pub supervisor: Supervisor,
+    /// Readiness.
+    pub health: Health,
+    /// Trace contexts.
+    pub tracing: Tracing,
+    /// Where `POST /v1.0/shutdown` goes.
+    pub shutdown: tokio::sync::mpsc::UnboundedSender<ShutdownRequest>,
+    /// What clients put beside the metadata, shown by all servers.
+    pub extended: Extended,
+    /// The memory for the bodies of requests.
+    pub bodies: BodyMemory,
+    /// Log and metrics.
+    pub telemetry: Telemetry,
+}
+
+impl Context {
+    /// Counts an answer with an error of this code, if error codes are counted.
+    pub(super) fn error_answered(&self, code: &'static str) {
+        if self.settings.count_error_codes {
+            self.telemetry.emit(ErrorAnswered { app_id: &self.settings.app_id, code });
+        }
+    }
+}
+
+/// The Dapr version whose API this is: what clients compare with the versions they need.
+pub const API_VERSION: &str = "1.18.3";
+
+/// Values that clients keep in the sidecar with `PUT /v1.0/metadata/{key}`. Clones are handles to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Extended(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Extended {
+    /// Keep a value until the process ends, in place of an older one.
+    pub fn put(&self, key: String, value: String) {
+        self.0.lock().insert(key, value);
+    }
+
+    /// All of them with the version of the runtime, which nobody can replace.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        let mut all = self.0.lock().clone();
+        all.insert("daprRuntimeVersion".to_owned(), API_VERSION.to_owned());
+        all
+    }
+}
+
+/// A list that hot reload replaces. Clones are handles to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot<T>(Arc<RwLock<Arc<Vec<T>>>>);
+
+impl<T> Snapshot<T> {
+    /// With this in it.
+    pub fn new(list: Vec<T>) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(list))))
+    }
+
+    /// What is in it now.
+    pub fn get(&self) -> Arc<Vec<T>> {
+        self.0.read().clone()
+    }
+
+    /// Put this in its place.
+    pub fn set(&self, list: Vec<T>) {
+        *self.0.write() = Arc::new(list);
+    }
+}
+
+/// A component as the metadata API lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedComponent {
+    /// `metadata.name`.
+    pub name: String,
+    /// `spec.type` as written.
+    pub kind: String,
+    /// `spec.version` as written; may be empty.
+    pub version: String,
+    /// Capabilities; may be empty.
+    pub capabilities: Vec<&'static str>,
+}
+
+/// What `POST /v1.0/shutdown` asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownRequest {
+    /// Like SIGTERM, without the block-shutdown time.
+    Graceful,
+    /// Exit at once with code 1.
+    Forced,
+}
