@@ -53,8 +53,9 @@
 //!
 //! # Two walks through the house
 //!
-//! **An event is published.** `api::http` finds the route; its `publish` takes topic, query, headers and body from the request, looks the
-//! component up (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
+//! **An event is published.** `server` accepts the connection and gives the request to `api::http::service`, which checks the token, begins
+//! the trace and calls a handler: `handlers::publish` takes topic, query, headers and body from the request, looks the component up
+//! (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
 //! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::publishing` asks the
 //! scopes, `Permitted::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is
 //! 204 once the broker has confirmed. Whatever goes wrong on the way is an error type of the module where it happens, and becomes an answer

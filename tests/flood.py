@@ -55,7 +55,7 @@ async def one(n):
                 try:
                     writer.write(LARGE)
                     for _ in range(64):
-                        writer.write(bytes(64 << 10))
+                        writer.write(b"x" * (64 << 10))
                         await writer.drain()
                 except OSError:
                     pass  # It has been answered, or closed, before the end.

@@ -1,4 +1,4 @@
-//! What the handlers of all APIs share.
+//! The parts of a sidecar that the handlers of all APIs use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,9 +34,9 @@ pub struct Context {
     pub health: Health,
     /// Trace contexts.
     pub tracing: Tracing,
-    /// Where `POST /v1.0/shutdown` goes.
+    /// Takes the requests of `POST /v1.0/shutdown`.
     pub shutdown: tokio::sync::mpsc::UnboundedSender<ShutdownRequest>,
-    /// What clients put beside the metadata, shown by all servers.
+    /// Values that clients keep with `PUT /v1.0/metadata/{key}`.
     pub extended: Extended,
     /// The memory for the bodies of requests.
     pub bodies: BodyMemory,
@@ -53,20 +53,20 @@ impl Context {
     }
 }
 
-/// The Dapr version whose API this is: what clients compare with the versions they need.
+/// The version of Dapr whose API this is. Clients compare it with the version that they need.
 pub const API_VERSION: &str = "1.18.3";
 
-/// Values that clients keep in the sidecar with `PUT /v1.0/metadata/{key}`. Clones are handles to the same.
+/// Values that clients keep in the sidecar with `PUT /v1.0/metadata/{key}`. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Extended(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Extended {
-    /// Keep a value until the process ends, in place of an older one.
+    /// Keeps a value until the process ends, in place of an older one.
     pub fn put(&self, key: String, value: String) {
         self.0.lock().insert(key, value);
     }
 
-    /// All of them with the version of the runtime, which nobody can replace.
+    /// All values, with the version of the runtime, which clients cannot replace.
     pub fn all(&self) -> BTreeMap<String, String> {
         let mut all = self.0.lock().clone();
         all.insert("daprRuntimeVersion".to_owned(), API_VERSION.to_owned());
@@ -74,22 +74,22 @@ impl Extended {
     }
 }
 
-/// A list that hot reload replaces. Clones are handles to the same.
+/// A list that hot reload replaces as a whole. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot<T>(Arc<RwLock<Arc<Vec<T>>>>);
 
 impl<T> Snapshot<T> {
-    /// With this in it.
+    /// A snapshot of this list.
     pub fn new(list: Vec<T>) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(list))))
     }
 
-    /// What is in it now.
+    /// The current list.
     pub fn get(&self) -> Arc<Vec<T>> {
         self.0.read().clone()
     }
 
-    /// Put this in its place.
+    /// Replaces the list.
     pub fn set(&self, list: Vec<T>) {
         *self.0.write() = Arc::new(list);
     }
@@ -108,7 +108,7 @@ pub struct LoadedComponent {
     pub capabilities: Vec<&'static str>,
 }
 
-/// What `POST /v1.0/shutdown` asked for.
+/// The kind of shutdown that `POST /v1.0/shutdown` requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShutdownRequest {
     /// Like SIGTERM, without the block-shutdown time.

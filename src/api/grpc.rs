@@ -147,7 +147,7 @@ mod tests {
     async fn every_call_is_told_that_grpc_is_not_there() {
         let server = server("not on 50 %: use é").await;
         let mut client = server.client().await;
-        // The large one does not fit into what the connection lets through unread.
+        // The large one is larger than the window of the connection.
         for size in [0, 5, 3 << 20, 5] {
             let answer = call(&mut client, &vec![0; size]).await;
             assert_eq!(answer.status(), 200);

@@ -19,7 +19,7 @@ use crate::telemetry::events::server::{AcceptFailed, AcceptRecovered};
 /// The pause after an accept that failed, so that a lack of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a server can serve: a `tower` service of requests that is always ready, as an axum app is.
+/// A `tower` service of requests that is always ready, as an axum app is.
 pub trait Service:
     tower::Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
@@ -39,19 +39,19 @@ impl<S> Service for S where
 pub struct Server<S> {
     /// The name of its connections among the tasks: `http connection`.
     pub name: &'static str,
-    /// What answers the requests.
+    /// Answers the requests.
     pub service: S,
     /// How HTTP is spoken.
     pub transport: Transport,
     /// How much is served at a time.
     pub limits: Limits,
-    /// The answer to what is beyond the limits.
+    /// The answer to a connection or request beyond a limit.
     pub overloaded: fn(Limit) -> Response,
     /// Ends accepting; running requests are finished.
     pub stop: Stop,
     /// Gets a task for each connection.
     pub tasks: Tasks,
-    /// Hears of accepts that fail, and of what is refused.
+    /// Reports failing accepts and refusals.
     pub telemetry: Telemetry,
 }
 

@@ -1,4 +1,4 @@
-//! Connections: whether one is served, by which hyper builder, and what happens to a request before the service gets it.
+//! Connections: whether one is served, with which hyper builder, and the checks of a request before the service gets it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use super::transport::Versions;
 /// The time in which a connection beyond the limit is answered.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// What all connections of a listener share.
+/// The state that all connections of a listener share.
 pub(super) struct Acceptor<S> {
     pub(super) server: Server<S>,
     narrow: Builder<TokioExecutor>,

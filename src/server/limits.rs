@@ -1,7 +1,7 @@
-//! Limits of a server: connections and requests in flight for each listener, and the memory of request bodies.
+//! Limits of a server (D32): connections and requests in flight for each listener, and the memory of request bodies.
 //!
-//! Whatever is beyond a limit is refused at once and counted; nothing waits for long, so that a flood costs no memory. Deadlines of
-//! heads and bodies, and a budget from the memory of the container, belong here, too, when there are some.
+//! Connections and requests beyond a limit are refused at once and counted, so that a flood costs no memory. This is the place for limits that
+//! depend on the memory of the container; deadlines belong to [`Deadlines`](super::transport::Deadlines).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -96,7 +96,7 @@ pub(super) struct ConnectionSlot {
     pub(super) activity: Arc<Activity>,
 }
 
-/// What a connection has done lately.
+/// The recent requests of a connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     /// Has a request come since this was last reset?

@@ -39,7 +39,7 @@ pub enum Versions {
     Http2,
 }
 
-/// What a server accepts from a connection.
+/// How a server speaks HTTP on its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Transport {
     /// The versions of HTTP.

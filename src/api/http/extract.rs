@@ -1,4 +1,4 @@
-//! What handlers take from a request: parts of path and query, and the body.
+//! Extractors: parts of path and query, and the body.
 
 pub(super) mod body;
 pub(super) mod json;

@@ -1,4 +1,4 @@
-//! What holds for all paths, queries and heads that a client may send.
+//! Properties of all paths, queries and heads.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use super::steps::cors::Origins;
 use crate::json::arbitrary::{cases, in_time, text};
 use crate::server::is_well_escaped;
 
-/// Escape each byte as a client may: as it is where that is possible, else by `%XX`, a blank by `+`.
+/// Escapes a text as a client may: letters as they are, unless `all`, a blank as `+`, other bytes as `%XX`.
 fn escaped(text: &str, all: bool) -> String {
     let escape = |byte: u8| match byte {
         b' ' => "+".to_owned(),

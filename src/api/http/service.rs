@@ -148,7 +148,8 @@ impl Dapr {
         response
     }
 
-    /// Publishing does not go through the table of routes, which would cost a twentieth of a publish; its route there calls the same.
+    /// Calls the handler of a request. A single publish does not go through the table of routes, which would cost a twentieth of a publish;
+    /// the handler in the table calls the same function.
     async fn dispatch(&self, head: &Parts, body: &mut RequestBody, trace: &TraceContext) -> Response {
         if self.has_publish && publish::is_single(head) {
             return publish::publish(&self.context, head, trace, body).await.into_response();
@@ -198,7 +199,7 @@ fn remove_headers_of_axum(head: &Parts, response: &mut Response) {
     }
 }
 
-/// Discards what is left of a body, so that it does not get in the way of the answer, or has the connection closed.
+/// Discards the rest of a body, so that the client gets to read the answer, or has the connection closed behind the answer.
 async fn discard_rest(head: &Parts, body: &mut RequestBody, response: &mut Response) {
     if body.is_at_end() {
         return;

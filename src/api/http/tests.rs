@@ -40,7 +40,7 @@ use crate::telemetry::trace::Tracing;
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const NO_TARGET: &str = r#"{"errorCode":"ERR_DIRECT_INVOKE","message":"failed getting app id either from the URL path or the header dapr-app-id"}"#;
 
-/// What the broker hands over goes to the test.
+/// A sink that passes the messages of the broker on to the test.
 struct Recorder(UnboundedSender<Incoming>);
 
 #[async_trait]
@@ -238,7 +238,7 @@ impl Api {
         next.await.expect("in time").expect("it lives")
     }
 
-    /// The same as the event that it is.
+    /// The next message, parsed as an event.
     async fn event(&self) -> Value {
         serde_json::from_slice(&self.received().await.data).unwrap()
     }

@@ -11,9 +11,9 @@ pub(in crate::api::http) enum Expected {
     Anything,
     /// A JSON object or no bytes at all.
     ObjectOrNothing,
-    /// A JSON object whose fields have these types, or no bytes at all.
+    /// A JSON object whose fields have these types, or an empty body.
     FieldsOrNothing(&'static [Field]),
-    /// A JSON value whose fields have these types. What follows it is ignored, as by Go's decoder.
+    /// A JSON value whose fields have these types. Bytes behind it are ignored, as by Go's decoder.
     Fields(&'static [Field]),
     /// A JSON list of such values.
     ListOf(&'static [Field]),

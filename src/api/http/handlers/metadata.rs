@@ -51,7 +51,7 @@ pub(in crate::api::http) async fn put(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What hot reload may change while the page is written.
+/// The lists that hot reload may change while the page is written.
 struct Lists {
     components: Arc<Vec<LoadedComponent>>,
     subscriptions: Vec<SubscriptionInfo>,
@@ -216,7 +216,7 @@ impl<'a> HealthEntry<'a> {
 }
 
 impl ActorRuntime {
-    /// There is none; daprd says so once the app is there.
+    /// There is no actor runtime. daprd reports that once the app is ready.
     fn of(is_ready: bool) -> Self {
         Self {
             runtime_status: if is_ready { "DISABLED" } else { "INITIALIZING" },

@@ -123,7 +123,7 @@ enum Block {
     Conversation,
     /// Actors and workflows.
     Actor,
-    /// State of an actor: a body that lists what to write.
+    /// State of an actor: a body with a list of operations.
     ActorState,
     /// A reminder or a timer of an actor, with a body that describes it.
     ActorTimer,

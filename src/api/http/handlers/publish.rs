@@ -30,7 +30,7 @@ pub(in crate::api::http) async fn one(
     publish(&api, &head, &trace, &mut *body.lock().await).await
 }
 
-/// Is this the request of a single publish? Whatever may be a bulk publish is left to the table of routes.
+/// Is this a single publish? A path that may be one of a bulk publish is left to the table of routes.
 pub(in crate::api::http) fn is_single(head: &Parts) -> bool {
     let names = head.uri.path().strip_prefix("/v1.0/publish/").filter(|names| !names.starts_with("bulk/"));
     let has_both = names.and_then(|names| names.split_once('/')).is_some_and(|(pubsub, topic)| {

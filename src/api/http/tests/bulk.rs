@@ -1,4 +1,4 @@
-//! Bulk publishes: both paths, what entries become, refusals, failures.
+//! Bulk publishes: both paths, conversion of entries, refusals, failures.
 
 use super::*;
 

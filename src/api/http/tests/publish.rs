@@ -1,4 +1,4 @@
-//! Single publishes: paths, refusals, what the broker gets.
+//! Single publishes: paths, refusals, messages to the broker.
 
 use super::*;
 

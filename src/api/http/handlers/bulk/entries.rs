@@ -1,4 +1,4 @@
-//! The body of a bulk publish: a JSON list, taken apart without rebuilding the events in it (tests/spec/http-api.md,
+//! The body of a bulk publish: a JSON list, whose events are slices of the body and not rebuilt (tests/spec/http-api.md,
 //! "6.1 Request", "6.2 Entry conversion").
 
 use std::borrow::Cow;
@@ -17,27 +17,27 @@ use crate::json::{members, text_of, utf8};
 use crate::message::Metadata;
 use crate::publish::bulk::{Entries, Entry, EntryIdError};
 
-/// Why nothing of the body is published.
+/// The reason why nothing of the body is published.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EntriesError {
     /// There is no body.
     #[error("EOF")]
     Empty,
-    /// It is not a list of entries: the parser's words.
+    /// It is not a list of entries, in the words of the parser.
     #[error("{0}")]
     Unreadable(String),
-    /// An entry is not what its content type says.
+    /// An event does not have its content type.
     #[error("{0}")]
     Content(#[from] ContentError),
-    /// The ids do not tell the entries apart.
+    /// Two entries have the same id, or one has none.
     #[error("{0}")]
     Ids(#[from] EntryIdError),
 }
 
-/// An event that its content type does not fit.
+/// An event that does not have its content type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ContentError {
-    /// It should be a text, or the type is none of the known ones.
+    /// It should be a text, or the type is unknown.
     #[error("error: mismatch between contentType and event")]
     Mismatch,
     /// It should be base64. The misspelling is daprd's.
@@ -45,8 +45,7 @@ pub(super) enum ContentError {
     Base64(usize),
 }
 
-/// The entries of a body. `null` is an empty list; whatever stands behind the list is refused, since it would be lost
-/// (D7).
+/// The entries of a body. `null` is an empty list. Bytes behind the list are an error, because they would be lost (D7).
 pub(super) fn parse(body: &Bytes) -> Result<Entries, EntriesError> {
     if body.is_empty() {
         return Err(EntriesError::Empty);
@@ -67,7 +66,7 @@ pub(super) fn parse(body: &Bytes) -> Result<Entries, EntriesError> {
     Ok(entries)
 }
 
-/// The bytes that an entry stands for.
+/// The payload of an entry.
 fn payload(body: &Bytes, entry: &Written<'_>) -> Result<Bytes, ContentError> {
     // No trimming, as for a single publish.
     let essence = entry.content_type.split(';').next().unwrap_or_default();
@@ -89,7 +88,7 @@ fn payload(body: &Bytes, entry: &Written<'_>) -> Result<Bytes, ContentError> {
     Ok(text.into_owned().into())
 }
 
-/// Base64 as Go reads it: padded, with line ends anywhere, and with whatever in the bits that do not count.
+/// Decodes base64 as Go does: with padding, line ends anywhere, and any value in the unused bits at the end.
 fn decoded(text: &str) -> Result<Bytes, ContentError> {
     const BASE64: GeneralPurpose =
         GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
@@ -101,7 +100,7 @@ fn decoded(text: &str) -> Result<Bytes, ContentError> {
     Ok(bytes.into())
 }
 
-/// An entry as it is written: nothing is required, and `null` is nothing.
+/// An entry as it is written. No member is required, and `null` is the same as no member.
 #[derive(Default)]
 struct Written<'a> {
     id: Cow<'a, str>,

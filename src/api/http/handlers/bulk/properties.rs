@@ -1,4 +1,4 @@
-//! What holds for all bodies of a bulk publish.
+//! Properties of all bodies of a bulk publish.
 
 use bytes::Bytes;
 use proptest::collection::vec;
