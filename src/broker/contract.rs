@@ -78,7 +78,7 @@ pub trait Sink: Send + Sync {
     fn reading(&self, _reading: Result<(), &str>) {}
 }
 
-/// What to subscribe to, and how.
+/// A topic to subscribe to, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscribeRequest {
     /// The topic as the broker knows it, namespace prefix included.

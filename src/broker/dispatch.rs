@@ -1,6 +1,6 @@
 //! Hands entries to sinks and settles them, the same for every broker: concurrency, turns, redelivery, at most once, batches of acks.
 //!
-//! What is in flight stands in one table without I/O and clock, [`InFlight`]. A broker brings entries and supplies a [`Driver`]: how it
+//! One table, [`InFlight`], has the entries in flight; it does no I/O and reads no clock. A broker brings entries and supplies a [`Driver`]: how it
 //! gets an entry again, how it hands entries back, how it acknowledges. Then there are three ways to use the table, of which a broker
 //! takes what it needs: [`Dispatcher`] delivers one entry to its end, [`Workers`] do so in tasks, and [`acks`] sends acks in batches.
 
@@ -14,6 +14,6 @@ pub(super) mod redelivery;
 mod workers;
 
 pub(super) use self::dispatcher::Dispatcher;
-pub(super) use self::driver::{AckBatch, AckDriver, AckReply, Driver, Entry, Refetched, Returned, TaskNames};
+pub(super) use self::driver::{AckBatch, AckDriver, AckReply, DispatchEntry, Driver, Refetched, Returned, TaskNames};
 pub(super) use self::inflight::{InFlight, ReadPlan, SubscriptionId};
 pub(super) use self::workers::Workers;

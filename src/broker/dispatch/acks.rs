@@ -27,21 +27,21 @@ const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::fr
 
 /// Acks to be sent.
 pub(super) struct AckQueue<I> {
-    waiting: Mutex<Waiting<I>>,
+    waiting: Mutex<WaitingAcks<I>>,
     /// So many acks do not wait for more.
     enough: usize,
     first: Notify,
     full: Notify,
 }
 
-struct Waiting<I> {
+struct WaitingAcks<I> {
     batch: AckBatch<I>,
     count: usize,
 }
 
 impl<I: Id> AckQueue<I> {
     pub(super) fn new(enough: usize) -> Self {
-        let waiting = Waiting { batch: AckBatch::new(), count: 0 };
+        let waiting = WaitingAcks { batch: AckBatch::new(), count: 0 };
         Self { waiting: Mutex::new(waiting), enough, first: Notify::new(), full: Notify::new() }
     }
 
@@ -63,7 +63,7 @@ impl<I: Id> AckQueue<I> {
         }
     }
 
-    /// What has gathered `until` then, or until it is enough; at `due`, what there is.
+    /// Collect acks `until` then, or until there are enough. At `due`, return those that there are.
     async fn collect(&self, until: Instant, due: Option<Instant>) -> AckBatch<I> {
         let due = async {
             match due {
@@ -97,7 +97,7 @@ impl<I: Id> AckQueue<I> {
 pub(in crate::broker) async fn run<D: AckDriver>(workers: Arc<Workers<D>>, stop: Stop) {
     let dispatcher = &workers.dispatcher;
     let (mut next, mut failures) = (Instant::now(), 0);
-    let mut refused = Refused::default();
+    let mut refused = RefusedAcks::default();
     while let Some(batch) = stop.run_until_triggered(dispatcher.acks.collect(next, refused.due)).await {
         let batch = refused.exchange(batch, Instant::now());
         let Some(failed) = stop.run_until_triggered(send(dispatcher, batch, &mut refused)).await else {
@@ -121,7 +121,7 @@ pub(in crate::broker) async fn run<D: AckDriver>(workers: Arc<Workers<D>>, stop:
 async fn send<D: AckDriver>(
     dispatcher: &Dispatcher<D>,
     batch: AckBatch<D::Id>,
-    refused: &mut Refused<D>,
+    refused: &mut RefusedAcks<D>,
 ) -> Option<D::Error> {
     if batch.is_empty() {
         return None;
@@ -145,7 +145,7 @@ async fn send<D: AckDriver>(
 }
 
 /// Acks that the broker refuses, of subscriptions that are read.
-struct Refused<D: AckDriver> {
+struct RefusedAcks<D: AckDriver> {
     batch: AckBatch<D::Id>,
     /// When they are sent again.
     due: Option<Instant>,
@@ -155,13 +155,13 @@ struct Refused<D: AckDriver> {
     is_reported: bool,
 }
 
-impl<D: AckDriver> Default for Refused<D> {
+impl<D: AckDriver> Default for RefusedAcks<D> {
     fn default() -> Self {
         Self { batch: AckBatch::new(), due: None, tries: 0, news: None, is_reported: false }
     }
 }
 
-impl<D: AckDriver> Refused<D> {
+impl<D: AckDriver> RefusedAcks<D> {
     /// Hold back acks of subscriptions with refused ones until their retry is due. Returns what to send now.
     fn exchange(&mut self, mut batch: AckBatch<D::Id>, now: Instant) -> AckBatch<D::Id> {
         for (subscription, kept) in &mut self.batch {

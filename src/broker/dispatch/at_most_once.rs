@@ -4,7 +4,7 @@
 use super::driver::Driver;
 use super::inflight::SubscriptionId;
 
-/// What acknowledging an entry before its delivery means for it.
+/// The outcome of acknowledging an entry before its delivery.
 pub(super) enum Claim {
     /// It is acknowledged, and to be delivered.
     Granted,

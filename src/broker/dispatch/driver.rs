@@ -1,4 +1,4 @@
-//! What a broker supplies to have its entries dispatched, and the types that it exchanges with the dispatcher.
+//! The traits that a broker implements to have its entries dispatched, and the types that it exchanges with the dispatcher.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -16,7 +16,7 @@ impl<T: Copy + Ord + Hash + Into<Position> + Send + Sync + 'static> Id for T {}
 
 /// An entry as it was read.
 #[derive(Clone)]
-pub(in crate::broker) struct Entry<I> {
+pub(in crate::broker) struct DispatchEntry<I> {
     pub(in crate::broker) id: I,
     pub(in crate::broker) data: Bytes,
     /// `None`: the entry has no metadata, which is not the same as an empty map.
@@ -37,12 +37,12 @@ pub(in crate::broker) struct Returned<I> {
 
 /// The outcome of fetching entries again.
 pub(in crate::broker) struct Refetched<I> {
-    pub(in crate::broker) entries: Vec<Entry<I>>,
+    pub(in crate::broker) entries: Vec<DispatchEntry<I>>,
     /// Entries that no longer exist.
     pub(in crate::broker) gone: Vec<I>,
 }
 
-/// Who delivers a failed entry again.
+/// Which side delivers a failed entry again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::broker) enum Redelivery {
     /// The dispatcher, when its time has come.
@@ -52,7 +52,7 @@ pub(in crate::broker) enum Redelivery {
     Native,
 }
 
-/// What an ack of the broker covers.
+/// The entries that an ack of the broker covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::broker) enum AckOrder {
     /// One entry, in any order.
@@ -64,12 +64,12 @@ pub(in crate::broker) enum AckOrder {
 
 /// How a broker wants its entries treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::broker) struct Policy {
+pub(in crate::broker) struct DispatchPolicy {
     pub(in crate::broker) redelivery: Redelivery,
     pub(in crate::broker) ack_order: AckOrder,
 }
 
-/// What the dispatcher needs of a broker.
+/// The broker as its dispatcher uses it.
 pub(in crate::broker) trait Driver: Send + Sync + 'static {
     type Id: Id;
     /// Why the broker did not do something.
@@ -78,7 +78,7 @@ pub(in crate::broker) trait Driver: Send + Sync + 'static {
     /// The most ids in one [`Driver::refetch`].
     const MAX_REFETCH: usize;
     /// Redelivery planned by the dispatcher and acks in any order, unless a broker says otherwise.
-    const POLICY: Policy = Policy { redelivery: Redelivery::Planned, ack_order: AckOrder::Any };
+    const POLICY: DispatchPolicy = DispatchPolicy { redelivery: Redelivery::Planned, ack_order: AckOrder::Any };
 
     /// Get entries again whose redelivery is due.
     ///
@@ -136,7 +136,7 @@ pub(in crate::broker) enum AckReply<E> {
     Refused(E),
 }
 
-/// What the dispatcher needs of a broker whose acks go in batches.
+/// A broker whose acks go in batches, as its dispatcher uses it.
 pub(in crate::broker) trait AckDriver: Driver {
     /// Send acks; a reply for each subscription, in the order of the batch.
     fn ack(&self, batch: &AckBatch<Self::Id>) -> impl Future<Output = Vec<AckReply<Self::Error>>> + Send;

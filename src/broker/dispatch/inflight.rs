@@ -1,4 +1,4 @@
-//! What a broker has in flight: the subscriptions and their entries, as the loops around it share them. No I/O, no clock.
+//! The entries in flight of a broker, by subscription: a table that its loops share. It does no I/O and reads no clock.
 //!
 //! An entry is in flight from the moment it is read until its ack is confirmed, it is handed back, or it turns out to belong to another
 //! consumer. Its phase says what happens next:
@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::driver::{AckOrder, Entry, Id, Policy, Redelivery, Returned};
+use super::driver::{AckOrder, DispatchEntry, DispatchPolicy, Id, Redelivery, Returned};
 use super::offsets::Offsets;
 use crate::broker::ack::Ack;
 use crate::broker::contract::Sink;
@@ -38,12 +38,12 @@ pub(in crate::broker) struct SubscriptionId {
 
 /// The table. All methods are short and never wait.
 pub(in crate::broker) struct InFlight<I> {
-    state: Mutex<State<I>>,
+    table: Mutex<Table<I>>,
     /// The most entries with sinks at a time. A subscription whose sink has a limit of its own does not count (D18).
     max_running: usize,
     /// The most entries Ready or Running at a time, again without such subscriptions.
     max_begun: usize,
-    policy: Policy,
+    policy: DispatchPolicy,
     /// For the reader: a subscription more or less, or buffer space again.
     pub(in crate::broker) reader: Notify,
     /// For the upkeep: an earlier redelivery, a subscription to take over for.
@@ -52,8 +52,8 @@ pub(in crate::broker) struct InFlight<I> {
     pub(in crate::broker) left: Notify,
 }
 
-struct State<I> {
-    subscriptions: BTreeMap<SubscriptionId, Subscription<I>>,
+struct Table<I> {
+    subscriptions: BTreeMap<SubscriptionId, OpenSubscription<I>>,
     last_number: u64,
     /// Of the subscriptions that share `max_running`.
     running: usize,
@@ -67,12 +67,12 @@ struct State<I> {
     reader_lacks_space: bool,
 }
 
-struct Subscription<I> {
+struct OpenSubscription<I> {
     sink: Arc<dyn Sink>,
     ack: Ack,
     /// The limit of its own sink, if it does not share that of the component.
     max_running: Option<usize>,
-    ready: VecDeque<Entry<I>>,
+    ready: VecDeque<DispatchEntry<I>>,
     running: usize,
     held: HashMap<I, Held>,
     /// For [`AckOrder::Offset`].
@@ -98,7 +98,7 @@ enum Phase {
     Acking,
 }
 
-/// What to ask the broker for.
+/// The next read: its subscriptions, and how many entries of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::broker) struct ReadPlan {
     /// In order of topic.
@@ -120,10 +120,10 @@ pub(in crate::broker) struct Job<I> {
     pub(in crate::broker) subscription: SubscriptionId,
     pub(in crate::broker) sink: Arc<dyn Sink>,
     pub(in crate::broker) ack: Ack,
-    pub(in crate::broker) entry: Entry<I>,
+    pub(in crate::broker) entry: DispatchEntry<I>,
 }
 
-/// What to do about an entry that a sink has finished.
+/// The next step of an entry that a sink has finished.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finished<I> {
     /// Nothing: it waits for its redelivery, or for entries before it ([`AckOrder::Offset`]).
@@ -135,9 +135,9 @@ pub(super) enum Finished<I> {
 }
 
 impl<I: Id> InFlight<I> {
-    pub(super) fn new(concurrency: usize, queue_depth: usize, policy: Policy) -> Self {
+    pub(super) fn new(concurrency: usize, queue_depth: usize, policy: DispatchPolicy) -> Self {
         Self {
-            state: Mutex::new(State {
+            table: Mutex::new(Table {
                 subscriptions: BTreeMap::new(),
                 last_number: 0,
                 running: 0,
@@ -157,7 +157,7 @@ impl<I: Id> InFlight<I> {
 
     /// Begin a subscription. Its topic may have others.
     pub(in crate::broker) fn open(&self, topic: &Arc<str>, sink: Arc<dyn Sink>, ack: Ack) -> SubscriptionId {
-        self.insert(&mut self.state(), topic, sink, ack)
+        self.insert(&mut self.table(), topic, sink, ack)
     }
 
     /// Begin the only subscription to a topic; `None` if there is one already.
@@ -167,15 +167,15 @@ impl<I: Id> InFlight<I> {
         sink: Arc<dyn Sink>,
         ack: Ack,
     ) -> Option<SubscriptionId> {
-        let mut state = self.state();
-        let is_known = state.subscriptions.keys().any(|known| known.topic == *topic);
-        (!is_known).then(|| self.insert(&mut state, topic, sink, ack))
+        let mut table = self.table();
+        let is_known = table.subscriptions.keys().any(|known| known.topic == *topic);
+        (!is_known).then(|| self.insert(&mut table, topic, sink, ack))
     }
 
-    fn insert(&self, state: &mut State<I>, topic: &Arc<str>, sink: Arc<dyn Sink>, ack: Ack) -> SubscriptionId {
-        state.last_number += 1;
-        let id = SubscriptionId { topic: topic.clone(), number: state.last_number };
-        let subscription = Subscription {
+    fn insert(&self, table: &mut Table<I>, topic: &Arc<str>, sink: Arc<dyn Sink>, ack: Ack) -> SubscriptionId {
+        table.last_number += 1;
+        let id = SubscriptionId { topic: topic.clone(), number: table.last_number };
+        let subscription = OpenSubscription {
             max_running: sink.max_in_flight().map(|most| most.max(1)),
             sink,
             ack,
@@ -186,15 +186,15 @@ impl<I: Id> InFlight<I> {
             closing: false,
             refused: false,
         };
-        state.subscriptions.insert(id.clone(), subscription);
+        table.subscriptions.insert(id.clone(), subscription);
         self.reader.notify_one();
         id
     }
 
     /// Stop reading a subscription, and take back what no sink has begun: these entries are to be handed back.
     pub(in crate::broker) fn close(&self, id: &SubscriptionId) -> Vec<Returned<I>> {
-        let mut state = self.state();
-        let Some(subscription) = state.subscriptions.get_mut(id) else {
+        let mut table = self.table();
+        let Some(subscription) = table.subscriptions.get_mut(id) else {
             return Vec::new();
         };
         subscription.closing = true;
@@ -202,10 +202,10 @@ impl<I: Id> InFlight<I> {
         subscription.ready.clear();
         let back = subscription.take_back(|phase| !matches!(phase, Phase::Running | Phase::Acking));
         if subscription.max_running.is_none() {
-            state.ready -= unread;
+            table.ready -= unread;
         }
-        state.waiting.retain(|(_, waiting, _)| waiting != id);
-        drop(state);
+        table.waiting.retain(|(_, waiting, _)| waiting != id);
+        drop(table);
         self.reader.notify_one();
         back
     }
@@ -213,12 +213,12 @@ impl<I: Id> InFlight<I> {
     /// End a subscription at once. Returns all its entries but those whose ack is on its way: also those that a sink had begun.
     pub(in crate::broker) fn abandon(&self, id: &SubscriptionId) -> Vec<Returned<I>> {
         let mut back = self.close(id);
-        let mut state = self.state();
-        let Some(mut subscription) = state.subscriptions.remove(id) else {
+        let mut table = self.table();
+        let Some(mut subscription) = table.subscriptions.remove(id) else {
             return back;
         };
         if subscription.max_running.is_none() {
-            state.running -= subscription.running;
+            table.running -= subscription.running;
         }
         back.extend(subscription.take_back(|phase| phase == Phase::Running));
         back
@@ -226,32 +226,32 @@ impl<I: Id> InFlight<I> {
 
     /// Is nothing of this subscription with its sink or waiting for the confirmation of its ack?
     pub(in crate::broker) fn is_empty(&self, id: &SubscriptionId) -> bool {
-        self.state().subscriptions.get(id).is_none_or(|subscription| subscription.held.is_empty())
+        self.table().subscriptions.get(id).is_none_or(|subscription| subscription.held.is_empty())
     }
 
     /// Are as many entries of this subscription in flight as may be?
     pub(in crate::broker) fn is_full(&self, id: &SubscriptionId) -> bool {
-        self.state().subscriptions.get(id).is_none_or(|subscription| subscription.held.len() >= MAX_HELD)
+        self.table().subscriptions.get(id).is_none_or(|subscription| subscription.held.len() >= MAX_HELD)
     }
 
     /// Has this subscription ended, or is it about to?
     pub(in crate::broker) fn is_closing(&self, id: &SubscriptionId) -> bool {
-        self.state().subscriptions.get(id).is_none_or(|subscription| subscription.closing)
+        self.table().subscriptions.get(id).is_none_or(|subscription| subscription.closing)
     }
 
     /// Forget a subscription.
     pub(in crate::broker) fn remove(&self, id: &SubscriptionId) {
-        self.state().subscriptions.remove(id);
+        self.table().subscriptions.remove(id);
     }
 
     /// The subscriptions that are read or being closed, in order of topic.
     pub(in crate::broker) fn subscriptions(&self) -> Vec<SubscriptionId> {
-        self.state().subscriptions.keys().cloned().collect()
+        self.table().subscriptions.keys().cloned().collect()
     }
 
     /// Are there no subscriptions?
     pub(in crate::broker) fn is_idle(&self) -> bool {
-        self.state().subscriptions.is_empty()
+        self.table().subscriptions.is_empty()
     }
 
     /// Leave a subscription out until [`InFlight::admit`], because the broker refuses its topic. Returns whether it was read before.
@@ -267,13 +267,13 @@ impl<I: Id> InFlight<I> {
     }
 
     fn set_refused(&self, id: &SubscriptionId, refused: bool, reading: Result<(), &str>) -> bool {
-        let mut state = self.state();
-        let Some(subscription) = state.subscriptions.get_mut(id).filter(|subscription| !subscription.closing) else {
+        let mut table = self.table();
+        let Some(subscription) = table.subscriptions.get_mut(id).filter(|subscription| !subscription.closing) else {
             return false;
         };
         let is_changed = std::mem::replace(&mut subscription.refused, refused) != refused;
         let sink = subscription.sink.clone();
-        drop(state);
+        drop(table);
         sink.reading(reading);
         is_changed
     }
@@ -281,8 +281,8 @@ impl<I: Id> InFlight<I> {
     /// Report to the sinks of these subscriptions whether they are read, but for those that are refused by themselves.
     pub(in crate::broker) fn report_reading(&self, ids: &[SubscriptionId], reading: Result<(), &str>) {
         let sinks: Vec<_> = {
-            let state = self.state();
-            let subscriptions = ids.iter().filter_map(|id| state.subscriptions.get(id));
+            let table = self.table();
+            let subscriptions = ids.iter().filter_map(|id| table.subscriptions.get(id));
             subscriptions
                 .filter(|subscription| subscription.is_open())
                 .map(|subscription| subscription.sink.clone())
@@ -295,12 +295,12 @@ impl<I: Id> InFlight<I> {
 
     /// The subscriptions that are left out because the broker refuses them.
     pub(in crate::broker) fn refused(&self) -> Vec<SubscriptionId> {
-        let state = self.state();
-        let refused = state.subscriptions.iter().filter(|(_, known)| known.refused && !known.closing);
+        let table = self.table();
+        let refused = table.subscriptions.iter().filter(|(_, known)| known.refused && !known.closing);
         refused.map(|(id, _)| id.clone()).collect()
     }
 
-    /// What to read next; `None` if there is nothing to read or no space. Reads are made in large pieces: not before half of the buffer
+    /// The next read; `None` if there is nothing to read or no space. Reads are made in large pieces: not before half of the buffer
     /// is free.
     pub(in crate::broker) fn plan(&self) -> Option<ReadPlan> {
         self.plan_for(1, |_| true)
@@ -312,18 +312,18 @@ impl<I: Id> InFlight<I> {
         readers: usize,
         mut wanted: impl FnMut(&SubscriptionId) -> bool,
     ) -> Option<ReadPlan> {
-        let mut state = self.state();
-        let open = state.subscriptions.values().filter(|subscription| subscription.is_open()).count();
-        let free = self.max_begun.saturating_sub(state.ready + state.running);
+        let mut table = self.table();
+        let open = table.subscriptions.values().filter(|subscription| subscription.is_open()).count();
+        let free = self.max_begun.saturating_sub(table.ready + table.running);
         let share = (self.max_begun / open.max(1)).max(1);
-        let has_space = |subscription: &Subscription<I>| {
+        let has_space = |subscription: &OpenSubscription<I>| {
             let enough = match subscription.max_running {
                 None => free * 2 >= self.max_begun && subscription.ready.len() <= share / 2,
                 Some(most) => subscription.ready.len() <= most / 2,
             };
             enough && subscription.held.len() < MAX_HELD
         };
-        let mut read: Vec<_> = state
+        let mut read: Vec<_> = table
             .subscriptions
             .iter()
             .filter(|(_, subscription)| subscription.is_open() && has_space(subscription))
@@ -338,7 +338,7 @@ impl<I: Id> InFlight<I> {
             .map(|(_, subscription)| subscription.own_space().unwrap_or_else(|| free / sharing.max(1)))
             .min();
         let subscriptions: Vec<_> = read.into_iter().map(|(id, _)| id.clone()).collect();
-        state.reader_lacks_space = lacks_space;
+        table.reader_lacks_space = lacks_space;
         count.map(|count| ReadPlan { count: count.max(1), subscriptions })
     }
 
@@ -347,13 +347,16 @@ impl<I: Id> InFlight<I> {
     pub(in crate::broker) fn accept(
         &self,
         id: &SubscriptionId,
-        entries: impl IntoIterator<Item = Entry<I>>,
+        entries: impl IntoIterator<Item = DispatchEntry<I>>,
     ) -> Vec<Returned<I>> {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(subscription) = state.subscriptions.get_mut(id).filter(|subscription| !subscription.closing) else {
-            let unread =
-                |entry: Entry<I>| Returned { id: entry.id, attempts: entry.attempt.saturating_sub(1), due: None };
+        let mut table = self.table();
+        let table = &mut *table;
+        let Some(subscription) = table.subscriptions.get_mut(id).filter(|subscription| !subscription.closing) else {
+            let unread = |entry: DispatchEntry<I>| Returned {
+                id: entry.id,
+                attempts: entry.attempt.saturating_sub(1),
+                due: None,
+            };
             return entries.into_iter().map(unread).collect();
         };
         for mut entry in entries {
@@ -366,7 +369,7 @@ impl<I: Id> InFlight<I> {
             subscription.hold(entry.id, Held { attempt, phase: Phase::Ready });
             subscription.ready.push_back(entry);
             if subscription.max_running.is_none() {
-                state.ready += 1;
+                table.ready += 1;
             }
         }
         Vec::new()
@@ -374,64 +377,64 @@ impl<I: Id> InFlight<I> {
 
     /// Take in as Waiting an entry that had so many deliveries before, and is due again then.
     pub(in crate::broker) fn accept_waiting(&self, id: &SubscriptionId, entry: I, attempts: u32, due: Instant) {
-        let mut state = self.state();
-        if let Some(subscription) = state.subscriptions.get_mut(id) {
+        let mut table = self.table();
+        if let Some(subscription) = table.subscriptions.get_mut(id) {
             subscription.hold(entry, Held { attempt: attempts, phase: Phase::Waiting(due) });
-            state.waiting.insert((due, id.clone(), entry));
+            table.waiting.insert((due, id.clone(), entry));
         }
     }
 
     /// The next entry for a sink that shares `concurrency`, if a slot is free. Subscriptions take turns, and the last free slot is kept
     /// for a subscription that has none (D10).
     pub(in crate::broker) fn next(&self) -> Option<Job<I>> {
-        let mut state = self.state();
-        let free = self.max_running.saturating_sub(state.running);
-        if free == 0 || state.ready == 0 {
+        let mut table = self.table();
+        let free = self.max_running.saturating_sub(table.running);
+        if free == 0 || table.ready == 0 {
             return None;
         }
-        let mut sharing = state.subscriptions.values().filter(|subscription| subscription.max_running.is_none());
+        let mut sharing = table.subscriptions.values().filter(|subscription| subscription.max_running.is_none());
         let alone = sharing.nth(1).is_none();
-        let may_run = |subscription: &Subscription<I>| {
+        let may_run = |subscription: &OpenSubscription<I>| {
             subscription.max_running.is_none()
                 && !subscription.ready.is_empty()
                 && (alone || free > 1 || subscription.running == 0)
         };
         let id = {
             let after = |turn: &SubscriptionId| {
-                state
+                table
                     .subscriptions
                     .range((Bound::Excluded(turn), Bound::Unbounded))
                     .find(|(_, subscription)| may_run(subscription))
             };
-            let later = state.turn.as_ref().and_then(after);
-            let next = later.or_else(|| state.subscriptions.iter().find(|(_, subscription)| may_run(subscription)));
+            let later = table.turn.as_ref().and_then(after);
+            let next = later.or_else(|| table.subscriptions.iter().find(|(_, subscription)| may_run(subscription)));
             next.map(|(id, _)| id.clone())?
         };
-        let job = state.subscriptions.get_mut(&id)?.begin(&id)?;
-        state.running += 1;
-        state.ready -= 1;
-        state.turn = Some(id);
+        let job = table.subscriptions.get_mut(&id)?.begin(&id)?;
+        table.running += 1;
+        table.ready -= 1;
+        table.turn = Some(id);
         Some(job)
     }
 
     /// Is there something for [`InFlight::next_batch`]?
     pub(in crate::broker) fn has_batch(&self) -> bool {
-        self.state().subscriptions.values().any(Subscription::may_begin)
+        self.table().subscriptions.values().any(OpenSubscription::may_begin)
     }
 
     /// The entries for sinks with a limit of their own, as far as it allows, in the order of their streams.
     pub(in crate::broker) fn next_batch(&self) -> Vec<Job<I>> {
-        let mut state = self.state();
+        let mut table = self.table();
         let mut jobs = Vec::new();
-        for (id, subscription) in &mut state.subscriptions {
+        for (id, subscription) in &mut table.subscriptions {
             while subscription.may_begin()
                 && let Some(job) = subscription.begin(id)
             {
                 jobs.push(job);
             }
         }
-        let has_space = state.reader_lacks_space && !jobs.is_empty();
-        drop(state);
+        let has_space = table.reader_lacks_space && !jobs.is_empty();
+        drop(table);
         if has_space {
             self.reader.notify_one();
         }
@@ -441,13 +444,13 @@ impl<I: Id> InFlight<I> {
     /// A sink has finished an entry. With [`Settlement::Ack`] it stays in flight until [`InFlight::acked`]. With [`Settlement::Retry`] it
     /// waits until `due`, or leaves because its subscription is being closed or the broker delivers it again.
     pub(super) fn finished(&self, id: &SubscriptionId, entry: I, settlement: Settlement, due: Instant) -> Finished<I> {
-        let mut guard = self.state();
-        let state = &mut *guard;
+        let mut guard = self.table();
+        let table = &mut *guard;
         let mut finished = Finished::Waits;
-        if let Some(subscription) = state.subscriptions.get_mut(id) {
+        if let Some(subscription) = table.subscriptions.get_mut(id) {
             subscription.running = subscription.running.saturating_sub(1);
             if subscription.max_running.is_none() {
-                state.running = state.running.saturating_sub(1);
+                table.running = table.running.saturating_sub(1);
             }
             match settlement {
                 Settlement::Ack => {
@@ -462,11 +465,11 @@ impl<I: Id> InFlight<I> {
                     let attempts = subscription.release(entry).map_or(1, |held| held.attempt);
                     finished = Finished::HandBack(Returned { id: entry, attempts, due: Some(due) });
                 }
-                Settlement::Retry => state.wait(id, entry, due),
+                Settlement::Retry => table.wait(id, entry, due),
             }
         }
-        let is_first_due = state.waiting.first().is_some_and(|(_, _, first)| *first == entry);
-        let has_space = state.reader_lacks_space && (state.ready + state.running) * 2 <= self.max_begun;
+        let is_first_due = table.waiting.first().is_some_and(|(_, _, first)| *first == entry);
+        let has_space = table.reader_lacks_space && (table.ready + table.running) * 2 <= self.max_begun;
         drop(guard);
         if has_space {
             self.reader.notify_one();
@@ -482,10 +485,10 @@ impl<I: Id> InFlight<I> {
 
     /// Remove entries whose acks are confirmed, or that are gone for another reason.
     pub(in crate::broker) fn acked(&self, id: &SubscriptionId, entries: &[I]) {
-        if let Some(subscription) = self.state().subscriptions.get_mut(id) {
+        if let Some(subscription) = self.table().subscriptions.get_mut(id) {
             for entry in entries {
                 if subscription.offsets.is_some() {
-                    subscription.held.retain(|held, state| held > entry || state.phase != Phase::Acking);
+                    subscription.held.retain(|id, held| id > entry || held.phase != Phase::Acking);
                 } else {
                     subscription.held.remove(entry);
                 }
@@ -496,19 +499,19 @@ impl<I: Id> InFlight<I> {
 
     /// When the next redelivery is due.
     pub(in crate::broker) fn next_due(&self) -> Option<Instant> {
-        self.state().waiting.first().map(|(due, _, _)| *due)
+        self.table().waiting.first().map(|(due, _, _)| *due)
     }
 
     /// The entries whose redelivery is due, as far as there is space; they are Fetching now.
     pub(in crate::broker) fn take_due(&self, now: Instant) -> BTreeMap<SubscriptionId, Vec<I>> {
-        let mut state = self.state();
-        let mut space = self.space_in(&state);
+        let mut table = self.table();
+        let mut space = self.space_in(&table);
         let mut due = BTreeMap::<SubscriptionId, Vec<I>>::new();
-        while space > 0 && state.waiting.first().is_some_and(|(at, _, _)| *at <= now) {
-            let Some((_, id, entry)) = state.waiting.pop_first() else {
+        while space > 0 && table.waiting.first().is_some_and(|(at, _, _)| *at <= now) {
+            let Some((_, id, entry)) = table.waiting.pop_first() else {
                 break;
             };
-            if let Some(subscription) = state.subscriptions.get_mut(&id) {
+            if let Some(subscription) = table.subscriptions.get_mut(&id) {
                 subscription.move_to(entry, Phase::Fetching);
             }
             due.entry(id).or_default().push(entry);
@@ -517,12 +520,12 @@ impl<I: Id> InFlight<I> {
         due
     }
 
-    /// What [`InFlight::take_due`] returned could not be fetched: it waits until `due`.
+    /// Put entries of [`InFlight::take_due`] that could not be fetched back to Waiting, until `due`.
     pub(super) fn not_fetched(&self, id: &SubscriptionId, entries: &[I], due: Instant) {
-        let mut state = self.state();
+        let mut table = self.table();
         for entry in entries {
-            if state.subscriptions.get(id).is_some_and(|subscription| subscription.is_fetching(entry)) {
-                state.wait(id, *entry, due);
+            if table.subscriptions.get(id).is_some_and(|subscription| subscription.is_fetching(entry)) {
+                table.wait(id, *entry, due);
             }
         }
     }
@@ -530,7 +533,7 @@ impl<I: Id> InFlight<I> {
     /// Remove entries that were fetched and no longer exist. Returns how many that were.
     pub(super) fn not_found(&self, id: &SubscriptionId, entries: &[I]) -> usize {
         let mut gone = 0;
-        if let Some(subscription) = self.state().subscriptions.get_mut(id) {
+        if let Some(subscription) = self.table().subscriptions.get_mut(id) {
             for entry in entries {
                 if subscription.is_fetching(entry) {
                     subscription.release(*entry);
@@ -544,15 +547,15 @@ impl<I: Id> InFlight<I> {
 
     /// All entries in flight, to keep them alive.
     pub(in crate::broker) fn held(&self) -> Vec<(SubscriptionId, Vec<I>)> {
-        let state = self.state();
-        let subscriptions = state.subscriptions.iter().filter(|(_, subscription)| !subscription.held.is_empty());
+        let table = self.table();
+        let subscriptions = table.subscriptions.iter().filter(|(_, subscription)| !subscription.held.is_empty());
         subscriptions.map(|(id, subscription)| (id.clone(), subscription.held.keys().copied().collect())).collect()
     }
 
     /// Those of these entries that are not in flight.
     pub(in crate::broker) fn unknown(&self, id: &SubscriptionId, entries: impl IntoIterator<Item = I>) -> Vec<I> {
-        let state = self.state();
-        let Some(subscription) = state.subscriptions.get(id).filter(|subscription| !subscription.closing) else {
+        let table = self.table();
+        let Some(subscription) = table.subscriptions.get(id).filter(|subscription| !subscription.closing) else {
             return Vec::new();
         };
         entries.into_iter().filter(|entry| !subscription.held.contains_key(entry)).collect()
@@ -560,9 +563,9 @@ impl<I: Id> InFlight<I> {
 
     /// Remove those of these entries that no sink has begun: they belong to another consumer now.
     pub(in crate::broker) fn forget_claimed(&self, id: &SubscriptionId, entries: &[I]) {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(subscription) = state.subscriptions.get_mut(id) else {
+        let mut table = self.table();
+        let table = &mut *table;
+        let Some(subscription) = table.subscriptions.get_mut(id) else {
             return;
         };
         for entry in entries {
@@ -571,33 +574,33 @@ impl<I: Id> InFlight<I> {
                 continue;
             };
             if let Phase::Waiting(due) = held.phase {
-                state.waiting.remove(&(due, id.clone(), *entry));
+                table.waiting.remove(&(due, id.clone(), *entry));
             }
             subscription.release(*entry);
         }
         let before = subscription.ready.len();
         subscription.ready.retain(|entry| subscription.held.contains_key(&entry.id));
         if subscription.max_running.is_none() {
-            state.ready -= before - subscription.ready.len();
+            table.ready -= before - subscription.ready.len();
         }
     }
 
     /// How many more entries may be Ready or Running.
     pub(in crate::broker) fn space(&self) -> usize {
-        self.space_in(&self.state())
+        self.space_in(&self.table())
     }
 
-    fn space_in(&self, state: &State<I>) -> usize {
-        let own: usize = state.subscriptions.values().filter_map(Subscription::own_space).sum();
-        own + self.max_begun.saturating_sub(state.ready + state.running)
+    fn space_in(&self, table: &Table<I>) -> usize {
+        let own: usize = table.subscriptions.values().filter_map(OpenSubscription::own_space).sum();
+        own + self.max_begun.saturating_sub(table.ready + table.running)
     }
 
-    fn state(&self) -> MutexGuard<'_, State<I>> {
-        self.state.lock()
+    fn table(&self) -> MutexGuard<'_, Table<I>> {
+        self.table.lock()
     }
 }
 
-impl<I: Id> State<I> {
+impl<I: Id> Table<I> {
     fn wait(&mut self, id: &SubscriptionId, entry: I, due: Instant) {
         if let Some(subscription) = self.subscriptions.get_mut(id) {
             subscription.move_to(entry, Phase::Waiting(due));
@@ -606,7 +609,7 @@ impl<I: Id> State<I> {
     }
 }
 
-impl<I: Id> Subscription<I> {
+impl<I: Id> OpenSubscription<I> {
     fn is_fetching(&self, entry: &I) -> bool {
         self.held.get(entry).is_some_and(|held| held.phase == Phase::Fetching)
     }

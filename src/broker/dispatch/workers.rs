@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
-use super::driver::{Driver, Entry, Returned, TaskNames};
+use super::driver::{DispatchEntry, Driver, Returned, TaskNames};
 use super::inflight::{InFlight, Job, SubscriptionId};
 use crate::shutdown::Tasks;
 
@@ -35,7 +35,7 @@ impl<D: Driver> Workers<D> {
         &self.dispatcher.driver
     }
 
-    /// What is in flight.
+    /// The entries in flight.
     pub(in crate::broker) fn inflight(&self) -> &InFlight<D::Id> {
         &self.dispatcher.inflight
     }
@@ -44,7 +44,7 @@ impl<D: Driver> Workers<D> {
     pub(in crate::broker) fn accept(
         self: &Arc<Self>,
         subscription: &SubscriptionId,
-        entries: impl IntoIterator<Item = Entry<D::Id>>,
+        entries: impl IntoIterator<Item = DispatchEntry<D::Id>>,
     ) {
         let back = self.dispatcher.inflight.accept(subscription, entries);
         self.hand_back_later(subscription, back);

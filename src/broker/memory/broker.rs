@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use super::consumer::Consumer;
+use super::consumer::QueueConsumer;
 use super::store::Store;
 use crate::broker::ack::{self, Ack};
 use crate::broker::contract::{Broker, Sink, SubscribeRequest};
@@ -16,7 +16,7 @@ use crate::message::{Outgoing, Position};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 
-/// What an in-memory component reads in the metadata of a subscription.
+/// The options that an in-memory component reads in the metadata of a subscription.
 pub(in crate::broker) const OPTIONS: OptionNames = OptionNames { options: &[ack::ACK], settings: &[] };
 
 /// A `pubsub.in-memory` component of one sidecar.
@@ -92,7 +92,7 @@ impl Broker for MemoryBroker {
         let queue = self.store.open_queue(&self.group, &topic);
         let ack = request.options.ack.unwrap_or(self.ack);
         let (store, telemetry) = (self.store.clone(), self.telemetry.clone());
-        let mut consumer = Consumer::new(&self.name, &topic, sink, ack, queue, store, telemetry);
+        let mut consumer = QueueConsumer::new(&self.name, &topic, sink, ack, queue, store, telemetry);
         Ok(Box::pin(async move { consumer.run(&stop).await }))
     }
 

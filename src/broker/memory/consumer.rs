@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::store::{Entry, Queue, Sequence, Store};
+use super::store::{Queue, QueuedEntry, Sequence, Store};
 use crate::broker::ack::Ack;
 use crate::broker::contract::Sink;
 use crate::broker::dispatch::{Dispatcher, Driver, Refetched, Returned, SubscriptionId, redelivery};
@@ -18,7 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::events::broker::RedeliveryPlanned;
 
 /// Delivers the messages of one subscription. Dropped before its end, it leaves all of them in the store, also those with the app.
-pub(super) struct Consumer {
+pub(super) struct QueueConsumer {
     dispatcher: Dispatcher<QueueDriver>,
     subscription: SubscriptionId,
     /// `None` once it has been left in the store.
@@ -35,11 +35,11 @@ struct QueueDriver {
     /// The number of the queue in the store.
     number: u64,
     /// By number; without those that are acknowledged.
-    held: Mutex<HashMap<Sequence, Entry>>,
+    held: Mutex<HashMap<Sequence, QueuedEntry>>,
     telemetry: Telemetry,
 }
 
-impl Consumer {
+impl QueueConsumer {
     /// A consumer of a queue. Nothing is delivered yet.
     pub(super) fn new(
         pubsub: &str,
@@ -104,7 +104,7 @@ impl Consumer {
     }
 }
 
-impl Drop for Consumer {
+impl Drop for QueueConsumer {
     fn drop(&mut self) {
         leave(&self.dispatcher, &self.subscription, &mut self.queue);
         for returned in self.dispatcher.inflight.abandon(&self.subscription) {
@@ -127,16 +127,16 @@ fn leave(dispatcher: &Dispatcher<QueueDriver>, subscription: &SubscriptionId, qu
 
 impl QueueDriver {
     /// Hold a message, and get it for its first delivery.
-    fn hold(&self, message: Entry) -> Entry {
-        let entry = Entry { attempt: message.attempt + 1, ..message.clone() };
+    fn hold(&self, message: QueuedEntry) -> QueuedEntry {
+        let entry = QueuedEntry { attempt: message.attempt + 1, ..message.clone() };
         self.held.lock().insert(message.id, message);
         entry
     }
 
     /// Let go of a message; `None` if it is acknowledged.
-    fn release(&self, returned: Returned<Sequence>) -> Option<(Instant, Entry)> {
+    fn release(&self, returned: Returned<Sequence>) -> Option<(Instant, QueuedEntry)> {
         let entry = self.held.lock().remove(&returned.id)?;
-        Some((returned.due.unwrap_or_else(Instant::now), Entry { attempt: returned.attempts, ..entry }))
+        Some((returned.due.unwrap_or_else(Instant::now), QueuedEntry { attempt: returned.attempts, ..entry }))
     }
 
     /// Put a message back into the queue, which has been left.

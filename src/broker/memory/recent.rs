@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::store::{self, Entry, MAX_QUEUED, Sequence, entry, matches};
+use super::store::{self, MAX_QUEUED, QueuedEntry, Sequence, entry, matches};
 use crate::message::Outgoing;
 
 /// How long a message is remembered.
@@ -37,7 +37,7 @@ impl RecentMessages {
     }
 
     /// The messages that a new subscription begins with, in order.
-    pub(super) fn for_subscription(&self, pattern: &str) -> Vec<Entry> {
+    pub(super) fn for_subscription(&self, pattern: &str) -> Vec<QueuedEntry> {
         let wanted =
             self.messages.iter().filter(|(at, _, message)| at.elapsed() <= KEPT && matches(pattern, &message.topic));
         wanted.map(|(_, sequence, message)| entry(*sequence, message)).collect()

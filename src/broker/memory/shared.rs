@@ -16,16 +16,16 @@ use crate::telemetry::Telemetry;
 
 /// The brokers that exist so far. Clones are handles to the same set. The default is a set that sidecars share.
 #[derive(Clone, Default)]
-pub struct SharedBrokers(Arc<Inner>);
+pub struct SharedBrokers(Arc<BrokerSet>);
 
 #[derive(Default)]
-struct Inner {
+struct BrokerSet {
     is_of_one_sidecar: bool,
-    known: Mutex<Known>,
+    known: Mutex<KnownStores>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownStores {
     stores: HashMap<Key, Arc<Store>>,
     /// By name of the component and app, the last file of it, and its store.
     last: HashMap<(String, String), (PathBuf, Arc<Store>)>,
@@ -48,7 +48,7 @@ impl Key {
 impl SharedBrokers {
     /// The set of one sidecar.
     pub fn of_one_sidecar() -> Self {
-        Self(Arc::new(Inner { is_of_one_sidecar: true, known: Mutex::default() }))
+        Self(Arc::new(BrokerSet { is_of_one_sidecar: true, known: Mutex::default() }))
     }
 
     /// A sidecar's share of the broker behind the component of this name in this file. The app id is its consumer group: each app gets every
@@ -64,7 +64,7 @@ impl SharedBrokers {
     }
 }
 
-impl Known {
+impl KnownStores {
     /// The store of a file as it is named, or without links: the links of a mounted folder lead to another file after each change. The
     /// component of a file that has been moved is the same as before.
     fn shared(&mut self, name: &str, file: &Path, app_id: &str) -> Arc<Store> {

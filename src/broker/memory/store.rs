@@ -11,7 +11,7 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 
 use super::recent::RecentMessages;
-use crate::broker::dispatch;
+use crate::broker::dispatch::DispatchEntry;
 use crate::broker::error::{BrokerError, BrokerErrorKind};
 use crate::message::{Outgoing, Position};
 use crate::telemetry::Telemetry;
@@ -35,17 +35,17 @@ impl From<Sequence> for Position {
 }
 
 /// A message as a queue holds it. Its `attempt` counts the deliveries that it has had.
-pub(super) type Entry = dispatch::Entry<Sequence>;
+pub(super) type QueuedEntry = DispatchEntry<Sequence>;
 
 /// A published message for a queue.
-pub(super) fn entry(sequence: Sequence, message: &Outgoing) -> Entry {
-    Entry { id: sequence, data: message.data.clone(), metadata: message.metadata.clone(), attempt: 0 }
+pub(super) fn entry(sequence: Sequence, message: &Outgoing) -> QueuedEntry {
+    QueuedEntry { id: sequence, data: message.data.clone(), metadata: message.metadata.clone(), attempt: 0 }
 }
 
 /// The queues of a broker, those of other sidecars included.
 #[derive(Default)]
 pub(super) struct Store {
-    subscriptions: RwLock<Vec<Subscription>>,
+    subscriptions: RwLock<Vec<QueueSender>>,
     idle: Mutex<Vec<Queue>>,
     /// The groups whose component is gone for now: their queues are kept without limit of time. Locked after `subscriptions`.
     closed: Mutex<BTreeSet<Arc<str>>>,
@@ -57,35 +57,35 @@ pub(super) struct Store {
 
 /// The sending side of a queue.
 #[derive(Clone)]
-struct Subscription {
+struct QueueSender {
     number: u64,
     group: Arc<str>,
     pattern: Arc<str>,
-    queue: mpsc::Sender<Entry>,
+    queue: mpsc::Sender<QueuedEntry>,
     /// Since when nothing is taken out of the queue.
     idle_since: Option<Instant>,
     /// The queue is idle and full, and that has been logged.
     is_overflow_logged: Arc<AtomicBool>,
     /// For the consumer: messages that the one before it had given to the app, and when they are due again.
-    returned: mpsc::UnboundedSender<(Instant, Entry)>,
+    returned: mpsc::UnboundedSender<(Instant, QueuedEntry)>,
 }
 
 /// The receiving side of a queue: with its consumer, or kept for the next one.
 pub(super) struct Queue {
     pub(super) number: u64,
-    pub(super) messages: mpsc::Receiver<Entry>,
-    pub(super) returned: mpsc::UnboundedReceiver<(Instant, Entry)>,
+    pub(super) messages: mpsc::Receiver<QueuedEntry>,
+    pub(super) returned: mpsc::UnboundedReceiver<(Instant, QueuedEntry)>,
     /// Messages that wait for their redelivery while there is no consumer, by the time they are due.
-    waiting: BTreeMap<(Instant, Sequence), Entry>,
+    waiting: BTreeMap<(Instant, Sequence), QueuedEntry>,
 }
 
-impl Subscription {
+impl QueueSender {
     fn is_over(&self) -> bool {
         self.idle_since.is_some_and(|since| since.elapsed() > KEPT)
     }
 
     /// Reserve space for one message; `None` if the queue takes none.
-    async fn reserve(&self, telemetry: &Telemetry) -> Result<Option<OwnedPermit<Entry>>, BrokerError> {
+    async fn reserve(&self, telemetry: &Telemetry) -> Result<Option<OwnedPermit<QueuedEntry>>, BrokerError> {
         if self.idle_since.is_some() {
             // No publish waits for a subscription that may never come back.
             let permit = self.queue.clone().try_reserve_owned().ok();
@@ -111,12 +111,12 @@ impl Subscription {
 
 impl Queue {
     /// Deliver a message again at this time.
-    pub(super) fn wait(&mut self, due: Instant, entry: Entry) {
+    pub(super) fn wait(&mut self, due: Instant, entry: QueuedEntry) {
         self.waiting.insert((due, entry.id), entry);
     }
 
     /// The messages that wait for their redelivery.
-    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = (Instant, Entry)> + use<> {
+    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = (Instant, QueuedEntry)> + use<> {
         std::mem::take(&mut self.waiting).into_iter().map(|((due, _), entry)| (due, entry))
     }
 
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// The subscriptions that get a message. One that begins later finds it among the recent messages, if these are kept.
-    fn receivers(&self, sequence: Sequence, message: &Outgoing) -> Vec<Subscription> {
+    fn receivers(&self, sequence: Sequence, message: &Outgoing) -> Vec<QueueSender> {
         let subscriptions = self.all();
         if let Some(recent) = &self.recent {
             // Under the lock of the subscriptions: a new one gets the message either here or from there, not twice.
@@ -184,7 +184,7 @@ impl Store {
                 let _ = queue.try_send(entry);
             }
         }
-        subscriptions.push(Subscription {
+        subscriptions.push(QueueSender {
             number,
             group: group.clone(),
             pattern: pattern.clone(),
@@ -198,7 +198,7 @@ impl Store {
 
     fn resumed_queue(&self, group: &str, pattern: &str) -> Option<Queue> {
         let mut subscriptions = self.all_mut();
-        let is_same = |known: &&mut Subscription| {
+        let is_same = |known: &&mut QueueSender| {
             known.idle_since.is_some() && *known.group == *group && *known.pattern == *pattern
         };
         let subscription = subscriptions.iter_mut().find(is_same)?;
@@ -223,7 +223,7 @@ impl Store {
     }
 
     /// Put a message back into a queue that its consumer has left: another consumer may have taken the queue since.
-    pub(super) fn give_back(&self, number: u64, due: Instant, entry: Entry) {
+    pub(super) fn give_back(&self, number: u64, due: Instant, entry: QueuedEntry) {
         let subscriptions = self.all();
         let own = subscriptions.iter().find(|subscription| subscription.number == number);
         match own {
@@ -276,11 +276,11 @@ impl Store {
         });
     }
 
-    fn all(&self) -> RwLockReadGuard<'_, Vec<Subscription>> {
+    fn all(&self) -> RwLockReadGuard<'_, Vec<QueueSender>> {
         self.subscriptions.read()
     }
 
-    fn all_mut(&self) -> RwLockWriteGuard<'_, Vec<Subscription>> {
+    fn all_mut(&self) -> RwLockWriteGuard<'_, Vec<QueueSender>> {
         self.subscriptions.write()
     }
 

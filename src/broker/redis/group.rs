@@ -37,7 +37,7 @@ use crate::broker::dispatch::{Dispatcher, SubscriptionId, TaskNames, Workers, ac
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 
-/// What the groups of a component have in common.
+/// The handles that the groups of a component share.
 #[derive(Clone)]
 pub(super) struct ComponentContext {
     /// The name of the component.

@@ -18,11 +18,11 @@ use crate::shutdown::Stop;
 /// All groups of a component.
 pub(super) struct Groups {
     context: ComponentContext,
-    known: Mutex<Known>,
+    known: Mutex<KnownGroups>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownGroups {
     groups: BTreeMap<String, Arc<ConsumerGroup>>,
     /// By the group after which they are named.
     fan_outs: BTreeMap<String, Arc<FanOut>>,
@@ -75,12 +75,12 @@ impl Groups {
         self.known().fan_outs.values().cloned().collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownGroups> {
         self.known.lock()
     }
 }
 
-impl Known {
+impl KnownGroups {
     fn get(
         &mut self,
         context: &ComponentContext,

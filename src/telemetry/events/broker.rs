@@ -1,4 +1,4 @@
-//! What brokers notice.
+//! Events of brokers.
 
 use std::fmt::Display;
 use std::time::Duration;

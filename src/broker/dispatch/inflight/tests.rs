@@ -47,14 +47,14 @@ struct Table {
     subscriptions: BTreeMap<String, SubscriptionId>,
 }
 
-fn with_policy(policy: Policy, topics: &[&str]) -> Table {
+fn with_policy(policy: DispatchPolicy, topics: &[&str]) -> Table {
     let mut table = Table { inflight: InFlight::new(4, 100, policy), subscriptions: BTreeMap::new() };
     table.open_all(topics);
     table
 }
 
 fn table(concurrency: usize, depth: usize, topics: &[&str]) -> Table {
-    let inflight = InFlight::new(concurrency, depth, Policy::default());
+    let inflight = InFlight::new(concurrency, depth, DispatchPolicy::default());
     let mut table = Table { inflight, subscriptions: BTreeMap::new() };
     table.open_all(topics);
     table
@@ -97,8 +97,8 @@ impl Table {
     }
 }
 
-fn entries(ids: impl IntoIterator<Item = u64>) -> Vec<Entry<Number>> {
-    let entry = |id| Entry { id: Number(id), data: Bytes::new(), metadata: None, attempt: 1 };
+fn entries(ids: impl IntoIterator<Item = u64>) -> Vec<DispatchEntry<Number>> {
+    let entry = |id| DispatchEntry { id: Number(id), data: Bytes::new(), metadata: None, attempt: 1 };
     ids.into_iter().map(entry).collect()
 }
 
@@ -257,7 +257,7 @@ fn a_topic_may_have_several_subscriptions() {
 
 #[test]
 fn a_broker_that_redelivers_by_itself_gets_failed_entries_back() {
-    let policy = Policy { redelivery: Redelivery::Native, ..Policy::default() };
+    let policy = DispatchPolicy { redelivery: Redelivery::Native, ..DispatchPolicy::default() };
     let table = with_policy(policy, &["a"]);
     let due = Instant::now() + Duration::from_secs(1);
     table.accept("a", [1]);
@@ -270,7 +270,7 @@ fn a_broker_that_redelivers_by_itself_gets_failed_entries_back() {
 
 #[test]
 fn an_offset_is_acknowledged_when_all_before_it_is_done() {
-    let policy = Policy { ack_order: AckOrder::Offset, ..Policy::default() };
+    let policy = DispatchPolicy { ack_order: AckOrder::Offset, ..DispatchPolicy::default() };
     let table = with_policy(policy, &["a"]);
     table.accept("a", 1..=4);
     table.running();

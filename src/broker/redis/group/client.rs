@@ -12,7 +12,7 @@ use super::super::settings::Settings;
 use super::super::stream::{MAX_CLAIM, StreamClient};
 use super::liveness::{Beat, Liveness};
 use crate::broker::dispatch::{
-    self, AckBatch, AckDriver, AckReply, Driver, Refetched, Returned, SubscriptionId, Workers,
+    AckBatch, AckDriver, AckReply, DispatchEntry, Driver, Refetched, Returned, SubscriptionId, Workers,
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::broker::{
@@ -59,13 +59,13 @@ impl GroupClient {
     }
 
     /// Entries for the dispatcher. Metadata that cannot be read is logged.
-    fn checked(&self, entries: Vec<Entry>) -> Vec<dispatch::Entry<EntryId>> {
+    fn checked(&self, entries: Vec<Entry>) -> Vec<DispatchEntry<EntryId>> {
         let checked = entries.into_iter().map(|entry| {
             if let Some(reason) = &entry.metadata_error {
                 let (component, position) = (&*self.component, entry.id.into());
                 self.telemetry.emit(MetadataUnreadable { component, position, reason });
             }
-            dispatch::Entry { id: entry.id, data: entry.data, metadata: entry.metadata, attempt: entry.attempt }
+            DispatchEntry { id: entry.id, data: entry.data, metadata: entry.metadata, attempt: entry.attempt }
         });
         checked.collect()
     }

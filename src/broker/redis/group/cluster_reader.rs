@@ -13,7 +13,7 @@
 //!
 //! Where the server does not permit tracking, topics are polled, with pauses that grow up to [`MAX_TURN`].
 //!
-//! The same reader serves an address that refuses one read of several topics ([`run_one_by_one`]): there it always polls, because behind
+//! This reader also serves an address that refuses one read of several topics ([`run_one_by_one`]): there it always polls, because behind
 //! such an address may be a proxy, whose servers cannot report anything.
 
 use std::collections::{BTreeSet, HashSet};
@@ -76,8 +76,8 @@ pub(super) async fn run(context: ReaderContext, cluster: Arc<Cluster>, stop: Sto
 /// Read all topics from one address, each by itself, until `stop`.
 pub(super) async fn run_one_by_one(context: ReaderContext, connector: Arc<Connector>, stop: Stop) {
     let handle = ReaderHandle { stop, wake: Arc::default() };
-    let scope = Scope::Address(connector);
-    Reader::new(&context, scope, &Arc::default(), &handle).run().await;
+    let scope = ReadScope::Address(connector);
+    NodeReader::new(&context, scope, &Arc::default(), &handle).run().await;
 }
 
 /// Start a reader for each server that has slots, and stop those of any other.
@@ -99,15 +99,15 @@ fn sync_readers(
     for node in masters {
         if !readers.iter().any(|(known, _)| Arc::ptr_eq(known, &node)) {
             let handle = ReaderHandle { stop: stop.child(), wake: Arc::default() };
-            let scope = Scope::Node(cluster.clone(), node.clone());
-            let reader = Reader::new(context, scope, set, &handle);
+            let scope = ReadScope::Node(cluster.clone(), node.clone());
+            let reader = NodeReader::new(context, scope, set, &handle);
             context.tasks.spawn("redis reader", reader.run());
             readers.push((node, handle));
         }
     }
 }
 
-/// What the readers of a group have in common.
+/// The state that the readers of a group share.
 #[derive(Default)]
 struct ReaderSet {
     /// How many of them have topics.
@@ -167,14 +167,14 @@ impl ReaderSet {
 }
 
 /// Which topics a reader reads, and from where.
-enum Scope {
+enum ReadScope {
     /// The topics of one server of a cluster.
     Node(Arc<Cluster>, Arc<Node>),
     /// All topics, from the only address.
     Address(Arc<Connector>),
 }
 
-impl Scope {
+impl ReadScope {
     fn connector(&self) -> &Connector {
         match self {
             Self::Node(_, node) => &node.connector,
@@ -189,7 +189,7 @@ impl Scope {
         }
     }
 
-    /// The version of the slot map that [`Scope::has`] goes by.
+    /// The version of the slot map that [`ReadScope::has`] goes by.
     fn version(&self) -> u64 {
         match self {
             Self::Node(cluster, _) => cluster.version(),
@@ -213,13 +213,13 @@ impl Scope {
 }
 
 /// The reader of one server.
-struct Reader {
+struct NodeReader {
     context: ReaderContext,
-    scope: Scope,
+    scope: ReadScope,
     set: Arc<ReaderSet>,
     stop: Stop,
     wake: Arc<Notify>,
-    connection: Option<Open>,
+    connection: Option<PollingConnection>,
     /// Topics that had nothing when they were last asked; the server reports when they have.
     idle_topics: HashSet<Arc<str>>,
     /// Topics that other servers have, by the slot map of version `map`.
@@ -241,26 +241,26 @@ struct Reader {
     no_tracking: bool,
 }
 
-struct Open {
+struct PollingConnection {
     connection: Connection,
     /// See [`Connector::failovers`].
     failovers: u64,
-    /// What the server reports; `None` without tracking.
+    /// Reports of the server; `None` without tracking.
     pushes: Option<UnboundedReceiver<PushInfo>>,
 }
 
 /// How to go on after a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum NextPoll {
     AtOnce,
     After(Duration),
 }
 
-impl Reader {
-    fn new(context: &ReaderContext, scope: Scope, set: &Arc<ReaderSet>, handle: &ReaderHandle) -> Self {
+impl NodeReader {
+    fn new(context: &ReaderContext, scope: ReadScope, set: &Arc<ReaderSet>, handle: &ReaderHandle) -> Self {
         Self {
             context: context.clone(),
-            no_tracking: matches!(scope, Scope::Address(_)),
+            no_tracking: matches!(scope, ReadScope::Address(_)),
             scope,
             set: set.clone(),
             stop: handle.stop.clone(),
@@ -304,8 +304,8 @@ impl Reader {
             // The entries of this read are in flight: what waits for its end can go on.
             turn.leave();
             let pause = match read {
-                Ok(Next::AtOnce) => self.pause_to_gather(),
-                Ok(Next::After(pause)) => pause,
+                Ok(NextPoll::AtOnce) => self.pause_to_gather(),
+                Ok(NextPoll::After(pause)) => pause,
                 Err(error) => self.failed(&error).await,
             };
             if !pause.is_zero() {
@@ -366,8 +366,8 @@ impl Reader {
         let context = self.context.clone();
         let woken = async {
             match &self.scope {
-                Scope::Node(..) => self.wake.notified().await,
-                Scope::Address(_) => context.workers.inflight().reader.notified().await,
+                ReadScope::Node(..) => self.wake.notified().await,
+                ReadScope::Address(_) => context.workers.inflight().reader.notified().await,
             }
         };
         let pushed = async {
@@ -396,7 +396,7 @@ impl Reader {
     }
 
     /// Lost replies are searched for between two reads: during one, its entries would look like that, too.
-    async fn recover_and_read(&mut self, plan: &ReadPlan) -> Result<Next, RedisError> {
+    async fn recover_and_read(&mut self, plan: &ReadPlan) -> Result<NextPoll, RedisError> {
         let suspicions = self.context.lost_replies.suspicions();
         if suspicions != self.searched || self.has_lost_reply {
             self.context.lost_replies.recover(&self.context.workers, &self.ours()).await?;
@@ -412,10 +412,10 @@ impl Reader {
         subscriptions
     }
 
-    async fn read(&mut self, plan: &ReadPlan) -> Result<Next, RedisError> {
+    async fn read(&mut self, plan: &ReadPlan) -> Result<NextPoll, RedisError> {
         (self.asked, self.has_more) = (Some(Instant::now()), false);
         let replies = self.ask(plan).await.inspect_err(|_| self.close())?;
-        let (mut moved, mut broken, mut next) = (Vec::new(), Vec::new(), Next::AtOnce);
+        let (mut moved, mut broken, mut next) = (Vec::new(), Vec::new(), NextPoll::AtOnce);
         let mut failed = None;
         for (subscription, reply) in plan.subscriptions.iter().zip(replies) {
             match reply.extract_error() {
@@ -434,10 +434,10 @@ impl Reader {
         }
         if !moved.is_empty() {
             self.read_elsewhere(plan, &moved).await?;
-            next = Next::After(SLOT_MOVES);
+            next = NextPoll::After(SLOT_MOVES);
         }
         if !broken.is_empty() && topic_check::examine(&self.context.workers, &broken).await != Examined::Changed {
-            next = Next::After(PAUSE.after(1));
+            next = NextPoll::After(PAUSE.after(1));
         }
         self.recovered();
         Ok(next)
@@ -506,10 +506,10 @@ impl Reader {
 
     /// Does another server of the cluster have the topic? Behind the only address there is no other to ask.
     fn is_redirected(&self, error: &RedisError) -> bool {
-        matches!(self.scope, Scope::Node(..)) && error.redirect_node().is_some()
+        matches!(self.scope, ReadScope::Node(..)) && error.redirect_node().is_some()
     }
 
-    async fn open(&mut self) -> Result<&mut Open, RedisError> {
+    async fn open(&mut self) -> Result<&mut PollingConnection, RedisError> {
         let failovers = self.scope.connector().failovers();
         if self.connection.as_ref().is_some_and(|open| open.failovers != failovers) {
             self.close();
@@ -521,7 +521,7 @@ impl Reader {
         self.connection.as_mut().ok_or_else(|| error::io_error(std::io::ErrorKind::NotConnected))
     }
 
-    async fn dial(&mut self) -> Result<Open, RedisError> {
+    async fn dial(&mut self) -> Result<PollingConnection, RedisError> {
         if !self.no_tracking {
             match self.dial_with_tracking().await {
                 Err(error) if !error::is_transient(&error) => {}
@@ -531,10 +531,10 @@ impl Reader {
         let failovers = self.scope.connector().failovers();
         let connection = self.scope.connector().open().await?;
         self.no_tracking = true;
-        Ok(Open { connection, failovers, pushes: None })
+        Ok(PollingConnection { connection, failovers, pushes: None })
     }
 
-    async fn dial_with_tracking(&self) -> Result<Open, RedisError> {
+    async fn dial_with_tracking(&self) -> Result<PollingConnection, RedisError> {
         let (sender, pushes) = unbounded_channel();
         let failovers = self.scope.connector().failovers();
         let mut connection = self.scope.connector().open_with_pushes(sender).await?;
@@ -543,7 +543,7 @@ impl Reader {
         for reply in connection.pipeline(&tracking).await? {
             reply.extract_error()?;
         }
-        Ok(Open { connection, failovers, pushes: Some(pushes) })
+        Ok(PollingConnection { connection, failovers, pushes: Some(pushes) })
     }
 
     /// Drop the connection. A reply may be lost with it.

@@ -30,7 +30,7 @@ pub(in crate::broker::redis) struct FanOut {
     pub(in crate::broker::redis) group: String,
     registry: String,
     expiry: Duration,
-    state: Mutex<State>,
+    state: Mutex<FanOutState>,
     /// The name of the component, for logs.
     component: Arc<str>,
     connections: Arc<Connections>,
@@ -38,7 +38,7 @@ pub(in crate::broker::redis) struct FanOut {
 }
 
 #[derive(Default)]
-struct State {
+struct FanOutState {
     topics: BTreeSet<String>,
     /// The server does not permit writing these keys: groups of dead instances are not removed.
     is_denied: bool,
@@ -165,7 +165,7 @@ impl FanOut {
         format!("{}:{group}", self.registry)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FanOutState> {
         self.state.lock()
     }
 }

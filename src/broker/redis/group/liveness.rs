@@ -30,17 +30,17 @@ pub(in crate::broker::redis) struct Liveness {
     /// The key of the hash of instances.
     pub(super) registry: String,
     alive_prefix: String,
-    state: Mutex<State>,
+    state: Mutex<LivenessState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LivenessState {
     topics: BTreeSet<String>,
     /// Topics of which entries were handed back and may still be in this consumer's list.
     handed_back: BTreeSet<String>,
     /// The topics as the registry has them.
     registered: Option<String>,
-    phase: Phase,
+    heartbeats: Heartbeats,
     /// When the last heartbeat was sent that Redis has confirmed.
     confirmed: Option<Instant>,
     /// A heartbeat lapsed, and entries claimed by others have not been dropped yet.
@@ -49,7 +49,7 @@ struct State {
 
 /// Whether heartbeats are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum Heartbeats {
     /// Not for now: nothing is in flight. The key may expire, and no entries are lost by that.
     #[default]
     Paused,
@@ -84,7 +84,7 @@ impl Liveness {
     /// The only consumer of a group of its own, which needs no heartbeats.
     pub(in crate::broker::redis) fn of_private_group(group: &str) -> Self {
         let liveness = Self::new(group);
-        liveness.state().phase = Phase::Denied;
+        liveness.state().heartbeats = Heartbeats::Denied;
         Self { consumer: group.to_owned(), ..liveness }
     }
 
@@ -140,12 +140,13 @@ impl Liveness {
     /// Is the last heartbeat still valid?
     pub(super) fn is_current(&self) -> bool {
         let state = self.state();
-        state.phase == Phase::Denied || state.confirmed.is_some_and(|confirmed| confirmed.elapsed() < LIFETIME)
+        state.heartbeats == Heartbeats::Denied
+            || state.confirmed.is_some_and(|confirmed| confirmed.elapsed() < LIFETIME)
     }
 
     /// Are there no heartbeats of this consumer?
     pub(super) fn is_denied(&self) -> bool {
-        self.state().phase == Phase::Denied
+        self.state().heartbeats == Heartbeats::Denied
     }
 
     /// Did a heartbeat lapse? Others may have claimed entries then. The caller drops these, or calls [`Liveness::keep_lapse`].
@@ -161,8 +162,8 @@ impl Liveness {
     /// Nothing is in flight: a key that expires from now on is no lapse.
     pub(super) fn pause(&self) {
         let mut state = self.state();
-        if state.phase == Phase::Beating {
-            state.phase = Phase::Paused;
+        if state.heartbeats == Heartbeats::Beating {
+            state.heartbeats = Heartbeats::Paused;
         }
     }
 
@@ -172,24 +173,24 @@ impl Liveness {
             replies.iter().any(|reply| matches!(reply, Value::ServerError(error) if error.code() == "NOPERM"));
         let mut state = self.state();
         if is_refused {
-            state.phase = Phase::Denied;
+            state.heartbeats = Heartbeats::Denied;
             return None;
         }
         state.registered =
             (replies.get(1) == Some(&Value::Int(1)) || state.registered.as_ref() != Some(&topics)).then_some(topics);
         let had_expired = replies.first() == Some(&Value::Int(0));
-        state.lapsed |= had_expired && state.phase == Phase::Beating;
-        state.phase = Phase::Beating;
+        state.lapsed |= had_expired && state.heartbeats == Heartbeats::Beating;
+        state.heartbeats = Heartbeats::Beating;
         Some(had_expired)
     }
 
     /// Remove the key and the entry of this consumer. Entries that it has handed back are found by the registry.
     pub(super) async fn deregister(&self, connections: &Connections) {
-        let (handed_back, phase) = {
+        let (handed_back, heartbeats) = {
             let state = self.state();
-            (join(&state.handed_back), state.phase)
+            (join(&state.handed_back), state.heartbeats)
         };
-        if phase != Phase::Beating {
+        if heartbeats != Heartbeats::Beating {
             return;
         }
         let mut commands = pipe();
@@ -229,7 +230,7 @@ impl Liveness {
         commands.cmd("PEXPIRE").arg(self.alive_key(&self.consumer)).arg(LIFETIME.as_millis() as u64);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LivenessState> {
         self.state.lock()
     }
 }

@@ -6,16 +6,16 @@ use tokio::sync::watch;
 
 /// The reads of all readers of a group.
 #[derive(Default)]
-pub(super) struct ReadBarrier(watch::Sender<Table>);
+pub(super) struct ReadBarrier(watch::Sender<Turns>);
 
 #[derive(Clone, Default)]
-struct Table {
+struct Turns {
     next: u64,
     /// By reader, how often it has entered or left a read: it is reading where the number is odd.
     turns: BTreeMap<u64, u64>,
 }
 
-/// One reader's entry in the table, until it is dropped.
+/// One reader's entry in the barrier, until it is dropped.
 pub(super) struct ReadTurn<'a> {
     barrier: &'a ReadBarrier,
     reader: u64,
@@ -25,10 +25,10 @@ impl ReadBarrier {
     /// Register a reader.
     pub(super) fn join(&self) -> ReadTurn<'_> {
         let mut reader = 0;
-        self.0.send_modify(|table| {
-            reader = table.next;
-            table.next += 1;
-            table.turns.insert(reader, 0);
+        self.0.send_modify(|readers| {
+            reader = readers.next;
+            readers.next += 1;
+            readers.turns.insert(reader, 0);
         });
         ReadTurn { barrier: self, reader }
     }
@@ -39,8 +39,8 @@ impl ReadBarrier {
         let mut reading = watching.borrow_and_update().turns.clone();
         reading.retain(|_, turn| *turn % 2 == 1);
         async move {
-            let is_passed = |table: &Table| {
-                let is_same = |(reader, turn)| table.turns.get(reader) == Some(turn);
+            let is_passed = |readers: &Turns| {
+                let is_same = |(reader, turn)| readers.turns.get(reader) == Some(turn);
                 !reading.iter().any(is_same)
             };
             // An error means that there are no readers, and so no reads.
@@ -61,16 +61,16 @@ impl ReadTurn<'_> {
     }
 
     fn count(&self) {
-        self.barrier.0.send_modify(|table| {
-            *table.turns.entry(self.reader).or_default() += 1;
+        self.barrier.0.send_modify(|readers| {
+            *readers.turns.entry(self.reader).or_default() += 1;
         });
     }
 }
 
 impl Drop for ReadTurn<'_> {
     fn drop(&mut self) {
-        self.barrier.0.send_modify(|table| {
-            table.turns.remove(&self.reader);
+        self.barrier.0.send_modify(|readers| {
+            readers.turns.remove(&self.reader);
         });
     }
 }

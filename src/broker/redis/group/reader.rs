@@ -57,23 +57,23 @@ pub(super) async fn run(context: &ReaderContext, connector: &Arc<Connector>, sto
             Ok(reply) => {
                 reader.recovered(&plan);
                 reader.accept(&plan, reply);
-                Some(Next::AtOnce)
+                Some(AfterRead::AtOnce)
             }
             Err(error) => stop.run_until_triggered(reader.failed(&error, &plan)).await,
         };
         // The entries of this read are in flight: what waits for its end can go on.
         turn.leave();
         match next {
-            Some(Next::AtOnce) => {}
-            Some(Next::After(pause)) => drop(stop.sleep(pause).await),
-            Some(Next::OneByOne) => return context.suspect_lost_replies(),
+            Some(AfterRead::AtOnce) => {}
+            Some(AfterRead::After(pause)) => drop(stop.sleep(pause).await),
+            Some(AfterRead::OneByOne) => return context.suspect_lost_replies(),
             None => break,
         }
     }
 }
 
 /// How to go on after a read.
-enum Next {
+enum AfterRead {
     AtOnce,
     After(Duration),
     /// Switch to reading each topic by itself.
@@ -83,7 +83,7 @@ enum Next {
 struct Reader {
     context: ReaderContext,
     connector: Arc<Connector>,
-    connection: Option<Open>,
+    connection: Option<BlockingConnection>,
     /// The server does not permit CLIENT UNBLOCK.
     is_unblock_denied: bool,
     failures: u32,
@@ -94,7 +94,7 @@ struct Reader {
     is_failure_logged: bool,
 }
 
-struct Open {
+struct BlockingConnection {
     connection: Connection,
     /// See [`Connector::failovers`].
     failovers: u64,
@@ -173,7 +173,7 @@ impl Reader {
         workers.start();
     }
 
-    async fn open(&mut self) -> Result<&mut Open, RedisError> {
+    async fn open(&mut self) -> Result<&mut BlockingConnection, RedisError> {
         if self.connection.is_none() {
             let failovers = self.connector.failovers();
             let mut connection = self.connector.open().await?;
@@ -182,7 +182,8 @@ impl Reader {
             let replies = connection.pipeline(&question).await?;
             let client_id = if let Some(Value::Int(id)) = replies.first() { Some(*id) } else { None };
             let block = if client_id.is_some() && !self.is_unblock_denied { BLOCK } else { SHORT_BLOCK };
-            self.connection = Some(Open { connection, failovers, client_id: client_id.unwrap_or(0), block });
+            self.connection =
+                Some(BlockingConnection { connection, failovers, client_id: client_id.unwrap_or(0), block });
         }
         self.connection.as_mut().ok_or_else(|| error::io_error(std::io::ErrorKind::NotConnected))
     }
@@ -203,14 +204,14 @@ impl Reader {
         }
     }
 
-    async fn failed(&mut self, error: &RedisError, plan: &ReadPlan) -> Next {
+    async fn failed(&mut self, error: &RedisError, plan: &ReadPlan) -> AfterRead {
         self.failures += 1;
         if topic_check::may_concern_one(error) {
             match topic_check::examine(&self.context.workers, &plan.subscriptions).await {
-                Examined::Changed => return Next::AtOnce,
+                Examined::Changed => return AfterRead::AtOnce,
                 Examined::AllFine if self.is_about_their_number(error) => {
                     self.switch_to_one_by_one(error);
-                    return Next::OneByOne;
+                    return AfterRead::OneByOne;
                 }
                 Examined::AllFine | Examined::Unknown => {}
             }
@@ -225,7 +226,7 @@ impl Reader {
             let client = self.client();
             client.telemetry.emit(ReadingFailed { component: &client.component, error: &text });
         }
-        Next::After(PAUSE.after(self.failures))
+        AfterRead::After(PAUSE.after(self.failures))
     }
 
     /// Is one read of several topics refused, when each of them could be read by itself? Refusals other than CROSSSLOT may have passed

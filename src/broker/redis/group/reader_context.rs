@@ -1,4 +1,4 @@
-//! What the readers of a group work on.
+//! The handles that the readers of a group share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -23,10 +23,10 @@ const IDLE_CONSUMERS: &str = "consumers that let them rest";
 
 /// Totals of takeovers, by former owner: one log line at the end, and one before it if there is more than a page. Both are of all topics.
 #[derive(Default)]
-pub(super) struct Tally(BTreeMap<String, Sum>);
+pub(super) struct Tally(BTreeMap<String, TakeoverTotals>);
 
 #[derive(Default)]
-struct Sum {
+struct TakeoverTotals {
     entries: usize,
     topics: BTreeSet<String>,
     is_begin_logged: bool,

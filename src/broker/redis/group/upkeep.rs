@@ -67,13 +67,13 @@ struct Schedule {
 }
 
 /// The outcome of the steps of a round.
-struct Outcome {
+struct RoundOutcome {
     /// After a failure the round goes on.
     goes_on: bool,
     failed: Option<RedisError>,
 }
 
-impl Outcome {
+impl RoundOutcome {
     fn add(&mut self, step: Result<(), RedisError>) -> Result<(), RedisError> {
         match step {
             Err(error) if self.goes_on => drop(self.failed.get_or_insert(error)),
@@ -117,7 +117,7 @@ impl Upkeep {
             return Ok(());
         }
         // One server of a cluster that fails does not hold up the others.
-        let mut outcome = Outcome { goes_on: client.settings.is_cluster(), failed: None };
+        let mut outcome = RoundOutcome { goes_on: client.settings.is_cluster(), failed: None };
         if now < self.schedule.resting {
             return Ok(());
         }
