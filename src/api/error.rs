@@ -1,4 +1,5 @@
-//! Every error of the API: code, text, HTTP status, gRPC code and details (tests/spec/http-api.md, "4. Error envelopes").
+//! Every error of the API: code, text, HTTP status, gRPC code and details (tests/spec/http-api.md, "4. Error
+//! envelopes").
 
 mod not_configured;
 mod pubsub;

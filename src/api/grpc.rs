@@ -1,6 +1,8 @@
-//! The gRPC port, until the gRPC API is built: every call is answered with `UNIMPLEMENTED` and the address of the HTTP API.
+//! The gRPC port, until the gRPC API is built: every call is answered with `UNIMPLEMENTED` and the address of the HTTP
+//! API.
 //!
-//! Clients that connect at their start find a gRPC server, and report a call in their own words instead of a broken connection.
+//! Clients that connect at their start find a gRPC server, and report a call in their own words instead of a broken
+//! connection.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

@@ -1,4 +1,5 @@
-//! Connections: whether one is served, with which hyper builder, and the checks of a request before the service gets it.
+//! Connections: whether one is served, with which hyper builder, and the checks of a request before the service gets
+//! it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -169,7 +170,8 @@ impl<S: Service> Connection<S> {
         service.clone().oneshot(request.map(Body::new)).await
     }
 
-    /// Serves a connection that has become one of HTTP/2. Boxed, because it answers requests like the one it comes from.
+    /// Serves a connection that has become one of HTTP/2. Boxed, because it answers requests like the one it comes
+    /// from.
     fn upgraded(self: Arc<Self>, request: Request<Incoming>, frame: Bytes) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let begun = async {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::transport::Deadlines;
 use crate::shutdown::Stop;
 
-/// Drives a connection until it ends, a deadline closes it, or `stop`. Then it takes no new requests and finishes the running ones.
+/// Drives a connection until it ends, a deadline closes it, or `stop`. Then it takes no new requests and finishes the
+/// running ones.
 pub(super) async fn drive<C: Future>(
     serving: C,
     shut_down: fn(Pin<&mut C>),
@@ -42,7 +43,8 @@ async fn no_first_request(limit: Option<Duration>, has_request: &AtomicBool) {
     std::future::pending().await
 }
 
-/// Resolves when `limit` has passed without a new request. It is checked once in `limit`, so that requests need not be timed.
+/// Resolves when `limit` has passed without a new request. It is checked once in `limit`, so that requests need not be
+/// timed.
 async fn idle(limit: Option<Duration>, has_request: &AtomicBool) {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {

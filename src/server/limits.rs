@@ -1,7 +1,8 @@
 //! Limits of a server (D32): connections and requests in flight for each listener, and the memory of request bodies.
 //!
-//! Connections and requests beyond a limit are refused at once and counted, so that a flood costs no memory. This is the place for limits that
-//! depend on the memory of the container; deadlines belong to [`Deadlines`](super::transport::Deadlines).
+//! Connections and requests beyond a limit are refused at once and counted, so that a flood costs no memory. This is
+//! the place for limits that depend on the memory of the container; deadlines belong to
+//! [`Deadlines`](super::transport::Deadlines).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,8 +26,8 @@ const ATTEMPT: Duration = Duration::from_millis(25);
 /// How many connections are looked at for an idle one, for each attempt.
 const MAX_LOOKED_AT: usize = 64;
 
-/// How often a connection is looked at before it has to make room: since it began, and since its last request. Those that never had a
-/// request go first.
+/// How often a connection is looked at before it has to make room: since it began, and since its last request. Those
+/// that never had a request go first.
 const GRACE_OF_NEW: usize = 1;
 const GRACE_OF_USED: usize = 4;
 
@@ -91,7 +92,8 @@ struct Open {
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
     _permit: OwnedSemaphorePermit,
-    /// Key among the open connections; `None` for a connection beyond the limit, which is to be answered with a refusal only.
+    /// Key among the open connections; `None` for a connection beyond the limit, which is to be answered with a refusal
+    /// only.
     id: Option<u64>,
     pub(super) activity: Arc<Activity>,
 }
@@ -156,7 +158,8 @@ impl ConnectionSlots {
         ConnectionSlot { slots: self.clone(), _permit: permit, id: Some(id), activity }
     }
 
-    /// Asks a connection to close that is idle and has no grace left. They are looked at in turn, so that those that are used stay.
+    /// Asks a connection to close that is idle and has no grace left. They are looked at in turn, so that those that
+    /// are used stay.
     fn ask_one_to_close(&self) {
         let mut open = self.open.lock();
         let Open { connections, next, .. } = &mut *open;

@@ -1,4 +1,5 @@
-//! Where hyper answers or accepts otherwise than daprd's server, which clients rely on. Nothing else in the crate works around hyper.
+//! Where hyper answers or accepts otherwise than daprd's server, which clients rely on. Nothing else in the crate works
+//! around hyper.
 
 pub(super) mod h2c_upgrade;
 pub(super) mod hyper_errors;

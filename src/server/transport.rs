@@ -14,8 +14,8 @@ const MIN_BUFFER: usize = 64 << 10;
 /// The time in which the first request of a connection has to begin.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 
-/// A silent gRPC client is pinged this often, and has this long to answer (tests/spec/grpc-sdk.md, "2.1 Transport, limits,
-/// keepalive").
+/// A silent gRPC client is pinged this often, and has this long to answer (tests/spec/grpc-sdk.md, "2.1 Transport,
+/// limits, keepalive").
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -94,8 +94,8 @@ impl Transport {
         }
     }
 
-    /// The builder for clients that send very many headers. It reserves a table for as many as fit into a head, again for each
-    /// request, which would be a tenth of the cost of a publish for the others.
+    /// The builder for clients that send very many headers. It reserves a table for as many as fit into a head, again
+    /// for each request, which would be a tenth of the cost of a publish for the others.
     pub(super) fn wide(self) -> Builder<TokioExecutor> {
         let mut builder = self.narrow();
         builder.http1().max_headers((self.max_head / 8).min(4096));

@@ -1,5 +1,5 @@
-//! Errors of building blocks that are not ours, as daprd answers when nothing is configured (tests/spec/http-api.md, "10. Other
-//! building blocks when not configured (exact answers for SDKs)").
+//! Errors of building blocks that are not ours, as daprd answers when nothing is configured (tests/spec/http-api.md,
+//! "10. Other building blocks when not configured (exact answers for SDKs)").
 
 use http::StatusCode as Http;
 

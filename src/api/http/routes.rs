@@ -105,7 +105,8 @@ fn patterns() -> impl Iterator<Item = (Operation, &'static str, Methods)> {
     ours.chain(NOT_CONFIGURED.iter().map(|row| (Op::NotConfigured, row.pattern, row.methods)))
 }
 
-/// The app of the API port: the routes that `spec.api` of the Configuration allows. Everything else is an invocation, which is not there.
+/// The app of the API port: the routes that `spec.api` of the Configuration allows. Everything else is an invocation,
+/// which is not there.
 pub(super) fn api(context: Arc<Context>) -> Router {
     let access = &context.settings.http.access;
     let ours = ROUTES.iter().filter(|route| access::is_allowed(access, route.pattern));

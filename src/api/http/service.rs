@@ -1,5 +1,5 @@
-//! The HTTP API as a service: the steps around each call, in the order of daprd (tests/spec/http-api.md, "2. Processing order (API
-//! server)").
+//! The HTTP API as a service: the steps around each call, in the order of daprd (tests/spec/http-api.md, "2. Processing
+//! order (API server)").
 //!
 //! They are one function and not layers of axum, which would box the call once for each step and route.
 
@@ -96,7 +96,8 @@ struct Dapr {
 }
 
 impl Dapr {
-    /// One call, in the order of daprd: clean path, trace, preflight, token, handler, access log, CORS, rest of the body.
+    /// One call, in the order of daprd: clean path, trace, preflight, token, handler, access log, CORS, rest of the
+    /// body.
     async fn answer(&self, request: Request) -> Response {
         let start = Instant::now();
         let (mut head, body) = request.into_parts();
@@ -148,8 +149,8 @@ impl Dapr {
         response
     }
 
-    /// Calls the handler of a request. A single publish does not go through the table of routes, which would cost a twentieth of a publish;
-    /// the handler in the table calls the same function.
+    /// Calls the handler of a request. A single publish does not go through the table of routes, which would cost a
+    /// twentieth of a publish; the handler in the table calls the same function.
     async fn dispatch(&self, head: &Parts, body: &mut RequestBody, trace: &TraceContext) -> Response {
         if self.has_publish && publish::is_single(head) {
             return publish::publish(&self.context, head, trace, body).await.into_response();
@@ -180,8 +181,8 @@ impl Dapr {
     }
 }
 
-/// Removes the headers that axum adds to an answer: a length where there is no body, and all methods of a route in one `Allow`. daprd has one
-/// `Allow` for each method, without HEAD, and none where a wrong method is an invocation.
+/// Removes the headers that axum adds to an answer: a length where there is no body, and all methods of a route in one
+/// `Allow`. daprd has one `Allow` for each method, without HEAD, and none where a wrong method is an invocation.
 fn remove_headers_of_axum(head: &Parts, response: &mut Response) {
     let status = response.status();
     let headers = response.headers_mut();
@@ -199,7 +200,8 @@ fn remove_headers_of_axum(head: &Parts, response: &mut Response) {
     }
 }
 
-/// Discards the rest of a body, so that the client gets to read the answer, or has the connection closed behind the answer.
+/// Discards the rest of a body, so that the client gets to read the answer, or has the connection closed behind the
+/// answer.
 async fn discard_rest(head: &Parts, body: &mut RequestBody, response: &mut Response) {
     if body.is_at_end() {
         return;

@@ -1,7 +1,8 @@
-//! `Upgrade: h2c`, the change of a connection from HTTP/1.1 to HTTP/2 (tests/spec/http-api.md, "1. Listeners and transport").
+//! `Upgrade: h2c`, the change of a connection from HTTP/1.1 to HTTP/2 (tests/spec/http-api.md, "1. Listeners and
+//! transport").
 //!
-//! hyper cannot switch a connection to HTTP/2. So the upgrading request is replayed as a HEADERS frame on stream 1, behind the client
-//! preface and its first frame (RFC 7540 3.2); the server then answers it as any other.
+//! hyper cannot switch a connection to HTTP/2. So the upgrading request is replayed as a HEADERS frame on stream 1,
+//! behind the client preface and its first frame (RFC 7540 3.2); the server then answers it as any other.
 
 use std::io;
 
@@ -27,7 +28,8 @@ const MAX_FRAME: usize = 16_384;
 const HEADERS: u8 = 1;
 const WHOLE: u8 = 0x01 | 0x04;
 
-/// The upgrading request as a frame of stream 1; `None` if it requests no upgrade, or has a body, and is answered over HTTP/1.1.
+/// The upgrading request as a frame of stream 1; `None` if it requests no upgrade, or has a body, and is answered over
+/// HTTP/1.1.
 pub(in crate::server) fn requested<B: Body>(request: &Request<B>) -> Option<Bytes> {
     let headers = request.headers();
     let is_upgrade = request.version() == Version::HTTP_11

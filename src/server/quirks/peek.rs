@@ -1,6 +1,6 @@
-//! Peeks at the first head of a connection, for two things that hyper decides too late: whether the transfer encoding is unknown, which
-//! daprd refuses with other words (tests/spec/http-api.md, "1. Listeners and transport"), and how many headers there are. Later requests
-//! of a connection with such an encoding get hyper's 400.
+//! Peeks at the first head of a connection, for two things that hyper decides too late: whether the transfer encoding
+//! is unknown, which daprd refuses with other words (tests/spec/http-api.md, "1. Listeners and transport"), and how
+//! many headers there are. Later requests of a connection with such an encoding get hyper's 400.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,7 +24,8 @@ pub(in crate::server) enum FirstHead {
     Refused,
 }
 
-/// Waits for the first bytes, and answers them if their transfer encoding is unknown. Nothing else is taken from the connection.
+/// Waits for the first bytes, and answers them if their transfer encoding is unknown. Nothing else is taken from the
+/// connection.
 pub(in crate::server) async fn peek(stream: &mut TcpStream) -> FirstHead {
     let mut head = [0; PEEKED];
     let Ok(length) = stream.peek(&mut head).await else {
@@ -33,7 +34,8 @@ pub(in crate::server) async fn peek(stream: &mut TcpStream) -> FirstHead {
     if !has_unknown_encoding(&head[..length]) {
         return if has_few_headers(&head[..length]) { FirstHead::Small } else { FirstHead::Large };
     }
-    // Unread bytes would reset the connection before the client has read the answer. Whether it arrives is the client's affair.
+    // Unread bytes would reset the connection before the client has read the answer. Whether it arrives is the client's
+    // affair.
     let _ = stream.read(&mut head).await;
     let _ = stream.write_all(REFUSAL).await;
     let _ = stream.shutdown().await;

@@ -1,5 +1,5 @@
-//! Requests that hyper accepts and daprd's server refuses before any handler, in its words (tests/spec/http-api.md, "1. Listeners
-//! and transport").
+//! Requests that hyper accepts and daprd's server refuses before any handler, in its words (tests/spec/http-api.md, "1.
+//! Listeners and transport").
 
 use axum::body::Body;
 use axum::response::Response;

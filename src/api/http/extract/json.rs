@@ -1,4 +1,5 @@
-//! JSON bodies of building blocks that are not ours, checked as far as daprd checks them before it finds that nothing is configured.
+//! JSON bodies of building blocks that are not ours, checked as far as daprd checks them before it finds that nothing
+//! is configured.
 
 use crate::api::error::ApiError;
 use crate::api::http::extract::body::RequestBody;

@@ -26,7 +26,8 @@ const ERROR: HeaderName = HeaderName::from_static("metadata.error");
 
 const CODE: &str = "ERR_PUBSUB_PUBLISH_MESSAGE";
 
-/// The longest value of these headers, in bytes. Clients refuse an answer with longer ones, and the body has the same content.
+/// The longest value of these headers, in bytes. Clients refuse an answer with longer ones, and the body has the same
+/// content.
 const MAX_HEADER: usize = 4096;
 
 /// 204 once the broker has all events; 500 with those that it does not have.

@@ -18,8 +18,8 @@ pub(in crate::api::http) async fn unavailable(request: Request) -> ApiError {
     if names_an_app(&request.into_parts().0) { ApiError::InvokeNotReady } else { ApiError::NoTarget }
 }
 
-/// The answer to a path without route where there is no invocation, as on the public port (tests/spec/http-api.md, "11.4 When `invoke`
-/// itself is not allowed").
+/// The answer to a path without route where there is no invocation, as on the public port (tests/spec/http-api.md,
+/// "11.4 When `invoke` itself is not allowed").
 pub(in crate::api::http) async fn no_such_route(method: Method) -> Response {
     if is_standard(&method) {
         text(StatusCode::NOT_FOUND, "404 page not found\n".into())

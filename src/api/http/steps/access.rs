@@ -7,7 +7,8 @@ use crate::resources::kinds::configuration::ApiRule;
 /// Stands for every path without route: an invocation, of the group `v1/invoke`.
 const INVOKE: &str = "/v1.0/invoke/";
 
-/// Is a route with this pattern allowed? A denial wins, a list of what is allowed denies the rest, and health is always allowed.
+/// Is a route with this pattern allowed? A denial wins, a list of what is allowed denies the rest, and health is always
+/// allowed.
 pub(in crate::api::http) fn is_allowed(access: &ApiAccess, pattern: &str) -> bool {
     if pattern.starts_with("/v1.0/healthz") {
         return true;
@@ -17,7 +18,8 @@ pub(in crate::api::http) fn is_allowed(access: &ApiAccess, pattern: &str) -> boo
     !names(&access.denied) && (is_open || names(&access.allowed))
 }
 
-/// Is a path without route an invocation, or simply not found (tests/spec/http-api.md, "11.4 When `invoke` itself is not allowed")?
+/// Is a path without route an invocation, or simply not found (tests/spec/http-api.md, "11.4 When `invoke` itself is
+/// not allowed")?
 pub(in crate::api::http) fn has_invocation(access: &ApiAccess) -> bool {
     is_allowed(access, INVOKE)
 }

@@ -1,5 +1,5 @@
-//! The body of a bulk publish: a JSON list, whose events are slices of the body and not rebuilt (tests/spec/http-api.md,
-//! "6.1 Request", "6.2 Entry conversion").
+//! The body of a bulk publish: a JSON list, whose events are slices of the body and not rebuilt
+//! (tests/spec/http-api.md, "6.1 Request", "6.2 Entry conversion").
 
 use std::borrow::Cow;
 use std::fmt;
