@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::support::eventually;
 use crate::support::port::free_port;
+use crate::support::process::{self, Process};
 use crate::support::sidecar::{MEMORY, Sidecar};
 
 /// A sidecar with these flags, and the port of its metrics.
@@ -125,4 +127,23 @@ async fn a_connection_beyond_the_limit_takes_the_place_of_an_idle_one_or_is_refu
     assert!(get(sidecar.http_port, "/v1.0/healthz").starts_with("HTTP/1.1 204 "));
     assert!(busy[1].finish().starts_with("HTTP/1.1 204 "));
     drop(silent);
+}
+
+/// The same program with few file descriptors.
+fn with_few_files(command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", r#"ulimit -n 48; exec "$0" "$@""#]).arg(command.get_program()).args(command.get_args());
+    limited
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lack_of_file_descriptors_is_logged_and_passes() {
+    let port = free_port();
+    let sidecar = Process::start(with_few_files(&process::sidecar(&["--dapr-http-port", &port.to_string()])));
+    sidecar.says("dapr initialized").await;
+    let connections: Vec<_> = (0..80).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    sidecar.says("cannot accept a new http connection, trying again: ").await;
+    drop(connections);
+    sidecar.says("accepting every new http connection again").await;
+    assert!(get(port, "/v1.0/healthz").starts_with("HTTP/1.1 204 "));
 }
