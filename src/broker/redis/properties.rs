@@ -1,4 +1,4 @@
-//! Properties that hold for every reply of Redis, whoever wrote the entries, and for all settings.
+//! Properties that hold for every reply of Redis and for all settings.
 
 use deadpool_redis::redis::Value;
 use proptest::collection::vec;

@@ -1,5 +1,5 @@
 //! One Redis server: opens connections to an address with the credentials, database and TLS of the settings. There is no pool: each
-//! connection is opened by whoever needs it, and shared or owned there.
+//! connection is opened for one shared connection or one reader.
 
 use std::fmt;
 use std::io::ErrorKind;
