@@ -146,7 +146,7 @@ async fn start_sidecar(flags: &Flags, stop: Stop, tasks: &Tasks) -> anyhow::Resu
         environment,
         telemetry: Telemetry::new(log, Metrics::default()),
         diagnostics: Vec::new(),
-        hub: None,
+        shared_brokers: None,
         // `main` prints the error.
         leaves_failure_to_caller: true,
     })

@@ -1,8 +1,8 @@
 //! CloudEvents: the attributes of an event, how one is made and read. Knows nothing of brokers or HTTP.
 //!
 //! The publish path makes events with [`wrap()`]; the delivery path reads them back as [`Event`]
-//! (tests/spec/delivery.md, "Part A. Publish side", "B7. Inbound handling of one message"). JSON that an app published is
-//! checked and copied, never rebuilt (D6).
+//! (tests/spec/delivery.md, "Part A. Publish side", "B7. Inbound handling of one message"). JSON that an app published
+//! is checked and copied, never rebuilt (D6).
 
 mod clock;
 mod content;

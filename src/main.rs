@@ -36,13 +36,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(obey(parsed.command));
+    let code = runtime.block_on(execute(parsed.command));
     // Tasks have had their time to end. A blocked thread must not keep the process alive.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
 
-async fn obey(command: Command) -> u8 {
+async fn execute(command: Command) -> u8 {
     let environment = Environment::of_process();
     match command {
         Command::Sidecar(flags) => sidecar(&flags, environment).await,
@@ -60,11 +60,11 @@ async fn obey(command: Command) -> u8 {
             env!("CARGO_PKG_VERSION")
         )),
         Command::Wait { port } => wait::run(&port).await,
-        Command::Demo(args) => told(demo::run(&args, &environment).await),
-        Command::Run(args) => told(Box::pin(run::run(&args, &environment)).await),
-        Command::Check(args) => {
-            told(check::run(&args, &environment, &mut std::io::stdin(), &mut std::io::stdout()).map_err(Into::into))
-        }
+        Command::Demo(args) => exit_code(demo::run(&args, &environment).await),
+        Command::Run(args) => exit_code(Box::pin(run::run(&args, &environment)).await),
+        Command::Check(args) => exit_code(
+            check::run(&args, &environment, &mut std::io::stdin(), &mut std::io::stdout()).map_err(Into::into),
+        ),
         Command::Say(say) => {
             if say.to_stderr {
                 to_stderr(say.text.trim_end_matches('\n'))
@@ -91,8 +91,8 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
     };
     let telemetry = plan.telemetry.clone();
     // Events in memory survive a restart by SIGHUP.
-    let hub = SharedBrokers::of_one_sidecar();
-    plan.hub = Some(hub.clone());
+    let shared_brokers = SharedBrokers::of_one_sidecar();
+    plan.shared_brokers = Some(shared_brokers.clone());
     let mut signals = match Signals::listen_with_hang_up() {
         Ok(signals) => signals,
         Err(error) => {
@@ -101,12 +101,12 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
         }
     };
     loop {
-        match Box::pin(live(plan, &mut signals, &telemetry)).await {
-            End::Over(exit_code) => return exit_code,
-            End::Again => {}
+        match Box::pin(run_once(plan, &mut signals, &telemetry)).await {
+            End::Exit(exit_code) => return exit_code,
+            End::Restart => {}
         }
         match Plan::reload(flags, environment.clone(), telemetry.clone()) {
-            Ok(again) => plan = Plan { hub: Some(hub.clone()), ..again },
+            Ok(reloaded) => plan = Plan { shared_brokers: Some(shared_brokers.clone()), ..reloaded },
             Err(_) => return 1,
         }
     }
@@ -115,33 +115,33 @@ async fn sidecar(flags: &Flags, environment: Environment) -> u8 {
 /// The end of one run of the sidecar.
 enum End {
     /// The process ends with this exit code.
-    Over(u8),
+    Exit(u8),
     /// The sidecar restarts.
-    Again,
+    Restart,
 }
 
 /// One run of the sidecar, from its plan to its end.
-async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
+async fn run_once(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
     let runtime = tokio::select! {
         built = Runtime::build(plan) => match built {
             Ok(runtime) => runtime,
-            Err(_) => return End::Over(1),
+            Err(_) => return End::Exit(1),
         },
         signal = signals.next() => {
             if signal == HANG_UP {
                 telemetry.emit(RestartRequested { signal });
-                return End::Again;
+                return End::Restart;
             }
             telemetry.emit(SignalReceived { signal });
             telemetry.emit(ShutDown);
-            return End::Over(0);
+            return End::Exit(0);
         }
     };
     let stop = Stop::new();
     let running = runtime.run(stop.clone());
     tokio::pin!(running);
     let signal = tokio::select! {
-        outcome = &mut running => return End::Over(outcome.exit_code()),
+        outcome = &mut running => return End::Exit(outcome.exit_code()),
         signal = signals.next() => signal,
     };
     let mut restarts = signal == HANG_UP;
@@ -154,8 +154,8 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
     loop {
         tokio::select! {
             outcome = &mut running => return match outcome {
-                Outcome::Graceful if restarts => End::Again,
-                outcome => End::Over(outcome.exit_code()),
+                Outcome::Graceful if restarts => End::Restart,
+                outcome => End::Exit(outcome.exit_code()),
             },
             // The files are read after the end in any case, so a further SIGHUP changes nothing.
             signal = signals.next() => match signal {
@@ -166,7 +166,7 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
                 }
                 signal => {
                     telemetry.emit(SecondSignalReceived { signal });
-                    return End::Over(Outcome::Forced.exit_code());
+                    return End::Exit(Outcome::Forced.exit_code());
                 }
             },
         }
@@ -174,7 +174,7 @@ async fn live(plan: Plan, signals: &mut Signals, telemetry: &Telemetry) -> End {
 }
 
 /// The exit code of a subcommand. An error is printed.
-fn told(result: anyhow::Result<u8>) -> u8 {
+fn exit_code(result: anyhow::Result<u8>) -> u8 {
     result.unwrap_or_else(|error| {
         // Not if the reader of the output has gone, as with `head`.
         let is_unread =

@@ -67,7 +67,7 @@ pub struct BrokerContext<'a> {
     /// The values of templates in the metadata of subscriptions.
     pub templates: Templates,
     /// Where in-memory brokers are shared with other sidecars of this process; `None`: they are not.
-    pub hub: Option<&'a SharedBrokers>,
+    pub shared_brokers: Option<&'a SharedBrokers>,
     /// Where loops run.
     pub tasks: Tasks,
     /// Log and metrics.
@@ -114,8 +114,8 @@ pub fn build(context: BrokerContext<'_>) -> (Result<Arc<dyn Broker>, BuildError>
 fn memory(context: BrokerContext<'_>) -> Built {
     let ack = context.properties.get(ack::ACK).map(Ack::read).transpose();
     let broker = ack.map_err(|error| BrokerError::new(BrokerErrorKind::Misconfigured, error)).map(|ack| {
-        let broker = match context.hub {
-            Some(hub) => hub.join(context.name, context.file, context.app_id, context.telemetry),
+        let broker = match context.shared_brokers {
+            Some(shared_brokers) => shared_brokers.join(context.name, context.file, context.app_id, context.telemetry),
             // `check` only asks whether it can be made.
             None => MemoryBroker::new(context.name, context.telemetry),
         };

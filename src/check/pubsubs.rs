@@ -66,7 +66,7 @@ fn broker(component: &Component, app_id: &str, diagnostics: &mut Vec<Diagnostic>
         file: &component.location.file,
         app_id,
         templates: Templates::default(),
-        hub: None,
+        shared_brokers: None,
         tasks: Tasks::new(),
         telemetry: Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()),
     });

@@ -33,8 +33,8 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// Read a request body with the CloudEvents SDK, as an app would. A body that is not a CloudEvent is an event without
-    /// content: the app of a demo takes anything.
+    /// Read a request body with the CloudEvents SDK, as an app would. A body that is not a CloudEvent is an event
+    /// without content: the app of a demo takes anything.
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(event) = serde_json::from_slice::<cloudevents::Event>(body) else { return Self::default() };
         let data = match event.data() {

@@ -1,4 +1,5 @@
-//! The form in which a body becomes the data of an event, by its content type (tests/spec/delivery.md, "A2. Content type classes").
+//! The form in which a body becomes the data of an event, by its content type (tests/spec/delivery.md, "A2. Content
+//! type classes").
 
 use crate::envelope::protobuf;
 use crate::json::{self, NotUtf8};

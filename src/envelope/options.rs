@@ -30,8 +30,8 @@ impl PublishOptions {
     }
 }
 
-/// `rawPayload` in the metadata of a publish or a subscription: payloads have no event around them (tests/spec/redis.md, "2.6 Helpers used
-/// around pub/sub").
+/// The value of `rawPayload` in publish or subscription metadata: payloads are stored without an event around them
+/// (tests/spec/redis.md, "2.6 Helpers used around pub/sub").
 ///
 /// # Errors
 /// If the value is not a boolean as Go reads them.

@@ -58,7 +58,7 @@ fn content_type() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(cases())]
 
-    /// D6: numbers of any length, blanks, names that stand twice, escapes, depth.
+    /// D6: numbers of any length, blanks, equal names, escapes, depth.
     #[test]
     fn published_json_comes_back_byte_for_byte(
         data in value(), blanks in (blank(), blank()), metadata in metadata(), topic in text(),

@@ -8,8 +8,8 @@ use crate::envelope::wrap::push_base64;
 use crate::json::push_str;
 use crate::message::Metadata;
 
-/// The event around a stored payload, for subscriptions with `rawPayload` (tests/spec/delivery.md, "B7. Inbound handling
-/// of one message", step 3). Each call makes a new id.
+/// The event around a stored payload, for subscriptions with `rawPayload` (tests/spec/delivery.md, "B7. Inbound
+/// handling of one message", step 3). Each call makes a new id.
 pub fn raw_event(data: &[u8], pubsub: &str, topic: &str, metadata: &Metadata) -> Bytes {
     let mut out = Vec::with_capacity(data.len() / 3 * 4 + 320);
     let mut id = Uuid::encode_buffer();

@@ -105,8 +105,8 @@ impl EventId<'_> {
 /// The event of a publish.
 ///
 /// # Errors
-/// If the content type is that of an event, and the payload is not one JSON object; if it is that of JSON, and the bytes
-/// are not UTF-8.
+/// If the content type is that of an event, and the payload is not one JSON object; if it is that of JSON, and the
+/// bytes are not UTF-8.
 pub fn wrap<'a>(body: &'a [u8], publication: &Publication<'_>) -> Result<Wrapped<'a>, WrapError> {
     let content = Content::of(publication.content_type, body)?;
     if let Content::Event(text) = content {
@@ -191,8 +191,8 @@ fn or_default<'a>(text: &'a str, default: &'a str) -> &'a str {
     if text.is_empty() { default } else { text }
 }
 
-/// Attributes from `cloudevent.*` metadata (tests/spec/delivery.md, "A7. Metadata overrides and trace values"). An empty
-/// value counts as absent, except for the source.
+/// Attributes from `cloudevent.*` metadata (tests/spec/delivery.md, "A7. Metadata overrides and trace values"). An
+/// empty value counts as absent, except for the source.
 #[derive(Default)]
 struct Overrides<'a> {
     id: &'a str,
@@ -221,7 +221,8 @@ impl<'a> Overrides<'a> {
 }
 
 /// An event of the publisher, completed by the attributes that it lacks (tests/spec/delivery.md, "A6. Structured CE
-/// input (content type `application/cloudevents+json`, with or without parameters)"). Values of the publisher are copied as they are.
+/// input (content type `application/cloudevents+json`, with or without parameters)"). Values of the publisher are
+/// copied as they are.
 fn complete<'a>(text: &'a str, publication: &Publication<'_>) -> Result<Wrapped<'a>, WrapError> {
     let members = json::members(text.trim_matches(json::BLANKS))?;
     let id = members.get("id").and_then(|id| json::text_of(id)).map(EventId::Given);

@@ -33,7 +33,8 @@ pub struct Request {
     pub content_type: String,
     /// The payload.
     pub body: Bytes,
-    /// The publish metadata. It is stored with the event; `rawPayload`, `ttl` and `cloudevent.*` have a meaning here, too.
+    /// The publish metadata. It is stored with the event; `rawPayload`, `ttl` and `cloudevent.*` have a meaning here,
+    /// too.
     pub metadata: Metadata,
     /// The trace of the API request.
     pub trace: TraceContext,
@@ -53,8 +54,8 @@ impl Publisher {
     /// Publish one event. `Ok` once the broker has confirmed it.
     ///
     /// # Errors
-    /// The first check that fails, in the order of [`PublishError`]'s variants. Nothing has been sent then, except in the
-    /// last.
+    /// The first check that fails, in the order of [`PublishError`]'s variants. Nothing has been sent then, except in
+    /// the last.
     pub async fn publish(&self, pubsub: &Pubsub, request: Request) -> Result<(), PublishError> {
         let Request { topic, content_type, body, metadata, trace } = request;
         let options = match PublishOptions::read(&metadata) {

@@ -182,7 +182,8 @@ mod tests {
     use super::*;
     use crate::broker::BrokerErrorKind;
 
-    /// `attempts`: for each attempt, whether the broker takes each message. `expected`: `ok` or the error of each message.
+    /// `attempts`: for each attempt, whether the broker takes each message. `expected`: `ok` or the error of each
+    /// message.
     #[track_caller]
     fn check(attempts: &[&[bool]], interruption: Option<Interruption>, expected: &[&str]) {
         let messages = (0..expected.len()).map(|number| Outgoing {

@@ -83,11 +83,11 @@ fn announce(args: &RunArgs, stack: &Stack, console: &Console) {
 }
 
 async fn start_all(stack: &Stack, console: &Console, running: &mut Vec<Running>) -> Result<(), String> {
-    let hub = SharedBrokers::default();
+    let shared_brokers = SharedBrokers::default();
     for member in &stack.members {
         let id = &member.launch.flags.app_id;
         console.info(&format!("Validating config and starting app {id:?}"));
-        let started = start(stack, member, &hub).await;
+        let started = start(stack, member, &shared_brokers).await;
         running.push(started.map_err(|error| format!("Error starting app {id:?}: {error}"))?);
         tell(member, console);
     }
@@ -117,8 +117,8 @@ fn tell(member: &Member, console: &Console) {
     });
 }
 
-async fn start(stack: &Stack, member: &Member, hub: &SharedBrokers) -> Result<Running, String> {
-    let mut sidecar = start_sidecar(member, hub).await?;
+async fn start(stack: &Stack, member: &Member, shared_brokers: &SharedBrokers) -> Result<Running, String> {
+    let mut sidecar = start_sidecar(member, shared_brokers).await?;
     let app = match start_app(member) {
         Ok(app) => app,
         Err(error) => {
@@ -131,7 +131,7 @@ async fn start(stack: &Stack, member: &Member, hub: &SharedBrokers) -> Result<Ru
     Ok(Running { id: member.launch.flags.app_id.clone(), sidecar: Some(sidecar), has_app: app.is_some(), app })
 }
 
-async fn start_sidecar(member: &Member, hub: &SharedBrokers) -> Result<Sidecar, String> {
+async fn start_sidecar(member: &Member, shared_brokers: &SharedBrokers) -> Result<Sidecar, String> {
     let flags = &member.launch.flags;
     let output = member.sidecar_output.open()?;
     let prefix = format!("== DAPR - {} == ", flags.app_id);
@@ -149,7 +149,7 @@ async fn start_sidecar(member: &Member, hub: &SharedBrokers) -> Result<Sidecar, 
     let plan = Plan::from_flags_with_log(flags, environment, target);
     let mut plan = plan.map_err(reasons)?;
     plan.settings.embedded_pubsub = member.launch.embedded_pubsub;
-    plan.hub = Some(hub.clone());
+    plan.shared_brokers = Some(shared_brokers.clone());
     let started = Box::pin(Sidecar::start(plan)).await;
     started.map_err(reasons)
 }

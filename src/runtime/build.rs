@@ -47,10 +47,10 @@ impl Runtime {
 
 async fn build(plan: Plan) -> Result<Runtime, StartError> {
     let begun = Instant::now();
-    let Plan { settings, environment, telemetry, diagnostics, hub, leaves_failure_to_caller: _ } = plan;
+    let Plan { settings, environment, telemetry, diagnostics, shared_brokers, leaves_failure_to_caller: _ } = plan;
     let handles = Handles::new(settings, telemetry);
     let Handles { settings, telemetry, catalog, .. } = &handles;
-    let hub = hub.unwrap_or_else(SharedBrokers::of_one_sidecar);
+    let shared_brokers = shared_brokers.unwrap_or_else(SharedBrokers::of_one_sidecar);
     announce(&handles, &diagnostics).await;
     let metrics = metrics_server::bind(settings, telemetry).await.map_err(StartError::fatal)?;
     // Before the folders are read for the first time, so that no change is missed.
@@ -58,7 +58,12 @@ async fn build(plan: Plan) -> Result<Runtime, StartError> {
     let resources = load(settings, &environment, telemetry)?;
     let (targets, wrong) = Targets::new(&resources.resiliencies, telemetry.clone());
     wrong.iter().for_each(|diagnostic| diagnostic.report(telemetry));
-    let builder = ComponentBuilder { handles: &handles, environment: &environment, targets: &targets, hub: &hub };
+    let builder = ComponentBuilder {
+        handles: &handles,
+        environment: &environment,
+        targets: &targets,
+        shared_brokers: &shared_brokers,
+    };
     let built = builder.build_all(&resources).await?;
     let tracing = Tracing::from_rate(settings.sampling_rate.as_deref());
     telemetry.emit(SamplerInitialized { root: &tracing.sampler() });
@@ -116,7 +121,7 @@ async fn build(plan: Plan) -> Result<Runtime, StartError> {
             connecting,
             current: CurrentResources::new(resources, &context.components.get()),
             view: MetadataView { components: context.components.clone(), resiliencies: context.resiliencies.clone() },
-            hub,
+            shared_brokers,
         };
         (reload, watch, period)
     });

@@ -24,7 +24,7 @@ pub(super) struct ComponentBuilder<'a> {
     pub(super) handles: &'a Handles,
     pub(super) environment: &'a Environment,
     pub(super) targets: &'a Targets,
-    pub(super) hub: &'a SharedBrokers,
+    pub(super) shared_brokers: &'a SharedBrokers,
 }
 
 /// The components that were built.
@@ -68,8 +68,8 @@ impl ComponentBuilder<'_> {
         if fatal.is_empty() { Ok(built) } else { Err(StartError::all_fatal(fatal)) }
     }
 
-    /// One pub/sub, and whether its broker has been reached. An in-memory component keeps the events of the component of this
-    /// name that it replaces.
+    /// One pub/sub, and whether its broker has been reached. An in-memory component keeps the events of the component
+    /// of this name that it replaces.
     pub(super) async fn pubsub(&self, component: &Component) -> Result<(Pubsub, bool), ComponentError> {
         let pubsub = self.new_pubsub(component)?;
         let policy = self.targets.policy(&component.name, Direction::Outbound, Stop::new());
@@ -99,7 +99,7 @@ impl ComponentBuilder<'_> {
             file: &component.location.file,
             app_id: &self.handles.settings.app_id,
             templates: Templates::of(self.environment, &self.handles.settings.app_id),
-            hub: Some(self.hub),
+            shared_brokers: Some(self.shared_brokers),
             tasks: self.handles.tasks.clone(),
             telemetry: self.handles.telemetry.clone(),
         };

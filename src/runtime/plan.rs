@@ -26,7 +26,7 @@ pub struct Plan {
     pub diagnostics: Vec<Diagnostic>,
     /// The in-memory brokers, if they are shared with other sidecars of this process, or kept from the time before a
     /// restart. `None`: they are its own and begin empty.
-    pub hub: Option<SharedBrokers>,
+    pub shared_brokers: Option<SharedBrokers>,
     /// The caller reports why the sidecar does not start, so that the log does not.
     pub leaves_failure_to_caller: bool,
 }
@@ -110,7 +110,7 @@ impl Plan {
                 environment,
                 telemetry,
                 diagnostics: resolved.diagnostics,
-                hub: None,
+                shared_brokers: None,
                 leaves_failure_to_caller,
             }),
             Err(errors) => {

@@ -49,7 +49,7 @@ pub(super) struct Reload {
     pub(super) connecting: Connecting,
     pub(super) view: MetadataView,
     pub(super) current: CurrentResources,
-    pub(super) hub: SharedBrokers,
+    pub(super) shared_brokers: SharedBrokers,
 }
 
 /// The snapshots that the metadata API shows.
@@ -64,7 +64,7 @@ pub(super) struct CurrentResources {
     subscriptions: Vec<SubscriptionSpec>,
     resiliencies: Vec<Resiliency>,
     /// The diagnostics that have been logged: they are not logged again.
-    said: HashSet<String>,
+    logged: HashSet<String>,
     /// The errors of the last reading that did not end the sidecar.
     errors: HashSet<String>,
     /// The last valid content of each file.
@@ -83,7 +83,7 @@ impl CurrentResources {
             components,
             subscriptions: resources.subscriptions,
             resiliencies: resources.resiliencies,
-            said: texts(&resources.diagnostics),
+            logged: texts(&resources.diagnostics),
             errors: HashSet::new(),
             last_good: resources.last_good,
             refused: Vec::new(),
@@ -121,7 +121,7 @@ impl Reload {
             // Not on the workers that deliver events. An error is reported by the reading below.
             let again = watch.clone();
             let _ = tokio::task::spawn_blocking(move || again.renew()).await;
-            let Some(found) = stop.run_until_triggered(self.look(&watch)).await else {
+            let Some(found) = stop.run_until_triggered(self.read_settled(&watch)).await else {
                 return;
             };
             if !found.errors.is_empty() && occasion == Occasion::Time {
@@ -135,7 +135,7 @@ impl Reload {
     }
 
     /// Read the folders, and once more if the first reading removes something or has errors.
-    async fn look(&self, watch: &Watch) -> Resources {
+    async fn read_settled(&self, watch: &Watch) -> Resources {
         let found = self.read(BTreeSet::new()).await;
         let is_kept = |file: &KeptFile| self.current.last_good.kept().contains(file);
         let is_broken_anew = !found.last_good.kept().iter().all(is_kept);
@@ -177,7 +177,7 @@ impl Reload {
     }
 
     async fn apply(&mut self, mut found: Resources, stop: &Stop) -> Result<(), Unusable> {
-        self.say(&found.diagnostics);
+        self.log_new(&found.diagnostics);
         if !found.errors.is_empty() {
             let Some(rest) = self.without_refused(&found).await else {
                 return Err(Unusable);
@@ -187,7 +187,7 @@ impl Reload {
             self.current.errors.clear();
         }
         let changes = self.changes(&found);
-        self.say_kept(&found.last_good);
+        self.log_kept_files(&found.last_good);
         self.current.last_good = std::mem::take(&mut found.last_good);
         self.subscriptions(&changes.subscriptions)?;
         if !changes.resiliencies.is_empty() {
@@ -218,7 +218,7 @@ impl Reload {
     }
 
     /// Log which files have become broken, with the resources that stay in force, and which are valid again.
-    fn say_kept(&self, found: &LastGood) {
+    fn log_kept_files(&self, found: &LastGood) {
         let (before, now) = (self.current.last_good.kept(), found.kept());
         let is_among = |files: &[KeptFile], path: &Path| files.iter().any(|file| file.path == path);
         for file in now.iter().filter(|file| !is_among(&before, &file.path)) {
@@ -235,12 +235,12 @@ impl Reload {
     }
 
     /// Log the diagnostics that the reading before did not have.
-    fn say(&mut self, diagnostics: &[Diagnostic]) {
-        let is_new = |diagnostic: &&Diagnostic| !self.current.said.contains(&*diagnostic.log_text());
+    fn log_new(&mut self, diagnostics: &[Diagnostic]) {
+        let is_new = |diagnostic: &&Diagnostic| !self.current.logged.contains(&*diagnostic.log_text());
         for diagnostic in diagnostics.iter().filter(is_new) {
             diagnostic.report(&self.handles.telemetry);
         }
-        self.current.said = texts(diagnostics);
+        self.current.logged = texts(diagnostics);
     }
 
     fn fatal(&self, error: &dyn std::fmt::Display) {
@@ -308,7 +308,7 @@ impl Reload {
     async fn components(&mut self, changes: Difference<Component>, stop: &Stop) -> Result<(), Unusable> {
         for component in &changes.deleted {
             self.handles.telemetry.component_closing_to_reload(&component.log_name());
-            self.forget(component).await;
+            self.remove(component).await;
         }
         let is_refused =
             |component: &Component, refused: &[Component]| refused.iter().any(|known| known.means_the_same(component));
@@ -332,7 +332,7 @@ impl Reload {
     }
 
     /// Remove a component, and close its broker when its last delivery has ended.
-    async fn forget(&mut self, component: &Component) {
+    async fn remove(&mut self, component: &Component) {
         let name = &component.name;
         self.unlist(name);
         if let Some(old) = self.handles.catalog.remove(name) {
@@ -361,7 +361,7 @@ impl Reload {
     async fn add(&mut self, component: &Component, stop: &Stop) -> Result<(), Unusable> {
         self.handles.telemetry.component_adding(&component.log_name());
         if !component.is_pubsub() {
-            self.forget(component).await;
+            self.remove(component).await;
             self.list(component, &[]);
             component.loaded().report(&self.handles.telemetry);
             return Ok(());
@@ -379,7 +379,7 @@ impl Reload {
                 let is_update_in_memory = old.as_ref().is_some_and(|old| is_embedded(&old.kind));
                 if is_update_in_memory || (error.is_some() && self.current.holds_events()) {
                     let error = error.map(|error| error.to_string());
-                    self.refuse(component, error.as_deref(), diagnostic.as_slice());
+                    self.keep_current(component, error.as_deref(), diagnostic.as_slice());
                     return Ok(());
                 }
                 diagnostic.iter().for_each(|diagnostic| diagnostic.report(&self.handles.telemetry));
@@ -387,7 +387,7 @@ impl Reload {
                     self.fatal(&LoadError::from(error));
                     return Err(Unusable);
                 }
-                self.forget(component).await;
+                self.remove(component).await;
                 return Ok(());
             }
         };
@@ -404,7 +404,7 @@ impl Reload {
     }
 
     /// Keep the current component, because the end of the process would lose its events in memory.
-    fn refuse(&mut self, component: &Component, error: Option<&str>, diagnostics: &[Diagnostic]) {
+    fn keep_current(&mut self, component: &Component, error: Option<&str>, diagnostics: &[Diagnostic]) {
         diagnostics.iter().for_each(|diagnostic| diagnostic.report(&self.handles.telemetry));
         let text = format!(
             "component {} cannot be used as it stands in {}, what was loaded before stays in force until it is corrected{}",
@@ -430,7 +430,7 @@ impl Reload {
             handles: &self.handles,
             environment: &self.environment,
             targets: &self.targets,
-            hub: &self.hub,
+            shared_brokers: &self.shared_brokers,
         }
     }
 }

@@ -202,8 +202,8 @@ fn what_is_no_object_is_no_event() {
     }
 }
 
-/// As tests/spec/redis.md, "17. Byte-exact examples", except for one thing: `data` of example 1 is kept as it was published (D6), where daprd sorts
-/// keys, drops blanks and escapes `<` and `&`. Its length differs with it.
+/// As tests/spec/redis.md, "17. Byte-exact examples", except for one thing: `data` of example 1 is kept as it was
+/// published (D6), where daprd sorts keys, drops blanks and escapes `<` and `&`. Its length differs with it.
 #[test]
 fn entries_are_those_of_the_specification_byte_for_byte() {
     let rest = |kind: &str, expiration: &str, subject: &str| {

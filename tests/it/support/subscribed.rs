@@ -29,7 +29,7 @@ pub(crate) async fn subscribe_with(
     Subscribed { stop, tasks }
 }
 
-/// What to subscribe to, as this broker reads it.
+/// A request to subscribe, with the options as this broker reads them.
 pub(crate) fn request(
     broker: &dyn Broker,
     topic: &str,
