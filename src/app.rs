@@ -42,11 +42,10 @@ pub trait Channel: Send + Sync {
     async fn probe(&self, path: &str) -> Result<(), ProbeError>;
 
     /// Give one event to the app, once (B10, B11).
-    async fn deliver(&self, delivery: &Delivery) -> Verdict;
+    async fn deliver(&self, delivery: &Delivery) -> Answer;
 
-    /// Give several events to the app in one request, once (B15). One verdict for each entry, in their order. [`Verdict::Drop`] with
-    /// [`FailureReason::Code`] means the whole request: such events are acknowledged without a dead letter.
-    async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> Vec<Verdict>;
+    /// Give several events to the app in one request, once (B15).
+    async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> BulkAnswer;
 }
 
 /// An event on its way to a route of the app.
@@ -99,6 +98,41 @@ pub enum BulkEvent<'a> {
     Json(&'a [u8]),
     /// Any bytes, of a subscription with `rawPayload`.
     Raw(&'a [u8]),
+}
+
+/// The app's answer to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What the answer means for the event.
+    pub verdict: Verdict,
+    /// The HTTP status; `None` without an answer.
+    pub status: Option<u16>,
+    /// The first [`verdict::MAX_EXCERPT`] bytes of the body.
+    pub excerpt: Bytes,
+}
+
+impl Answer {
+    /// There was no answer.
+    pub fn missing(reason: FailureReason) -> Self {
+        Self { verdict: Verdict::Retry(reason), status: None, excerpt: Bytes::new() }
+    }
+}
+
+/// The app's answer to several events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BulkAnswer {
+    /// What the answer means for each entry of the request, in their order. [`Verdict::Drop`] with
+    /// [`FailureReason::Code`] concerns the whole request: such events are acknowledged without a dead letter.
+    pub verdicts: Vec<Verdict>,
+    /// The HTTP status; `None` without an answer.
+    pub status: Option<u16>,
+}
+
+impl BulkAnswer {
+    /// There was no answer to a request with so many entries.
+    pub fn missing(reason: FailureReason, entries: usize) -> Self {
+        Self { verdicts: vec![Verdict::Retry(reason); entries], status: None }
+    }
 }
 
 /// What the app made of an event (B11).

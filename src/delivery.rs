@@ -7,6 +7,8 @@
 mod bulk;
 mod consumer;
 mod dead_letter;
+mod outcome;
+mod prepare;
 mod router;
 mod running;
 mod subscriptions;

@@ -21,7 +21,7 @@ pub use self::targets::Targets;
 use crate::resources::kinds::policies::{Direction, Retry};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
-use crate::telemetry::events::resiliency::Operation;
+use crate::telemetry::events::resiliency::{Operation, Recovered, RetryPlanned};
 
 /// What is done for one component in one direction. There is none without a retry, a timeout or a breaker.
 pub struct Policy {
@@ -84,7 +84,7 @@ impl Policy {
             let failure = match self.attempt(call()).await {
                 Ok(done) => {
                     if attempts > 1 {
-                        self.telemetry.recovered(&self.operation(), attempts);
+                        self.telemetry.emit(Recovered { operation: self.operation(), attempts });
                     }
                     return Ok(done);
                 }
@@ -98,7 +98,7 @@ impl Policy {
                 return Err(failure);
             };
             if attempts == 1 {
-                self.telemetry.retrying(&self.operation(), delay, &failure);
+                self.telemetry.emit(RetryPlanned { operation: self.operation(), delay, error: &failure });
             }
             if !self.stop.sleep(delay).await {
                 return Err(failure);

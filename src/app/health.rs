@@ -13,6 +13,7 @@ use crate::app::{Channel, ProbeError};
 use crate::config::AppHealthSettings;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::app::{AppHealthy, AppProbesStarted, AppUnhealthy};
 
 /// Whether the app is healthy. Clones see the same.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ impl AppHealth {
 
 impl Probes {
     async fn run(&self, status: &watch::Sender<bool>) {
-        self.telemetry.app_probes_started();
+        self.telemetry.emit(AppProbesStarted);
         // An interval of nothing is not possible for the timer.
         let interval = self.settings.interval.max(Duration::from_millis(1));
         let mut pace = tokio::time::interval(interval);
@@ -76,9 +77,9 @@ impl Probes {
             let was_healthy = tally.is_healthy();
             tally.add(found.is_ok());
             match found {
-                Ok(()) if !was_healthy => self.telemetry.app_healthy(),
+                Ok(()) if !was_healthy => self.telemetry.emit(AppHealthy),
                 Err(error) if was_healthy && !tally.is_healthy() => {
-                    self.telemetry.app_unhealthy(&error);
+                    self.telemetry.emit(AppUnhealthy { reason: &error });
                 }
                 Ok(()) | Err(_) => {}
             }

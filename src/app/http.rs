@@ -38,12 +38,18 @@ use self::connection_stats::ConnectionStats;
 use self::protocol::DetectedProtocol;
 use self::response::AppResponse;
 use crate::app::{
-    BulkDelivery, Channel, Delivery, DiscoveryError, FailureReason, ProbeError, Verdict, discovery, verdict,
+    Answer, BulkAnswer, BulkDelivery, Channel, Delivery, DiscoveryError, FailureReason, ProbeError, Verdict, discovery,
+    verdict,
 };
 use crate::config::{AppProtocol, AppSettings};
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::app::{
+    AnswerNotUnderstood, AppConcurrencyLimited, AppConfigurationLoaded, AppDiscovered, AppProtocolMismatch,
+    AppSubscribesToNothing, BulkEntryIdUnknown, DiscoveryAnswerEmpty, MetadataLeftOut, StillWaitingForApp,
+    SubscriptionWithoutRoute, WaitingForApp,
+};
 
 /// Idle connections that are kept, as in daprd.
 const MAX_IDLE: usize = 64;
@@ -259,14 +265,14 @@ impl HttpChannel {
     /// Say once for each name that it is no header (D24).
     fn warn_of_metadata(&self, name: &str) {
         if is_news(&self.left_out, name) {
-            self.telemetry.metadata_left_out(name);
+            self.telemetry.emit(MetadataLeftOut { name });
         }
     }
 
     /// Say once for each route that the body of a success is no answer to an event (D26).
-    fn warn_of_answer(&self, route: &str, what: &str) {
+    fn warn_of_answer(&self, route: &str, problem: &str) {
         if is_news(&self.unread, route) {
-            self.telemetry.answer_not_understood(route, what);
+            self.telemetry.emit(AnswerNotUnderstood { route, problem });
         }
     }
 
@@ -299,7 +305,7 @@ impl HttpChannel {
     fn warn_of_protocol(&self, spoken: DetectedProtocol) -> String {
         let advice = spoken.advice(self.protocol);
         if is_due(&self.protocol_warned) {
-            self.telemetry.app_protocol_misfit(self.port, &advice);
+            self.telemetry.emit(AppProtocolMismatch { port: self.port, advice: &advice });
         }
         advice
     }
@@ -351,7 +357,7 @@ impl HttpChannel {
 #[async_trait]
 impl Channel for HttpChannel {
     async fn listening(&self, stop: &Stop) -> bool {
-        self.telemetry.waiting_for_app(self.protocol.name(), self.port);
+        self.telemetry.emit(WaitingForApp { protocol: self.protocol.name(), port: self.port });
         let mut attempts = 0;
         loop {
             match stop.run_until_triggered(self.accepts_connections()).await {
@@ -360,22 +366,22 @@ impl Channel for HttpChannel {
                 Some(false) => attempts += 1,
             }
             if attempts % ATTEMPTS_PER_LINE == 0 {
-                self.telemetry.still_waiting_for_app(self.port);
+                self.telemetry.emit(StillWaitingForApp { port: self.port });
             }
             if !stop.sleep(PAUSE).await {
                 return false;
             }
         }
-        self.telemetry.app_discovered(self.port);
+        self.telemetry.emit(AppDiscovered { port: self.port });
         if let Some(limit) = self.max_concurrency {
-            self.telemetry.app_concurrency_limited(limit);
+            self.telemetry.emit(AppConcurrencyLimited { limit });
         }
         true
     }
 
     async fn load_configuration(&self) {
         if self.get("/dapr/config").await.is_ok() {
-            self.telemetry.app_configuration_loaded();
+            self.telemetry.emit(AppConfigurationLoaded);
         }
     }
 
@@ -390,18 +396,18 @@ impl Channel for HttpChannel {
                     other => other,
                 })?;
                 for topic in &found.routeless {
-                    self.telemetry.subscription_without_route(topic);
+                    self.telemetry.emit(SubscriptionWithoutRoute { topic });
                 }
                 if answer.body.trim_ascii().is_empty() {
-                    self.telemetry.discovery_answer_empty(&self.seen(&answer));
+                    self.telemetry.emit(DiscoveryAnswerEmpty { answer: &self.seen(&answer) });
                 }
                 if found.subscriptions.is_empty() {
-                    self.telemetry.app_subscribes_to_nothing();
+                    self.telemetry.emit(AppSubscribesToNothing);
                 }
                 Ok(found.subscriptions)
             }
             404 => {
-                self.telemetry.app_subscribes_to_nothing();
+                self.telemetry.emit(AppSubscribesToNothing);
                 Ok(Vec::new())
             }
             code => Err(DiscoveryError::Status(code, self.seen(&answer))),
@@ -422,29 +428,37 @@ impl Channel for HttpChannel {
         if status.is_success() { Ok(()) } else { Err(ProbeError::Status(status.as_u16())) }
     }
 
-    async fn deliver(&self, delivery: &Delivery) -> Verdict {
-        match self.call(|| self.request(delivery)).await {
-            Ok(answer) if answer.might_say_more() => Verdict::Retry(too_long()),
-            Ok(answer) => verdict::of_answer(answer.code, &answer.body, |what| {
-                self.warn_of_answer(&delivery.path, what);
-            }),
-            Err(reason) => Verdict::Retry(reason),
-        }
+    async fn deliver(&self, delivery: &Delivery) -> Answer {
+        let response = match self.call(|| self.request(delivery)).await {
+            Ok(response) => response,
+            Err(reason) => return Answer::missing(reason),
+        };
+        let verdict = if response.might_say_more() {
+            Verdict::Retry(too_long())
+        } else {
+            verdict::of_answer(response.code, &response.body, |problem| self.warn_of_answer(&delivery.path, problem))
+        };
+        let mut excerpt = response.body;
+        excerpt.truncate(verdict::MAX_EXCERPT);
+        Answer { verdict, status: Some(response.code), excerpt }
     }
 
-    async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> Vec<Verdict> {
-        let for_all = |reason| vec![Verdict::Retry(reason); delivery.entries.len()];
-        let answer = match self.call(|| self.bulk_request(delivery)).await {
-            Ok(answer) if answer.might_say_more() => return for_all(too_long()),
-            Ok(answer) => answer,
-            Err(reason) => return for_all(reason),
+    async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> BulkAnswer {
+        let entries = delivery.entries.len();
+        let response = match self.call(|| self.bulk_request(delivery)).await {
+            Ok(response) => response,
+            Err(reason) => return BulkAnswer::missing(reason, entries),
         };
-        let ids = delivery.entries.iter().map(|entry| entry.id.as_str());
-        let verdicts = verdict::bulk::of_answer(answer.code, &answer.body, ids);
-        for id in &verdicts.unknown_ids {
-            self.telemetry.bulk_entry_id_unknown(id);
+        let status = Some(response.code);
+        if response.might_say_more() {
+            return BulkAnswer { status, ..BulkAnswer::missing(too_long(), entries) };
         }
-        verdicts.of_entries
+        let ids = delivery.entries.iter().map(|entry| entry.id.as_str());
+        let verdicts = verdict::bulk::of_answer(response.code, &response.body, ids);
+        for id in &verdicts.unknown_ids {
+            self.telemetry.emit(BulkEntryIdUnknown { id });
+        }
+        BulkAnswer { verdicts: verdicts.of_entries, status }
     }
 }
 

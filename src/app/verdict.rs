@@ -8,8 +8,8 @@ pub mod bulk;
 use crate::app::{FailureReason, Verdict};
 use crate::json;
 
-/// So much of the body of an error goes into the log and the dead letter.
-const SHOWN: usize = 1024;
+/// Bytes of the body of an answer that go into the log and the dead letter.
+pub const MAX_EXCERPT: usize = 1024;
 
 /// What an HTTP answer means. `unread` is told, in words that follow "the body", why the body of a success is no answer to an event.
 pub fn of_answer(code: u16, body: &[u8], unread: impl FnOnce(&'static str)) -> Verdict {
@@ -90,7 +90,7 @@ fn of_status(status: &str) -> Verdict {
 }
 
 fn of_code(code: u16, body: &[u8]) -> FailureReason {
-    let shown = &body[..body.len().min(SHOWN)];
+    let shown = &body[..body.len().min(MAX_EXCERPT)];
     FailureReason::Code { code, body: String::from_utf8_lossy(shown).into_owned() }
 }
 

@@ -1,35 +1,35 @@
-//! One subscription at work: a message of the broker goes to the app, and the app's verdict settles it
-//! (tests/spec/delivery.md, "B7. Inbound handling of one message").
+//! The sink of a subscription: a message of the broker goes to the app, and the app's verdict settles it
+//! (tests/spec/delivery.md, "B7. Inbound handling of one message (non-bulk)").
 //!
-//! Three ends are possible. What succeeded is acknowledged. What is not to be delivered (dropped, expired, without
-//! route) goes to the dead-letter topic if there is one, and is acknowledged. What failed goes there too, or else comes
-//! again later: planning that is the broker's business (D1).
+//! A delivery ends in one of three outcomes. A delivered event is acknowledged. A rejected event (dropped, expired, without
+//! route) goes to the dead-letter topic if there is one, and is acknowledged. A failed event goes there, too, or else is
+//! delivered again later, by the broker's plan (D1).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use chrono::Utc;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::app::health::AppHealth;
-use crate::app::{Channel, Delivery, FailureReason, Verdict};
+use crate::app::{Answer, Channel, Delivery, FailureReason, Verdict};
 use crate::broker::Sink;
-use crate::delivery::dead_letter::{DeadLetter, DeadLetterReason};
+use crate::delivery::dead_letter::DeadLetter;
+use crate::delivery::outcome::{DeadLetterReason, Outcome};
+use crate::delivery::prepare::{Prepared, Preparer};
 use crate::delivery::subscriptions::Subscription;
-use crate::envelope::{self, Event, EventError};
-use crate::expr::{EvaluationError, Subject};
 use crate::health::Report;
-use crate::message::{Incoming, Settlement};
+use crate::message::{EventRef, Incoming, Settlement};
 use crate::pubsub::Pubsub;
-use crate::resiliency::{CallError, Interruption, Policy};
+use crate::resiliency::{CallError, Policy};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
-use crate::telemetry::metrics::Ingress;
+use crate::telemetry::events::delivery::{
+    AttemptVerdict, Attempted, DeadLetterFailed, DeadLettered, DeliveryFailed, DeliveryMode, Dropped, Interrupted,
+};
 use crate::telemetry::trace::Tracing;
 
-/// Key under which the app learns the component.
+/// The metadata key under which the app learns the name of the component.
 const PUBSUB_NAME: &str = "pubsubName";
 
 /// Why an event is not given to an unhealthy app (tests/spec/resources-cli.md, "11.5 App health checks").
@@ -41,42 +41,16 @@ pub(super) struct Consumer {
     pub(super) pubsub: Arc<Pubsub>,
     pub(super) channel: Arc<dyn Channel>,
     pub(super) tracing: Tracing,
-    /// Told when the app cannot be reached.
+    /// Notified when the app cannot be reached.
     pub(super) app_is_gone: Arc<Notify>,
     /// `None` without health checks.
     pub(super) health: Option<AppHealth>,
     /// What deliveries go through; `None` is one attempt without limit.
     pub(super) policy: Option<Policy>,
     pub(super) stop: Stop,
-    /// Where it says whether it is read.
+    /// Where the subscription reports whether its broker is read.
     pub(super) report: Report,
     pub(super) telemetry: Telemetry,
-}
-
-/// How it ended for an event.
-pub(super) enum Outcome {
-    /// The app has it.
-    Delivered,
-    /// It is not to be delivered.
-    Rejected(DeadLetterReason),
-    /// It could not be delivered.
-    Failed(DeadLetterReason),
-}
-
-/// What is known of an event before the app is asked.
-struct Prepared {
-    path: Arc<str>,
-    body: Bytes,
-    traceparent: Option<String>,
-}
-
-/// Why the rules have no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RoutingError {
-    #[error(transparent)]
-    Event(#[from] EventError),
-    #[error(transparent)]
-    Rule(#[from] EvaluationError),
 }
 
 #[async_trait]
@@ -85,21 +59,26 @@ impl Sink for Consumer {
         if self.stop.is_triggered() && !message.only_once {
             return Settlement::Retry;
         }
-        let name = self.pubsub.name.clone();
-        message.metadata.insert(PUBSUB_NAME.to_owned(), name);
-        let outcome = match self.prepare(&message) {
-            Err(outcome) => outcome,
-            Ok(prepared) => self.deliver(prepared, &mut message).await,
+        message.metadata.insert(PUBSUB_NAME.to_owned(), self.pubsub.name.clone());
+        let preparer = self.preparer(DeliveryMode::Single);
+        let (prepared, route) = match preparer.is_raw() {
+            Ok(is_raw) => preparer.prepare(&message, is_raw),
+            Err(outcome) => (Prepared::default(), Err(outcome)),
         };
-        match outcome {
-            Outcome::Delivered => Settlement::Ack,
-            Outcome::Rejected(reason) => self.end(message, &reason).await,
-            Outcome::Failed(reason) => {
-                let settlement = self.fail(message, &reason).await;
-                self.count_failure(settlement);
-                settlement
-            }
+        let id = prepared.id();
+        let event = preparer.event_ref(&message, &id);
+        let outcome = match route {
+            Ok(path) => self.deliver(path, &prepared, event, &mut message).await,
+            Err(outcome) => outcome,
+        };
+        let has_failed = matches!(outcome, Outcome::Failed(_));
+        let settlement = self.settle(message, event, outcome).await;
+        // Beside its attempts a failure is counted once for its end. An event that is handed back at the stop has no end
+        // (tests/spec/delivery.md, "B19. Metrics (Prometheus names)").
+        if has_failed && !self.stop.is_triggered() {
+            self.telemetry.emit(DeliveryFailed { event, is_redelivered: settlement == Settlement::Retry });
         }
+        settlement
     }
 
     fn reading(&self, reading: Result<(), &str>) {
@@ -108,153 +87,87 @@ impl Sink for Consumer {
 }
 
 impl Consumer {
-    /// Everything up to the call of the app (B7, steps 2 to 5).
-    fn prepare(&self, message: &Incoming) -> Result<Prepared, Outcome> {
-        let is_raw = match &self.subscription.is_raw {
-            Ok(is_raw) => *is_raw,
-            Err(error) => {
-                self.telemetry.raw_flag_invalid(error);
-                return Err(Outcome::Failed(DeadLetterReason::new("raw-flag", error.as_str())));
-            }
-        };
-        let (event, body) = self.read(message, is_raw)?;
-        if event.is_expired(Utc::now()) {
-            return Err(self.expired(&event));
-        }
-        let path = self.path(&event)?;
-        let traceparent = self.tracing.at_delivery(trace_of(&event).as_deref());
-        Ok(Prepared { path, body, traceparent })
-    }
-
-    /// The event as rules and trace see it, and the body to deliver.
-    fn read(&self, message: &Incoming, is_raw: bool) -> Result<(Event, Bytes), Outcome> {
-        let Incoming { data, metadata, .. } = message;
-        if is_raw {
-            let topic = &self.subscription.spec.topic;
-            let wrapper = envelope::raw_event(data, &self.pubsub.name, topic, metadata);
-            let event = Event::parse(&wrapper).map_err(|error| self.undecodable(&error))?;
-            return Ok((event, wrapper));
-        }
-        let event = match metadata.get("content-type") {
-            Some(kind) if is_binary(kind) => Event::binary(data, kind, metadata),
-            _ => {
-                let mut event = Event::parse(data).map_err(|error| self.undecodable(&error))?;
-                event.fill_trace(metadata);
-                event
-            }
-        };
-        Ok((event, data.clone()))
-    }
-
-    fn path(&self, event: &Event) -> Result<Arc<str>, Outcome> {
-        let spec = &self.subscription.spec;
-        let subject = || Ok(Subject::new(&event.to_json_value()?));
-        match self.subscription.rules.path::<RoutingError>(subject) {
-            Ok(Some(path)) => Ok(path.clone()),
-            Ok(None) => {
-                self.telemetry.event_without_route(&spec.pubsub, &spec.topic, &event.id());
-                Err(Outcome::Rejected(DeadLetterReason::no_route()))
-            }
-            Err(error) => {
-                self.telemetry.routing_failed(&spec.pubsub, &spec.topic, &event.id(), &error);
-                Err(Outcome::Failed(DeadLetterReason::new("rule-error", error.to_string())))
-            }
+    pub(super) fn preparer(&self, mode: DeliveryMode) -> Preparer<'_> {
+        Preparer {
+            subscription: &self.subscription,
+            subscriber: self.pubsub.app_id(),
+            mode,
+            telemetry: &self.telemetry,
         }
     }
 
-    async fn deliver(&self, prepared: Prepared, message: &mut Incoming) -> Outcome {
+    async fn deliver(
+        &self,
+        path: Arc<str>,
+        prepared: &Prepared,
+        event: EventRef<'_>,
+        message: &mut Incoming,
+    ) -> Outcome {
         let delivery = Delivery {
-            path: prepared.path,
-            body: prepared.body,
+            path,
+            body: prepared.wrapper.as_ref().unwrap_or(&message.data).clone(),
             metadata: std::mem::take(&mut message.metadata),
-            traceparent: prepared.traceparent,
-            // Where the event can be put aside, it is not delivered with less than it came with.
+            traceparent: self.tracing.at_delivery(prepared.trace().as_deref()),
+            // With a dead-letter topic an event is put aside rather than delivered with less than it came with.
             must_keep_headers: self.subscription.dead_letter_topic().is_some(),
         };
-        let outcome = match &self.policy {
-            None => self.attempt(&delivery).await.map_err(CallError::Failed),
-            Some(policy) => policy.run(FailureReason::code, || self.attempt(&delivery)).await,
+        let event = EventRef { trace: delivery.traceparent.as_deref(), ..event };
+        let result = match &self.policy {
+            None => self.attempt(&delivery, event).await.map_err(CallError::Failed),
+            Some(policy) => policy.run(FailureReason::code, || self.attempt(&delivery, event)).await,
         };
-        let outcome = outcome.unwrap_or_else(|failure| match failure {
-            CallError::Failed(reason) => Outcome::Failed(reason_of(&reason)),
-            CallError::Interrupted(interruption) => self.interrupted(&delivery.body, interruption),
+        let outcome = result.unwrap_or_else(|error| match error {
+            CallError::Failed(reason) => Outcome::Failed((&reason).into()),
+            CallError::Interrupted(interruption) => {
+                self.telemetry.emit(Interrupted { event, error: &interruption });
+                Outcome::Failed(interruption.into())
+            }
         });
         message.metadata = delivery.metadata;
         outcome
     }
 
-    /// Give it to the app once. What failed has been told.
-    async fn attempt(&self, delivery: &Delivery) -> Result<Outcome, FailureReason> {
-        let verdict = match self.reason_not_to_ask() {
+    /// Deliver once. The attempt is reported here.
+    async fn attempt(&self, delivery: &Delivery, event: EventRef<'_>) -> Result<Outcome, FailureReason> {
+        let begun = Instant::now();
+        let Answer { verdict, status, excerpt } = match self.reason_not_to_ask() {
             None => self.channel.deliver(delivery).await,
-            Some(reason) => Verdict::Retry(reason),
+            Some(reason) => Answer::missing(reason),
         };
-        let spec = &self.subscription.spec;
-        self.telemetry.attempt_ended(&spec.pubsub, &spec.topic, ingress_of(&verdict));
+        if matches!(verdict, Verdict::Retry(FailureReason::Unreachable(_))) {
+            self.app_is_gone.notify_one();
+        }
+        let (verdict_of_attempt, duration) = (verdict_of_attempt(&verdict), begun.elapsed());
+        self.telemetry.emit(Attempted { event, verdict: verdict_of_attempt, status, excerpt: &excerpt, duration });
         match verdict {
             Verdict::Success => Ok(Outcome::Delivered),
-            Verdict::Drop(reason) => Ok(self.dropped(&delivery.body, &reason)),
-            Verdict::Retry(reason) => {
-                self.failed(&delivery.body, &reason);
-                Err(reason)
-            }
+            Verdict::Drop(reason) => Ok(Outcome::Rejected((&reason).into())),
+            Verdict::Retry(reason) => Err(reason),
         }
     }
 
-    fn undecodable(&self, error: &EventError) -> Outcome {
-        let spec = &self.subscription.spec;
-        self.telemetry.event_undecodable(&spec.pubsub, &spec.topic, error);
-        Outcome::Failed(DeadLetterReason::new("undecodable", error.to_string()))
-    }
-
-    pub(super) fn expired(&self, event: &Event) -> Outcome {
-        let spec = &self.subscription.spec;
-        let expiration = event.text("expiration").unwrap_or_default();
-        self.telemetry.event_expired(&spec.pubsub, &spec.topic, &event.id(), &expiration);
-        Outcome::Rejected(DeadLetterReason::new("expired", format!("expired at {expiration}")))
-    }
-
-    fn dropped(&self, body: &Bytes, reason: &FailureReason) -> Outcome {
-        let (topic, id) = (&self.subscription.spec.topic, id_in(body));
-        match reason {
-            FailureReason::Code { .. } => self.telemetry.event_refused(topic, &id, reason),
-            FailureReason::Status(_) | FailureReason::Unreachable(_) | FailureReason::Unanswered(_) => {
-                self.telemetry.event_dropped(topic, &id);
-            }
-        }
-        Outcome::Rejected(reason_of(reason))
-    }
-
-    fn failed(&self, body: &Bytes, reason: &FailureReason) {
-        let (topic, id) = (&self.subscription.spec.topic, id_in(body));
-        match reason {
-            FailureReason::Status(status) if status == "RETRY" => self.telemetry.retry_wanted(topic, &id),
-            FailureReason::Status(status) => self.telemetry.status_unknown(topic, &id, status),
-            FailureReason::Code { .. } => self.telemetry.delivery_refused(topic, &id, reason),
-            FailureReason::Unanswered(error) => self.telemetry.delivery_unanswered(topic, &id, error),
-            FailureReason::Unreachable(error) => {
-                self.app_is_gone.notify_one();
-                self.telemetry.delivery_unanswered(topic, &id, error);
-            }
-        }
-    }
-
-    fn interrupted(&self, body: &Bytes, interruption: Interruption) -> Outcome {
-        let (topic, id) = (&self.subscription.spec.topic, id_in(body));
-        self.telemetry.delivery_unanswered(topic, &id, &interruption.to_string());
-        Outcome::Failed(reason_of_interruption(interruption))
-    }
-
-    /// What is not to be delivered is acknowledged, but not before its letter is written (D3).
-    pub(super) async fn end(&self, message: Incoming, reason: &DeadLetterReason) -> Settlement {
-        let spec = &self.subscription.spec;
-        match self.subscription.dead_letter_topic() {
-            None => {
-                self.telemetry.event_given_up(&spec.pubsub, &spec.topic, reason.code);
+    /// Do what the outcome of an event demands, and return the acknowledgement. A rejected event is not acknowledged
+    /// before its dead letter is written (D3).
+    pub(super) async fn settle(&self, message: Incoming, event: EventRef<'_>, outcome: Outcome) -> Settlement {
+        let dead_letter_topic = self.subscription.dead_letter_topic();
+        match (outcome, dead_letter_topic) {
+            (Outcome::Delivered, _) => Settlement::Ack,
+            (Outcome::Rejected(reason), None) => {
+                self.telemetry.emit(Dropped { event, reason: reason.code });
                 Settlement::Ack
             }
-            Some(topic) => self.dead_letter(message, topic, reason).await,
+            (Outcome::Rejected(reason), Some(topic)) => self.dead_letter(message, event, topic, &reason).await,
+            (Outcome::Failed(reason), Some(topic)) if message.only_once || !self.is_interrupted() => {
+                self.dead_letter(message, event, topic, &reason).await
+            }
+            (Outcome::Failed(_), _) => Settlement::Retry,
         }
+    }
+
+    /// The subscription is stopping, or about to stop for an unhealthy app. A failure at such a time is not final: the
+    /// event is handed back to the broker (tests/spec/delivery.md, "B18. Ordering, stopping, shutdown").
+    fn is_interrupted(&self) -> bool {
+        self.stop.is_triggered() || !self.is_app_healthy()
     }
 
     fn is_app_healthy(&self) -> bool {
@@ -266,96 +179,45 @@ impl Consumer {
         (!self.is_app_healthy()).then(|| FailureReason::Unanswered(UNHEALTHY.to_owned()))
     }
 
-    /// What failed while the subscription stops, or is about to for an unhealthy app, did not fail for good: it is handed back (B18).
-    pub(super) async fn fail(&self, message: Incoming, reason: &DeadLetterReason) -> Settlement {
-        match self.subscription.dead_letter_topic() {
-            Some(topic) if message.only_once || (!self.stop.is_triggered() && self.is_app_healthy()) => {
-                self.dead_letter(message, topic, reason).await
-            }
-            _ => Settlement::Retry,
-        }
-    }
-
-    /// Beside its attempts a failure counts once for its end; what is handed back at the stop has none (B7, B19).
-    fn count_failure(&self, settlement: Settlement) {
-        if !self.stop.is_triggered() {
-            let ingress = match settlement {
-                Settlement::Ack => Ingress::Drop,
-                Settlement::Retry => Ingress::Retry,
-            };
-            let spec = &self.subscription.spec;
-            self.telemetry.failure_ended(&spec.pubsub, &spec.topic, ingress);
-        }
-    }
-
-    async fn dead_letter(&self, message: Incoming, topic: &str, reason: &DeadLetterReason) -> Settlement {
-        let spec = &self.subscription.spec;
-        // In a batch nothing is added to metadata: an entry that somebody else wrote without any leaves a letter without any.
+    async fn dead_letter(
+        &self,
+        message: Incoming,
+        event: EventRef<'_>,
+        dead_letter_topic: &str,
+        reason: &DeadLetterReason,
+    ) -> Settlement {
+        // Bulk subscriptions add nothing to metadata: an entry that another publisher wrote without any leaves a dead
+        // letter without any.
         let is_bare = !message.has_metadata && message.metadata.is_empty();
         let letter = DeadLetter {
             data: message.data,
             metadata: (!is_bare).then_some(message.metadata),
-            origin: &spec.topic,
+            origin: event.topic,
             attempts: message.attempt,
             reason,
         };
-        if let Err(error) = letter.send(&self.pubsub, topic).await {
-            self.telemetry.dead_letter_failed(&spec.topic, topic, &error);
+        if let Err(error) = letter.send(&self.pubsub, dead_letter_topic).await {
+            self.telemetry.emit(DeadLetterFailed { event, dead_letter_topic, error: &error });
             return Settlement::Retry;
         }
-        let (pubsub, origin) = (&spec.pubsub, &spec.topic);
-        if is_bare {
-            self.telemetry.bare_event_dead_lettered(pubsub, origin, topic, reason.code, &reason.detail);
-        } else {
-            self.telemetry.event_dead_lettered(pubsub, origin, topic, reason.code);
-        }
+        let DeadLetterReason { code: reason, detail } = reason;
+        self.telemetry.emit(DeadLettered { event, dead_letter_topic, reason, detail, is_bare });
         Settlement::Ack
     }
 }
 
-/// How an attempt is counted (B19).
-fn ingress_of(verdict: &Verdict) -> Ingress {
+fn verdict_of_attempt(verdict: &Verdict) -> AttemptVerdict<'_> {
     match verdict {
-        Verdict::Success => Ingress::Success,
-        Verdict::Drop(FailureReason::Status(_)) => Ingress::DropWithSuccess,
-        Verdict::Drop(_) => Ingress::Drop,
-        Verdict::Retry(_) => Ingress::Retry,
+        Verdict::Success => AttemptVerdict::Success,
+        Verdict::Drop(FailureReason::Status(_)) => AttemptVerdict::Dropped,
+        Verdict::Drop(_) => AttemptVerdict::Refused,
+        Verdict::Retry(FailureReason::Status(status)) if status == "RETRY" => AttemptVerdict::RetryWanted,
+        Verdict::Retry(FailureReason::Status(status)) => AttemptVerdict::StatusUnknown(status),
+        Verdict::Retry(FailureReason::Code { .. }) => AttemptVerdict::Failed,
+        Verdict::Retry(FailureReason::Unreachable(error) | FailureReason::Unanswered(error)) => {
+            AttemptVerdict::Unanswered(error)
+        }
     }
-}
-
-pub(super) fn reason_of(reason: &FailureReason) -> DeadLetterReason {
-    let word = match reason {
-        FailureReason::Status(status) if status == "DROP" => "dropped",
-        FailureReason::Status(status) if status == "RETRY" => "retry",
-        FailureReason::Status(_) => "unknown-status",
-        FailureReason::Code { .. } => "http-status",
-        FailureReason::Unreachable(_) => "unreachable",
-        FailureReason::Unanswered(_) => "no-answer",
-    };
-    DeadLetterReason::new(word, reason.to_string())
-}
-
-pub(super) fn reason_of_interruption(interruption: Interruption) -> DeadLetterReason {
-    let word = match interruption {
-        Interruption::Timeout => "timeout",
-        Interruption::Open | Interruption::Busy => "circuit-open",
-    };
-    DeadLetterReason::new(word, interruption.to_string())
-}
-
-/// The trace that the event belongs to (B20).
-pub(super) fn trace_of(event: &Event) -> Option<Cow<'_, str>> {
-    if event.has("traceparent") { event.text("traceparent") } else { event.text("traceid") }
-}
-
-fn is_binary(kind: &str) -> bool {
-    let base = kind.split_once(';').map_or(kind, |(base, _)| base);
-    base.eq_ignore_ascii_case("application/octet-stream")
-}
-
-/// The id of a delivered body, for the log of what went wrong.
-pub(super) fn id_in(body: &Bytes) -> String {
-    Event::parse(body).map(|event| event.id().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
 
+use crate::delivery::outcome::DeadLetterReason;
 use crate::message::Metadata;
 use crate::pubsub::{Forbidden, Pubsub, SendError};
 
@@ -16,26 +17,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest detail, in characters. It travels as a header.
 const LONGEST_DETAIL: usize = 500;
-
-/// Why an event has come to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DeadLetterReason {
-    /// One of a few words, for machines: `expired`, `no-route`, `dropped` and so on.
-    pub(super) code: &'static str,
-    /// The rest, for people.
-    pub(super) detail: String,
-}
-
-impl DeadLetterReason {
-    pub(super) fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
-    }
-
-    /// No rule takes the event.
-    pub(super) fn no_route() -> Self {
-        Self::new("no-route", "no rule matches and there is no default route")
-    }
-}
 
 /// An event on its way to the dead-letter topic.
 #[derive(Debug)]

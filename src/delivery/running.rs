@@ -17,6 +17,9 @@ use crate::delivery::subscriptions::Subscription;
 use crate::health::Report;
 use crate::pubsub::{Pubsub, SubscribeError};
 use crate::shutdown::{Stop, Tasks};
+use crate::telemetry::events::subscription::{
+    SubscriptionFailed, SubscriptionStartedLate, SubscriptionWithoutTopic, SubscriptionsStarted, SubscriptionsWaiting,
+};
 
 /// Pauses between two attempts to subscribe.
 const PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(60));
@@ -151,7 +154,7 @@ impl StartAttempts {
         let pubsub: &Pubsub = &consumer.pubsub;
         let telemetry = &consumer.telemetry;
         if spec.topic.is_empty() {
-            telemetry.subscription_without_topic(&spec.pubsub);
+            telemetry.emit(SubscriptionWithoutTopic { pubsub: &spec.pubsub });
             return StartResult::GivenUp;
         }
         let (sink, bulk): (Arc<dyn Sink>, _) = match spec.bulk.filter(|bulk| bulk.enabled) {
@@ -193,14 +196,14 @@ impl StartAttempts {
         };
         if is_away {
             if self.outages.add(&spec.pubsub, &spec.topic) {
-                telemetry.subscriptions_wait(&spec.pubsub, error);
+                telemetry.emit(SubscriptionsWaiting { pubsub: &spec.pubsub, error });
             }
             return StartResult::Failed;
         }
         self.outages.remove(&spec.pubsub, &spec.topic);
         if self.logged.as_ref() != Some(&text) {
             self.logged = Some(text);
-            telemetry.subscription_failed(&spec.pubsub, &spec.topic, error);
+            telemetry.emit(SubscriptionFailed { pubsub: &spec.pubsub, topic: &spec.topic, error });
         }
         if is_hopeless(error) { StartResult::GivenUp } else { StartResult::Failed }
     }
@@ -210,10 +213,10 @@ impl StartAttempts {
         let spec = &self.consumer.subscription.spec;
         let telemetry = &self.consumer.telemetry;
         if self.outages.remove(&spec.pubsub, &spec.topic) {
-            telemetry.subscriptions_begun(&spec.pubsub);
+            telemetry.emit(SubscriptionsStarted { pubsub: &spec.pubsub });
         }
         if self.logged.take().is_some() {
-            telemetry.subscription_started_late(&spec.pubsub, &spec.topic);
+            telemetry.emit(SubscriptionStartedLate { pubsub: &spec.pubsub, topic: &spec.topic });
         }
     }
 }

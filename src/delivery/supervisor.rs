@@ -31,6 +31,9 @@ use crate::resources::kinds::policies::Direction;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::subscription::{
+    AppSubscribed, FirstFailureDeadLetters, PubsubNotLoaded, RuleVariableUnknown,
+};
 use crate::telemetry::trace::Tracing;
 
 /// So long a subscription that ends while others go on may take to finish what the app has in hand (B18).
@@ -245,7 +248,7 @@ impl Inner {
         for subscription in new {
             let spec = &subscription.spec;
             for said in subscription.rules.unknown_variables() {
-                telemetry.rule_asks_for_nothing(&described(spec), &said);
+                telemetry.emit(RuleVariableUnknown { subscription: &described(spec), problem: &said });
             }
             if subscription.origin == Origin::Programmatic {
                 topics.entry(&spec.pubsub).or_default().push(&spec.topic);
@@ -261,16 +264,16 @@ impl Inner {
             }
         }
         for (pubsub, topics) in topics {
-            telemetry.app_subscribed(pubsub, &topics);
+            telemetry.emit(AppSubscribed { pubsub, topics: &topics });
             if self.config.catalog.get(pubsub).is_none() {
                 let loaded = self.config.catalog.all();
                 let loaded: Vec<&str> = loaded.iter().map(|it| it.name.as_str()).collect();
                 let text = advice::pubsub_not_loaded(pubsub, &topics, &loaded);
-                telemetry.pubsub_not_loaded(&text);
+                telemetry.emit(PubsubNotLoaded { advice: &text });
             }
         }
         if !lettered.is_empty() {
-            telemetry.first_failure_dead_letters(&lettered);
+            telemetry.emit(FirstFailureDeadLetters { topics: &lettered });
         }
     }
 

@@ -12,6 +12,7 @@ use super::Interruption;
 use crate::expr::{Expression, Subject};
 use crate::resources::kinds::policies::Breaker as Settings;
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::resiliency::BreakerChanged;
 
 /// A breaker trips after more failures in a row than this, unless it says otherwise.
 const FAILURES_IN_A_ROW: i64 = 5;
@@ -74,7 +75,7 @@ impl Breaker {
         let after = machine.state;
         drop(machine);
         if before != after {
-            self.telemetry.breaker_changed(&self.name, before.word(), after.word());
+            self.telemetry.emit(BreakerChanged { name: &self.name, from: before.word(), to: after.word() });
         }
         result
     }

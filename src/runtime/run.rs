@@ -20,6 +20,7 @@ use crate::resources::files::watch::Watch;
 use crate::server::{Limit, Limits, Listener, Response, Server, Service, Transport, Versions};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::app::DiscoverySkipped;
 use crate::telemetry::events::lifecycle::{ConfigurationSkipped, GrpcRunning, HttpRunning, Initialized};
 
 /// A sidecar that has been built: its ports are bound, its brokers made.
@@ -127,7 +128,7 @@ impl Runtime {
                     self.handles.telemetry.emit(ConfigurationSkipped);
                 }
                 if disabled.subscribe {
-                    self.handles.telemetry.discovery_skipped();
+                    self.handles.telemetry.emit(DiscoverySkipped);
                 }
                 ready(&self.handles.health, &self.handles.telemetry, self.begun);
             }

@@ -82,7 +82,7 @@ async fn an_event_is_posted_as_it_is() {
     });
     let channel = channel(&settings(app(axum::Router::new().fallback(echo)).await));
     for _ in 0..2 {
-        let verdict = channel.deliver(&delivery("orders//new/?a=1")).await;
+        let verdict = channel.deliver(&delivery("orders//new/?a=1")).await.verdict;
         let Verdict::Retry(FailureReason::Code { code: 500, body }) = verdict else {
             panic!("{verdict:?}");
         };
@@ -105,7 +105,7 @@ async fn request_line(route: &str) -> String {
     };
     tokio::select! {
         line = first_line => line,
-        verdict = channel.deliver(&delivery) => format!("{verdict:?}"),
+        answer = channel.deliver(&delivery) => format!("{:?}", answer.verdict),
     }
 }
 
@@ -130,7 +130,7 @@ async fn a_route_reaches_the_app_as_go_would_send_it() {
 /// The verdict on an app that answers with these bytes.
 async fn check(answer: &'static [u8], expected: &str) {
     let channel = channel(&settings(answers(answer).await));
-    let got = match channel.deliver(&delivery("/x")).await {
+    let got = match channel.deliver(&delivery("/x")).await.verdict {
         Verdict::Success => "success".to_owned(),
         Verdict::Drop(reason) => format!("drop: {reason}"),
         Verdict::Retry(FailureReason::Unanswered(_)) => "unanswered".to_owned(),
@@ -173,7 +173,7 @@ async fn metadata_that_cannot_be_a_header_is_left_out_or_fails_the_delivery() {
         for must_keep_headers in [false, true] {
             let mut delivery = Delivery { must_keep_headers, ..delivery("/x") };
             delivery.metadata = [("pubsubName", "p"), (name, value)].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-            let verdict = channel.deliver(&delivery).await;
+            let verdict = channel.deliver(&delivery).await.verdict;
             if is_header || !must_keep_headers {
                 assert_eq!(verdict, Verdict::Success, "{name:?} {value:?}");
             } else {
@@ -206,7 +206,7 @@ async fn several_events_are_posted_in_one_request() {
         entries: vec![entry.clone(), entry],
         traceparent: Some("trace".to_owned()),
     };
-    let verdicts = channel.deliver_bulk(&delivery).await;
+    let verdicts = channel.deliver_bulk(&delivery).await.verdicts;
     let [Verdict::Retry(FailureReason::Code { code: 418, body }), second] = &verdicts[..] else {
         panic!("{verdicts:?}");
     };
@@ -221,7 +221,7 @@ async fn an_app_that_is_not_there_is_unreachable() {
     for port in [i32::from(closed), -1, 0, 70_000] {
         let settings = AppSettings { port, ..settings(closed) };
         let channel = channel(&settings);
-        let verdict = channel.deliver(&delivery("/x")).await;
+        let verdict = channel.deliver(&delivery("/x")).await.verdict;
         assert!(matches!(verdict, Verdict::Retry(FailureReason::Unreachable(_))), "{port}: {verdict:?}");
         assert!(matches!(channel.subscriptions().await, Err(DiscoveryError::Unreachable(_))));
     }
@@ -230,7 +230,7 @@ async fn an_app_that_is_not_there_is_unreachable() {
 /// What becomes of a delivery to an app that speaks HTTP/1.1 in clear text and nothing else.
 async fn misunderstood(protocol: AppProtocol) -> Verdict {
     let settings = AppSettings { protocol, ..settings(answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await) };
-    channel(&settings).deliver(&delivery("/x")).await
+    channel(&settings).deliver(&delivery("/x")).await.verdict
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn no_more_calls_at_once_than_allowed() {
     let channel = channel(&settings);
     let delivery = delivery("/x");
     let all = futures_util::future::join_all((0..10).map(|_| channel.deliver(&delivery))).await;
-    assert!(all.iter().all(|verdict| *verdict == Verdict::Success), "{all:?}");
+    assert!(all.iter().all(|answer| answer.verdict == Verdict::Success), "{all:?}");
     assert_eq!(MOST.load(Ordering::SeqCst), 2);
 }
 
@@ -340,7 +340,7 @@ async fn only_success_is_healthy() {
 async fn a_limit_beyond_what_can_be_counted_is_none() {
     let port = app(axum::Router::new().fallback(async || "")).await;
     let settings = AppSettings { max_concurrency: Some(usize::MAX), ..settings(port) };
-    let verdict = channel(&settings).deliver(&delivery("/x")).await;
+    let verdict = channel(&settings).deliver(&delivery("/x")).await.verdict;
     assert_eq!(verdict, Verdict::Success);
 }
 

@@ -1,184 +1,149 @@
-//! One batch: its events are sorted by path, delivered path by path, and each message is settled by its own outcome
+//! One batch: its events are sorted by route, delivered route by route, and each message is settled by its own outcome
 //! (tests/spec/delivery.md, "B15. Bulk subscribe"; D19, D20).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use chrono::Utc;
 use futures_util::stream::{self, StreamExt};
 use uuid::Uuid;
 
 use super::attempts;
 use crate::app::{BulkDelivery, BulkEntry, BulkEvent, FailureReason, Verdict};
-use crate::delivery::consumer::{Consumer, Outcome, RoutingError, id_in, reason_of, reason_of_interruption, trace_of};
-use crate::delivery::dead_letter::DeadLetterReason;
+use crate::delivery::consumer::Consumer;
+use crate::delivery::outcome::{DeadLetterReason, Outcome};
+use crate::delivery::prepare::{Prepared, Preparer, Route};
 use crate::envelope::Event;
-use crate::expr::Subject;
-use crate::json;
 use crate::message::{Incoming, Settlement};
+use crate::telemetry::events::delivery::{BulkEventDropped, DeliveryMode, Dropped};
 
-/// So many dead letters are under way at a time.
-const LETTERS: usize = 100;
+/// Dead letters that are sent at a time.
+const MAX_DEAD_LETTERS: usize = 100;
 
-/// Entries of a batch that go to one path.
-struct Request<'a> {
-    delivery: BulkDelivery<'a>,
-    /// Where each entry stands in the batch.
-    places: Vec<usize>,
-    /// The trace of the last event that has one.
-    trace: Option<String>,
+/// The messages of a batch, and what they were parsed to.
+struct Batch<'a> {
+    consumer: &'a Consumer,
+    preparer: Preparer<'a>,
+    messages: &'a [Incoming],
+    prepared: &'a [Prepared],
 }
 
-/// What is known of an event before the app is asked.
-struct Prepared<'a> {
-    path: Arc<str>,
-    event: BulkEvent<'a>,
-    trace: Option<String>,
+/// The entries of a batch that go to one route.
+struct BatchRequest<'a> {
+    delivery: BulkDelivery<'a>,
+    /// The index of each entry in the batch.
+    indexes: Vec<usize>,
+    /// The trace of the last event that has one.
+    trace: Option<Cow<'a, str>>,
 }
 
 /// Handle a batch to its end: one settlement for each message, in their order.
 pub(super) async fn settle(consumer: &Consumer, messages: Vec<Incoming>) -> Vec<Settlement> {
-    let outcomes = outcomes(consumer, &messages).await;
-    let settling = messages.into_iter().zip(outcomes).map(async |(message, outcome)| match outcome {
-        Outcome::Delivered => Settlement::Ack,
-        Outcome::Rejected(reason) => consumer.end(message, &reason).await,
-        Outcome::Failed(reason) => consumer.fail(message, &reason).await,
-    });
-    stream::iter(settling).buffered(LETTERS).collect().await
-}
-
-/// How it ended for each message.
-async fn outcomes(consumer: &Consumer, messages: &[Incoming]) -> Vec<Outcome> {
-    let is_raw = match &consumer.subscription.is_raw {
-        Ok(is_raw) => *is_raw,
-        Err(error) => {
-            consumer.telemetry.raw_flag_invalid(error);
-            let outcome = || Outcome::Failed(DeadLetterReason::new("raw-flag", error.as_str()));
-            return messages.iter().map(|_| outcome()).collect();
-        }
+    let preparer = consumer.preparer(DeliveryMode::Bulk);
+    let is_raw = preparer.is_raw();
+    let prepare = |message| match &is_raw {
+        Ok(is_raw) => preparer.prepare(message, *is_raw),
+        Err(outcome) => (Prepared::default(), Err(outcome.clone())),
     };
-    let mut requests: Vec<Request<'_>> = Vec::new();
-    let mut outcomes: Vec<Outcome> = Vec::with_capacity(messages.len());
-    for (place, message) in messages.iter().enumerate() {
-        match prepare(consumer, message, is_raw) {
-            Ok(prepared) => {
-                add(&mut requests, consumer, message, place, prepared);
-                // Replaced by the app's verdict.
-                outcomes.push(Outcome::Delivered);
+    let (prepared, routes): (Vec<_>, Vec<_>) = messages.iter().map(prepare).unzip();
+    let batch = Batch { consumer, preparer, messages: &messages, prepared: &prepared };
+    let outcomes = batch.deliver(routes, is_raw.unwrap_or_default()).await;
+    let settling = messages.into_iter().zip(prepared).zip(outcomes).map(async |((message, prepared), outcome)| {
+        let id = prepared.id();
+        let event = preparer.event_ref(&message, &id);
+        consumer.settle(message, event, outcome).await
+    });
+    stream::iter(settling).buffered(MAX_DEAD_LETTERS).collect().await
+}
+
+impl<'a> Batch<'a> {
+    /// The outcome for each message, in their order.
+    async fn deliver(&self, routes: Vec<Route>, is_raw: bool) -> Vec<Outcome> {
+        let mut requests: Vec<BatchRequest<'_>> = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(routes.len());
+        for (index, route) in routes.into_iter().enumerate() {
+            outcomes.push(match route {
+                Ok(route) => {
+                    self.request_to(route, &mut requests).add(
+                        index,
+                        &self.messages[index],
+                        &self.prepared[index],
+                        is_raw,
+                    );
+                    // Replaced by the app's verdict.
+                    Outcome::Delivered
+                }
+                Err(outcome) => outcome,
+            });
+        }
+        for mut request in requests {
+            request.delivery.traceparent = self.consumer.tracing.at_delivery(request.trace.as_deref());
+            let results = attempts::deliver(self.consumer, &request.delivery).await;
+            for (index, result) in request.indexes.into_iter().zip(results) {
+                outcomes[index] = match result {
+                    Ok(Verdict::Success) => Outcome::Delivered,
+                    Ok(Verdict::Drop(reason)) => self.dropped(index, &reason),
+                    Ok(Verdict::Retry(reason)) => Outcome::Failed((&reason).into()),
+                    Err(interruption) => Outcome::Failed(interruption.into()),
+                };
             }
-            Err(outcome) => outcomes.push(outcome),
         }
+        outcomes
     }
-    for mut request in requests {
-        request.delivery.traceparent = consumer.tracing.at_delivery(request.trace.as_deref());
-        let results = attempts::deliver(consumer, &request.delivery).await;
-        for (place, result) in request.places.into_iter().zip(results) {
-            outcomes[place] = match result {
-                Ok(verdict) => outcome_of(consumer, &messages[place], verdict),
-                Err(interruption) => Outcome::Failed(reason_of_interruption(interruption)),
-            };
-        }
-    }
-    outcomes
-}
 
-/// The path of an event and what to deliver of it, or its end.
-fn prepare<'a>(consumer: &Consumer, message: &'a Incoming, is_raw: bool) -> Result<Prepared<'a>, Outcome> {
-    let spec = &consumer.subscription.spec;
-    if is_raw {
-        let text = || Ok(Subject::new(&json::valid_text(&message.data).into()));
-        return Ok(Prepared { path: route(consumer, text, "")?, event: BulkEvent::Raw(&message.data), trace: None });
+    /// The request for a route; a new one if there is none yet.
+    fn request_to<'r>(&self, route: Arc<str>, requests: &'r mut Vec<BatchRequest<'a>>) -> &'r mut BatchRequest<'a> {
+        let known = requests.iter().position(|request| request.delivery.path == route);
+        let index = known.unwrap_or_else(|| {
+            requests.push(BatchRequest::new(route, self.consumer));
+            requests.len() - 1
+        });
+        &mut requests[index]
     }
-    let event = Event::parse(&message.data).map_err(|error| {
-        consumer.telemetry.bulk_event_undecodable(&spec.pubsub, &spec.topic, &error);
-        Outcome::Failed(DeadLetterReason::new("undecodable", error.to_string()))
-    })?;
-    if event.is_expired(Utc::now()) {
-        return Err(consumer.expired(&event));
-    }
-    let subject = || Ok(Subject::new(&event.to_json_value()?));
-    Ok(Prepared {
-        path: route(consumer, subject, &event.id())?,
-        event: BulkEvent::Json(&message.data),
-        trace: trace_of(&event).map(Into::into),
-    })
-}
 
-fn route(
-    consumer: &Consumer,
-    subject: impl FnOnce() -> Result<Subject, RoutingError>,
-    id: &str,
-) -> Result<Arc<str>, Outcome> {
-    let subscription = &consumer.subscription;
-    let (pubsub, topic) = (&subscription.spec.pubsub, &subscription.spec.topic);
-    match subscription.rules.path(subject) {
-        Ok(Some(path)) => Ok(path.clone()),
-        Ok(None) => {
-            consumer.telemetry.bulk_event_without_route(pubsub, topic);
-            Err(Outcome::Rejected(DeadLetterReason::no_route()))
+    fn dropped(&self, index: usize, reason: &FailureReason) -> Outcome {
+        let (message, telemetry) = (&self.messages[index], &self.consumer.telemetry);
+        let mut id = self.prepared[index].id();
+        if id.is_empty() {
+            // A raw payload may be an event all the same.
+            id = Event::parse(&message.data).map(|event| event.id().into_owned()).unwrap_or_default().into();
         }
-        Err(error) => {
-            consumer.telemetry.routing_failed(pubsub, topic, id, &error);
-            Err(Outcome::Failed(DeadLetterReason::new("rule-error", error.to_string())))
+        let event = self.preparer.event_ref(message, &id);
+        match reason {
+            FailureReason::Status(_) => {
+                telemetry.emit(BulkEventDropped { event });
+                Outcome::Rejected(reason.into())
+            }
+            // The app refused the whole request: its events are acknowledged without a dead letter.
+            FailureReason::Code { .. } | FailureReason::Unreachable(_) | FailureReason::Unanswered(_) => {
+                telemetry.emit(Dropped { event, reason: DeadLetterReason::from(reason).code });
+                Outcome::Delivered
+            }
         }
     }
 }
 
-/// Put an event into the request for its path.
-fn add<'a>(
-    requests: &mut Vec<Request<'a>>,
-    consumer: &'a Consumer,
-    message: &'a Incoming,
-    place: usize,
-    prepared: Prepared<'a>,
-) {
-    let known = requests.iter().position(|request| request.delivery.path == prepared.path);
-    let at = known.unwrap_or_else(|| {
-        requests.push(Request::to(prepared.path, consumer));
-        requests.len() - 1
-    });
-    let request = &mut requests[at];
-    request.places.push(place);
-    request.delivery.entries.push(BulkEntry {
-        id: Uuid::new_v4().to_string(),
-        event: prepared.event,
-        metadata: message.has_metadata.then_some(&message.metadata),
-    });
-    if prepared.trace.is_some() {
-        request.trace = prepared.trace;
+impl<'a> BatchRequest<'a> {
+    fn new(path: Arc<str>, consumer: &'a Consumer) -> Self {
+        let delivery = BulkDelivery {
+            id: Uuid::new_v4().to_string(),
+            path,
+            pubsub: &consumer.pubsub.name,
+            topic: &consumer.subscription.spec.topic,
+            entries: Vec::new(),
+            traceparent: None,
+        };
+        Self { delivery, indexes: Vec::new(), trace: None }
     }
-}
 
-impl<'a> Request<'a> {
-    fn to(path: Arc<str>, consumer: &'a Consumer) -> Self {
-        Self {
-            delivery: BulkDelivery {
-                id: Uuid::new_v4().to_string(),
-                path,
-                pubsub: &consumer.pubsub.name,
-                topic: &consumer.subscription.spec.topic,
-                entries: Vec::new(),
-                traceparent: None,
-            },
-            places: Vec::new(),
-            trace: None,
+    fn add(&mut self, index: usize, message: &'a Incoming, prepared: &'a Prepared, is_raw: bool) {
+        self.indexes.push(index);
+        self.delivery.entries.push(BulkEntry {
+            id: Uuid::new_v4().to_string(),
+            event: if is_raw { BulkEvent::Raw(&message.data) } else { BulkEvent::Json(&message.data) },
+            metadata: message.has_metadata.then_some(&message.metadata),
+        });
+        if let Some(trace) = prepared.trace() {
+            self.trace = Some(trace);
         }
-    }
-}
-
-fn outcome_of(consumer: &Consumer, message: &Incoming, verdict: Verdict) -> Outcome {
-    let spec = &consumer.subscription.spec;
-    match verdict {
-        Verdict::Success => Outcome::Delivered,
-        Verdict::Drop(reason @ FailureReason::Status(_)) => {
-            consumer.telemetry.event_dropped(&spec.topic, &id_in(&message.data));
-            Outcome::Rejected(reason_of(&reason))
-        }
-        // The whole request was refused: acknowledged, and never a letter.
-        Verdict::Drop(reason) => {
-            let reason = reason_of(&reason);
-            consumer.telemetry.event_given_up(&spec.pubsub, &spec.topic, reason.code);
-            Outcome::Delivered
-        }
-        Verdict::Retry(reason) => Outcome::Failed(reason_of(&reason)),
     }
 }

@@ -172,7 +172,9 @@ async fn a_stopping_subscription_takes_nothing_and_moves_nothing() {
     assert_eq!(stage.hand(message("orders", EVENT.as_bytes(), &[])).await, "retry");
     assert!(stage.app.events().is_empty());
     let reason = DeadLetterReason::new("retry", "");
-    assert_eq!(stage.consumer.fail(message("orders", b"", &[]), &reason).await, Settlement::Retry);
+    let failed = Outcome::Failed(reason);
+    let settled = stage.consumer.settle(message("orders", b"", &[]), EventRef::default(), failed).await;
+    assert_eq!(settled, Settlement::Retry);
     assert!(stage.broker.sent.lock().is_empty());
     // What would not come again is delivered all the same, and its letter written.
     let once = Incoming { only_once: true, ..message("orders", EVENT.as_bytes(), &[]) };
@@ -212,25 +214,6 @@ async fn a_raw_subscription_gets_the_wrapper() {
     let events = delivered(raw, b"plain", &[]).await;
     assert!(events[0].starts_with("POST /y - {"), "{events:?}");
     assert!(events[0].contains(r#""data_base64":"cGxhaW4=""#), "{events:?}");
-}
-
-#[test]
-fn the_trace_is_that_of_the_event_else_of_the_metadata() {
-    for (event, metadata, expected) in [
-        (r#"{"traceparent":"a","traceid":"b"}"#, &[("traceparent", "m")][..], Some("a")),
-        (r#"{"traceid":"b"}"#, &[], Some("b")),
-        (r#"{"traceid":"b"}"#, &[("traceparent", "m")], Some("m")),
-        ("{}", &[("traceparent", "m")], Some("m")),
-        ("{}", &[("traceid", "m")], Some("m")),
-        (r#"{"traceparent":5}"#, &[], None),
-        (r#"{"traceparent":null,"traceid":"b"}"#, &[], Some("b")),
-        ("{}", &[("tracestate", "a=b")], None),
-    ] {
-        let data = Bytes::from_static(event.as_bytes());
-        let mut read = Event::parse(&data).unwrap();
-        read.fill_trace(&message("t", b"", metadata).metadata);
-        assert_eq!(trace_of(&read).as_deref(), expected, "{event} {metadata:?}");
-    }
 }
 
 #[tokio::test]

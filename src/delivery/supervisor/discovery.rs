@@ -12,6 +12,7 @@ use super::{Inner, Origin, RuleError};
 use crate::app::{Channel, DiscoveryError};
 use crate::backoff::Backoff;
 use crate::delivery::subscriptions::Subscription;
+use crate::telemetry::events::app::{DiscoveryFailed, DiscoverySkipped, SubscribingFailed};
 use crate::telemetry::events::lifecycle::ConfigurationSkipped;
 
 /// Pauses between two questions while the start waits for the answer, and later.
@@ -43,7 +44,7 @@ impl Inner {
         // From here on what changes in the files takes effect.
         let channel = self.channel.get_or_init(|| channel).clone();
         if self.config.disabled.subscribe {
-            self.config.telemetry.discovery_skipped();
+            self.config.telemetry.emit(DiscoverySkipped);
         }
         if !self.must_ask() {
             return self.reconcile(&channel).await;
@@ -170,13 +171,13 @@ impl Inner {
     fn log_error(&self, error: &AskError) {
         let telemetry = &self.config.telemetry;
         match error {
-            AskError::Discovery(error @ DiscoveryError::Status(..)) => telemetry.discovery_failed(error),
+            AskError::Discovery(error @ DiscoveryError::Status(..)) => telemetry.emit(DiscoveryFailed { error }),
             AskError::Discovery(error @ DiscoveryError::Malformed(_)) => {
-                telemetry.discovery_failed(error);
-                telemetry.subscribing_failed(error);
+                telemetry.emit(DiscoveryFailed { error });
+                telemetry.emit(SubscribingFailed { error });
             }
             AskError::Discovery(DiscoveryError::Unreachable(_)) | AskError::Rule(_) => {
-                telemetry.subscribing_failed(error);
+                telemetry.emit(SubscribingFailed { error });
             }
         }
     }

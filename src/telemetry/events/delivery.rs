@@ -1,243 +1,65 @@
-//! Events of delivery: the app, its subscriptions, and each event on its way to it (scopes: tests/spec/delivery.md, "B21. Logger
-//! scopes").
+//! An event on its way to the app: prepared, attempted, settled (tests/spec/delivery.md, "B19. Metrics (Prometheus
+//! names)", "B21. Logger scopes").
 
-use std::fmt::Display;
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::time::Duration;
 
-use crate::telemetry::Telemetry;
-use crate::telemetry::log::Level;
-use crate::telemetry::metrics::Ingress;
+use crate::message::EventRef;
+use crate::telemetry::event::Event;
+use crate::telemetry::log::{Level, Log};
+use crate::telemetry::metrics::{Ingress, Metrics};
 
-const RUNTIME: &str = "dapr.runtime";
 const SUBSCRIPTION: &str = "dapr.runtime.processor.subscription";
-const HEALTH: &str = "dapr.apphealth";
 const HTTP: &str = "dapr.runtime.processor.pubsub.subscription.http";
 
-/// The app.
-impl Telemetry {
-    /// An event was given to the app once, or could not be.
-    pub fn attempt_ended(&self, pubsub: &str, topic: &str, ingress: Ingress) {
-        self.0.metrics.delivered(pubsub, topic, ingress);
-    }
+/// Whether each event goes to the app by itself, or several go in one request. Some log lines of daprd depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryMode {
+    /// One event in a request.
+    Single,
+    /// Several events in a request.
+    Bulk,
+}
 
-    /// An event that could not be delivered stands in the dead-letter topic, or comes again.
-    pub fn failure_ended(&self, pubsub: &str, topic: &str, ingress: Ingress) {
-        self.0.metrics.delivered(pubsub, topic, ingress);
-    }
+/// A stored payload is no event.
+pub struct Undecodable<'a> {
+    /// The event, without id.
+    pub event: EventRef<'a>,
+    /// How events are delivered.
+    pub mode: DeliveryMode,
+    /// What is wrong with the payload.
+    pub error: &'a dyn Display,
+}
 
-    /// The wait for the app's port begins.
-    pub fn waiting_for_app(&self, protocol: &str, port: i32) {
-        self.0.log.write(Level::Info, RUNTIME, format_args!("application protocol: {protocol}. waiting on port {port}.  This will block until the app is listening on that port."), &[]);
-    }
-
-    /// The app still does not listen.
-    pub fn still_waiting_for_app(&self, port: i32) {
-        self.0.log.write(Level::Info, RUNTIME, format_args!("waiting for application to listen on port {port}"), &[]);
-    }
-
-    /// The app listens.
-    pub fn app_discovered(&self, port: i32) {
-        self.0.log.write(Level::Info, RUNTIME, format_args!("application discovered on port {port}"), &[]);
-    }
-
-    /// The app subscribes to a pub/sub that is not there.
-    pub fn pubsub_not_loaded(&self, text: &str) {
-        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("{text}"), &[]);
-    }
-
-    /// `--app-max-concurrency` applies.
-    pub fn app_concurrency_limited(&self, limit: usize) {
-        self.0.log.write(Level::Info, RUNTIME, format_args!("app max concurrency set to {limit}"), &[]);
-    }
-
-    /// The app has answered to `/dapr/config`, whatever.
-    pub fn app_configuration_loaded(&self) {
-        self.0.log.write(Level::Info, RUNTIME, format_args!("Application configuration loaded"), &[]);
-    }
-
-    /// The app speaks another protocol than `--app-protocol` says. Told again while it lasts.
-    pub fn app_protocol_misfit(&self, port: i32, advice: &str) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("the app on port {port} cannot be understood: {advice}"),
-            &[],
-        );
-    }
-
-    /// The probes of the app begin.
-    pub fn app_probes_started(&self) {
-        self.0.log.write(Level::Info, HEALTH, format_args!("App health probes starting"), &[]);
-    }
-
-    /// The app turned healthy.
-    pub fn app_healthy(&self) {
-        self.0.log.write(Level::Info, HEALTH, format_args!("App entered healthy status"), &[]);
-    }
-
-    /// The app turned unhealthy.
-    pub fn app_unhealthy(&self, reason: &dyn Display) {
-        self.0.log.write(Level::Warn, HEALTH, format_args!("App entered un-healthy status: {reason}"), &[]);
-    }
-
-    /// The app answered a success to an event, with a body that is no answer to one (D26). Told once for each route.
-    pub fn answer_not_understood(&self, route: &str, what: &str) {
-        self.0.log.write(Level::Warn, HTTP, format_args!("the app answers events on route {route} with a success whose body {what}; this counts as SUCCESS and is not said again for this route. An app that wants an event again, or not at all, answers {{\"status\":\"RETRY\"}} or {{\"status\":\"DROP\"}} in UTF-8, or a status that is no 2xx"), &[]);
-    }
-
-    /// Metadata of an event cannot be a header of its delivery (D24).
-    pub fn metadata_left_out(&self, name: &str) {
-        self.0.log.write(
-            Level::Warn,
-            HTTP,
-            format_args!(
-                "metadata {name:?} of an event cannot be an HTTP header; such events are delivered without it"
-            ),
+impl Event for Undecodable<'_> {
+    fn log(&self, log: &Log) {
+        let (EventRef { pubsub, topic, .. }, error) = (self.event, self.error);
+        let what = match self.mode {
+            DeliveryMode::Single => "cloud event",
+            DeliveryMode::Bulk => "one of the messages in bulk cloud event",
+        };
+        log.write(
+            Level::Error,
+            SUBSCRIPTION,
+            format_args!("error deserializing {what} in pubsub {pubsub} and topic {topic}: {error}"),
             &[],
         );
     }
 }
 
-/// What is subscribed.
-impl Telemetry {
-    /// The app is not asked.
-    pub fn discovery_skipped(&self) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("Skipping programmatic subscription loading (see 'disable-init-endpoints' flag/annotation)"),
-            &[],
-        );
-    }
-
-    /// The app answered the question for its subscriptions with nothing, which counts as none.
-    pub fn discovery_answer_empty(&self, seen: &str) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("the app's answer has no list of subscriptions and counts as none{seen}"),
-            &[],
-        );
-    }
-
-    /// The app's answer is of no use; it will be asked again.
-    pub fn discovery_failed(&self, error: &dyn Display) {
-        self.0.log.write(Level::Error, RUNTIME, format_args!("{error}"), &[]);
-    }
-
-    /// What the app subscribes to is not known; it will be asked again.
-    pub fn subscribing_failed(&self, error: &dyn Display) {
-        self.0.log.write(Level::Warn, RUNTIME, format_args!("failed to subscribe to topics: {error}"), &[]);
-    }
-
-    /// The app subscribes to nothing by itself.
-    pub fn app_subscribes_to_nothing(&self) {
-        self.0.log.write(Level::Debug, RUNTIME, format_args!("user app did not subscribe to any topic"), &[]);
-    }
-
-    /// The app subscribes to these topics of a component.
-    pub fn app_subscribed(&self, pubsub: &str, topics: &[&str]) {
-        self.0.log.write(
-            Level::Info,
-            RUNTIME,
-            format_args!("app is subscribed to the following topics: [[{}]] through pubsub={pubsub}", topics.join(" ")),
-            &[],
-        );
-    }
-
-    /// An entry of the app's list says no route.
-    pub fn subscription_without_route(&self, topic: &str) {
-        self.0.log.write(
-            Level::Warn,
-            RUNTIME,
-            format_args!("topic {topic} has an empty routes. removing from subscriptions list"),
-            &[],
-        );
-    }
-
-    /// A subscription names no topic.
-    pub fn subscription_without_topic(&self, pubsub: &str) {
-        self.0.log.write(
-            Level::Warn,
-            SUBSCRIPTION,
-            format_args!("a subscription for pubsub {pubsub} names no topic and is not started"),
-            &[("pubsub", &pubsub)],
-        );
-    }
-
-    /// A subscription did not start at first.
-    pub fn subscription_failed(&self, pubsub: &str, topic: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            SUBSCRIPTION,
-            format_args!("Failed to start subscription for pubsub {pubsub}, topic {topic}: {error}"),
-            &[("pubsub", &pubsub), ("topic", &topic)],
-        );
-    }
-
-    /// The subscriptions of a component cannot begin, because its broker is away; said for the first of them.
-    pub fn subscriptions_wait(&self, pubsub: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            SUBSCRIPTION,
-            format_args!("Failed to start the subscriptions of pubsub {pubsub}, trying again until it works: {error}"),
-            &[("pubsub", &pubsub)],
-        );
-    }
-
-    /// All subscriptions of a component that was away have begun.
-    pub fn subscriptions_begun(&self, pubsub: &str) {
-        self.0.log.write(
-            Level::Info,
-            SUBSCRIPTION,
-            format_args!("Successfully started all subscriptions of pubsub {pubsub} after retry: reading again"),
-            &[("pubsub", &pubsub)],
-        );
-    }
-
-    /// A subscription started, not at the first attempt.
-    pub fn subscription_started_late(&self, pubsub: &str, topic: &str) {
-        self.0.log.write(
-            Level::Info,
-            SUBSCRIPTION,
-            format_args!(
-                "Successfully started subscription after retry for pubsub {pubsub}, topic {topic}: reading again"
-            ),
-            &[("pubsub", &pubsub), ("topic", &topic)],
-        );
-    }
-
-    /// A rule asks for a variable that does not exist. Its subscription runs: the rule may never be reached, or not need the value.
-    pub fn rule_asks_for_nothing(&self, subscription: &str, said: &str) {
-        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("{subscription}: {said}; an event for which the rule needs the value cannot be routed and fails, and later rules are not tried"), &[]);
-    }
-
-    /// Subscriptions have a dead-letter topic and no retry policy (D25).
-    pub fn first_failure_dead_letters(&self, topics: &[&str]) {
-        self.0.log.write(Level::Info, SUBSCRIPTION, format_args!("the first failure moves an event to the dead-letter topic for topics [{}], as there is no retry policy; to retry before, write a Resiliency with spec.policies.retries and name the policy in spec.targets.components.<pubsub>.inbound.retry", topics.join(" ")), &[]);
-    }
+/// An event is too old to be delivered.
+pub struct Expired<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// Its attribute `expiration`.
+    pub expiration: &'a str,
 }
 
-/// An event on its way.
-impl Telemetry {
-    /// `rawPayload` of a subscription is no boolean.
-    pub fn raw_flag_invalid(&self, error: &dyn Display) {
-        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error deserializing pubsub metadata: {error}"), &[]);
-    }
-
-    /// A payload is no event.
-    pub fn event_undecodable(&self, pubsub: &str, topic: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            SUBSCRIPTION,
-            format_args!("error deserializing cloud event in pubsub {pubsub} and topic {topic}: {error}"),
-            &[],
-        );
-    }
-
-    /// An event is too old.
-    pub fn event_expired(&self, pubsub: &str, topic: &str, id: &str, expiration: &str) {
-        self.0.metrics.delivered(pubsub, topic, Ingress::Drop);
-        self.0.log.write(
+impl Event for Expired<'_> {
+    fn log(&self, log: &Log) {
+        let (EventRef { pubsub, topic, .. }, id, expiration) = (self.event, id(&self.event), self.expiration);
+        log.write(
             Level::Warn,
             SUBSCRIPTION,
             format_args!("dropping expired pub/sub event {id} as of {expiration}"),
@@ -245,167 +67,385 @@ impl Telemetry {
         );
     }
 
-    /// No rule takes an event.
-    pub fn event_without_route(&self, pubsub: &str, topic: &str, id: &str) {
-        self.0.metrics.delivered(pubsub, topic, Ingress::DropWithSuccess);
-        self.0.log.write(
-            Level::Debug,
-            SUBSCRIPTION,
-            format_args!("no matching route for event {id} in pubsub {pubsub} and topic {topic}; skipping"),
-            &[],
-        );
+    fn count(&self, metrics: &Metrics) {
+        metrics.delivered(self.event.pubsub, self.event.topic, Ingress::Drop);
+    }
+}
+
+/// No rule takes an event, and there is no default route. In a bulk subscription that is not counted, as in daprd.
+pub struct Unrouted<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// How events are delivered.
+    pub mode: DeliveryMode,
+}
+
+impl Event for Unrouted<'_> {
+    fn log(&self, log: &Log) {
+        let (EventRef { pubsub, topic, .. }, id) = (self.event, id(&self.event));
+        match self.mode {
+            DeliveryMode::Single => log.write(
+                Level::Debug,
+                SUBSCRIPTION,
+                format_args!("no matching route for event {id} in pubsub {pubsub} and topic {topic}; skipping"),
+                &[],
+            ),
+            DeliveryMode::Bulk => log.write(
+                Level::Warn,
+                SUBSCRIPTION,
+                format_args!("No matching route for event in pubsub {pubsub} and topic {topic}; skipping"),
+                &[],
+            ),
+        }
     }
 
-    /// A rule has no answer for an event.
-    pub fn routing_failed(&self, pubsub: &str, topic: &str, id: &str, error: &dyn Display) {
-        self.0.log.write(
+    fn count(&self, metrics: &Metrics) {
+        if self.mode == DeliveryMode::Single {
+            metrics.delivered(self.event.pubsub, self.event.topic, Ingress::DropWithSuccess);
+        }
+    }
+}
+
+/// A rule cannot be evaluated for an event.
+pub struct RoutingFailed<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// The rule and the reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for RoutingFailed<'_> {
+    fn log(&self, log: &Log) {
+        let (EventRef { pubsub, topic, .. }, id, error) = (self.event, id(&self.event), self.error);
+        log.write(
             Level::Error,
             SUBSCRIPTION,
             format_args!("error finding matching route for event {id} in pubsub {pubsub} and topic {topic}: {error}"),
             &[],
         );
     }
+}
 
+/// An event was given to the app once, or could not be.
+pub struct Attempted<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// What the attempt means for the event.
+    pub verdict: AttemptVerdict<'a>,
+    /// The HTTP status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// The beginning of the body of the answer.
+    pub excerpt: &'a [u8],
+    /// From the request to its answer.
+    pub duration: Duration,
+}
+
+/// What one attempt means for its event (tests/spec/delivery.md, "B11. HTTP response mapping (single)").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptVerdict<'a> {
+    /// The app has processed it.
+    Success,
     /// The app answered `DROP`.
-    pub fn event_dropped(&self, topic: &str, id: &str) {
-        self.0.log.write(
-            Level::Warn,
-            HTTP,
-            format_args!("DROP status returned from app while processing pub/sub event {id}"),
-            &[("topic", &topic)],
-        );
-    }
-
+    Dropped,
     /// The app answered 404.
-    pub fn event_refused(&self, topic: &str, id: &str, answer: &dyn Display) {
-        self.0.log.write(
-            Level::Error,
-            HTTP,
-            format_args!("non-retriable error returned from app while processing pub/sub event {id}: {answer}"),
-            &[("topic", &topic)],
-        );
-    }
-
+    Refused,
     /// The app answered `RETRY`.
-    pub fn retry_wanted(&self, topic: &str, id: &str) {
-        self.0.log.write(
-            Level::Warn,
-            SUBSCRIPTION,
-            format_args!(
-                "encountered a retriable error while publishing a subscribed message to topic {topic}, err: <nil>"
+    RetryWanted,
+    /// The app answered a `status` that does not exist.
+    StatusUnknown(&'a str),
+    /// The app answered an HTTP status that is neither a success nor 404.
+    Failed,
+    /// There was no answer, for this reason.
+    Unanswered(&'a str),
+}
+
+impl Event for Attempted<'_> {
+    fn log(&self, log: &Log) {
+        let (topic, id) = (self.event.topic, id(&self.event));
+        let answer = Quoted { body: self.excerpt, status: self.status };
+        match self.verdict {
+            AttemptVerdict::Success => {}
+            AttemptVerdict::Dropped => log_dropped(log, topic, id),
+            AttemptVerdict::Refused => log.write(
+                Level::Error,
+                HTTP,
+                format_args!("non-retriable error returned from app while processing pub/sub event {id}: {answer}"),
+                &[("topic", &topic)],
             ),
-            &[("id", &id)],
-        );
-    }
-
-    /// The app answered a status that does not exist.
-    pub fn status_unknown(&self, topic: &str, id: &str, status: &str) {
-        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: unknown status returned from app while processing pub/sub event {id}, status: {status}, err: retriable error occurred"), &[]);
-    }
-
-    /// The app answered an HTTP status that is no success.
-    pub fn delivery_refused(&self, topic: &str, id: &str, answer: &dyn Display) {
-        self.0.log.write(
-            Level::Warn,
-            HTTP,
-            format_args!(
-                "retriable error returned from app while processing pub/sub event {id}, topic: {topic}, body: {answer}"
+            AttemptVerdict::RetryWanted => log_retriable(log, topic, id, format_args!("<nil>")),
+            AttemptVerdict::StatusUnknown(status) => log_retriable(
+                log,
+                topic,
+                id,
+                format_args!("unknown status returned from app while processing pub/sub event {id}, status: {status}, err: retriable error occurred"),
             ),
-            &[],
-        );
-    }
-
-    /// The app did not answer.
-    pub fn delivery_unanswered(&self, topic: &str, id: &str, error: &str) {
-        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: error returned from app channel while sending pub/sub event to app: retriable error occurred: {error}"), &[("id", &id)]);
-    }
-
-    /// One of several payloads is no event.
-    pub fn bulk_event_undecodable(&self, pubsub: &str, topic: &str, error: &dyn Display) {
-        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error deserializing one of the messages in bulk cloud event in pubsub {pubsub} and topic {topic}: {error}"), &[]);
-    }
-
-    /// No rule takes one of several events.
-    pub fn bulk_event_without_route(&self, pubsub: &str, topic: &str) {
-        self.0.log.write(
-            Level::Warn,
-            SUBSCRIPTION,
-            format_args!("No matching route for event in pubsub {pubsub} and topic {topic}; skipping"),
-            &[],
-        );
-    }
-
-    /// The app's answer to several events mentions one that it was not given.
-    pub fn bulk_entry_id_unknown(&self, id: &str) {
-        self.0.log.write(
-            Level::Warn,
-            HTTP,
-            format_args!("Invalid entry id received from app while processing pub/sub event {id}"),
-            &[],
-        );
-    }
-
-    /// The app answered 404 to several events.
-    pub fn bulk_refused(&self, topic: &str) {
-        self.0.log.write(
-            Level::Error,
-            HTTP,
-            format_args!(
-                "Non-retriable error returned from app while processing bulk pub/sub event. status code returned: 404"
+            AttemptVerdict::Failed => log.write(
+                Level::Warn,
+                HTTP,
+                format_args!(
+                    "retriable error returned from app while processing pub/sub event {id}, topic: {topic}, body: {answer}"
+                ),
+                &[],
             ),
-            &[("topic", &topic)],
-        );
+            AttemptVerdict::Unanswered(error) => log_unanswered(log, topic, id, &error),
+        }
     }
 
-    /// The app answered an HTTP status to several events that is no success.
-    pub fn bulk_delivery_refused(&self, topic: &str, code: u16) {
-        self.0.log.write(Level::Warn, HTTP, format_args!("Retriable error returned from app while processing bulk pub/sub event, topic: {topic}. status code returned: {code}"), &[]);
+    fn count(&self, metrics: &Metrics) {
+        let ingress = match self.verdict {
+            AttemptVerdict::Success => Ingress::Success,
+            AttemptVerdict::Dropped => Ingress::DropWithSuccess,
+            AttemptVerdict::Refused => Ingress::Drop,
+            AttemptVerdict::RetryWanted
+            | AttemptVerdict::StatusUnknown(_)
+            | AttemptVerdict::Failed
+            | AttemptVerdict::Unanswered(_) => Ingress::Retry,
+        };
+        metrics.delivered(self.event.pubsub, self.event.topic, ingress);
     }
+}
 
-    /// Of several events these many were not delivered; `error` is that of the first.
-    pub fn bulk_failed(&self, topic: &str, failed: usize, all: usize, error: &dyn Display) {
-        self.0.log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: few message(s) have failed during bulk subscribe operation: {failed} of {all}, the first: {error}"), &[]);
+/// A resiliency policy ended the last attempt, or did not let it through.
+pub struct Interrupted<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// What the policy did.
+    pub error: &'a dyn Display,
+}
+
+impl Event for Interrupted<'_> {
+    fn log(&self, log: &Log) {
+        log_unanswered(log, self.event.topic, id(&self.event), self.error);
     }
+}
 
-    /// An event is acknowledged without having been delivered, and there is no dead-letter topic for it (D4).
-    pub fn event_given_up(&self, pubsub: &str, topic: &str, reason: &str) {
-        self.0.log.write(
+/// The attempts to deliver an event have failed, and it stands in the dead-letter topic or will be delivered again.
+pub struct DeliveryFailed<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// The broker delivers it again later; else it stands in the dead-letter topic.
+    pub is_redelivered: bool,
+}
+
+impl Event for DeliveryFailed<'_> {
+    fn count(&self, metrics: &Metrics) {
+        let ingress = if self.is_redelivered { Ingress::Retry } else { Ingress::Drop };
+        metrics.delivered(self.event.pubsub, self.event.topic, ingress);
+    }
+}
+
+/// Several events were given to the app in one request, or could not be. They are not counted, as in daprd.
+pub struct BulkAttempted<'a> {
+    /// The component.
+    pub pubsub: &'a str,
+    /// The topic, without namespace prefix.
+    pub topic: &'a str,
+    /// The number of events in the request.
+    pub events: usize,
+    /// What the attempt means for the request.
+    pub verdict: BulkAttemptVerdict<'a>,
+    /// The HTTP status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// From the request to its answer.
+    pub duration: Duration,
+}
+
+/// What one attempt means for a request with several events (tests/spec/delivery.md, "B15. Bulk subscribe").
+#[derive(Clone, Copy)]
+pub enum BulkAttemptVerdict<'a> {
+    /// Each event has a verdict that is no failure.
+    Success,
+    /// The app answered 404.
+    Refused,
+    /// The app answered another HTTP status that is no success.
+    Failed,
+    /// Some events failed.
+    PartlyFailed {
+        /// The number of events that failed.
+        failed: usize,
+        /// The reason of the first of them.
+        error: &'a dyn Display,
+    },
+}
+
+impl Event for BulkAttempted<'_> {
+    fn log(&self, log: &Log) {
+        let (topic, code) = (self.topic, self.status.unwrap_or_default());
+        match self.verdict {
+            BulkAttemptVerdict::Success => {}
+            BulkAttemptVerdict::Refused => log.write(
+                Level::Error,
+                HTTP,
+                format_args!("Non-retriable error returned from app while processing bulk pub/sub event. status code returned: {code}"),
+                &[("topic", &topic)],
+            ),
+            BulkAttemptVerdict::Failed => log.write(
+                Level::Warn,
+                HTTP,
+                format_args!("Retriable error returned from app while processing bulk pub/sub event, topic: {topic}. status code returned: {code}"),
+                &[],
+            ),
+            BulkAttemptVerdict::PartlyFailed { failed, error } => {
+                log_partly_failed(log, topic, failed, self.events, error);
+            }
+        }
+    }
+}
+
+/// A resiliency policy ended the last attempt with several events, or did not let it through.
+pub struct BulkInterrupted<'a> {
+    /// The component.
+    pub pubsub: &'a str,
+    /// The topic, without namespace prefix.
+    pub topic: &'a str,
+    /// The number of events in the first request.
+    pub events: usize,
+    /// The number of events that no attempt delivered.
+    pub failed: usize,
+    /// What the policy did.
+    pub error: &'a dyn Display,
+}
+
+impl Event for BulkInterrupted<'_> {
+    fn log(&self, log: &Log) {
+        log_partly_failed(log, self.topic, self.failed, self.events, self.error);
+    }
+}
+
+/// The app answered `DROP` for one of several events.
+pub struct BulkEventDropped<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+}
+
+impl Event for BulkEventDropped<'_> {
+    fn log(&self, log: &Log) {
+        log_dropped(log, self.event.topic, id(&self.event));
+    }
+}
+
+/// An event is acknowledged without having been delivered, and no dead letter is written for it (D4).
+pub struct Dropped<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// The reason in one word, as in the metadata of dead letters.
+    pub reason: &'a str,
+}
+
+impl Event for Dropped<'_> {
+    fn log(&self, log: &Log) {
+        let (EventRef { pubsub, topic, .. }, reason) = (self.event, self.reason);
+        log.write(
             Level::Info,
             SUBSCRIPTION,
             format_args!("event acknowledged without delivery: {reason}"),
             &[("pubsub", &pubsub), ("topic", &topic)],
         );
     }
+}
 
-    /// An event stands in the dead-letter topic.
-    pub fn event_dead_lettered(&self, pubsub: &str, topic: &str, dead_letter_topic: &str, reason: &str) {
-        self.0.log.write(
-            Level::Debug,
-            SUBSCRIPTION,
-            format_args!("event moved to dead letter topic {dead_letter_topic}: {reason}"),
-            &[("pubsub", &pubsub), ("topic", &topic)],
-        );
-    }
+/// An event stands in the dead-letter topic.
+pub struct DeadLettered<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// The dead-letter topic.
+    pub dead_letter_topic: &'a str,
+    /// The reason in one word, as in the metadata of the dead letter.
+    pub reason: &'a str,
+    /// The rest of the reason.
+    pub detail: &'a str,
+    /// The dead letter has no metadata, as the event had none: only this log line says why it was moved.
+    pub is_bare: bool,
+}
 
-    /// The same of an event without metadata, whose letter has none either: only this line says why it was moved.
-    pub fn bare_event_dead_lettered(
-        &self,
-        pubsub: &str,
-        topic: &str,
-        dead_letter_topic: &str,
-        reason: &str,
-        detail: &str,
-    ) {
-        self.0.log.write(
-            Level::Info,
-            SUBSCRIPTION,
-            format_args!("event without metadata moved to dead letter topic {dead_letter_topic}: {reason}: {detail}"),
-            &[("pubsub", &pubsub), ("topic", &topic)],
-        );
+impl Event for DeadLettered<'_> {
+    fn log(&self, log: &Log) {
+        let Self { event: EventRef { pubsub, topic, .. }, dead_letter_topic, reason, detail, .. } = self;
+        if self.is_bare {
+            log.write(
+                Level::Info,
+                SUBSCRIPTION,
+                format_args!(
+                    "event without metadata moved to dead letter topic {dead_letter_topic}: {reason}: {detail}"
+                ),
+                &[("pubsub", pubsub), ("topic", topic)],
+            );
+        } else {
+            log.write(
+                Level::Debug,
+                SUBSCRIPTION,
+                format_args!("event moved to dead letter topic {dead_letter_topic}: {reason}"),
+                &[("pubsub", pubsub), ("topic", topic)],
+            );
+        }
     }
+}
 
-    /// The dead letter could not be written; the event comes again.
-    pub fn dead_letter_failed(&self, topic: &str, dead_letter_topic: &str, error: &dyn Display) {
-        self.0.log.write(Level::Error, SUBSCRIPTION, format_args!("error sending message to dead letter, origin topic: {topic} dead letter topic {dead_letter_topic} err: {error}"), &[]);
+/// A dead letter could not be written; its event is delivered again.
+pub struct DeadLetterFailed<'a> {
+    /// The event.
+    pub event: EventRef<'a>,
+    /// The dead-letter topic.
+    pub dead_letter_topic: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for DeadLetterFailed<'_> {
+    fn log(&self, log: &Log) {
+        let Self { event: EventRef { topic, .. }, dead_letter_topic, error } = self;
+        log.write(Level::Error, SUBSCRIPTION, format_args!("error sending message to dead letter, origin topic: {topic} dead letter topic {dead_letter_topic} err: {error}"), &[]);
     }
+}
+
+/// The body of an answer with its HTTP status.
+struct Quoted<'a> {
+    body: &'a [u8],
+    status: Option<u16>,
+}
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body: Cow<'_, str> = String::from_utf8_lossy(self.body);
+        write!(f, "{body}. status code returned: {}", self.status.unwrap_or_default())
+    }
+}
+
+fn id<'a>(event: &EventRef<'a>) -> &'a str {
+    event.id.unwrap_or_default()
+}
+
+fn log_dropped(log: &Log, topic: &str, id: &str) {
+    log.write(
+        Level::Warn,
+        HTTP,
+        format_args!("DROP status returned from app while processing pub/sub event {id}"),
+        &[("topic", &topic)],
+    );
+}
+
+fn log_unanswered(log: &Log, topic: &str, id: &str, error: &dyn Display) {
+    log_retriable(
+        log,
+        topic,
+        id,
+        format_args!(
+            "error returned from app channel while sending pub/sub event to app: retriable error occurred: {error}"
+        ),
+    );
+}
+
+fn log_retriable(log: &Log, topic: &str, id: &str, error: fmt::Arguments<'_>) {
+    log.write(
+        Level::Warn,
+        SUBSCRIPTION,
+        format_args!(
+            "encountered a retriable error while publishing a subscribed message to topic {topic}, err: {error}"
+        ),
+        &[("id", &id)],
+    );
+}
+
+fn log_partly_failed(log: &Log, topic: &str, failed: usize, all: usize, error: &dyn Display) {
+    log.write(Level::Warn, SUBSCRIPTION, format_args!("encountered a retriable error while publishing a subscribed message to topic {topic}, err: few message(s) have failed during bulk subscribe operation: {failed} of {all}, the first: {error}"), &[]);
 }

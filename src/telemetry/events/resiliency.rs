@@ -1,16 +1,15 @@
-//! Events of resiliency policies: retries, and breakers that open and close (tests/spec/resources-cli.md, "8.4
-//! Execution").
+//! Resiliency policies: retries, and breakers that open and close (tests/spec/resources-cli.md, "8.4 Execution").
 
 use std::fmt::{self, Display};
 use std::time::Duration;
 
 use crate::duration::GoDuration;
-use crate::telemetry::Telemetry;
-use crate::telemetry::log::Level;
+use crate::telemetry::event::Event;
+use crate::telemetry::log::{Level, Log};
 
 const RUNTIME: &str = "dapr.runtime";
 
-/// What a policy is applied to.
+/// The calls that a policy is applied to.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation<'a> {
     /// The component.
@@ -21,37 +20,68 @@ pub struct Operation<'a> {
 
 impl Display for Operation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = if self.is_inbound { "input" } else { "output" };
-        write!(f, "component[{}] {way}", self.component)
+        let direction = if self.is_inbound { "input" } else { "output" };
+        write!(f, "component[{}] {direction}", self.component)
     }
 }
 
-impl Telemetry {
-    /// The first failure of an operation that is tried again.
-    pub fn retrying(&self, operation: &Operation<'_>, pause: Duration, error: &dyn Display) {
-        let pause = GoDuration::from(pause);
-        self.0.log.write(
+/// An operation has failed for the first time and is tried again.
+pub struct RetryPlanned<'a> {
+    /// The operation.
+    pub operation: Operation<'a>,
+    /// The pause before the next attempt.
+    pub delay: Duration,
+    /// The failure.
+    pub error: &'a dyn Display,
+}
+
+impl Event for RetryPlanned<'_> {
+    fn log(&self, log: &Log) {
+        let (operation, delay, error) = (self.operation, GoDuration::from(self.delay), self.error);
+        log.write(
             Level::Warn,
             RUNTIME,
-            format_args!("Error processing operation {operation}. Retrying in {pause}…"),
+            format_args!("Error processing operation {operation}. Retrying in {delay}…"),
             &[],
         );
-        self.0.log.write(Level::Debug, RUNTIME, format_args!("Error for operation {operation} was: {error}"), &[]);
+        log.write(Level::Debug, RUNTIME, format_args!("Error for operation {operation} was: {error}"), &[]);
     }
+}
 
-    /// An operation has succeeded after failures.
-    pub fn recovered(&self, operation: &Operation<'_>, attempts: u64) {
-        self.0.log.write(
+/// An operation has succeeded after failures.
+pub struct Recovered<'a> {
+    /// The operation.
+    pub operation: Operation<'a>,
+    /// Attempts, the successful one included.
+    pub attempts: u64,
+}
+
+impl Event for Recovered<'_> {
+    fn log(&self, log: &Log) {
+        let Self { operation, attempts } = self;
+        log.write(
             Level::Info,
             RUNTIME,
             format_args!("Recovered processing operation {operation} after {attempts} attempts"),
             &[],
         );
     }
+}
 
-    /// A breaker opens, half-opens or closes.
-    pub fn breaker_changed(&self, name: &str, from: &str, to: &str) {
-        self.0.log.write(
+/// A circuit breaker opens, half-opens or closes.
+pub struct BreakerChanged<'a> {
+    /// The names of its policy and its component.
+    pub name: &'a str,
+    /// The state before: `closed`, `half-open` or `open`.
+    pub from: &'a str,
+    /// The state now.
+    pub to: &'a str,
+}
+
+impl Event for BreakerChanged<'_> {
+    fn log(&self, log: &Log) {
+        let Self { name, from, to } = self;
+        log.write(
             Level::Info,
             RUNTIME,
             format_args!("Circuit breaker \"{name}\" changed state from {from} to {to}"),

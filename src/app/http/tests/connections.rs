@@ -65,7 +65,7 @@ async fn a_request_on_a_connection_that_the_app_closes_is_sent_again_on_a_new_on
     for acts in [&[Act::AppResponse, Act::Close][..], &[Act::AppResponse, Act::Reset]] {
         let (channel, counts) = acting(acts).await;
         for _ in 0..10 {
-            assert_eq!(channel.deliver(&delivery("/x")).await, Verdict::Success);
+            assert_eq!(channel.deliver(&delivery("/x")).await.verdict, Verdict::Success);
             assert_eq!(channel.probe("/healthz").await, Ok(()));
             channel.get("/dapr/config").await.map(drop).unwrap();
         }
@@ -81,9 +81,9 @@ async fn a_new_connection_without_answer_decides() {
     {
         let (channel, counts) = acting(acts).await;
         if acts[0] == Act::AppResponse {
-            assert_eq!(channel.deliver(&delivery("/x")).await, Verdict::Success);
+            assert_eq!(channel.deliver(&delivery("/x")).await.verdict, Verdict::Success);
         }
-        let verdict = channel.deliver(&delivery("/x")).await;
+        let verdict = channel.deliver(&delivery("/x")).await.verdict;
         assert!(matches!(verdict, Verdict::Retry(FailureReason::Unanswered(_))), "{acts:?}: {verdict:?}");
         assert_eq!(counts.requests.load(Ordering::SeqCst), requests, "{acts:?}");
     }
@@ -94,7 +94,7 @@ async fn a_new_connection_without_answer_decides() {
 async fn an_app_that_closes_after_each_answer_gets_every_event_once() {
     let (channel, counts) = acting(&[Act::AppResponse]).await;
     for _ in 0..200 {
-        assert_eq!(channel.deliver(&delivery("/x")).await, Verdict::Success);
+        assert_eq!(channel.deliver(&delivery("/x")).await.verdict, Verdict::Success);
     }
     assert_eq!(counts.requests.load(Ordering::SeqCst), 200);
 }
@@ -140,7 +140,7 @@ async fn a_request_that_http2_refuses_is_sent_again() {
     for refusal in [Refusal::Stream, Refusal::GoAway, Refusal::Hangup] {
         let channel = refusing(refusal).await;
         for n in 0..6 {
-            let verdict = channel.deliver(&delivery("/x")).await;
+            let verdict = channel.deliver(&delivery("/x")).await.verdict;
             assert_eq!(verdict, Verdict::Success, "{refusal:?} {n}");
         }
     }

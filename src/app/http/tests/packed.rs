@@ -68,7 +68,7 @@ async fn a_packed_answer_counts_as_the_same_one_unpacked() {
         ),
     ] {
         let channel = packing(code, coding, body).await;
-        let verdict = channel.deliver(&delivery("/x")).await;
+        let verdict = channel.deliver(&delivery("/x")).await.verdict;
         assert_eq!(shown(&verdict), expected, "{code} {coding}");
     }
 }
@@ -94,7 +94,7 @@ async fn a_packed_answer_to_several_events_has_a_status_for_each() {
             entries: vec![BulkEntry { id: "1".to_owned(), event: BulkEvent::Json(b"{}"), metadata: None }],
             traceparent: None,
         };
-        let verdicts = channel.deliver_bulk(&delivery).await;
+        let verdicts = channel.deliver_bulk(&delivery).await.verdicts;
         assert_eq!(verdicts.iter().map(shown).collect::<Vec<_>>(), [expected]);
     }
 }
@@ -153,7 +153,7 @@ async fn a_body_that_is_no_answer_is_told_once_for_each_route() {
     let paper = Paper::default();
     let channel = paper.channel(&settings(port));
     for route in ["/a", "/b", "/quiet", "/page", "/a", "/b", "/quiet", "/page"] {
-        assert_eq!(channel.deliver(&delivery(route)).await, Verdict::Success);
+        assert_eq!(channel.deliver(&delivery(route)).await.verdict, Verdict::Success);
     }
     for (text, times) in [
         ("on route /a with a success whose body is a JSON object without status", 1),

@@ -54,7 +54,7 @@ async fn advice(protocol: AppProtocol, answer: &'static [u8]) -> String {
     let channel = paper.channel(&settings);
     let mut said = String::new();
     for _ in 0..2 {
-        let verdict = channel.deliver(&delivery("/x")).await;
+        let verdict = channel.deliver(&delivery("/x")).await.verdict;
         let Verdict::Retry(reason) = verdict else {
             panic!("{verdict:?}");
         };
