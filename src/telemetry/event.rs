@@ -1,26 +1,16 @@
-//! What is notable is a value: one type per kind of event, built where it happens.
+//! The trait of notable events. Each kind of event is a type, and the code that reports one builds a value with named facts.
 //!
-//! An event knows its log lines and its counters, so that their wording and their names stand in one place and the code that reports it
-//! names facts only. Spans and journal records are further methods of the same trait.
+//! The type decides how it is logged and counted, so that wording and metric names are in one place. Spans and journal
+//! records will be further methods of the trait.
 
-use crate::telemetry::Telemetry;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
-/// Something notable. The types are in [`events`](super::events).
+/// A notable event. The types are in [`events`](super::events).
 pub trait Event {
-    /// Write the log lines of this event, if it has any.
+    /// Writes the log lines of this event. Without an implementation there are none.
     fn log(&self, _log: &Log) {}
 
-    /// Add this event to the counters, if it is counted.
+    /// Adds this event to the metrics. Without an implementation it is not counted.
     fn count(&self, _metrics: &Metrics) {}
-}
-
-impl Telemetry {
-    /// Report an event: count it, and log it.
-    #[expect(clippy::needless_pass_by_value, reason = "an event is made to be reported, and reported once")]
-    pub fn emit(&self, event: impl Event) {
-        event.count(&self.0.metrics);
-        event.log(&self.0.log);
-    }
 }
