@@ -7,6 +7,7 @@ pub mod flags;
 pub mod help;
 pub mod pflag;
 pub mod subcommands;
+mod values;
 
 pub use self::flags::{FlagError, Flags};
 pub use self::subcommands::{CheckArgs, DemoArgs, RunArgs};
@@ -149,7 +150,7 @@ fn daprd(arguments: &[String]) -> Parsed {
 /// daprd ignores words that are no flags; whoever wrote one most likely meant something by it.
 fn about_ignored(words: &[String]) -> Option<String> {
     let first = words.first()?;
-    let remedy = if pflag::bool(first).is_ok() {
+    let remedy = if values::bool(first).is_ok() {
         format!("the value of a flag that is on or off stands behind =, for example --enable-metrics={first}")
     } else {
         "to start an app beside the sidecar, write: sidestream run [FLAGS] -- COMMAND".to_owned()

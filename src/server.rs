@@ -9,14 +9,15 @@ mod drain;
 mod limits;
 pub mod listen;
 mod quirks;
+mod service;
 mod transport;
 
 pub use axum::body::Body;
 pub use axum::extract::Request;
 pub use axum::response::Response;
 
-pub use self::accept::{Server, Service};
 pub use self::limits::{BodyMemory, BodyMemoryFull, BodyReservation, Limit, Limits};
 pub use self::listen::Listener;
 pub use self::quirks::refusals::is_well_escaped;
+pub use self::service::{Server, Service};
 pub use self::transport::{Deadlines, Transport, Versions};

@@ -6,6 +6,7 @@
 
 mod extract;
 mod handlers;
+mod operation;
 mod response;
 pub mod routes;
 pub mod service;

@@ -8,6 +8,8 @@
 
 mod broker;
 mod consumer;
+mod entry;
+mod pattern;
 mod recent;
 pub mod shared;
 mod store;

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::pflag;
+use crate::cli::values;
 use crate::duration::{self, GoDuration};
 use crate::quantity;
 
@@ -300,18 +300,18 @@ impl Flag {
         match self.kind {
             Kind::Text(place) => text.clone_into(place(flags)),
             Kind::OptionalText(place) => *place(flags) = Some(text.to_owned()),
-            Kind::Bool(place) => *place(flags) = pflag::bool(text)?,
-            Kind::OptionalBool(place) => *place(flags) = Some(pflag::bool(text)?),
-            Kind::Int(place) => *place(flags) = pflag::int(text)?,
-            Kind::OptionalInt(place) => *place(flags) = Some(pflag::int(text)?),
+            Kind::Bool(place) => *place(flags) = values::bool(text)?,
+            Kind::OptionalBool(place) => *place(flags) = Some(values::bool(text)?),
+            Kind::Int(place) => *place(flags) = values::int(text)?,
+            Kind::OptionalInt(place) => *place(flags) = Some(values::int(text)?),
             Kind::Duration(place) => *place(flags) = duration()?,
             Kind::OptionalDuration(place) => *place(flags) = Some(duration()?),
-            Kind::List(place) => place(flags).extend(pflag::list(text)?),
+            Kind::List(place) => place(flags).extend(values::list(text)?),
             Kind::Unused(shape) => match shape {
                 Shape::Text => {}
-                Shape::List => drop(pflag::list(text)?),
-                Shape::Bool => drop(pflag::bool(text)?),
-                Shape::Uint => drop(pflag::uint(text)?),
+                Shape::List => drop(values::list(text)?),
+                Shape::Bool => drop(values::bool(text)?),
+                Shape::Uint => drop(values::uint(text)?),
                 Shape::Duration => drop(duration()?),
             },
         }

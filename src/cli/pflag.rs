@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use crate::cli::flags::{FLAGS, Flag, Flags, find};
 use crate::credentials::masked;
 use crate::metadata::nearest;
-use crate::quantity::integer;
 
 /// What the arguments said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -163,97 +162,6 @@ fn set(parsed: &mut Parsed, flag: &'static Flag, value: &str) -> Result<(), Synt
         parsed.notices.push(notice);
     }
     Ok(())
-}
-
-/// A bool as Go's `ParseBool` reads it.
-///
-/// # Errors
-/// It is none.
-pub fn bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("strconv.ParseBool: parsing {:?}: invalid syntax", masked(text))),
-    }
-}
-
-/// An integer as Go's `ParseInt` with base 0 reads it.
-///
-/// # Errors
-/// It is none, or does not fit.
-pub fn int(text: &str) -> Result<i64, String> {
-    number(text, "ParseInt")
-}
-
-/// The same for numbers from 0.
-///
-/// # Errors
-/// It is none, or does not fit.
-pub fn uint(text: &str) -> Result<u64, String> {
-    number(text, "ParseUint")
-}
-
-fn number<T: TryFrom<i128>>(text: &str, function: &str) -> Result<T, String> {
-    let plain = text.replace('_', "");
-    let value = integer(&plain).and_then(|value| T::try_from(value).ok());
-    value.ok_or_else(|| {
-        let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let why = if is_number { "value out of range" } else { "invalid syntax" };
-        format!("strconv.{function}: parsing {:?}: {why}", masked(text))
-    })
-}
-
-/// One CSV record (RFC 4180); an empty text is no value at all.
-///
-/// # Errors
-/// Quotes that do not match; in the words of Go.
-pub fn list(text: &str) -> Result<Vec<String>, String> {
-    let mut fields = Vec::new();
-    if text.is_empty() {
-        return Ok(fields);
-    }
-    let mut rest = text;
-    loop {
-        let (field, after) = field(rest).map_err(|(at, why)| {
-            let column = text.len() - rest.len() + at + 1;
-            format!("parse error on line 1, column {column}: {why}")
-        })?;
-        fields.push(field);
-        match after.strip_prefix(',') {
-            Some(after) => rest = after,
-            None => return Ok(fields),
-        }
-    }
-}
-
-/// The first field of a record and what follows it, from the comma on; or the position of the mistake.
-fn field(text: &str) -> Result<(String, &str), (usize, &'static str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find(',').unwrap_or(text.len());
-        let (field, after) = text.split_at(end);
-        return match field.find('"') {
-            Some(at) => Err((at, "bare \" in non-quoted field")),
-            None => Ok((field.to_owned(), after)),
-        };
-    };
-    let mut field = String::new();
-    let mut rest = quoted;
-    loop {
-        let Some(end) = rest.find('"') else {
-            return Err((text.len(), "extraneous or missing \" in quoted-field"));
-        };
-        field.push_str(&rest[..end]);
-        let after = &rest[end + 1..];
-        if let Some(more) = after.strip_prefix('"') {
-            field.push('"');
-            rest = more;
-        } else if after.is_empty() || after.starts_with(',') {
-            return Ok((field, after));
-        } else {
-            return Err((text.len() - after.len(), "extraneous or missing \" in quoted-field"));
-        }
-    }
 }
 
 #[cfg(test)]

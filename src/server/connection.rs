@@ -19,13 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-use super::accept::{Server, Service};
 use super::drain;
 use super::limits::{ConnectionSlot, ConnectionSlots, Limit, RequestSlots};
 use super::listen::Stream;
 use super::quirks::hyper_errors::WithErrorBodies;
 use super::quirks::peek::{self, FirstHead};
 use super::quirks::{h2c_upgrade, refusals};
+use super::service::{Server, Service};
 use super::transport::Versions;
 
 /// The time in which a connection beyond the limit is answered.

@@ -9,6 +9,7 @@ use http::request::Parts;
 use crate::api::context::Context;
 use crate::api::http::handlers::not_configured::{self, NOT_CONFIGURED};
 use crate::api::http::handlers::{bulk, health, invocation, metadata, openapi, publish, shutdown};
+use crate::api::http::operation::Operation;
 use crate::api::http::steps::access;
 use crate::config::ApiAccess;
 
@@ -24,21 +25,6 @@ struct Route {
     handler: fn(MethodFilter) -> MethodRouter<Arc<Context>>,
     /// Is it on the public port, too?
     is_public: bool,
-}
-
-/// The operations of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    Publish,
-    BulkPublish,
-    GetMetadata,
-    PutMetadata,
-    Health,
-    OutboundHealth,
-    Shutdown,
-    Document,
-    NotConfigured,
-    Invocation,
 }
 
 const GET: Methods = &["GET"];
@@ -74,24 +60,6 @@ const fn route(
 impl Route {
     const fn public(self) -> Self {
         Self { is_public: true, ..self }
-    }
-}
-
-impl Operation {
-    /// Its name in the log of calls, where paths are not to be shown; empty for building blocks that are not ours.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Publish => "PublishEvent",
-            Self::BulkPublish => "BulkPublishEvent",
-            Self::GetMetadata => "GetMetadata",
-            Self::PutMetadata => "PutMetadata",
-            Self::Health => "Healthz",
-            Self::OutboundHealth => "HealthzOutbound",
-            Self::Shutdown => "Shutdown",
-            Self::Document => "GetOpenapi",
-            Self::NotConfigured => "",
-            Self::Invocation => "InvokeService",
-        }
     }
 }
 

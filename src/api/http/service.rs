@@ -144,7 +144,9 @@ impl Dapr {
             self.context.error_answered(code);
         }
         if self.is_logged {
-            access_log::write(&self.context.telemetry, &self.context.settings.http, head, &response, start);
+            let http = &self.context.settings.http;
+            let operation = routes::operation(head, &http.access);
+            access_log::write(&self.context.telemetry, http, operation, head, &response, start);
         }
         response
     }

@@ -4,18 +4,15 @@
 //! whose ack the broker refuses, for example for want of the right: that ack is sent again less often, and does not delay those of other
 //! subscriptions. A subscription with so many of them that its buffer is full is not read until they are accepted.
 
-use std::future::pending;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
-use super::driver::{AckBatch, AckDriver, AckReply, Id};
-use super::inflight::SubscriptionId;
+use super::driver::{AckBatch, AckDriver, AckReply};
+use super::subscription_id::SubscriptionId;
 use super::workers::Workers;
 use crate::backoff::Backoff;
 use crate::shutdown::Stop;
@@ -24,74 +21,6 @@ use crate::shutdown::Stop;
 /// sidecar repeats.
 const GATHER: Duration = Duration::from_millis(10);
 const PAUSE: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
-
-/// Acks to be sent.
-pub(super) struct AckQueue<I> {
-    waiting: Mutex<WaitingAcks<I>>,
-    /// So many acks do not wait for more.
-    enough: usize,
-    first: Notify,
-    full: Notify,
-}
-
-struct WaitingAcks<I> {
-    batch: AckBatch<I>,
-    count: usize,
-}
-
-impl<I: Id> AckQueue<I> {
-    pub(super) fn new(enough: usize) -> Self {
-        let waiting = WaitingAcks { batch: AckBatch::new(), count: 0 };
-        Self { waiting: Mutex::new(waiting), enough, first: Notify::new(), full: Notify::new() }
-    }
-
-    /// Send the ack of an entry, soon.
-    pub(super) fn add(&self, subscription: &SubscriptionId, id: I) {
-        let mut waiting = self.waiting.lock();
-        match waiting.batch.get_mut(subscription) {
-            Some(ids) => ids.push(id),
-            None => drop(waiting.batch.insert(subscription.clone(), vec![id])),
-        }
-        waiting.count += 1;
-        let count = waiting.count;
-        drop(waiting);
-        if count == 1 {
-            self.first.notify_one();
-        }
-        if count == self.enough {
-            self.full.notify_one();
-        }
-    }
-
-    /// Collect acks `until` then, or until there are enough. At `due`, return those that there are.
-    async fn collect(&self, until: Instant, due: Option<Instant>) -> AckBatch<I> {
-        let due = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.first.notified() => if Instant::now() < until {
-                // A permit left over from acks that were taken already only ends this wait early.
-                let _ = timeout_at(until, self.full.notified()).await;
-            },
-            () = due => {}
-        }
-        let mut waiting = self.waiting.lock();
-        waiting.count = 0;
-        mem::take(&mut waiting.batch)
-    }
-
-    /// These were not confirmed.
-    fn put_back(&self, subscription: SubscriptionId, ids: Vec<I>) {
-        let mut waiting = self.waiting.lock();
-        waiting.count += ids.len();
-        waiting.batch.entry(subscription).or_default().extend(ids);
-        drop(waiting);
-        self.first.notify_one();
-    }
-}
 
 /// Send acks until `stop`. After a pause the first goes at once; those that follow closely go together.
 pub(in crate::broker) async fn run<D: AckDriver>(workers: Arc<Workers<D>>, stop: Stop) {

@@ -2,7 +2,7 @@
 //! takeover nor a lost reply makes a second delivery; and until then the entry is as safe as any other.
 
 use super::driver::Driver;
-use super::inflight::SubscriptionId;
+use super::subscription_id::SubscriptionId;
 
 /// The outcome of acknowledging an entry before its delivery.
 pub(super) enum Claim {

@@ -5,10 +5,11 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::acks::AckQueue;
+use super::ack_queue::AckQueue;
 use super::at_most_once::{self, Claim};
 use super::driver::{Driver, Returned};
-use super::inflight::{Finished, InFlight, Job, SubscriptionId};
+use super::inflight::{Finished, InFlight, Job};
+use super::subscription_id::SubscriptionId;
 use crate::backoff::Backoff;
 use crate::broker::ack::Ack;
 use crate::message::{EventRef, Incoming, Settlement};

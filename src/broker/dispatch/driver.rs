@@ -6,7 +6,7 @@ use std::hash::Hash;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::inflight::SubscriptionId;
+use super::subscription_id::SubscriptionId;
 use crate::message::{Metadata, Position};
 
 /// The id of an entry: unique within a subscription, growing in the order of the stream.

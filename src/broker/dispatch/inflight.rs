@@ -21,20 +21,13 @@ use tokio::time::Instant;
 
 use super::driver::{AckOrder, DispatchEntry, DispatchPolicy, Id, Redelivery, Returned};
 use super::offsets::Offsets;
+use super::subscription_id::SubscriptionId;
 use crate::broker::ack::Ack;
 use crate::broker::contract::Sink;
 use crate::message::Settlement;
 
 /// The most entries of one subscription in flight; beyond it the subscription is not read until some are done.
 const MAX_HELD: usize = 10_000;
-
-/// One subscription. Subscriptions are in order of topic, then of age: a topic may have several.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::broker) struct SubscriptionId {
-    /// The topic as the broker knows it.
-    pub(in crate::broker) topic: Arc<str>,
-    number: u64,
-}
 
 /// The table. All methods are short and never wait.
 pub(in crate::broker) struct InFlight<I> {

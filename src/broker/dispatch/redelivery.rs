@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::driver::{Driver, Returned};
-use super::inflight::SubscriptionId;
+use super::subscription_id::SubscriptionId;
 use crate::backoff::Backoff;
 
 /// The pause before the first redelivery.

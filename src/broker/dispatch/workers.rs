@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::driver::{DispatchEntry, Driver, Returned, TaskNames};
-use super::inflight::{InFlight, Job, SubscriptionId};
+use super::inflight::{InFlight, Job};
+use super::subscription_id::SubscriptionId;
 use crate::shutdown::Tasks;
 
 /// Delivers what is in flight, in tasks. They start with [`Workers::start`] and end when nothing is ready.

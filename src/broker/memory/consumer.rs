@@ -8,7 +8,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::store::{Queue, QueuedEntry, Sequence, Store};
+use super::entry::{QueuedEntry, Sequence};
+use super::store::{Queue, Store};
 use crate::broker::ack::Ack;
 use crate::broker::contract::Sink;
 use crate::broker::dispatch::{Dispatcher, Driver, Refetched, Returned, SubscriptionId, redelivery};

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::store::{self, MAX_QUEUED, QueuedEntry, Sequence, entry, matches};
+use super::entry::{self, MAX_QUEUED, QueuedEntry, Sequence, entry};
+use super::pattern::matches;
 use crate::message::Outgoing;
 
 /// How long a message is remembered.
-const KEPT: Duration = store::KEPT;
+const KEPT: Duration = entry::KEPT;
 /// The most messages: as many as a queue has space for.
 const MAX_MESSAGES: usize = MAX_QUEUED;
 /// The most bytes of payload.

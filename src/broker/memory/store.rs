@@ -10,37 +10,16 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 
+use super::entry::{KEPT, MAX_QUEUED, QueuedEntry, Sequence, entry};
+use super::pattern::matches;
 use super::recent::RecentMessages;
-use crate::broker::dispatch::DispatchEntry;
 use crate::broker::error::{BrokerError, BrokerErrorKind};
 use crate::message::{Outgoing, Position};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::broker::{IdleQueueDropped, IdleQueueFull};
 
-/// Messages that the queue of one subscription holds; a publish waits for space.
-pub(super) const MAX_QUEUED: usize = 1_000;
 /// How long a publish waits for space before it fails.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the queue of a subscription that has ended goes on taking messages, for the next one to the same topic.
-pub(super) const KEPT: Duration = Duration::from_secs(300);
-
-/// The number of a message in its broker, counted from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Sequence(u64);
-
-impl From<Sequence> for Position {
-    fn from(sequence: Sequence) -> Self {
-        Self::Sequence(sequence.0)
-    }
-}
-
-/// A message as a queue holds it. Its `attempt` counts the deliveries that it has had.
-pub(super) type QueuedEntry = DispatchEntry<Sequence>;
-
-/// A published message for a queue.
-pub(super) fn entry(sequence: Sequence, message: &Outgoing) -> QueuedEntry {
-    QueuedEntry { id: sequence, data: message.data.clone(), metadata: message.metadata.clone(), attempt: 0 }
-}
 
 /// The queues of a broker, those of other sidecars included.
 #[derive(Default)]
@@ -290,33 +269,5 @@ impl Store {
 
     fn closed(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
         self.closed.lock()
-    }
-}
-
-/// Does a subscription's topic match a published one? A star at the end matches one character or more.
-pub(super) fn matches(pattern: &str, topic: &str) -> bool {
-    pattern == topic
-        || pattern.strip_suffix('*').is_some_and(|prefix| topic.len() > prefix.len() && topic.starts_with(prefix))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_at_the_end_matches_at_least_one_character() {
-        #[track_caller]
-        fn check(pattern: &str, topic: &str, expected: bool) {
-            assert_eq!(matches(pattern, topic), expected, "{pattern} {topic}");
-        }
-        check("t", "t", true);
-        check("t", "t1", false);
-        check("t*", "t", false);
-        check("t*", "t1", true);
-        check("t*", "tX/y", true);
-        check("t*", "t*", true);
-        check("*", "t", true);
-        check("*", "", false);
-        check("a*b", "axb", false);
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::values::list;
 
 fn arguments(line: &str) -> Vec<String> {
     line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()

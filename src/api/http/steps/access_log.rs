@@ -7,7 +7,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use crate::api::http::extract::path::{decoded_path, sent_path};
-use crate::api::http::routes::{self, Operation};
+use crate::api::http::operation::Operation;
 use crate::config::HttpSettings;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::api::ApiCalled;
@@ -16,11 +16,11 @@ use crate::telemetry::events::api::ApiCalled;
 pub(in crate::api::http) fn write(
     telemetry: &Telemetry,
     http: &HttpSettings,
+    operation: Operation,
     head: &Parts,
     response: &Response,
     start: Instant,
 ) {
-    let operation = routes::operation(head, &http.access);
     if http.call_log.omit_health_checks && matches!(operation, Operation::Health | Operation::OutboundHealth) {
         return;
     }
