@@ -1,4 +1,4 @@
-//! The log's own settings: they are settled first, so that every later mistake can be logged.
+//! Settings of the log. They are resolved first, so that later errors can be logged.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -12,35 +12,35 @@ use crate::telemetry::log::Level;
 /// `--log-level`, `--log-as-json`, `--log-file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// The least level that is written.
+    /// The lowest level that is logged.
     pub level: Level,
-    /// JSON lines in place of text.
+    /// Whether lines are JSON instead of text.
     pub json: bool,
-    /// In place of stdout.
+    /// The file that replaces stdout.
     pub file: Option<PathBuf>,
 }
 
-/// Why there can be no such log. A fatal line with exactly this text, exit code 1.
+/// An error in these settings: a fatal line with this text, exit code 1.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No such level.
+    /// Unknown level.
     #[error("invalid value for --log-level: {}", masked(.0))]
     Level(String),
     /// The file cannot be opened.
     #[error("failed to open log file \"{file}\": open {file}: {reason}")]
     File {
-        /// As given.
+        /// As given on the command line.
         file: String,
-        /// Of the operating system.
+        /// In the words of the operating system.
         reason: String,
     },
 }
 
 impl LogSettings {
-    /// From the command line.
+    /// Read the settings from the command line.
     ///
     /// # Errors
-    /// The level is none.
+    /// The level is unknown.
     pub fn resolve(flags: &Flags) -> Result<Self, LogError> {
         let level = match flags.log_level.to_ascii_lowercase().as_str() {
             "debug" => Level::Debug,
@@ -54,7 +54,7 @@ impl LogSettings {
         Ok(Self { level, json: flags.log_as_json, file: file.map(PathBuf::from) })
     }
 
-    /// Where the log goes: the file, appended to, or stdout.
+    /// Open the destination: the file, for appending, or stdout.
     ///
     /// # Errors
     /// The file cannot be opened.

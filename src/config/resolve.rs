@@ -1,4 +1,4 @@
-//! Flags, environment and Configuration files become [`Settings`], or the list of all their mistakes
+//! Resolves flags, environment and Configuration files to [`Settings`], or to the list of all errors in them
 //! (tests/spec/resources-cli.md, "1.2 Flags that matter for a pub/sub sidecar", "2. Environment variables", "9.
 //! Configuration files").
 
@@ -17,35 +17,35 @@ use crate::environment::Environment;
 use crate::resources::kinds::configuration::{self, Configuration, ConfigurationError};
 use crate::telemetry::log::Level;
 
-/// `--max-body-size` and `--read-buffer-size` when they are -1 or not given.
+/// `--max-body-size` and `--read-buffer-size` in bytes, if -1 or absent.
 const DEFAULT_MAX_BODY: usize = 4 << 20;
 const DEFAULT_READ_BUFFER: usize = 4 << 10;
-/// How many of the largest bodies `--max-body-memory` has room for by default.
+/// The number of largest bodies that `--max-body-memory` has room for by default.
 const LARGEST_BODIES: usize = 16;
-/// What a read buffer of 0 means in the reference.
+/// The read buffer in bytes for 0, as in daprd.
 const UNSET_READ_BUFFER: usize = 1 << 20;
-/// `--dapr-graceful-shutdown-seconds` when it is negative.
+/// `--dapr-graceful-shutdown-seconds` if negative.
 const DEFAULT_GRACE: u64 = 5;
-/// The feature without which nothing is reloaded.
+/// The feature that switches hot reload on.
 const HOT_RELOAD: &str = "HotReload";
-/// `--hot-reload-reconcile-interval` when it is 0.
+/// `--hot-reload-reconcile-interval` if 0 or negative.
 const DEFAULT_RECONCILE: Duration = Duration::from_secs(60);
 
-/// Settings and what goes with them.
+/// Settings with the Configuration and the findings they come from.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// Settled.
+    /// The settings.
     pub settings: Settings,
-    /// The Configuration files, for what `settings` does not take over.
+    /// The Configuration files, for fields that `settings` does not have.
     pub configuration: Configuration,
-    /// What is said about the command line and the files, in order.
+    /// Findings about the command line and the files, in order.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// One mistake in the input. All but [`ConfigError::Flag`] are what follows `Fatal error from runtime: `.
+/// One error in the input. The text follows `Fatal error from runtime: `, except for [`ConfigError::Flag`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Follows `Failed to parse flags: `.
+    /// A flag; the text follows `Failed to parse flags: `.
     #[error(transparent)]
     Flag(#[from] FlagError),
     /// `--app-id` is missing.
@@ -56,15 +56,15 @@ pub enum ConfigError {
     /// `--app-id` has a dot.
     #[error("parameter app-id cannot contain dots")]
     DotInAppId,
-    /// A port that is no number, or no port.
+    /// A port that is not a number or out of range.
     #[error("{what}: {cause}")]
     Port {
-        /// In daprd's words, for example `error parsing app-port`.
+        /// The context in daprd's words, for example `error parsing app-port`.
         what: &'static str,
-        /// In Go's words.
+        /// The cause in Go's words.
         cause: String,
     },
-    /// The app cannot listen where the sidecar does.
+    /// App and sidecar have the same port.
     #[error("the '{flag}' argument value {port} conflicts with 'app-port'")]
     PortConflict {
         /// Without dashes.
@@ -72,7 +72,7 @@ pub enum ConfigError {
         /// The port of both.
         port: i64,
     },
-    /// Two of the sidecar's own ports are one.
+    /// Two ports of the sidecar are equal.
     #[error("'{first}' and '{second}' are both {port} on the same address: give one of the two another port")]
     SamePort {
         /// A flag, without dashes.
@@ -82,16 +82,16 @@ pub enum ConfigError {
         /// The port of both.
         port: u16,
     },
-    /// No such protocol.
+    /// Unknown protocol.
     #[error("invalid value for 'app-protocol': {}", masked(.0))]
     AppProtocol(String),
-    /// A probe may not take longer than the time to the next.
+    /// The timeout of a probe is longer than the interval between probes.
     #[error("value for 'health-probe-timeout' must be smaller than 'health-probe-interval'")]
     ProbeTimeout,
-    /// No such start-up request.
+    /// Unknown start-up request.
     #[error("invalid value for 'disable-init-endpoints': {}", masked(.0))]
     InitEndpoint(String),
-    /// No such mode.
+    /// Unknown mode.
     #[error("invalid mode: {}", masked(.0))]
     Mode(String),
     /// A mode of daprd that this sidecar does not have.
@@ -111,7 +111,7 @@ impl ConfigError {
         }
     }
 
-    /// Where the mistake stands, if in a file.
+    /// File and line, if the error is in a file.
     pub fn location(&self) -> Option<&Location> {
         match self {
             Self::Configuration(error) => error.location(),
@@ -121,11 +121,11 @@ impl ConfigError {
 }
 
 impl Settings {
-    /// Settle everything, and add to the environment what a sidecar sets for itself (tests/spec/resources-cli.md, "2.2
-    /// Set by the sidecar in its own process") before the files are read.
+    /// Resolve all settings. Before files are read, the variables that a sidecar sets for itself are added to the
+    /// environment (tests/spec/resources-cli.md, "2.2 Set by the sidecar in its own process").
     ///
     /// # Errors
-    /// All mistakes, not only the first.
+    /// All errors, not only the first.
     pub fn resolve(flags: &Flags, environment: &mut Environment) -> Result<Resolved, Vec<ConfigError>> {
         let mut resolver = Resolver { flags, errors: Vec::new(), diagnostics: Vec::new() };
         let ports = resolver.ports();
@@ -185,7 +185,7 @@ impl Resolver<'_> {
         ports
     }
 
-    /// Finds own ports that are equal. Without this check the second listener would blame another program.
+    /// Report equal ports of the sidecar. Without this check the second listener would blame another program.
     fn check_own_ports(&mut self, ports: &Ports) {
         let flags = self.flags;
         let hosts = |text: &'static str, port: Option<u16>, hosts: &str| {
@@ -211,7 +211,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// As [`Self::number`], for a flag whose default is empty: empty means 0.
+    /// Like [`Self::number`], but empty means 0: for flags whose default is empty.
     fn optional(&mut self, what: &'static str, text: &str) -> Option<i64> {
         if text.is_empty() {
             return Some(0);
@@ -219,7 +219,7 @@ impl Resolver<'_> {
         self.number(what, text)
     }
 
-    /// A number as Go's `Atoi` reads it. Empty is an error: mostly it is a variable of a script that is not set.
+    /// Parse a number as Go's `Atoi` does. Empty is an error: it is mostly an unset variable of a script.
     fn number(&mut self, what: &'static str, text: &str) -> Option<i64> {
         let number = text.parse();
         number
@@ -234,7 +234,7 @@ impl Resolver<'_> {
             .ok()
     }
 
-    /// A number as a port to listen on. A number that was none has been told already.
+    /// Convert a number to a port to listen on. `None` was reported as an error before.
     fn port(&mut self, what: &'static str, number: Option<i64>) -> u16 {
         let Some(number) = number else {
             return 0;
@@ -268,13 +268,11 @@ impl Resolver<'_> {
         self.check_app_id();
         self.check_mode();
         let read_buffer = self.read_buffer();
-        let app = self.app(ports.app, read_buffer, environment);
         let features = configuration.enabled_features();
         Settings {
             app_id: flags.app_id.clone(),
             namespace: environment.get("NAMESPACE").map(str::to_owned),
-            app: Some(app.clone()).filter(|_| ports.app != 0),
-            app_connection: app,
+            app_connection: self.app(ports.app, read_buffer, environment),
             http: self.http(ports, read_buffer, configuration, environment),
             grpc_port: ports.grpc,
             metrics: ports.metrics.map(|port| MetricsSettings {
@@ -316,14 +314,14 @@ impl Resolver<'_> {
         }
     }
 
-    /// The app, whether there is one or not: wrong flags are mistakes even without `--app-port`.
+    /// The settings of the app connection. Invalid flags are errors even without `--app-port`.
     fn app(&mut self, port: i32, max_header: usize, environment: &Environment) -> AppSettings {
         let flags = self.flags;
         let health = self.health();
         AppSettings {
             port,
             address: flags.app_channel_address.clone(),
-            // An unknown one has been noted as a mistake.
+            // An unknown one was reported as an error.
             protocol: self.protocol().unwrap_or_default(),
             max_concurrency: usize::try_from(flags.app_max_concurrency).ok().filter(|most| *most > 0),
             health: health.filter(|_| flags.enable_app_health_check),
@@ -416,7 +414,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// `None` is no limit: 0, or negative but not -1.
+    /// The largest body; `None` for no limit: 0, or negative other than -1.
     fn max_body(&mut self) -> Option<usize> {
         match self.flags.max_body_bytes() {
             Ok(-1) => Some(DEFAULT_MAX_BODY),
@@ -464,7 +462,7 @@ impl Resolver<'_> {
         disabled
     }
 
-    /// 0 is the default, and so is what makes no sense.
+    /// The time between full comparisons; 0 and less mean the default.
     fn hot_reload(&self, features: &[String]) -> Option<Duration> {
         let period = self.flags.hot_reload_reconcile_interval.positive();
         features.iter().any(|feature| feature == HOT_RELOAD).then(|| period.unwrap_or(DEFAULT_RECONCILE))
@@ -484,24 +482,24 @@ impl Resolver<'_> {
     }
 }
 
-/// Do these hosts have an address in common?
+/// Whether two hosts have an address in common.
 fn overlap(one: &str, other: &str) -> bool {
     const EVERYWHERE: [&str; 3] = ["", "0.0.0.0", "[::]"];
     one == other || EVERYWHERE.contains(&one) || EVERYWHERE.contains(&other)
 }
 
-/// What daprd takes for a yes in its environment.
-/// A limit as written: 0 and less is none.
+/// A limit as written; 0 and less mean none.
 fn limit(written: i64) -> usize {
     usize::try_from(written).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX)
 }
 
+/// Whether a value of a variable means yes to daprd.
 fn is_truthy(text: &str) -> bool {
     let text = text.trim().to_ascii_lowercase();
     matches!(text.as_str(), "y" | "yes" | "true" | "t" | "on" | "1")
 }
 
-/// What a sidecar tells about itself in its own environment (tests/spec/resources-cli.md, "2.2 Set by the sidecar in
+/// Set the variables about the sidecar in its own environment (tests/spec/resources-cli.md, "2.2 Set by the sidecar in
 /// its own process").
 fn announce(flags: &Flags, ports: &Ports, environment: &mut Environment) {
     let host = environment.non_empty("DAPR_HOST_IP").unwrap_or("127.0.0.1").to_owned();

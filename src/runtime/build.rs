@@ -79,7 +79,7 @@ async fn build(plan: Plan) -> Result<Runtime, StartError> {
         telemetry: telemetry.clone(),
     })
     .map_err(|error| StartError::fatal(format_args!("failed to load declarative subscriptions: {error}")))?;
-    let channel = match &settings.app {
+    let channel = match settings.app() {
         Some(app) => Some(app::channel(app, &settings.app_id, telemetry.clone()).map_err(StartError::fatal)?),
         None => {
             telemetry.emit(AppNotConfigured);

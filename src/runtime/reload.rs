@@ -35,7 +35,11 @@ use crate::resources::{LoadError, Resources};
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::lifecycle::FatalError;
-use crate::telemetry::events::reload::Change;
+use crate::telemetry::events::reload::{
+    BrokenFileCorrected, BrokenFileDeleted, BrokenFileKept, Change, ComponentAdding, ComponentClosing,
+    ComponentUpdated, ListingFailed, ReloadRefused, ResiliencyChanged, SubscriptionChanged, SubscriptionRefused,
+    WatchFailed, WatchStarted,
+};
 
 /// Quiet time before a reading that removes resources, or has errors, is repeated.
 const RECHECK: Duration = Duration::from_millis(250);
@@ -125,7 +129,7 @@ impl Reload {
                 return;
             };
             if !found.errors.is_empty() && occasion == Occasion::Time {
-                found.errors.iter().for_each(|error| self.handles.telemetry.not_listed(error));
+                found.errors.iter().for_each(|error| self.handles.telemetry.emit(ListingFailed { error }));
                 continue;
             }
             if self.apply(found, &stop).await.is_err() {
@@ -208,7 +212,7 @@ impl Reload {
         }
         for text in &texts {
             if !self.current.errors.contains(text) {
-                self.handles.telemetry.reload_refused(text);
+                self.handles.telemetry.emit(ReloadRefused { error: text });
             }
         }
         self.current.errors = texts.into_iter().collect();
@@ -223,13 +227,17 @@ impl Reload {
         let is_among = |files: &[KeptFile], path: &Path| files.iter().any(|file| file.path == path);
         for file in now.iter().filter(|file| !is_among(&before, &file.path)) {
             let resources = file.resources.join(", ");
-            self.handles.telemetry.file_kept(&file.path, &file.reason, &resources);
+            self.handles.telemetry.emit(BrokenFileKept {
+                file: &file.path,
+                reason: &file.reason,
+                resources: &resources,
+            });
         }
         for file in before.iter().filter(|file| !is_among(&now, &file.path)) {
             if found.has_file(&file.path) {
-                self.handles.telemetry.file_good_again(&file.path);
+                self.handles.telemetry.emit(BrokenFileCorrected { file: &file.path });
             } else {
-                self.handles.telemetry.file_deleted(&file.path);
+                self.handles.telemetry.emit(BrokenFileDeleted { file: &file.path });
             }
         }
     }
@@ -259,7 +267,7 @@ impl Reload {
             (&changes.created, Change::Created),
         ] {
             for spec in specs {
-                self.handles.telemetry.subscription_changed(&spec.name, change);
+                self.handles.telemetry.emit(SubscriptionChanged { name: &spec.name, change });
             }
         }
         let declared = changes.applied();
@@ -270,10 +278,10 @@ impl Reload {
                     "subscription {} cannot be used, the subscriptions stay as they were: {}",
                     error.name, error.error
                 );
-                self.handles.telemetry.reload_refused(&text);
+                self.handles.telemetry.emit(ReloadRefused { error: &text });
             }
             Err(error) => {
-                self.handles.telemetry.subscription_refused(&error.name, &error.error);
+                self.handles.telemetry.emit(SubscriptionRefused { name: &error.name, error: &error.error });
                 return Err(Unusable);
             }
         }
@@ -288,7 +296,7 @@ impl Reload {
             (&changes.created, Change::Created),
         ] {
             for resource in resources {
-                self.handles.telemetry.resiliency_changed(resource.name(), change);
+                self.handles.telemetry.emit(ResiliencyChanged { name: resource.name(), change });
             }
         }
         let (targets, wrong) = Targets::new(&found, self.handles.telemetry.clone());
@@ -307,7 +315,7 @@ impl Reload {
 
     async fn components(&mut self, changes: Difference<Component>, stop: &Stop) -> Result<(), Unusable> {
         for component in &changes.deleted {
-            self.handles.telemetry.component_closing_to_reload(&component.log_name());
+            self.handles.telemetry.emit(ComponentClosing { component: &component.log_name() });
             self.remove(component).await;
         }
         let is_refused =
@@ -316,10 +324,10 @@ impl Reload {
             if is_refused(component, &self.current.refused) {
                 continue;
             }
-            self.handles.telemetry.component_closing_to_reload(&component.log_name());
+            self.handles.telemetry.emit(ComponentClosing { component: &component.log_name() });
             self.add(component, stop).await?;
             if !is_refused(component, &self.current.refused) {
-                self.handles.telemetry.component_updated(&component.log_name());
+                self.handles.telemetry.emit(ComponentUpdated { component: &component.log_name() });
             }
         }
         for component in &changes.created {
@@ -359,7 +367,7 @@ impl Reload {
 
     /// Add a component, or replace the one of this name. A publish in between finds the one or the other.
     async fn add(&mut self, component: &Component, stop: &Stop) -> Result<(), Unusable> {
-        self.handles.telemetry.component_adding(&component.log_name());
+        self.handles.telemetry.emit(ComponentAdding { component: &component.log_name() });
         if !component.is_pubsub() {
             self.remove(component).await;
             self.list(component, &[]);
@@ -412,7 +420,7 @@ impl Reload {
             component.location,
             error.map_or(String::new(), |error| format!(": {error}")),
         );
-        self.handles.telemetry.reload_refused(&text);
+        self.handles.telemetry.emit(ReloadRefused { error: &text });
         self.current.refused.retain(|known| known.name != component.name);
         self.current.refused.push(component.clone());
     }
@@ -442,10 +450,10 @@ pub(super) fn watch(settings: &Settings, telemetry: &Telemetry) -> Option<(Watch
         return None;
     }
     let (watch, problem) = Watch::begin(&settings.resources);
-    telemetry.watching(&settings.resources);
+    telemetry.emit(WatchStarted { folders: &settings.resources });
     // A missing folder is reported when it is read.
     if let Some(problem) = problem {
-        telemetry.not_watched(&problem, &GoDuration::from(period));
+        telemetry.emit(WatchFailed { error: &problem, period: &GoDuration::from(period) });
     }
     Some((watch, period))
 }

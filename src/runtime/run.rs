@@ -151,7 +151,7 @@ impl Runtime {
             if !channel.listening(&stop).await {
                 return;
             }
-            let checks = settings.app.as_ref().and_then(|app| app.health.clone());
+            let checks = settings.app().and_then(|app| app.health.clone());
             if stop.run_until_triggered(supervisor.start(channel, checks)).await.is_some() {
                 ready(&health, &telemetry, begun);
             }

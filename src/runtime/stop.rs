@@ -42,7 +42,7 @@ impl Runtime {
     async fn block(&self, duration: Duration) {
         self.handles.telemetry.emit(ShutdownBlocked { duration: &GoDuration::from(duration) });
         self.supervisor.stop().await;
-        let app = self.handles.settings.app.as_ref();
+        let app = self.handles.settings.app();
         let has_checks = app.is_some_and(|app| app.health.is_some());
         let unhealthy = async {
             match self.supervisor.app_health() {

@@ -81,7 +81,6 @@ fn settings() -> Settings {
     Settings {
         app_id: "app1".to_owned(),
         namespace: None,
-        app: None,
         app_connection,
         http: HttpSettings {
             port: 0,

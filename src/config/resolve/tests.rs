@@ -91,19 +91,19 @@ fn ports_on_addresses_of_their_own_may_be_the_same() {
 fn flags_that_are_empty_by_default_may_be_empty() {
     let line = "--app-port= --dapr-public-port= --dapr-internal-grpc-port=";
     let settings = settings(line);
-    assert!(settings.app.is_none() && settings.http.public.is_none());
+    assert!(settings.app().is_none() && settings.http.public.is_none());
 }
 
 #[test]
 fn what_is_off_is_not_checked() {
     assert_eq!(settings("--enable-metrics=false --metrics-port=x").metrics, None);
-    assert!(settings("--profile-port -1").app.is_none());
-    assert!(settings("--app-health-probe-interval 1 --app-health-probe-timeout 1000").app.is_none());
+    assert!(settings("--profile-port -1").app().is_none());
+    assert!(settings("--app-health-probe-interval 1 --app-health-probe-timeout 1000").app().is_none());
 }
 
 #[test]
 fn the_app_is_described() {
-    let app = |line: &str| settings(&format!("--app-port 8001 {line}")).app.unwrap();
+    let app = |line: &str| settings(&format!("--app-port 8001 {line}")).app_connection;
     assert_eq!(app("").protocol, AppProtocol::Http);
     assert_eq!(app("--app-protocol HTTPS").protocol, AppProtocol::Https);
     assert_eq!(app("--app-protocol=").protocol, AppProtocol::Http);
@@ -119,7 +119,7 @@ fn the_app_is_described() {
     .health
     .unwrap();
     assert_eq!((health.path.as_str(), health.interval, health.threshold), ("/x", Duration::from_secs(5), 3));
-    assert_eq!(settings("--app-port -5").app.unwrap().port, -5);
+    assert_eq!(settings("--app-port -5").app().unwrap().port, -5);
 }
 
 #[test]
@@ -198,6 +198,6 @@ fn tokens_and_namespace_come_from_the_environment() {
     environment.set("NAMESPACE", "");
     let settings = resolve_with("--app-id a --app-port 5", &mut environment).unwrap().settings;
     assert_eq!(settings.http.token.as_deref(), Some("t"));
-    assert_eq!(settings.app.unwrap().token, None);
+    assert_eq!(settings.app_connection.token, None);
     assert_eq!(settings.namespace.as_deref(), Some(""));
 }

@@ -1,135 +1,250 @@
-//! Hot reload: the lines that people grep for (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP").
+//! Events of hot reload. Their log lines are daprd's, for those who search logs (tests/spec/resources-cli.md, "10. Hot
+//! reload and SIGHUP").
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
-use crate::telemetry::Telemetry;
-use crate::telemetry::log::Level;
+use crate::telemetry::event::Event;
+use crate::telemetry::log::{Level, Log};
 
 const HOT_RELOAD: &str = "dapr.runtime.hotreload";
 const RECONCILER: &str = "dapr.runtime.hotreload.reconciler";
 
-/// What has happened to a resource.
+/// The kind of change of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is gone.
+    /// It was removed.
     Deleted,
-    /// It says something else.
+    /// Its meaning has changed.
     Updated,
     /// It is new.
     Created,
 }
 
-impl Telemetry {
-    /// The folders are watched from now on.
-    pub fn watching(&self, folders: &[PathBuf]) {
-        let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+/// The resource folders are watched from now on.
+pub struct WatchStarted<'a> {
+    /// `--resources-path`.
+    pub folders: &'a [PathBuf],
+}
+
+impl Event for WatchStarted<'_> {
+    fn log(&self, log: &Log) {
+        let folders: Vec<_> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
         let folders = folders.join(", ");
-        self.hot_reload(Level::Info, format_args!("Watching directories: [{folders}]"));
-        self.hot_reload(Level::Info, format_args!("Hot reloading enabled. Daprd will reload 'Component', 'Subscription', 'Resiliency' resources when they are added, updated or deleted."));
+        hot_reload(log, Level::Info, format_args!("Watching directories: [{folders}]"));
+        hot_reload(
+            log,
+            Level::Info,
+            format_args!(
+                "Hot reloading enabled. Daprd will reload 'Component', 'Subscription', 'Resiliency' resources when they are added, updated or deleted."
+            ),
+        );
         for kind in ["Component", "Subscription"] {
-            self.reconciled(format_args!("Starting to watch {kind} updates"));
+            reconciler(log, format_args!("Starting to watch {kind} updates"));
         }
     }
+}
 
-    /// They cannot be watched.
-    pub fn not_watched(&self, error: &dyn Display, period: &dyn Display) {
-        self.hot_reload(
+/// The folders cannot be watched; they are read at intervals instead.
+pub struct WatchFailed<'a> {
+    /// The reason.
+    pub error: &'a dyn Display,
+    /// The interval.
+    pub period: &'a dyn Display,
+}
+
+impl Event for WatchFailed<'_> {
+    fn log(&self, log: &Log) {
+        let Self { error, period } = self;
+        hot_reload(
+            log,
             Level::Warn,
             format_args!("cannot watch the resource folders, they are looked at every {period} instead: {error}"),
         );
     }
+}
 
-    /// They could not be read when their time had come.
-    pub fn not_listed(&self, error: &dyn Display) {
-        self.hot_reload(Level::Error, format_args!("Error listing Component: {error}"));
+/// The folders cannot be read for a reload.
+pub struct ListingFailed<'a> {
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for ListingFailed<'_> {
+    fn log(&self, log: &Log) {
+        hot_reload(log, Level::Error, format_args!("Error listing Component: {}", self.error));
     }
+}
 
-    /// A component is let go, for good or for what it has become.
-    pub fn component_closing_to_reload(&self, component: &dyn Display) {
-        self.reconciled(format_args!("Closing existing Component to reload: {component}"));
+/// A component is closed, because it was deleted or changed.
+pub struct ComponentClosing<'a> {
+    /// `name (type/version)`.
+    pub component: &'a dyn Display,
+}
+
+impl Event for ComponentClosing<'_> {
+    fn log(&self, log: &Log) {
+        reconciler(log, format_args!("Closing existing Component to reload: {}", self.component));
     }
+}
 
-    /// A component comes in.
-    pub fn component_adding(&self, component: &dyn Display) {
-        self.reconciled(format_args!("Adding Component for processing: {component}"));
+/// A new or changed component is being loaded.
+pub struct ComponentAdding<'a> {
+    /// `name (type/version)`.
+    pub component: &'a dyn Display,
+}
+
+impl Event for ComponentAdding<'_> {
+    fn log(&self, log: &Log) {
+        reconciler(log, format_args!("Adding Component for processing: {}", self.component));
     }
+}
 
-    /// It has taken the place of what it was.
-    pub fn component_updated(&self, component: &dyn Display) {
-        self.reconciled(format_args!("Component updated: {component}"));
+/// A changed component has replaced its earlier version.
+pub struct ComponentUpdated<'a> {
+    /// `name (type/version)`.
+    pub component: &'a dyn Display,
+}
+
+impl Event for ComponentUpdated<'_> {
+    fn log(&self, log: &Log) {
+        reconciler(log, format_args!("Component updated: {}", self.component));
     }
+}
 
-    /// A declared subscription has changed.
-    pub fn subscription_changed(&self, name: &str, change: Change) {
+/// A declared subscription has changed.
+pub struct SubscriptionChanged<'a> {
+    /// `metadata.name`.
+    pub name: &'a str,
+    /// The change.
+    pub change: Change,
+}
+
+impl Event for SubscriptionChanged<'_> {
+    fn log(&self, log: &Log) {
+        let Self { name, change } = *self;
         if change != Change::Created {
-            self.reconciled(format_args!("Closing existing Subscription to reload: {name}"));
+            reconciler(log, format_args!("Closing existing Subscription to reload: {name}"));
         }
         if change != Change::Deleted {
-            self.reconciled(format_args!("Adding Subscription for processing: {name}"));
+            reconciler(log, format_args!("Adding Subscription for processing: {name}"));
         }
         if change == Change::Updated {
-            self.reconciled(format_args!("Subscription updated: {name}"));
+            reconciler(log, format_args!("Subscription updated: {name}"));
         }
     }
+}
 
-    /// A subscription that appeared cannot be used: the process ends.
-    pub fn subscription_refused(&self, name: &str, error: &dyn Display) {
-        self.0.log.write(
-            Level::Warn,
-            RECONCILER,
-            format_args!("Error adding subscription {name}, daprd will exit gracefully: {error}"),
-            &[],
-        );
+/// A new subscription cannot be used, which ends the process.
+pub struct SubscriptionRefused<'a> {
+    /// `metadata.name`.
+    pub name: &'a str,
+    /// The reason.
+    pub error: &'a dyn Display,
+}
+
+impl Event for SubscriptionRefused<'_> {
+    fn log(&self, log: &Log) {
+        let Self { name, error } = self;
+        let message = format_args!("Error adding subscription {name}, daprd will exit gracefully: {error}");
+        log.write(Level::Warn, RECONCILER, message, &[]);
     }
+}
 
-    /// A resiliency resource has changed; daprd restarts for it, here it takes effect in place.
-    pub fn resiliency_changed(&self, name: &str, change: Change) {
-        let word = match change {
+/// A resiliency resource has changed. daprd restarts for that; here the change takes effect at once.
+pub struct ResiliencyChanged<'a> {
+    /// `metadata.name`.
+    pub name: &'a str,
+    /// The change.
+    pub change: Change,
+}
+
+impl Event for ResiliencyChanged<'_> {
+    fn log(&self, log: &Log) {
+        let name = self.name;
+        let change = match self.change {
             Change::Deleted => "DELETED",
             Change::Updated => "UPDATED",
             Change::Created => "CREATED",
         };
-        self.hot_reload(
-            Level::Info,
-            format_args!("Received Resiliency {word} event: {name} - applied without a restart"),
-        );
+        let message = format_args!("Received Resiliency {change} event: {name} - applied without a restart");
+        hot_reload(log, Level::Info, message);
     }
+}
 
-    /// A file is broken; what it held before stays in force (D29).
-    pub fn file_kept(&self, file: &Path, reason: &str, resources: &str) {
-        let file = file.display();
-        self.hot_reload(
+/// A file is broken; its last good resources stay in force (D29).
+pub struct BrokenFileKept<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Its first error.
+    pub reason: &'a str,
+    /// The resources that stay in force.
+    pub resources: &'a str,
+}
+
+impl Event for BrokenFileKept<'_> {
+    fn log(&self, log: &Log) {
+        let Self { reason, resources, .. } = self;
+        let file = self.file.display();
+        hot_reload(
+            log,
             Level::Warn,
-            format_args!("resource file {file} is broken ({reason}): the last good version of its resources stays in force until it is corrected or deleted: {resources}"),
+            format_args!(
+                "resource file {file} is broken ({reason}): the last good version of its resources stays in force until it is corrected or deleted: {resources}"
+            ),
         );
     }
+}
 
-    /// It can be read again.
-    pub fn file_good_again(&self, file: &Path) {
-        let file = file.display();
-        self.hot_reload(Level::Info, format_args!("resource file {file} is good again: what it holds now is in force"));
+/// A broken file is valid again.
+pub struct BrokenFileCorrected<'a> {
+    /// The file.
+    pub file: &'a Path,
+}
+
+impl Event for BrokenFileCorrected<'_> {
+    fn log(&self, log: &Log) {
+        let file = self.file.display();
+        let message = format_args!("resource file {file} is good again: what it holds now is in force");
+        hot_reload(log, Level::Info, message);
     }
+}
 
-    /// It was broken, and is gone.
-    pub fn file_deleted(&self, file: &Path) {
-        let file = file.display();
-        self.hot_reload(Level::Info, format_args!("resource file {file} was broken and is gone: so are its resources"));
+/// A broken file was deleted, and its resources with it.
+pub struct BrokenFileDeleted<'a> {
+    /// The file.
+    pub file: &'a Path,
+}
+
+impl Event for BrokenFileDeleted<'_> {
+    fn log(&self, log: &Log) {
+        let file = self.file.display();
+        let message = format_args!("resource file {file} was broken and is gone: so are its resources");
+        hot_reload(log, Level::Info, message);
     }
+}
 
-    /// What stands in the files cannot be used. The sidecar goes on, because its end would lose what it holds in memory.
-    pub fn reload_refused(&self, error: &str) {
-        self.hot_reload(
+/// Changed files cannot be used. The sidecar keeps running, because its end would lose the events that it holds in memory.
+pub struct ReloadRefused<'a> {
+    /// The reason.
+    pub error: &'a str,
+}
+
+impl Event for ReloadRefused<'_> {
+    fn log(&self, log: &Log) {
+        let error = self.error;
+        hot_reload(
+            log,
             Level::Error,
             format_args!("not reloaded, and the sidecar goes on because it holds events in memory: {error}"),
         );
     }
+}
 
-    fn hot_reload(&self, level: Level, message: std::fmt::Arguments<'_>) {
-        self.0.log.write(level, HOT_RELOAD, message, &[]);
-    }
+fn hot_reload(log: &Log, level: Level, message: fmt::Arguments<'_>) {
+    log.write(level, HOT_RELOAD, message, &[]);
+}
 
-    fn reconciled(&self, message: std::fmt::Arguments<'_>) {
-        self.0.log.write(Level::Info, RECONCILER, message, &[]);
-    }
+fn reconciler(log: &Log, message: fmt::Arguments<'_>) {
+    log.write(Level::Info, RECONCILER, message, &[]);
 }
