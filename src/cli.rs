@@ -1,7 +1,8 @@
-//! What the binary was asked to do. `main` calls [`parse`] and acts on the [`Command`].
+//! The command line. `main` calls [`parse`] and executes the [`Command`].
 //!
-//! Without a subcommand the command line is daprd's, by pflag's rules (`pflag`, `flags`); `demo`, `run`, `check`, `help` and `version` as
-//! the very first argument are ours (`subcommands`, `help`). Nothing is printed and nothing is read from disk here.
+//! Without a subcommand the arguments are daprd's, by the rules of pflag (`pflag`, `flags`). `demo`, `run`, `check`, `help`
+//! and `version` as the first argument are commands of Sidestream (`subcommands`, `help`). Nothing is printed or read from
+//! disk here.
 
 pub mod flags;
 pub mod help;
@@ -12,12 +13,12 @@ mod values;
 pub use self::flags::{FlagError, Flags};
 pub use self::subcommands::{CheckArgs, DemoArgs, RunArgs};
 
-/// One thing to do.
+/// What the program is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Be a sidecar.
+    /// Run a sidecar.
     Sidecar(Box<Flags>),
-    /// `--version`: print the version of the API on stdout, where the stock command line reads it, and ours on stderr.
+    /// `--version`: print the version of the API on stdout, where the Dapr CLI reads it, and that of Sidestream on stderr.
     Version,
     /// `sidestream version`: print both versions on stdout.
     Versions,
@@ -35,34 +36,33 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// `sidestream check`.
     Check(CheckArgs),
-    /// Print a text and leave: help, or why the arguments cannot be understood.
+    /// Print a text and exit: the help, or an error in the arguments.
     Say(Say),
-    /// The arguments are well formed, but cannot be meant: one text log line `Failed to parse flags: <it>` of level fatal for each,
-    /// exit code 1.
+    /// Flags have invalid values: log a fatal line `Failed to parse flags: <error>` for each, with exit code 1.
     Refused(Vec<FlagError>),
 }
 
-/// A text to print before leaving.
+/// A text to print before the program exits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Say {
     /// The text, with its final line end.
     pub text: String,
-    /// stderr, else stdout.
+    /// Whether it goes to stderr instead of stdout.
     pub to_stderr: bool,
-    /// Of the process.
+    /// The exit code of the process.
     pub exit_code: u8,
 }
 
-/// What the arguments ask for.
+/// Parsed arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed {
-    /// Lines for stderr before anything else: deprecated flags.
+    /// Lines to print on stderr first, about deprecated flags and ignored words.
     pub notices: Vec<String>,
-    /// What to do then.
+    /// The command.
     pub command: Command,
 }
 
-/// Read the arguments, the program's name not among them.
+/// Parse the arguments, without the name of the program.
 pub fn parse(arguments: &[String]) -> Parsed {
     let Some((first, rest)) = arguments.split_first() else {
         return daprd(arguments);
@@ -85,7 +85,7 @@ pub fn parse(arguments: &[String]) -> Parsed {
     Parsed { notices, command }
 }
 
-/// The command, or what clap says instead: help, or what is wrong.
+/// The command, or the text that clap prints instead: the help or an error.
 fn of_clap(parsed: Result<Command, clap::Error>) -> Command {
     parsed.unwrap_or_else(|error| {
         Command::Say(Say {
@@ -119,8 +119,8 @@ fn refuse(text: String) -> Command {
     Command::Say(Say { text, to_stderr: true, exit_code: 2 })
 }
 
-/// The command line of daprd (tests/spec/resources-cli.md, "1.1 Parsing rules"): help, then mistakes, then the one-shot
-/// modes in their order, then a sidecar.
+/// The command line of daprd: help, then errors, then the one-shot modes in their order, then a sidecar
+/// (tests/spec/resources-cli.md, "1.1 Parsing rules").
 fn daprd(arguments: &[String]) -> Parsed {
     let (parsed, result) = pflag::parse(arguments);
     let flags = parsed.flags;
@@ -147,7 +147,7 @@ fn daprd(arguments: &[String]) -> Parsed {
     Parsed { notices, command }
 }
 
-/// daprd ignores words that are no flags; whoever wrote one most likely meant something by it.
+/// The notice about words that are no flags. daprd ignores them silently.
 fn about_ignored(words: &[String]) -> Option<String> {
     let first = words.first()?;
     let remedy = if values::bool(first).is_ok() {

@@ -1,7 +1,7 @@
-//! The flags of `daprd`, parsed by the rules of Go's pflag (tests/spec/resources-cli.md, "1. `daprd` command line").
-//! One table says everything about them.
+//! The flags of `daprd` (tests/spec/resources-cli.md, "1. `daprd` command line") and their table, with types, defaults and
+//! help.
 //!
-//! Only shape is checked here; what values mean together is `config`'s business. `run` reads the same table through clap.
+//! Only types are checked here; `config` checks what values mean together. `run` reads the same table through clap.
 
 use std::path::PathBuf;
 
@@ -9,156 +9,129 @@ use crate::cli::values;
 use crate::duration::{self, GoDuration};
 use crate::quantity;
 
-/// The command line of a sidecar, as typed values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flags {
-    /// `--app-id`.
-    pub app_id: String,
-    /// `--app-port`, as written; empty is none.
-    pub app_port: String,
-    /// `--app-protocol`, as written.
-    pub app_protocol: String,
-    /// `--app-ssl`.
-    pub app_ssl: bool,
-    /// `--app-channel-address`.
-    pub app_channel_address: String,
-    /// `--app-max-concurrency`; 0 and less is unlimited.
-    pub app_max_concurrency: i64,
-    /// `--dapr-http-port`, as written.
-    pub dapr_http_port: String,
-    /// `--dapr-grpc-port`, as written.
-    pub dapr_grpc_port: String,
-    /// `--dapr-internal-grpc-port`, as written; empty is none.
-    pub dapr_internal_grpc_port: String,
-    /// `--dapr-listen-addresses`, as written.
-    pub dapr_listen_addresses: String,
-    /// `--dapr-public-port`, as written; empty is none.
-    pub dapr_public_port: String,
-    /// `--dapr-public-listen-address`.
-    pub dapr_public_listen_address: String,
-    /// `--unix-domain-socket`; empty is none.
-    pub unix_domain_socket: String,
-    /// `--resources-path`.
-    pub resources_path: Vec<String>,
-    /// `--components-path`; empty is none.
-    pub components_path: String,
-    /// `--config`.
-    pub config: Vec<String>,
-    /// `--max-body-size`, as written.
-    pub max_body_size: Option<String>,
-    /// `--dapr-http-max-request-size`, in units of 2^20 bytes.
-    pub dapr_http_max_request_size: Option<i64>,
-    /// `--max-body-memory`, as written.
-    pub max_body_memory: Option<String>,
-    /// `--max-connections`; 0 and less is unlimited.
-    pub max_connections: i64,
-    /// `--max-requests`; 0 and less is unlimited.
-    pub max_requests: i64,
-    /// `--read-buffer-size`, as written.
-    pub read_buffer_size: Option<String>,
-    /// `--dapr-http-read-buffer-size`, in units of 2^10 bytes.
-    pub dapr_http_read_buffer_size: Option<i64>,
-    /// `--allowed-origins`.
-    pub allowed_origins: String,
-    /// `--enable-metrics`.
-    pub enable_metrics: bool,
-    /// `--metrics-port`, as written.
-    pub metrics_port: String,
-    /// `--metrics-listen-address`.
-    pub metrics_listen_address: String,
-    /// `--enable-profiling`.
-    pub enable_profiling: bool,
-    /// `--profile-port`, as written.
-    pub profile_port: String,
-    /// `--enable-api-logging`; `None` leaves it to the Configuration.
-    pub enable_api_logging: Option<bool>,
-    /// `--log-level`, as written.
-    pub log_level: String,
-    /// `--log-as-json`.
-    pub log_as_json: bool,
-    /// `--log-file`; empty is none.
-    pub log_file: String,
-    /// `--enable-app-health-check`.
-    pub enable_app_health_check: bool,
-    /// `--app-health-check-path`.
-    pub app_health_check_path: String,
-    /// `--app-health-probe-interval`, in seconds.
-    pub app_health_probe_interval: i64,
-    /// `--app-health-probe-timeout`, in milliseconds.
-    pub app_health_probe_timeout: i64,
-    /// `--app-health-threshold`.
-    pub app_health_threshold: i64,
-    /// `--dapr-graceful-shutdown-seconds`.
-    pub dapr_graceful_shutdown_seconds: i64,
-    /// `--dapr-block-shutdown-duration`; only an explicit one blocks.
-    pub dapr_block_shutdown_duration: Option<GoDuration>,
-    /// `--disable-init-endpoints`.
-    pub disable_init_endpoints: Vec<String>,
-    /// `--hot-reload-reconcile-interval`.
-    pub hot_reload_reconcile_interval: GoDuration,
-    /// `--mode`.
-    pub mode: String,
-    /// `--enable-mtls`.
-    pub enable_mtls: bool,
-    /// `--version`.
-    pub version: bool,
-    /// `--build-info`.
-    pub build_info: bool,
-    /// `--wait`.
-    pub wait: bool,
+/// Declares a struct with a constructor `empty`, so that its fields are not listed a second time.
+macro_rules! with_empty {
+    ($(#[$about:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$about])*
+        pub struct $name { $($(#[$doc])* pub $field: $type,)* }
+
+        impl $name {
+            fn empty() -> Self {
+                Self { $($field: <$type>::default(),)* }
+            }
+        }
+    };
+}
+
+with_empty! {
+    /// The flags of a sidecar as typed values. `Default` has the defaults of [`FLAGS`].
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Flags {
+        /// `--app-id`.
+        pub app_id: String,
+        /// `--app-port`, as written; empty for none.
+        pub app_port: String,
+        /// `--app-protocol`, as written.
+        pub app_protocol: String,
+        /// `--app-ssl`.
+        pub app_ssl: bool,
+        /// `--app-channel-address`.
+        pub app_channel_address: String,
+        /// `--app-max-concurrency`; 0 and less for no limit.
+        pub app_max_concurrency: i64,
+        /// `--dapr-http-port`, as written.
+        pub dapr_http_port: String,
+        /// `--dapr-grpc-port`, as written.
+        pub dapr_grpc_port: String,
+        /// `--dapr-internal-grpc-port`, as written; empty for none.
+        pub dapr_internal_grpc_port: String,
+        /// `--dapr-listen-addresses`, as written.
+        pub dapr_listen_addresses: String,
+        /// `--dapr-public-port`, as written; empty for none.
+        pub dapr_public_port: String,
+        /// `--dapr-public-listen-address`.
+        pub dapr_public_listen_address: String,
+        /// `--unix-domain-socket`; empty for none.
+        pub unix_domain_socket: String,
+        /// `--resources-path`.
+        pub resources_path: Vec<String>,
+        /// `--components-path`; empty for none.
+        pub components_path: String,
+        /// `--config`.
+        pub config: Vec<String>,
+        /// `--max-body-size`, as written.
+        pub max_body_size: Option<String>,
+        /// `--dapr-http-max-request-size`, in units of 2^20 bytes.
+        pub dapr_http_max_request_size: Option<i64>,
+        /// `--max-body-memory`, as written.
+        pub max_body_memory: Option<String>,
+        /// `--max-connections`; 0 and less for no limit.
+        pub max_connections: i64,
+        /// `--max-requests`; 0 and less for no limit.
+        pub max_requests: i64,
+        /// `--read-buffer-size`, as written.
+        pub read_buffer_size: Option<String>,
+        /// `--dapr-http-read-buffer-size`, in units of 2^10 bytes.
+        pub dapr_http_read_buffer_size: Option<i64>,
+        /// `--allowed-origins`.
+        pub allowed_origins: String,
+        /// `--enable-metrics`.
+        pub enable_metrics: bool,
+        /// `--metrics-port`, as written.
+        pub metrics_port: String,
+        /// `--metrics-listen-address`.
+        pub metrics_listen_address: String,
+        /// `--enable-profiling`.
+        pub enable_profiling: bool,
+        /// `--profile-port`, as written.
+        pub profile_port: String,
+        /// `--enable-api-logging`; `None` lets the Configuration decide.
+        pub enable_api_logging: Option<bool>,
+        /// `--log-level`, as written.
+        pub log_level: String,
+        /// `--log-as-json`.
+        pub log_as_json: bool,
+        /// `--log-file`; empty for none.
+        pub log_file: String,
+        /// `--enable-app-health-check`.
+        pub enable_app_health_check: bool,
+        /// `--app-health-check-path`.
+        pub app_health_check_path: String,
+        /// `--app-health-probe-interval`, in seconds.
+        pub app_health_probe_interval: i64,
+        /// `--app-health-probe-timeout`, in milliseconds.
+        pub app_health_probe_timeout: i64,
+        /// `--app-health-threshold`.
+        pub app_health_threshold: i64,
+        /// `--dapr-graceful-shutdown-seconds`.
+        pub dapr_graceful_shutdown_seconds: i64,
+        /// `--dapr-block-shutdown-duration`; `None` does not block.
+        pub dapr_block_shutdown_duration: Option<GoDuration>,
+        /// `--disable-init-endpoints`.
+        pub disable_init_endpoints: Vec<String>,
+        /// `--hot-reload-reconcile-interval`.
+        pub hot_reload_reconcile_interval: GoDuration,
+        /// `--mode`.
+        pub mode: String,
+        /// `--enable-mtls`.
+        pub enable_mtls: bool,
+        /// `--version`.
+        pub version: bool,
+        /// `--build-info`.
+        pub build_info: bool,
+        /// `--wait`.
+        pub wait: bool,
+    }
 }
 
 impl Default for Flags {
     fn default() -> Self {
-        Self {
-            app_id: String::new(),
-            app_port: String::new(),
-            app_protocol: "http".to_owned(),
-            app_ssl: false,
-            app_channel_address: "127.0.0.1".to_owned(),
-            app_max_concurrency: -1,
-            dapr_http_port: "3500".to_owned(),
-            dapr_grpc_port: "50001".to_owned(),
-            dapr_internal_grpc_port: String::new(),
-            dapr_listen_addresses: String::new(),
-            dapr_public_port: String::new(),
-            dapr_public_listen_address: String::new(),
-            unix_domain_socket: String::new(),
-            resources_path: Vec::new(),
-            components_path: String::new(),
-            config: Vec::new(),
-            max_body_size: None,
-            dapr_http_max_request_size: None,
-            max_body_memory: None,
-            max_connections: 2048,
-            max_requests: 4096,
-            read_buffer_size: None,
-            dapr_http_read_buffer_size: None,
-            allowed_origins: String::new(),
-            enable_metrics: true,
-            metrics_port: "9090".to_owned(),
-            metrics_listen_address: "0.0.0.0".to_owned(),
-            enable_profiling: false,
-            profile_port: "7777".to_owned(),
-            enable_api_logging: None,
-            log_level: "info".to_owned(),
-            log_as_json: false,
-            log_file: String::new(),
-            enable_app_health_check: false,
-            app_health_check_path: "/healthz".to_owned(),
-            app_health_probe_interval: 5,
-            app_health_probe_timeout: 500,
-            app_health_threshold: 3,
-            dapr_graceful_shutdown_seconds: 5,
-            dapr_block_shutdown_duration: None,
-            disable_init_endpoints: Vec::new(),
-            hot_reload_reconcile_interval: GoDuration::ZERO,
-            mode: "standalone".to_owned(),
-            enable_mtls: false,
-            version: false,
-            build_info: false,
-            wait: false,
+        let mut flags = Self::empty();
+        for flag in FLAGS.iter().filter(|flag| !flag.default.is_empty()) {
+            // A test holds that every flag accepts its own default.
+            let _ = flag.set(&mut flags, flag.default);
         }
+        flags
     }
 }
 
@@ -166,12 +139,12 @@ impl Default for Flags {
 /// (tests/spec/resources-cli.md, "1.1 Parsing rules", rule 10).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlagError {
-    /// A size that is none.
+    /// An invalid size.
     #[error("invalid value for '{flag}' option: {cause}")]
     Size {
-        /// Without dashes.
+        /// Its name, without dashes.
         flag: &'static str,
-        /// What is wrong with it.
+        /// The cause.
         cause: quantity::QuantityError,
     },
 }
@@ -185,33 +158,33 @@ impl Flags {
         self.resources_path.iter().map(PathBuf::from).collect()
     }
 
-    /// `--max-body-size` in bytes; -1 stands for the default.
+    /// `--max-body-size` in bytes; -1 means the default.
     ///
     /// # Errors
-    /// It is no size.
+    /// The value is not a size.
     pub fn max_body_bytes(&self) -> Result<i64, FlagError> {
         let old = self.dapr_http_max_request_size.map(|mib| (mib, 1 << 20));
         size("max-body-size", self.max_body_size.as_deref(), old)
     }
 
-    /// `--max-body-memory` in bytes; -1 stands for the default.
+    /// `--max-body-memory` in bytes; -1 means the default.
     ///
     /// # Errors
-    /// It is not a size.
+    /// The value is not a size.
     pub fn max_body_memory_bytes(&self) -> Result<i64, FlagError> {
         size("max-body-memory", self.max_body_memory.as_deref(), None)
     }
 
-    /// `--read-buffer-size` in bytes; -1 stands for the default.
+    /// `--read-buffer-size` in bytes; -1 means the default.
     ///
     /// # Errors
-    /// It is no size.
+    /// The value is not a size.
     pub fn read_buffer_bytes(&self) -> Result<i64, FlagError> {
         let old = self.dapr_http_read_buffer_size.map(|kib| (kib, 1 << 10));
         size("read-buffer-size", self.read_buffer_size.as_deref(), old)
     }
 
-    /// All mistakes of this sort.
+    /// All errors of this kind.
     pub fn mistakes(&self) -> Vec<FlagError> {
         [self.max_body_bytes(), self.max_body_memory_bytes(), self.read_buffer_bytes()]
             .into_iter()
@@ -220,7 +193,7 @@ impl Flags {
     }
 }
 
-/// The new flag wins over the deprecated one, which counts in larger units.
+/// The size by the new flag, or else by the deprecated one, which counts in larger units.
 fn size(flag: &'static str, text: Option<&str>, old: Option<(i64, i64)>) -> Result<i64, FlagError> {
     match (text, old) {
         (Some(text), _) => quantity::parse(text).map_err(|cause| FlagError::Size { flag, cause }),
@@ -231,82 +204,84 @@ fn size(flag: &'static str, text: Option<&str>, old: Option<(i64, i64)>) -> Resu
 
 /// One flag.
 pub struct Flag {
-    /// Without dashes.
+    /// Its name, without dashes.
     pub name: &'static str,
-    /// Type and place of the value.
+    /// Type and field of the value.
     pub kind: Kind,
+    /// The value without the flag, as text; empty for the zero of its type.
+    pub default: &'static str,
     /// For the usage text.
     pub help: &'static str,
-    /// What to use instead.
+    /// The replacement, if the flag is deprecated.
     pub deprecated: Option<&'static str>,
 }
 
-/// Type of a flag, and where its value goes.
+/// Type of a flag, and the field for its value.
 pub enum Kind {
     /// Text.
     Text(fn(&mut Flags) -> &mut String),
-    /// Text that may be absent.
+    /// Optional text.
     OptionalText(fn(&mut Flags) -> &mut Option<String>),
-    /// Yes or no.
+    /// A bool.
     Bool(fn(&mut Flags) -> &mut bool),
-    /// Yes, no or nothing said.
+    /// An optional bool.
     OptionalBool(fn(&mut Flags) -> &mut Option<bool>),
     /// A whole number.
     Int(fn(&mut Flags) -> &mut i64),
-    /// A whole number that may be absent.
+    /// An optional whole number.
     OptionalInt(fn(&mut Flags) -> &mut Option<i64>),
     /// A Go duration.
     Duration(fn(&mut Flags) -> &mut GoDuration),
-    /// A Go duration that may be absent.
+    /// An optional Go duration.
     OptionalDuration(fn(&mut Flags) -> &mut Option<GoDuration>),
-    /// A list: each occurrence is one CSV record and is appended.
+    /// A list: each occurrence is a CSV record whose values are appended.
     List(fn(&mut Flags) -> &mut Vec<String>),
-    /// Checked and forgotten: of building blocks that are not ours.
+    /// Checked and ignored: for building blocks that this sidecar does not have.
     Unused(Shape),
 }
 
-/// What a flag without effect accepts.
+/// The type of a flag without effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Any text.
     Text,
     /// A list of texts.
     List,
-    /// Yes or no.
+    /// A bool.
     Bool,
-    /// A number from 0.
+    /// An unsigned number.
     Uint,
     /// A Go duration.
     Duration,
 }
 
 impl Flag {
-    /// May it stand without a value?
+    /// Whether its value may be left out.
     pub fn is_bool(&self) -> bool {
         matches!(self.kind, Kind::Bool(_) | Kind::OptionalBool(_) | Kind::Unused(Shape::Bool))
     }
 
-    /// Does it collect its occurrences?
+    /// Whether its occurrences add up.
     pub fn is_list(&self) -> bool {
         matches!(self.kind, Kind::List(_) | Kind::Unused(Shape::List))
     }
 
-    /// Put a value in.
+    /// Set its value.
     ///
     /// # Errors
-    /// It is not of the flag's type; in the words of Go.
+    /// The value has the wrong type; in Go's words.
     pub fn set(&self, flags: &mut Flags, text: &str) -> Result<(), String> {
         let duration = || duration::parse(text).map_err(|error| error.to_string());
         match self.kind {
-            Kind::Text(place) => text.clone_into(place(flags)),
-            Kind::OptionalText(place) => *place(flags) = Some(text.to_owned()),
-            Kind::Bool(place) => *place(flags) = values::bool(text)?,
-            Kind::OptionalBool(place) => *place(flags) = Some(values::bool(text)?),
-            Kind::Int(place) => *place(flags) = values::int(text)?,
-            Kind::OptionalInt(place) => *place(flags) = Some(values::int(text)?),
-            Kind::Duration(place) => *place(flags) = duration()?,
-            Kind::OptionalDuration(place) => *place(flags) = Some(duration()?),
-            Kind::List(place) => place(flags).extend(values::list(text)?),
+            Kind::Text(field) => text.clone_into(field(flags)),
+            Kind::OptionalText(field) => *field(flags) = Some(text.to_owned()),
+            Kind::Bool(field) => *field(flags) = values::bool(text)?,
+            Kind::OptionalBool(field) => *field(flags) = Some(values::bool(text)?),
+            Kind::Int(field) => *field(flags) = values::int(text)?,
+            Kind::OptionalInt(field) => *field(flags) = Some(values::int(text)?),
+            Kind::Duration(field) => *field(flags) = duration()?,
+            Kind::OptionalDuration(field) => *field(flags) = Some(duration()?),
+            Kind::List(field) => field(flags).extend(values::list(text)?),
             Kind::Unused(shape) => match shape {
                 Shape::Text => {}
                 Shape::List => drop(values::list(text)?),
@@ -318,7 +293,7 @@ impl Flag {
         Ok(())
     }
 
-    /// Does its value change anything?
+    /// Whether its value has an effect.
     pub fn has_effect(&self) -> bool {
         self.help != NO_EFFECT
     }
@@ -336,23 +311,25 @@ impl Flag {
     }
 
     /// Its default in the usage text; `None` for the zero of its type.
-    pub fn default(&self) -> Option<String> {
-        let mut flags = Flags::default();
-        match self.kind {
-            Kind::Text(place) => Some(format!("{:?}", place(&mut flags))).filter(|text| text != "\"\""),
-            Kind::Bool(place) => Some(place(&mut flags).to_string()).filter(|text| text == "true"),
-            Kind::Int(place) => Some(place(&mut flags).to_string()).filter(|text| text != "0"),
-            _ => None,
+    pub fn default_text(&self) -> Option<String> {
+        match (self.default, &self.kind) {
+            ("", _) => None,
+            (default, Kind::Text(_)) => Some(format!("{default:?}")),
+            (default, _) => Some(default.to_owned()),
         }
+    }
+
+    const fn or(self, default: &'static str) -> Self {
+        Self { default, ..self }
     }
 }
 
 const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag { name, kind, help, deprecated: None }
+    Flag { name, kind, default: "", help, deprecated: None }
 }
 
 const fn old(name: &'static str, kind: Kind, hint: &'static str) -> Flag {
-    Flag { name, kind, help: "", deprecated: Some(hint) }
+    Flag { name, kind, default: "", help: "", deprecated: Some(hint) }
 }
 
 const NO_EFFECT: &str = "accepted, without effect here";
@@ -367,35 +344,42 @@ pub static FLAGS: &[Flag] = &[
         "Origins that browsers may call from; * for all, empty for no CORS",
     ),
     flag("app-binding-options-timeout", Kind::Unused(Shape::Duration), NO_EFFECT),
-    flag("app-channel-address", Kind::Text(|f| &mut f.app_channel_address), "Host on which the app listens"),
-    flag("app-health-check-path", Kind::Text(|f| &mut f.app_health_check_path), "Path of the app's health check"),
+    flag("app-channel-address", Kind::Text(|f| &mut f.app_channel_address), "Host on which the app listens")
+        .or("127.0.0.1"),
+    flag("app-health-check-path", Kind::Text(|f| &mut f.app_health_check_path), "Path of the app's health check")
+        .or("/healthz"),
     flag(
         "app-health-probe-interval",
         Kind::Int(|f| &mut f.app_health_probe_interval),
         "Seconds between health checks of the app",
-    ),
+    )
+    .or("5"),
     flag(
         "app-health-probe-timeout",
         Kind::Int(|f| &mut f.app_health_probe_timeout),
         "Milliseconds one health check may take",
-    ),
+    )
+    .or("500"),
     flag(
         "app-health-threshold",
         Kind::Int(|f| &mut f.app_health_threshold),
         "Failed health checks until the app counts as unhealthy",
-    ),
+    )
+    .or("3"),
     flag("app-id", Kind::Text(|f| &mut f.app_id), "Name of the app; required"),
     flag(
         "app-max-concurrency",
         Kind::Int(|f| &mut f.app_max_concurrency),
         "Most requests to the app at a time; -1 for no limit",
-    ),
+    )
+    .or("-1"),
     flag(
         "app-port",
         Kind::Text(|f| &mut f.app_port),
         "Port on which the app listens; none for an app that only publishes",
     ),
-    flag("app-protocol", Kind::Text(|f| &mut f.app_protocol), "Protocol of the app: http, https, h2c, grpc or grpcs"),
+    flag("app-protocol", Kind::Text(|f| &mut f.app_protocol), "Protocol of the app: http, https, h2c, grpc or grpcs")
+        .or("http"),
     old("app-ssl", Kind::Bool(|f| &mut f.app_ssl), "use '--app-protocol https|grpcs'"),
     flag("build-info", Kind::Bool(|f| &mut f.build_info), "Print version and build, and exit"),
     old("components-path", Kind::Text(|f| &mut f.components_path), "use --resources-path"),
@@ -412,14 +396,15 @@ pub static FLAGS: &[Flag] = &[
         "dapr-graceful-shutdown-seconds",
         Kind::Int(|f| &mut f.dapr_graceful_shutdown_seconds),
         "Seconds an orderly stop may take; 0 for ever",
-    ),
-    flag("dapr-grpc-port", Kind::Text(|f| &mut f.dapr_grpc_port), "Port of the gRPC API"),
+    )
+    .or("5"),
+    flag("dapr-grpc-port", Kind::Text(|f| &mut f.dapr_grpc_port), "Port of the gRPC API").or("50001"),
     old(
         "dapr-http-max-request-size",
         Kind::OptionalInt(|f| &mut f.dapr_http_max_request_size),
         "use '--max-body-size 4Mi'",
     ),
-    flag("dapr-http-port", Kind::Text(|f| &mut f.dapr_http_port), "Port of the HTTP API"),
+    flag("dapr-http-port", Kind::Text(|f| &mut f.dapr_http_port), "Port of the HTTP API").or("3500"),
     old(
         "dapr-http-read-buffer-size",
         Kind::OptionalInt(|f| &mut f.dapr_http_read_buffer_size),
@@ -446,7 +431,7 @@ pub static FLAGS: &[Flag] = &[
         Kind::Bool(|f| &mut f.enable_app_health_check),
         "Check the app's health and deliver only while it is healthy",
     ),
-    flag("enable-metrics", Kind::Bool(|f| &mut f.enable_metrics), "Serve metrics"),
+    flag("enable-metrics", Kind::Bool(|f| &mut f.enable_metrics), "Serve metrics").or("true"),
     flag("enable-mtls", Kind::Bool(|f| &mut f.enable_mtls), NO_EFFECT),
     flag("enable-profiling", Kind::Bool(|f| &mut f.enable_profiling), NO_EFFECT),
     flag(
@@ -456,7 +441,7 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag("log-as-json", Kind::Bool(|f| &mut f.log_as_json), "Log JSON"),
     flag("log-file", Kind::Text(|f| &mut f.log_file), "Append the log to this file in place of stdout"),
-    flag("log-level", Kind::Text(|f| &mut f.log_level), "debug, info, warn, error or fatal"),
+    flag("log-level", Kind::Text(|f| &mut f.log_level), "debug, info, warn, error or fatal").or("info"),
     flag(
         "max-body-memory",
         Kind::OptionalText(|f| &mut f.max_body_memory),
@@ -471,17 +456,20 @@ pub static FLAGS: &[Flag] = &[
         "max-connections",
         Kind::Int(|f| &mut f.max_connections),
         "Most connections to a port of the API at a time, 503 beyond it; 0 for no limit",
-    ),
+    )
+    .or("4096"),
     flag(
         "max-requests",
         Kind::Int(|f| &mut f.max_requests),
         "Most requests to a port of the API at a time, 503 beyond it; 0 for no limit",
-    ),
-    flag("metrics-listen-address", Kind::Text(|f| &mut f.metrics_listen_address), "Host of the metrics port"),
-    flag("metrics-port", Kind::Text(|f| &mut f.metrics_port), "Port of the metrics"),
-    flag("mode", Kind::Text(|f| &mut f.mode), "standalone; nothing else is supported"),
+    )
+    .or("4096"),
+    flag("metrics-listen-address", Kind::Text(|f| &mut f.metrics_listen_address), "Host of the metrics port")
+        .or("0.0.0.0"),
+    flag("metrics-port", Kind::Text(|f| &mut f.metrics_port), "Port of the metrics").or("9090"),
+    flag("mode", Kind::Text(|f| &mut f.mode), "standalone; nothing else is supported").or("standalone"),
     flag("placement-host-address", Kind::Unused(Shape::Text), NO_EFFECT),
-    flag("profile-port", Kind::Text(|f| &mut f.profile_port), NO_EFFECT),
+    flag("profile-port", Kind::Text(|f| &mut f.profile_port), NO_EFFECT).or("7777"),
     flag(
         "read-buffer-size",
         Kind::OptionalText(|f| &mut f.read_buffer_size),
@@ -510,7 +498,7 @@ pub static FLAGS: &[Flag] = &[
     ),
 ];
 
-/// The flag of a name.
+/// The flag with this name.
 pub fn find(name: &str) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.name == name)
 }
@@ -523,9 +511,9 @@ mod tests {
     fn the_table_is_sorted_and_every_flag_takes_its_own_default() {
         assert!(FLAGS.is_sorted_by_key(|flag| flag.name));
         for flag in FLAGS {
-            if let Some(default) = flag.default() {
+            if !flag.default.is_empty() {
                 let mut flags = Flags::default();
-                flag.set(&mut flags, default.trim_matches('"')).unwrap();
+                flag.set(&mut flags, flag.default).unwrap();
                 assert_eq!(flags, Flags::default(), "{}", flag.name);
             }
         }

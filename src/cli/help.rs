@@ -1,4 +1,4 @@
-//! What the program says about itself: its help, and what to write instead of a first word that is no command.
+//! The help of the program, and the error about an unknown command.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::cli::flags::{FLAGS, Flag};
 use crate::cli::pflag;
 use crate::metadata::nearest;
 
-/// The commands, each with what it does.
+/// The commands with their descriptions.
 pub const COMMANDS: [(&str, &str); 5] = [
     ("demo", "watch events flow, without Redis, app or configuration"),
     ("run", "start a sidecar, and an app beside it; or all apps of a run file"),
@@ -15,7 +15,7 @@ pub const COMMANDS: [(&str, &str); 5] = [
     ("version", "show the versions of Sidestream and of the Dapr API"),
 ];
 
-/// The help of the whole program: commands, then the flags that do something, then those that daprd's users may leave where they are.
+/// The help of the whole program: commands, flags with an effect, and flags of daprd that are accepted without one.
 pub fn text() -> String {
     let mut text = format!(
         "Sidestream {}: a pub/sub sidecar that speaks the Dapr API\n\n\
@@ -37,7 +37,7 @@ pub fn text() -> String {
     text
 }
 
-/// The names of flags, several on a line.
+/// Names of flags, several on a line.
 fn list(text: &mut String, flags: impl Iterator<Item = &'static Flag>) {
     const WIDTH: usize = 100;
     let mut line = String::new();
@@ -51,7 +51,7 @@ fn list(text: &mut String, flags: impl Iterator<Item = &'static Flag>) {
     let _ = writeln!(text, " {line}");
 }
 
-/// Why a first word cannot be understood, and what there is.
+/// The error about an unknown command, with the known ones.
 pub fn unknown_command(word: &str) -> String {
     let names: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
     let meant = nearest(word, &names);

@@ -1,4 +1,4 @@
-//! The rules of Go's pflag: how arguments become flags and values, and the exact words about those that do not
+//! Parsing of arguments by the rules and in the words of Go's pflag
 //! (tests/spec/resources-cli.md, "1.1 Parsing rules"). Drives the table in `flags`.
 
 use std::fmt::Write as _;
@@ -7,31 +7,31 @@ use crate::cli::flags::{FLAGS, Flag, Flags, find};
 use crate::credentials::masked;
 use crate::metadata::nearest;
 
-/// What the arguments said.
+/// Parsed arguments.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
     /// The values.
     pub flags: Flags,
-    /// `--help` or `-h` was among them: nothing after it was read.
+    /// Whether there was `--help` or `-h`; nothing after it is parsed.
     pub help: bool,
     /// Lines for stderr about deprecated flags.
     pub notices: Vec<String>,
-    /// Words that are no flags, and what stands after `--`: ignored, as daprd does.
+    /// Words that are no flags, and all words after `--`: ignored, as by daprd.
     pub ignored: Vec<String>,
 }
 
-/// Why arguments cannot be understood; the texts are pflag's.
+/// An error in the arguments, in pflag's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxError {
-    /// No such flag.
+    /// Unknown flag.
     #[error("unknown flag: --{name}{}", meant.map_or_else(String::new, |meant| format!(", did you mean --{meant}?")))]
     UnknownFlag {
-        /// Without dashes.
+        /// Its name, without dashes.
         name: String,
-        /// The flag whose name is like it.
+        /// The most similar flag.
         meant: Option<&'static str>,
     },
-    /// No such letter; only `-h` exists.
+    /// Unknown short flag; only `-h` exists.
     #[error("unknown shorthand flag: '{letter}' in {argument}")]
     UnknownLetter {
         /// The letter.
@@ -39,7 +39,7 @@ pub enum SyntaxError {
         /// The whole argument.
         argument: String,
     },
-    /// The last argument is a flag that takes a value.
+    /// The last argument is a flag without its value.
     #[error("flag needs an argument: --{0}")]
     NoValue(String),
     /// `---x`, `--=x`.
@@ -48,19 +48,19 @@ pub enum SyntaxError {
     /// A value of the wrong type.
     #[error("invalid argument {:?} for \"--{flag}\" flag: {cause}", masked(value))]
     Value {
-        /// As given.
+        /// The value as given.
         value: String,
-        /// Without dashes.
+        /// Its name, without dashes.
         flag: &'static str,
-        /// In the words of Go.
+        /// The cause in Go's words.
         cause: String,
     },
 }
 
-/// Read arguments, the program's name not among them. The notices that came before an error are given, too.
+/// Parse arguments, without the name of the program. Notices are returned with an error, too.
 ///
 /// # Errors
-/// The first argument that cannot be understood.
+/// The first invalid argument.
 pub fn parse(arguments: &[String]) -> (Parsed, Result<(), SyntaxError>) {
     let mut parsed = Parsed::default();
     let result = parse_into(&mut parsed, arguments);
@@ -89,7 +89,7 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), SyntaxErr
             }
             return Err(unknown_flag(name));
         };
-        // A value is taken whatever it begins with; the reference also rewrites it (rule 2), which helps nobody.
+        // A value may begin with any character. daprd also rewrites it (rule 2), which is left out on purpose.
         let value = match value {
             Some(value) => value,
             None if flag.is_bool() => "true",
@@ -123,13 +123,14 @@ pub fn describe(text: &mut String, flags: impl Iterator<Item = &'static Flag> + 
     };
     let width = flags.clone().map(|flag| label(flag).len()).max().unwrap_or(0);
     for flag in flags {
-        let default = flag.default().map(|default| format!(" (default {default})"));
+        let default = flag.default_text().map(|default| format!(" (default {default})"));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:width$}   {}{}", label(flag), flag.help, default.unwrap_or_default());
     }
 }
 
-/// What follows the dashes of a flag; `None` for a positional argument. A single dash before more than one letter counts as two.
+/// The part of a flag after its dashes; `None` for a positional argument. A single dash before more than one letter counts
+/// as two.
 fn flag_text(argument: &str) -> Result<Option<&str>, SyntaxError> {
     let Some(rest) = argument.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
         return Ok(None);

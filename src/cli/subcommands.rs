@@ -1,5 +1,5 @@
-//! The subcommands that daprd does not have: `demo`, `run`, `check`. Their flags are clap's; `run` takes daprd's as well, from the same
-//! table.
+//! The subcommands that daprd does not have: `demo`, `run`, `check`. clap parses their flags; `run` also takes daprd's, from
+//! the table in `flags`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,14 +75,14 @@ pub struct CheckArgs {
     pub strict: bool,
 }
 
-/// What `run` was asked to do.
+/// The arguments of `run`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunArgs {
-    /// The sidecar's flags, defaults where none is given.
+    /// The flags of the sidecar, with defaults.
     pub flags: Flags,
     /// Names of the flags that were given, without dashes.
     pub given: Vec<&'static str>,
-    /// What `run` has beyond the flags of the sidecar.
+    /// The flags of `run` itself.
     pub extra: RunExtra,
     /// The app and its arguments; empty runs the sidecar alone.
     pub command: Vec<String>,
@@ -91,7 +91,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// Was this flag given?
+    /// Whether this flag was given.
     pub fn is_given(&self, name: &str) -> bool {
         self.given.contains(&name)
     }
@@ -111,26 +111,26 @@ pub struct RunExtra {
     pub runtime_path: Option<PathBuf>,
 }
 
-/// Read the arguments of `demo`.
+/// Parse the arguments of `demo`.
 ///
 /// # Errors
-/// Help, or what is wrong with them.
+/// The help text, or the error in the arguments.
 pub fn demo(arguments: &[String]) -> Result<DemoArgs, clap::Error> {
     DemoArgs::try_parse_from(with_name("sidestream demo", arguments))
 }
 
-/// Read the arguments of `check`.
+/// Parse the arguments of `check`.
 ///
 /// # Errors
-/// Help, or what is wrong with them.
+/// The help text, or the error in the arguments.
 pub fn check(arguments: &[String]) -> Result<CheckArgs, clap::Error> {
     CheckArgs::try_parse_from(with_name("sidestream check", arguments))
 }
 
-/// Read the arguments of `run`.
+/// Parse the arguments of `run`.
 ///
 /// # Errors
-/// Help, or what is wrong with them.
+/// The help text, or the error in the arguments.
 pub fn run(arguments: &[String]) -> Result<RunArgs, clap::Error> {
     let mut command = run_command();
     let matches = command.try_get_matches_from_mut(with_name("sidestream run", arguments))?;
@@ -164,7 +164,7 @@ fn words(matches: &ArgMatches, name: &str) -> Vec<String> {
     values.map(|values| values.cloned().collect()).unwrap_or_default()
 }
 
-/// One-shot modes of the sidecar make no sense under `run`.
+/// Whether `run` takes a flag of the sidecar: not those of its one-shot modes.
 fn is_for_run(flag: &Flag) -> bool {
     !matches!(flag.name, "version" | "build-info" | "wait")
 }
@@ -179,7 +179,7 @@ fn run_command() -> Command {
             "Examples: sidestream run --app-id orders --app-port 8001 -- python3 app.py\n          sidestream run -f examples\n\n\
              It listens on 127.0.0.1 only, unless --dapr-listen-addresses, --dapr-public-listen-address or --metrics-listen-address say otherwise.",
         );
-    // What stands above `RunExtra` is for readers of the code, not of the help.
+    // The comment on `RunExtra` is not part of the help.
     let about = command.get_about().cloned().unwrap_or_default();
     let command = RunExtra::augment_args(command).about(about);
     let flags = FLAGS.iter().filter(|flag| is_for_run(flag)).map(argument);

@@ -4,10 +4,10 @@
 use crate::credentials::masked;
 use crate::quantity::integer;
 
-/// A bool as Go's `ParseBool` reads it.
+/// Parse a bool as Go's `ParseBool`.
 ///
 /// # Errors
-/// It is none.
+/// The text is not a bool.
 pub(super) fn bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -16,18 +16,18 @@ pub(super) fn bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// An integer as Go's `ParseInt` with base 0 reads it.
+/// Parse an integer as Go's `ParseInt` with base 0.
 ///
 /// # Errors
-/// It is none, or does not fit.
+/// The text is not an integer, or does not fit.
 pub(super) fn int(text: &str) -> Result<i64, String> {
     number(text, "ParseInt")
 }
 
-/// The same for numbers from 0.
+/// Parse an unsigned integer as Go's `ParseUint` with base 0.
 ///
 /// # Errors
-/// It is none, or does not fit.
+/// The text is not an integer, or does not fit.
 pub(super) fn uint(text: &str) -> Result<u64, String> {
     number(text, "ParseUint")
 }
@@ -43,10 +43,10 @@ fn number<T: TryFrom<i128>>(text: &str, function: &str) -> Result<T, String> {
     })
 }
 
-/// One CSV record (RFC 4180); an empty text is no value at all.
+/// Parse one CSV record (RFC 4180); an empty text has no values.
 ///
 /// # Errors
-/// Quotes that do not match; in the words of Go.
+/// The quotes do not match; in Go's words.
 pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     if text.is_empty() {
@@ -66,7 +66,7 @@ pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// The first field of a record and what follows it, from the comma on; or the position of the mistake.
+/// The first field of a record and the rest from the comma on, or the position of the error.
 fn field(text: &str) -> Result<(String, &str), (usize, &'static str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(',').unwrap_or(text.len());
