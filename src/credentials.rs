@@ -1,12 +1,12 @@
-//! Texts for people and logs without the credentials that may stand in them. Everything that quotes the value of a setting goes through
+//! Removal of credentials from texts for logs and errors. Every message that quotes the value of a setting uses
 //! [`masked`].
 
 use std::borrow::Cow;
 
-/// What stands in the place of a credential.
+/// The replacement of a credential.
 const MASK: &str = "***";
 
-/// A key with one of these in its name has a credential as its value: `password=`, `redisPassword=`, `auth_token=`, `AccessKey=`.
+/// Parts of names of keys whose values are credentials: `password=`, `redisPassword=`, `auth_token=`, `AccessKey=`.
 const SECRET_WORDS: [&str; 9] = ["pass", "pwd", "pw", "auth", "token", "secret", "credential", "key", "sig"];
 
 /// The value of a setting without what may be a credential: the user and password of a URL (`redis://user:secret@host`, with and without
@@ -22,7 +22,7 @@ pub fn masked(value: &str) -> Cow<'_, str> {
         (None, None) => Cow::Borrowed(value),
         (Some(from), None) => Cow::Owned(format!("{}{MASK}", &value[..from])),
         (None, Some((start, at))) => Cow::Owned(format!("{}{MASK}{}", &value[..start], &value[at..])),
-        // The `@` may belong to the password, or the key to the userinfo: everything from the earlier of the two on is hidden.
+        // The `@` may belong to the password, or the key to the userinfo: everything from the earlier one on is masked.
         (Some(from), Some((start, at))) if from < at => {
             let from = if start == 0 { from } else { from.min(start) };
             Cow::Owned(format!("{}{MASK}", &value[..from]))
@@ -31,7 +31,7 @@ pub fn masked(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// Where the value of the first key begins that is the key of a secret.
+/// The position of the value of the first key whose value is a credential.
 fn secret_value(text: &str) -> Option<usize> {
     let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
     let separators = text.match_indices(['=', ':', ' ']);

@@ -1,9 +1,8 @@
-//! Durations as Go writes them: `1h30m`, `500ms`, `1.5s`, `-5s`, `0`.
+//! Durations in Go's notation: `1h30m`, `500ms`, `1.5s`, `-5s`, `0`.
 //!
-//! Flags, component settings and resiliency policies use this grammar, and its error texts are part of what a client of
-//! daprd sees. Which bare number means what (milliseconds, seconds, nothing at all) is the business of the place that
-//! reads it; [`parse_or_millis`] is the rule that most settings share (tests/spec/redis.md, "2.5 The two decoders";
-//! tests/spec/resources-cli.md, "8.2 Schema and defaults").
+//! Flags, component settings and resiliency policies use this notation, and users of daprd know its error texts. The unit
+//! of a number without unit depends on the setting; [`parse_or_millis`] is the rule of most settings
+//! (tests/spec/redis.md, "2.5 The two decoders"; tests/spec/resources-cli.md, "8.2 Schema and defaults").
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,14 +10,14 @@ use std::time::Duration;
 
 use crate::credentials::masked;
 
-/// A length of time in nanoseconds; may be negative, unlike [`Duration`].
+/// A duration in nanoseconds; may be negative, unlike [`Duration`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(i64);
 
-/// Why a text is no duration; prints as Go prints it.
+/// The reason why a text is not a duration. `Display` gives Go's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// Not of this grammar, or longer than 292 years.
+    /// The text is not in this notation, or longer than 292 years.
     #[error("time: invalid duration {:?}", masked(.0))]
     Invalid(String),
     /// A number without a unit, for example `1.5`.
@@ -27,17 +26,17 @@ pub enum DurationError {
     /// A unit that Go does not know, for example `d`.
     #[error("time: unknown unit {:?} in duration {:?}", masked(unit), masked(text))]
     UnknownUnit {
-        /// What stands where a unit should.
+        /// The text in place of the unit.
         unit: String,
         /// The whole text.
         text: String,
     },
 }
 
-/// Read a duration.
+/// Parse a duration.
 ///
 /// # Errors
-/// The text is not of Go's grammar.
+/// The text is not in Go's notation.
 pub fn parse(text: &str) -> Result<GoDuration, DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
     let (negative, mut rest) = match text.strip_prefix('-') {
@@ -60,7 +59,7 @@ pub fn parse(text: &str) -> Result<GoDuration, DurationError> {
     signed.map(GoDuration).ok_or_else(invalid)
 }
 
-/// Read an integer as milliseconds, anything else as a duration.
+/// Parse an integer as milliseconds, anything else as a duration.
 ///
 /// # Errors
 /// The text is neither.
@@ -69,7 +68,7 @@ pub fn parse_or_millis(text: &str) -> Result<GoDuration, DurationError> {
 }
 
 impl GoDuration {
-    /// None at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
     /// From nanoseconds.
@@ -77,12 +76,12 @@ impl GoDuration {
         Self(nanos)
     }
 
-    /// From milliseconds; what does not fit becomes the longest there is.
+    /// From milliseconds; saturates at the longest duration.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// From seconds; what does not fit becomes the longest there is.
+    /// From seconds; saturates at the longest duration.
     pub const fn from_secs(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000_000))
     }
@@ -92,17 +91,17 @@ impl GoDuration {
         self.0
     }
 
-    /// Is it less than nothing?
+    /// Whether it is negative.
     pub const fn is_negative(self) -> bool {
         self.0 < 0
     }
 
-    /// As a length that is greater than zero; `None` for zero and for negative ones.
+    /// As a [`Duration`]; `None` for zero and less.
     pub fn positive(self) -> Option<Duration> {
         Some(self.to_std()).filter(|length| !length.is_zero())
     }
 
-    /// As a length; negative ones become zero.
+    /// As a [`Duration`]; negative ones become zero.
     pub fn to_std(self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
     }
@@ -138,7 +137,7 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// Hours, minutes and seconds, beginning with the largest that is not zero.
+/// Hours, minutes and seconds, from the largest unit that is not zero.
 fn clock(f: &mut fmt::Formatter<'_>, nanos: u64) -> fmt::Result {
     let minutes = nanos / 60_000_000_000;
     if minutes >= 60 {
@@ -161,7 +160,7 @@ fn decimal(f: &mut fmt::Formatter<'_>, value: u64, unit: u64, name: &str) -> fmt
     write!(f, "{whole}.{}{name}", fraction.trim_end_matches('0'))
 }
 
-/// The nanoseconds of the first `<number><unit>` of `rest`, and what follows it.
+/// The nanoseconds of the first `<number><unit>` of `rest`, and the rest after it.
 fn first_part<'a>(rest: &'a str, text: &str) -> Result<(u64, &'a str), DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
     let (whole, after) = digits(rest);
@@ -197,9 +196,9 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// `0.<digits>` of a unit; digits below a nanosecond are cut.
+/// The nanoseconds of `0.<digits>` of a unit, rounded down.
 fn fraction_nanos(digits: &str, unit: u64) -> u64 {
-    // No unit is longer than 3.6e12 ns, so further digits say nothing.
+    // No unit is longer than 3.6e12 ns, so further digits do not matter.
     let digits = &digits[..digits.len().min(18)];
     let value: u128 = digits.parse().unwrap_or(0);
     let scale = 10_u128.pow(u32::try_from(digits.len()).unwrap_or(0));
@@ -209,7 +208,7 @@ fn fraction_nanos(digits: &str, unit: u64) -> u64 {
 fn unit_nanos(unit: &str) -> Option<u64> {
     Some(match unit {
         "ns" => 1,
-        // U+00B5 (micro sign) and U+03BC (Greek letter mu) look alike; both are accepted.
+        // Both U+00B5 (micro sign) and U+03BC (Greek letter mu).
         "us" | "µs" | "μs" => 1_000,
         "ms" => 1_000_000,
         "s" => 1_000_000_000,

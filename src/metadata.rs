@@ -1,6 +1,7 @@
-//! The properties of a component: names that are looked up whatever their case, values that are always text.
+//! The metadata of a component: names that are looked up in any case, and values that are always text.
 //!
-//! Mirrors tests/spec/redis.md, "2. Shared metadata rules": an exactly spelt name wins over one in another case, the last of two equal names wins.
+//! Follows tests/spec/redis.md, "2. Shared metadata rules": an exactly spelt name wins over one in another case, and the
+//! last of equal names wins.
 
 pub mod templates;
 
@@ -9,7 +10,7 @@ pub mod templates;
 pub struct Properties(Vec<(String, String)>);
 
 impl Properties {
-    /// Set a property; an earlier one of exactly this name is replaced.
+    /// Set a property. It replaces an earlier one of exactly this name.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let (name, value) = (name.into(), value.into());
         match self.0.iter_mut().find(|(known, _)| *known == name) {
@@ -18,13 +19,13 @@ impl Properties {
         }
     }
 
-    /// The value of a property: exact spelling first, else any case.
+    /// The value of a property, in exact spelling or else in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_exact(name)
             .or_else(|| self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value))
     }
 
-    /// The value of a property in exactly this spelling.
+    /// The value of a property in exact spelling.
     pub fn get_exact(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
@@ -45,16 +46,15 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Properties {
     }
 }
 
-/// The known name that `name` is most likely meant to be; `None` when it looks like none of them, or is one of them
-/// (D15).
+/// The known name that `name` is most likely a misspelling of; `None` if it resembles none, or is one of them (D15).
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = name.to_lowercase();
-    // A third of the letters may be wrong: `redeliverInterwal` is found, `foo` is not taken for `topic`.
+    // A third of the letters may be wrong: `redeliverInterwal` is recognized, `foo` is not taken for `topic`.
     let length = lower.chars().count();
     let limit = (length / 3).max(1);
     known
         .iter()
-        // Names whose lengths differ by more than that need no comparison, which for a very long name would take for ever.
+        // Names whose lengths differ by more are skipped: comparing a very long name takes too much time.
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (distance(&lower, &candidate.to_lowercase()), *candidate))
         .min_by_key(|(distance, _)| *distance)
@@ -62,7 +62,8 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be changed, added or removed to get from one text to the other; two swapped neighbours count as one.
+/// The number of letters to change, add or remove to get from one text to the other; swapping two neighbours counts as
+/// one.
 fn distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];

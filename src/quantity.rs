@@ -1,27 +1,27 @@
-//! Whole numbers as people write them: sizes in bytes as in Kubernetes (`4Mi`, `1M`, `1.5k`, `12e2`;
+//! Sizes and whole numbers as text: sizes in bytes as in Kubernetes (`4Mi`, `1M`, `1.5k`, `12e2`;
 //! tests/spec/resources-cli.md, "1.2 Flags that matter for a pub/sub sidecar"), and
 //! integers as in Go (`0x1F`, `0777`).
 
 use crate::credentials::masked;
 
-/// Why a text is no size.
+/// The reason why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// Not of the grammar.
+    /// The text is not in this notation.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Syntax,
-    /// Not a whole number of bytes.
+    /// The size is not a whole number of bytes.
     #[error("cannot get bytes from resource quantity value '{}'", masked(.0))]
     NotWhole(String),
-    /// More than there can be.
+    /// The size does not fit 64 bits.
     #[error("quantity '{}' is too large", masked(.0))]
     TooLarge(String),
 }
 
-/// The number of bytes.
+/// Parse a size to bytes.
 ///
 /// # Errors
-/// The text is not of the grammar, or is not a whole number of bytes.
+/// The text is not a size, or not a whole number of bytes.
 pub fn parse(text: &str) -> Result<i64, QuantityError> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Result<i64, QuantityError> {
         return Err(QuantityError::Syntax);
     }
     let (up, down) = scale(suffix)?;
-    // As daprd: what is counted in units of two is not broken into parts (tests/spec/resources-cli.md, "1.2 Flags that
+    // As in daprd, binary units take no fractions (tests/spec/resources-cli.md, "1.2 Flags that
     // matter for a pub/sub sidecar").
     if !fraction.is_empty() && suffix.ends_with('i') {
         return Err(QuantityError::NotWhole(text.to_owned()));
@@ -51,7 +51,8 @@ pub fn parse(text: &str) -> Result<i64, QuantityError> {
     Ok(if negative { -bytes } else { bytes })
 }
 
-/// An integer as Go's `ParseInt` with base 0 reads it: `0x`, `0o`, `0b`, a leading 0 for octal. It fits 64 bits, signed or not.
+/// Parse an integer as Go's `ParseInt` with base 0: `0x`, `0o`, `0b`, a leading 0 for octal. It must fit 64 bits, signed
+/// or unsigned.
 pub fn integer(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -73,7 +74,7 @@ pub fn integer(text: &str) -> Option<i128> {
     (value >= i128::from(i64::MIN)).then_some(value)
 }
 
-/// What the suffix multiplies by and divides by.
+/// The factor and the divisor of a suffix.
 fn scale(suffix: &str) -> Result<(u128, u128), QuantityError> {
     if let Some(exponent) = suffix.strip_prefix(['e', 'E']).filter(|e| !e.is_empty()) {
         let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Syntax)?;

@@ -131,7 +131,7 @@ fn resiliency(trip: &str, targets: &str) -> String {
     )
 }
 
-/// One file beside a Redis component, and what is said about it.
+/// Check one file beside a Redis component.
 #[test]
 fn what_people_get_wrong_is_named() {
     let route = "  routes:\n    default: /orders\n";
@@ -234,7 +234,7 @@ fn folders_files_run_files_and_standard_input_are_read() {
         assert!(out.contains(expected), "{args:?}: {expected}\nis not in\n{out}");
         assert_eq!(found, code, "{args:?}\n{out}");
     }
-    // Documents of a stream come from files of their own as a rule.
+    // The documents of a stream mostly come from several files.
     let stream = format!("{PUBSUB}---\nkind: Resiliency\nfoo: x\n");
     let (code, out) = check_with(&files, paths(&["-"]), &stream);
     assert_eq!(code, 0, "{out}");

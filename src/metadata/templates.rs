@@ -1,9 +1,9 @@
-//! Templates in the values of a component, and in what a subscription says to its component: `{uuid}`, `{podName}`,
+//! Templates in the metadata of components and subscriptions: `{uuid}`, `{podName}`,
 //! `{namespace}`, `{appID}` (tests/spec/redis.md, "2.2 Template tags").
 
 use crate::environment::Environment;
 
-/// What stands for the templates in one sidecar.
+/// The values of the templates in one sidecar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Templates {
     app_id: String,
@@ -11,13 +11,13 @@ pub struct Templates {
     namespace: String,
 }
 
-/// A value refers to the name of a pod, and there is none.
+/// A value contains `{podName}`, and `POD_NAME` is not set.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refers to {{podName}} but podName is not set")]
 pub struct NoPodName;
 
 impl Templates {
-    /// For this app, in this environment.
+    /// The values for an app in an environment.
     pub fn of(environment: &Environment, app_id: &str) -> Self {
         Self {
             app_id: app_id.to_owned(),
@@ -26,10 +26,10 @@ impl Templates {
         }
     }
 
-    /// The value without templates, in daprd's order. Every `{uuid}` is another.
+    /// Replace the templates in a value, in daprd's order. Each `{uuid}` is a new one.
     ///
     /// # Errors
-    /// If it names a pod and there is none.
+    /// The value contains `{podName}`, and `POD_NAME` is not set.
     pub fn fill(&self, value: &str) -> Result<String, NoPodName> {
         let mut value = value.to_owned();
         while value.contains("{uuid}") {

@@ -1,4 +1,4 @@
-//! The two secret stores of a sidecar that stands alone: the environment and a JSON file (tests/spec/resources-cli.md,
+//! The two secret stores of a standalone sidecar: the environment and a JSON file (tests/spec/resources-cli.md,
 //! "6. Secret stores (standalone)").
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::metadata::Properties;
 use crate::resources::files::{encoding, folder};
 
-/// A secret: one or more keys with their values.
+/// A secret: its keys and values.
 pub type Secret = BTreeMap<String, String>;
 
 /// An open secret store.
@@ -20,14 +20,14 @@ pub type Secret = BTreeMap<String, String>;
 pub enum SecretStore {
     /// `secretstores.local.env`.
     Environment {
-        /// Put before every name.
+        /// Prefix of every name.
         prefix: String,
     },
     /// `secretstores.local.file`, read once.
     File(BTreeMap<String, Secret>),
 }
 
-/// Why a store cannot be opened or a secret not be found.
+/// The reason why a store cannot be opened or a secret not found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// `secretsFile` is not set.
@@ -36,43 +36,43 @@ pub enum SecretError {
     /// The file cannot be read.
     #[error("open {file}: {reason}")]
     Unreadable {
-        /// The path as given.
+        /// The path as written.
         file: String,
-        /// Of the operating system.
+        /// In the words of the operating system.
         reason: String,
     },
-    /// A relative file is not there.
+    /// A relative path does not exist.
     #[error("open {file}: {reason} (a relative path begins at the current folder, {})", folder.display())]
     NotInFolder {
-        /// The path as given.
+        /// The path as written.
         file: String,
-        /// Of the operating system.
+        /// In the words of the operating system.
         reason: String,
-        /// Where the path begins.
+        /// The folder that the path is relative to.
         folder: PathBuf,
     },
     /// The file is not a JSON object.
     #[error("{file}: {reason}")]
     NotJson {
-        /// The path as given.
+        /// The path as written.
         file: String,
-        /// Of the parser, with line and column.
+        /// The error of the parser, with line and column.
         reason: String,
     },
     /// No such secret.
     #[error("secret {0} not found")]
     NotFound(String),
-    /// The name belongs to a variable that is nobody's business; the secret is empty.
+    /// The name is that of a variable that components may not read; the secret is empty.
     #[error("Access to env var {0} is forbidden")]
     Forbidden(String),
 }
 
 impl SecretStore {
-    /// Open the store of a component type that [`Category`](crate::resources::kinds::component_type::Category) knows. The environment says where a
-    /// relative path begins.
+    /// Open the store of a type that [`Category`](crate::resources::kinds::component_type::Category) knows. Relative paths
+    /// begin at the folder of the environment.
     ///
     /// # Errors
-    /// The file of a file store is missing or not of the right shape.
+    /// The file of a file store is missing, or not a JSON object.
     pub fn open(kind: &str, properties: &Properties, environment: &Environment) -> Result<Self, SecretError> {
         if kind.eq_ignore_ascii_case("secretstores.local.env") {
             let prefix = properties.get("prefix").unwrap_or_default().to_owned();
@@ -87,7 +87,7 @@ impl SecretStore {
         Ok(Self::File(if multi_valued { several(root, separator) } else { single(root, separator) }))
     }
 
-    /// Is it the environment? There every secret exists, as an empty one if need be.
+    /// Whether it is the environment, where every secret exists, if only as an empty one.
     pub fn is_environment(&self) -> bool {
         matches!(self, Self::Environment { .. })
     }
@@ -95,7 +95,7 @@ impl SecretStore {
     /// The secret of a name.
     ///
     /// # Errors
-    /// There is none, or it may not be read.
+    /// The secret does not exist, or may not be read.
     pub fn get(&self, name: &str, environment: &Environment) -> Result<Secret, SecretError> {
         match self {
             Self::Environment { prefix } => {
@@ -112,13 +112,13 @@ impl SecretStore {
 }
 
 impl SecretError {
-    /// The same with the folder where a relative path begins.
+    /// Add the folder that a relative path begins at.
     fn in_folder(self, environment: &Environment) -> Self {
         match self {
             Self::Unreadable { file, reason } if Path::new(&file).is_relative() => {
                 let folder = environment.path(".");
                 Self::NotInFolder {
-                    // What does not exist cannot be asked for its full name.
+                    // A path that does not exist cannot be canonicalized.
                     folder: std::path::absolute(&folder).unwrap_or(folder),
                     file,
                     reason,
@@ -129,18 +129,18 @@ impl SecretError {
     }
 }
 
-/// Names whose variables no component may read, however they are spelt.
+/// Whether components may not read the variable of this name, in any case of its letters.
 pub fn is_forbidden(name: &str) -> bool {
     let name = name.to_uppercase();
     name == "APP_API_TOKEN" || name.starts_with("DAPR_")
 }
 
-/// The words that mean yes (tests/spec/resources-cli.md, "2.1 Read by the sidecar").
+/// Whether a text means yes (tests/spec/resources-cli.md, "2.1 Read by the sidecar").
 pub fn is_truthy(text: &str) -> bool {
     matches!(text.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "true" | "t" | "on" | "1")
 }
 
-/// JSON in file order, leaves as text.
+/// JSON in file order, with leaves as text.
 enum Json {
     Text(String),
     Plain(String),
@@ -161,12 +161,12 @@ fn read(file: &str, path: &Path) -> Result<Vec<(String, Json)>, SecretError> {
     }
 }
 
-/// Every leaf is a secret of its own, named by its path.
+/// Make each leaf a secret, named by its path.
 fn single(root: Vec<(String, Json)>, separator: &str) -> BTreeMap<String, Secret> {
     flattened(root, separator).into_iter().map(|(name, value)| (name.clone(), Secret::from([(name, value)]))).collect()
 }
 
-/// Every object at the top is a secret of several keys, every text one of a single key; the rest is dropped.
+/// Make each object at the top a secret with several keys, and each text one with a single key; other values are dropped.
 fn several(root: Vec<(String, Json)>, separator: &str) -> BTreeMap<String, Secret> {
     let mut secrets = BTreeMap::new();
     for (name, value) in root {
@@ -180,7 +180,7 @@ fn several(root: Vec<(String, Json)>, separator: &str) -> BTreeMap<String, Secre
     secrets
 }
 
-/// The leaves with their paths as names; of equal names the first in the file.
+/// Collect the leaves by path; the first of equal paths counts.
 fn flattened(entries: Vec<(String, Json)>, separator: &str) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
     for (name, value) in entries {

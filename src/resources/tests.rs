@@ -1,4 +1,4 @@
-//! What holds for every file in a resource folder, and every Configuration.
+//! Properties of every file in a resource folder and of every Configuration.
 
 use std::path::PathBuf;
 

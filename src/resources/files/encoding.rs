@@ -1,45 +1,45 @@
-//! The bytes of an input file as text: UTF-8 with or without byte order mark, UTF-16 and UTF-32 with one. Everything that is read of a
-//! user goes through here: resources, Configuration, run file, secret file.
+//! Decoding of input files: UTF-8 with or without byte order mark, UTF-16 and UTF-32 with one. All files of users are read
+//! here: resources, Configurations, run files, secret files.
 
 use std::io;
 use std::path::Path;
 
-/// Why bytes are no text.
+/// The reason why bytes are not text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
-    /// It begins with the mark of an encoding, and goes on otherwise.
+    /// The text has the byte order mark of an encoding that the rest does not follow.
     #[error("it begins as {encoding} and is none: save it as UTF-8")]
     Damaged {
-        /// For example `UTF-16 LE`.
+        /// The encoding, for example `UTF-16 LE`.
         encoding: &'static str,
     },
-    /// Every other byte is zero.
+    /// The zero bytes are those of an encoding without its byte order mark.
     #[error("it looks like {encoding} without a byte order mark: save it as UTF-8")]
     Unmarked {
-        /// For example `UTF-16 LE`.
+        /// The encoding, for example `UTF-16 LE`.
         encoding: &'static str,
     },
-    /// It is compressed, or an archive.
+    /// The file is compressed or an archive.
     #[error("it is a {what} file and no text: unpack it")]
     Packed {
-        /// For example `gzip`.
+        /// The format, for example `gzip`.
         what: &'static str,
     },
-    /// A byte that UTF-8 does not have there.
+    /// A byte that is invalid in UTF-8 at its position.
     #[error(
         "line {line}, byte {column} (0x{byte:02x}) is no UTF-8, the file may be in Windows-1252 or Latin-1: save it as UTF-8"
     )]
     NotUtf8 {
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Within the line, counted from 1.
+        /// The byte within the line, counted from 1.
         column: usize,
-        /// The first one.
+        /// The first invalid byte.
         byte: u8,
     },
 }
 
-/// What packed files begin with.
+/// The first bytes of packed formats.
 const PACKED: [(&[u8], &str); 5] = [
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
@@ -51,17 +51,17 @@ const PACKED: [(&[u8], &str); 5] = [
 /// Read a file as text.
 ///
 /// # Errors
-/// It cannot be read, or is no text ([`EncodingError`], of the kind `InvalidData`).
+/// The file cannot be read, or is not text ([`EncodingError`], of the kind `InvalidData`).
 pub fn read(path: &Path) -> io::Result<String> {
     text(std::fs::read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The text that these bytes are, without its byte order mark.
+/// Decode bytes to text, without the byte order mark.
 ///
 /// # Errors
-/// They are none in an encoding that is understood.
+/// The bytes are not text in a supported encoding.
 pub fn text(bytes: Vec<u8>) -> Result<String, EncodingError> {
-    // UTF-32 first: its mark begins like that of UTF-16.
+    // UTF-32 first: its mark begins with that of UTF-16.
     if let Some(rest) = bytes.strip_prefix(b"\xff\xfe\0\0") {
         return utf32(rest, u32::from_le_bytes, "UTF-32 LE");
     }
@@ -112,7 +112,7 @@ fn utf32(bytes: &[u8], unit: fn([u8; 4]) -> u32, encoding: &'static str) -> Resu
     text.ok_or(EncodingError::Damaged { encoding })
 }
 
-/// Texts of YAML and JSON begin with letters of ASCII: where the zeros are tells the encoding.
+/// Guess the encoding from the positions of zero bytes: YAML and JSON begin with ASCII letters.
 fn unmarked(bytes: &[u8]) -> Option<&'static str> {
     let is_zero = |byte: &u8| *byte == 0;
     let zeros: Vec<bool> = bytes.get(..4)?.iter().map(is_zero).collect();
@@ -125,7 +125,7 @@ fn unmarked(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Line, and byte within it, both counted from 1.
+/// Line and byte within it, both counted from 1.
 fn location(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = &bytes[..at];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;

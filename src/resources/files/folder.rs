@@ -1,4 +1,4 @@
-//! The files of a resource folder: which ones are read, in which order, and what is said about the others
+//! The files of a resource folder, in the order in which they are read
 //! (tests/spec/resources-cli.md, "4.1 Which files").
 
 use std::fs;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::resources::files::encoding;
 
-/// One entry of a folder.
+/// A file of a folder.
 #[derive(Debug)]
 pub struct FolderFile {
-    /// Folder and name.
+    /// Its path.
     pub path: PathBuf,
-    /// What it holds.
+    /// Its content.
     pub content: FileContent,
 }
 
-/// What an entry of a folder holds.
+/// The content of a file of a folder.
 #[derive(Debug)]
 pub enum FileContent {
     /// A YAML file, as text.
@@ -27,7 +27,7 @@ pub enum FileContent {
     Foreign,
 }
 
-/// The files of a folder in byte order of their names; folders inside are not looked at.
+/// The files of a folder in byte order of their names, without subfolders.
 ///
 /// # Errors
 /// The folder cannot be listed.
@@ -50,7 +50,7 @@ pub fn read(folder: &Path) -> io::Result<Vec<FolderFile>> {
         .collect())
 }
 
-/// The reason of an I/O error in the words of Go: `no such file or directory`.
+/// The reason of an I/O error in Go's words, for example `no such file or directory`.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
@@ -61,9 +61,9 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Is it a file of resources by its name?
+/// Whether the name is that of a YAML file.
 pub fn is_yaml(path: &Path) -> bool {
-    // Not `Path::extension`: a file that is called `.yaml` is read too.
+    // Not `Path::extension`: a file named `.yaml` counts, too.
     let name = path.file_name().map(|name| name.to_string_lossy());
     let extension = name.as_deref().and_then(|name| name.rsplit_once('.'));
     let extension = extension.map(|(_, extension)| extension);

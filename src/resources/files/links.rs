@@ -1,27 +1,27 @@
-//! Symbolic links on the way to resource files: where a change outside of a folder changes what is read in it.
+//! Symbolic links to resource files: a change outside of a folder can change what is read in it.
 //!
-//! `watch` asks for them. A folder that Kubernetes mounts holds links to `..data`, which is a link to a dated folder and is swapped for a
-//! new one; others link to files that stand somewhere else.
+//! Used by `watch`. A folder that Kubernetes mounts holds links to `..data`, which is itself a link to a dated folder and
+//! is swapped for a new one. Other folders link to files elsewhere.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Links that lead to links are followed so far, as the system does.
-const MOST_HOPS: usize = 40;
+/// Longest chain of links that is followed, as by the operating system.
+const MAX_HOPS: usize = 40;
 
-/// The folders as they really are, and what belongs to them elsewhere.
+/// The real paths of folders, and the links and files elsewhere that belong to them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     /// The folders, without links.
     pub(super) real: BTreeSet<PathBuf>,
-    /// Links and their targets that stand in other folders. What leads to them has no links.
+    /// Links, and targets of links, in other folders. The paths of their folders have no links.
     pub(super) elsewhere: BTreeSet<PathBuf>,
 }
 
 impl Links {
-    /// Follow the way to the folders and, from there, to what is in them. What cannot be read is left out.
+    /// Follow the links to the folders and to the files in them. Unreadable paths are left out.
     pub(super) fn of(folders: &[PathBuf]) -> Self {
         let (mut real, mut passed) = (BTreeSet::new(), BTreeSet::new());
         for folder in folders {
@@ -45,7 +45,7 @@ fn links_in(folder: &Path) -> Vec<PathBuf> {
     entries.filter(is_link).map(|entry| entry.path()).collect()
 }
 
-/// Where a path ends, and on the way every link. `None` if it goes in circles.
+/// The end of a path, and every link on the way. `None` for a cycle.
 fn follow(path: &Path, passed: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     let mut rest = steps(&path);
@@ -59,7 +59,7 @@ fn follow(path: &Path, passed: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
         match fs::read_link(&next) {
             Ok(target) => {
                 hops += 1;
-                if hops > MOST_HOPS {
+                if hops > MAX_HOPS {
                     return None;
                 }
                 rest.extend(steps(&target));
@@ -71,7 +71,7 @@ fn follow(path: &Path, passed: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
     Some(at)
 }
 
-/// The steps of a path, the last first. That to the root leads there from everywhere.
+/// The components of a path, the last one first.
 fn steps(path: &Path) -> Vec<OsString> {
     path.components().rev().filter(|step| *step != Component::CurDir).map(|step| step.as_os_str().to_owned()).collect()
 }

@@ -1,10 +1,9 @@
-//! Tells when something in the resource folders may have changed (tests/spec/resources-cli.md, "10. Hot reload and
-//! SIGHUP", item 2, "10. Hot reload and SIGHUP", item 3).
+//! Detects possible changes in the resource folders (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP", items 2 and
+//! 3).
 //!
-//! A folder is watched as a whole, and not what lies below it: files that are written over, renamed over, and symbolic links that are
-//! swapped (as Kubernetes does) all show there. Links that lead out of it are followed (`links`): of the folders where they and their
-//! targets stand, only these count. What cannot be seen that way is found by looking again now and then. What the change is, `difference`
-//! says.
+//! Each folder is watched as a whole, without its subfolders: this covers files that are overwritten or replaced, and
+//! symbolic links that are swapped, as Kubernetes does. Links to other folders are followed (`links`); in those folders only
+//! the links and their targets count. A regular re-read finds all other changes. `difference` compares the results.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,21 +18,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::resources::files::links::Links;
 
-/// A change is over when nothing has happened for so long: a file that is being written is not read half.
+/// Quiet time after which a change is complete, so that files are not read while they are written.
 const QUIET: Duration = Duration::from_millis(50);
-/// But a folder in which something always happens is read that often all the same.
-const MOST_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for that quiet time, for a folder that changes all the time.
+const MAX_QUIET_WAIT: Duration = Duration::from_secs(1);
 
-/// Why a look at the folders is due.
+/// The reason for a new reading of the folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
     /// Something has changed.
     Change,
-    /// Some time has passed.
+    /// The interval has passed.
     Time,
 }
 
-/// The folders, watched from the moment it is made. Clones are handles to the same.
+/// A watch on the folders, from its creation on. Clones are handles to the same watch.
 #[derive(Clone)]
 pub struct Watch(Arc<Inner>);
 
@@ -41,18 +40,18 @@ struct Inner {
     folders: Vec<PathBuf>,
     changed: Arc<Notify>,
     links: Arc<Mutex<Links>>,
-    /// `None` if the system does not let us watch.
+    /// `None` if the operating system refuses to watch.
     watcher: Mutex<Option<Watcher>>,
 }
 
 struct Watcher {
     system: RecommendedWatcher,
-    /// Folders that are watched for the sake of a link.
+    /// Folders that are watched because of a link.
     elsewhere: BTreeSet<PathBuf>,
 }
 
 impl Watch {
-    /// Watch from now on. What is wrong comes beside: then changes are only found with time.
+    /// Start to watch. With an error, changes are found by the regular re-read only.
     pub fn begin(folders: &[PathBuf]) -> (Self, Option<String>) {
         let (changed, links) = (Arc::new(Notify::new()), Arc::<Mutex<Links>>::default());
         let (told, known, given) = (changed.clone(), links.clone(), folders.to_owned());
@@ -61,7 +60,7 @@ impl Watch {
                 let links = known.lock();
                 is_change(event) && concerns(event, &given, &links)
             };
-            // An error is a reason to look, too: the system has lost events.
+            // After an error events may be lost, so the folders are read again.
             if event.as_ref().map_or(true, counts) {
                 told.notify_one();
             }
@@ -80,11 +79,11 @@ impl Watch {
         (watch, problem)
     }
 
-    /// Watch again: the folders that stand at these paths now may be others, and links may lead elsewhere. Reads folders: not for a worker
-    /// that carries events.
+    /// Renew the watch: folders may have been replaced, and links changed. Reads folders, so it must not run on a worker
+    /// thread that carries events.
     ///
     /// # Errors
-    /// Of the last folder that cannot be watched.
+    /// The error of the last folder that cannot be watched.
     pub fn renew(&self) -> notify::Result<()> {
         let inner = &self.0;
         let mut watcher = inner.watcher.lock();
@@ -100,7 +99,7 @@ impl Watch {
         watched.fold(Ok(()), Result::and)
     }
 
-    /// Resolves when a change is over, or when so much time has passed without one.
+    /// Wait for a complete change, or for the interval without one.
     pub async fn occasion(&self, period: Duration) -> Occasion {
         match timeout(period, self.0.changed.notified()).await {
             Ok(()) => {
@@ -111,9 +110,9 @@ impl Watch {
         }
     }
 
-    /// Resolves when nothing has happened for so long, or after much longer.
+    /// Wait for quiet time, up to a limit.
     pub async fn quiet(&self, quiet: Duration) {
-        let limit = Instant::now() + quiet + MOST_PATIENCE;
+        let limit = Instant::now() + quiet + MAX_QUIET_WAIT;
         while Instant::now() < limit {
             let next = (Instant::now() + quiet).min(limit);
             if timeout_at(next, self.0.changed.notified()).await.is_err() {
@@ -124,10 +123,10 @@ impl Watch {
 }
 
 impl Watcher {
-    /// Watch these for the sake of links, and no others. One that is not there is one less: the next look at the folders finds it.
+    /// Watch these folders because of links, and no others. Missing folders are left to the next reading.
     fn watch_elsewhere(&mut self, folders: BTreeSet<PathBuf>) {
         for folder in self.elsewhere.difference(&folders) {
-            // It may have gone by itself.
+            // It may have been deleted.
             let _ = self.system.unwatch(folder);
         }
         for folder in &folders {
@@ -137,7 +136,7 @@ impl Watcher {
     }
 }
 
-/// Is it about something in a resource folder, or something that a link leads to? About what, is not always known.
+/// Whether an event is about a resource folder or the target of a link. Events without path count.
 fn concerns(event: &Event, folders: &[PathBuf], links: &Links) -> bool {
     let is_in_folder = |path: &Path| {
         let is_it = |folder: &Path| links.real.contains(folder) || folders.iter().any(|given| given == folder);
@@ -147,7 +146,7 @@ fn concerns(event: &Event, folders: &[PathBuf], links: &Links) -> bool {
     event.paths.is_empty() || event.paths.iter().any(matters)
 }
 
-/// Reading is no change; our own would never end.
+/// Whether an event is a change. Reading is none: the sidecar's own would trigger the next.
 fn is_change(event: &Event) -> bool {
     match event.kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
@@ -162,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// How a file is changed, and whether that is seen.
+    /// Ways to change a file; each of them must be detected.
     async fn check(what: &str, change: impl FnOnce(&Path), expected: Occasion) {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("resources");

@@ -81,7 +81,7 @@ impl Loaded {
         loud.map(|diagnostic| diagnostic.log_text().replace(dir, "DIR")).collect()
     }
 
-    /// Lines of the mistakes that `check` tells.
+    /// Lines of the mistakes that `check` reports.
     fn mistakes(&self) -> Vec<usize> {
         let mistakes = self.0.diagnostics.iter().filter(|diagnostic| diagnostic.severity.is_mistake());
         mistakes.map(|diagnostic| diagnostic.location.as_ref().unwrap().line).collect()
