@@ -457,7 +457,7 @@ pub static FLAGS: &[Flag] = &[
         Kind::Int(|f| &mut f.max_connections),
         "Most connections to a port of the API at a time, 503 beyond it; 0 for no limit",
     )
-    .or("4096"),
+    .or("2048"),
     flag(
         "max-requests",
         Kind::Int(|f| &mut f.max_requests),
