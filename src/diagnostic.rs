@@ -115,6 +115,12 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::hint(location, message) }
     }
 
+    /// A setting of a component that does not do what its author wants. Brokers do not know files: the caller adds the
+    /// location.
+    pub fn of_setting(message: impl Into<String>) -> Self {
+        Self { location: None, ..Self::warning(Location::default(), message) }
+    }
+
     /// Something that makes what it is about unusable.
     pub fn error(location: Location, message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, ..Self::hint(location, message) }

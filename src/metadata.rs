@@ -5,11 +5,11 @@
 
 pub mod templates;
 
-/// Names and values in file order.
+/// `spec.metadata` of a component, resolved: names and values in file order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Properties(Vec<(String, String)>);
+pub struct ComponentMetadata(Vec<(String, String)>);
 
-impl Properties {
+impl ComponentMetadata {
     /// Set a property. It replaces an earlier one of exactly this name.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let (name, value) = (name.into(), value.into());
@@ -36,7 +36,7 @@ impl Properties {
     }
 }
 
-impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Properties {
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for ComponentMetadata {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         let mut properties = Self::default();
         for (name, value) in pairs {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn exact_spelling_wins_then_any_case_then_the_last() {
-        let properties: Properties =
+        let properties: ComponentMetadata =
             [("REDISHOST", "a"), ("redisHost", "b"), ("Foo", "1"), ("Foo", "2")].into_iter().collect();
         assert_eq!(properties.get("redisHost"), Some("b"));
         assert_eq!(properties.get("redishost"), Some("a"));

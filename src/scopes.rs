@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 
 /// The topics of one component that one app may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Scopes {
 
 impl Scopes {
     /// Read `allowedTopics`, `protectedTopics`, `publishingScopes` and `subscriptionScopes`.
-    pub fn of(properties: &Properties, app_id: &str) -> Self {
+    pub fn of(properties: &ComponentMetadata, app_id: &str) -> Self {
         let text = |name: &str| properties.get(name).unwrap_or_default().replace(' ', "");
         Self {
             allowed: topics(&text("allowedTopics")),

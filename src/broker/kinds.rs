@@ -10,8 +10,9 @@ use crate::broker::memory::shared::SharedBrokers;
 use crate::broker::memory::{self, MemoryBroker};
 use crate::broker::options::OptionNames;
 use crate::broker::redis::{OPTIONS as REDIS_OPTIONS, RedisBroker, Settings, times_without_unit};
-use crate::broker::warning::{Warning, misspelt_group, unknown};
-use crate::metadata::Properties;
+use crate::broker::warning::{misspelt_group, unknown};
+use crate::diagnostic::Diagnostic;
+use crate::metadata::ComponentMetadata;
 use crate::metadata::templates::Templates;
 use crate::shutdown::Tasks;
 use crate::telemetry::Telemetry;
@@ -25,7 +26,7 @@ pub struct BrokerKind {
     /// What it reads in the metadata of a subscription.
     pub options: &'static OptionNames,
     /// Warnings about the settings that the constructor does not give.
-    warnings: fn(&Properties) -> Vec<Warning>,
+    warnings: fn(&ComponentMetadata) -> Vec<Diagnostic>,
     build: fn(BrokerContext<'_>) -> Built,
 }
 
@@ -35,7 +36,7 @@ const KINDS: &[BrokerKind] = &[
         name: "pubsub.redis",
         is_embedded: false,
         options: &REDIS_OPTIONS,
-        warnings: |settings| times_without_unit(settings).map(Warning::from).collect(),
+        warnings: |settings| times_without_unit(settings).map(Diagnostic::of_setting).collect(),
         build: redis,
     },
     BrokerKind {
@@ -48,7 +49,7 @@ const KINDS: &[BrokerKind] = &[
 ];
 
 /// A broker if the settings allow it, and warnings in any case.
-type Built = (Result<Arc<dyn Broker>, BrokerError>, Vec<Warning>);
+type Built = (Result<Arc<dyn Broker>, BrokerError>, Vec<Diagnostic>);
 
 /// What a constructor gets.
 pub struct BrokerContext<'a> {
@@ -59,7 +60,7 @@ pub struct BrokerContext<'a> {
     /// `spec.version` as written: empty, `v0` or `v1` in any case.
     pub version: &'a str,
     /// The component's settings, with templates and secrets filled in.
-    pub properties: &'a Properties,
+    pub properties: &'a ComponentMetadata,
     /// The file of the component; empty if there is none.
     pub file: &'a Path,
     /// This sidecar's app id.
@@ -98,7 +99,7 @@ impl BrokerKind {
 }
 
 /// Make the broker of a component if its settings allow it, with warnings in any case. Nothing is dialled yet.
-pub fn build(context: BrokerContext<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<Warning>) {
+pub fn build(context: BrokerContext<'_>) -> (Result<Arc<dyn Broker>, BuildError>, Vec<Diagnostic>) {
     let is_first_version = matches!(context.version.to_ascii_lowercase().as_str(), "" | "v0" | "v1");
     let Some(kind) = BrokerKind::find(context.kind).filter(|_| is_first_version) else {
         let (kind, version) = (context.kind.to_owned(), context.version.to_owned());

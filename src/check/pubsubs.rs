@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use crate::broker::kinds::{self, BrokerContext, BrokerKind, BuildError};
-use crate::broker::warning::Warning;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::metadata::nearest;
 use crate::metadata::templates::Templates;
@@ -71,10 +70,11 @@ fn broker(component: &Component, app_id: &str, diagnostics: &mut Vec<Diagnostic>
         telemetry: Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default()),
     });
     for warning in warnings {
-        let Warning { text, severity } = warning;
-        let message = format!("component {}: {text}", component.log_name());
-        let diagnostic = Diagnostic::warning(location_in(component, &text), message);
-        diagnostics.push(Diagnostic { severity, ..diagnostic });
+        diagnostics.push(Diagnostic {
+            location: Some(location_in(component, &warning.message)),
+            message: format!("component {}: {}", component.log_name(), warning.message),
+            ..warning
+        });
     }
     match broker {
         Ok(_) => {}

@@ -18,7 +18,7 @@ use crate::broker::options::OptionNames;
 use crate::broker::{Broker, BrokerError, BrokerErrorKind, Sink, SubscribeRequest};
 use crate::config::{AppHealthSettings, AppProtocol, AppSettings};
 use crate::message::{Incoming, Metadata, Outgoing, Position, Settlement};
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::pubsub::{Identity, Pubsub};
 use crate::resiliency::{self, Targets};
 use crate::shutdown::{Stop, Tasks};
@@ -38,7 +38,7 @@ impl RecordingBroker {
     pub(super) fn pubsub(self: &Arc<Self>) -> Arc<Pubsub> {
         let identity =
             Identity { name: "pubsub".to_owned(), kind: "pubsub.broker".to_owned(), version: "v1".to_owned() };
-        Arc::new(Pubsub::new(identity, self.clone(), &Properties::default(), "shop", ""))
+        Arc::new(Pubsub::new(identity, self.clone(), &ComponentMetadata::default(), "shop", ""))
     }
 
     /// Hand a message to the subscriber of a topic, if there is one.

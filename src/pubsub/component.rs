@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::broker::{Broker, BrokerError, Sink, SubscribeRequest};
 use crate::message::Metadata;
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::resiliency::Policy;
 use crate::scopes::Scopes;
 use crate::shutdown::Stop;
@@ -62,7 +62,7 @@ impl Pubsub {
     pub fn new(
         identity: Identity,
         broker: Arc<dyn Broker>,
-        properties: &Properties,
+        properties: &ComponentMetadata,
         app_id: &str,
         topic_prefix: &str,
     ) -> Self {

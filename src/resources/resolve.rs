@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, PROCESSOR};
 use crate::environment::Environment;
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::metadata::templates::Templates;
 use crate::resources::kinds::component::Component;
 use crate::resources::kinds::component_error::ComponentError;
@@ -157,8 +157,8 @@ impl Resolver<'_> {
     }
 
     /// Fill in the templates, in daprd's order.
-    fn fill(&self, values: Vec<(String, String)>) -> Result<Properties, String> {
-        let mut properties = Properties::default();
+    fn fill(&self, values: Vec<(String, String)>) -> Result<ComponentMetadata, String> {
+        let mut properties = ComponentMetadata::default();
         let templates = Templates::of(self.environment, self.app_id);
         for (name, value) in values {
             let filled = templates.fill(&value);
@@ -169,7 +169,7 @@ impl Resolver<'_> {
     }
 
     /// Set `consumerID`, which is read in exactly this spelling (tests/spec/redis.md, "2.3 consumerID").
-    fn set_consumer_id(&self, properties: &mut Properties) {
+    fn set_consumer_id(&self, properties: &mut ComponentMetadata) {
         let given = properties.get_exact("consumerID").map_or("", str::trim);
         let id = if given.is_empty() { self.app_id } else { given };
         let id = id.to_owned();

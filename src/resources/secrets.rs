@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
 use crate::environment::Environment;
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::resources::files::{encoding, folder};
 
 /// A secret: its keys and values.
@@ -73,7 +73,7 @@ impl SecretStore {
     ///
     /// # Errors
     /// The file of a file store is missing, or not a JSON object.
-    pub fn open(kind: &str, properties: &Properties, environment: &Environment) -> Result<Self, SecretError> {
+    pub fn open(kind: &str, properties: &ComponentMetadata, environment: &Environment) -> Result<Self, SecretError> {
         if kind.eq_ignore_ascii_case("secretstores.local.env") {
             let prefix = properties.get("prefix").unwrap_or_default().to_owned();
             return Ok(Self::Environment { prefix });
@@ -273,7 +273,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secrets.json");
         fs::write(&file, json).unwrap();
-        let mut properties: Properties = [("secretsfile", file.to_str().unwrap())].into_iter().collect();
+        let mut properties: ComponentMetadata = [("secretsfile", file.to_str().unwrap())].into_iter().collect();
         for (name, value) in more {
             properties.set(*name, *value);
         }
@@ -314,8 +314,9 @@ mod tests {
     #[test]
     fn a_file_store_without_a_good_file_does_not_open() {
         let environment = Environment::default();
-        let open = |properties: &Properties| SecretStore::open("secretstores.local.file", properties, &environment);
-        assert_eq!(open(&Properties::default()), Err(SecretError::NoFile));
+        let open =
+            |properties: &ComponentMetadata| SecretStore::open("secretstores.local.file", properties, &environment);
+        assert_eq!(open(&ComponentMetadata::default()), Err(SecretError::NoFile));
         let properties = [("secretsFile", "/nope/secrets.json")].into_iter().collect();
         let error = open(&properties).unwrap_err().to_string();
         assert_eq!(error, "open /nope/secrets.json: no such file or directory");
@@ -337,12 +338,13 @@ mod tests {
     fn the_environment_is_a_store_but_not_all_of_it() {
         let environment =
             [("APP_X".to_owned(), "1".to_owned()), ("DAPR_Y".to_owned(), "2".to_owned())].into_iter().collect();
-        let open =
-            |properties: &Properties| SecretStore::open("secretstores.local.env", properties, &environment).unwrap();
+        let open = |properties: &ComponentMetadata| {
+            SecretStore::open("secretstores.local.env", properties, &environment).unwrap()
+        };
         let store = open(&[("prefix", "APP_")].into_iter().collect());
         assert_eq!(store.get("X", &environment).unwrap()["X"], "1");
         assert_eq!(store.get("Z", &environment).unwrap()["Z"], "");
-        let store = open(&Properties::default());
+        let store = open(&ComponentMetadata::default());
         for name in ["DAPR_Y", "dapr_y", "app_api_token"] {
             let error = SecretError::Forbidden(name.to_owned());
             assert_eq!(store.get(name, &environment), Err(error));

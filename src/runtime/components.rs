@@ -106,7 +106,7 @@ impl ComponentBuilder<'_> {
         let (broker, warnings) = kinds::build(context);
         let log_name = component.log_name().to_string();
         for warning in &warnings {
-            self.handles.telemetry.emit(ComponentWarned { component: &log_name, warning: &warning.text });
+            self.handles.telemetry.emit(ComponentWarned { component: &log_name, warning: &warning.message });
         }
         let broker = broker.map_err(|error| match error {
             BuildError::Unknown { .. } => ComponentError::unknown_pubsub(component),

@@ -8,7 +8,7 @@ use super::start_error::StartError;
 use crate::config::Settings;
 use crate::diagnostic::Location;
 use crate::environment::Environment;
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::resources::kinds::component::Component;
 use crate::resources::last_good::LastGood;
 use crate::resources::yaml::key_lines::KeyLines;
@@ -76,7 +76,7 @@ fn embedded(app_id: &str) -> Component {
         version: "v1".to_owned(),
         ignore_errors: false,
         init_timeout: Duration::from_secs(5),
-        properties: [("consumerID", app_id)].into_iter().collect::<Properties>(),
+        properties: [("consumerID", app_id)].into_iter().collect::<ComponentMetadata>(),
         written: Vec::new(),
         namespace_scoped: false,
         location: Location::default(),

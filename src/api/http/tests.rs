@@ -25,7 +25,7 @@ use crate::config::{ApiAccess, AppProtocol, AppSettings, CallLog, HttpSettings, 
 use crate::delivery::supervisor::{Supervisor, SupervisorConfig};
 use crate::health::Health;
 use crate::message::{Incoming, Settlement};
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::publish::Publisher;
 use crate::pubsub::{Catalog, Identity, Pubsub};
 use crate::resiliency::Targets;
@@ -125,7 +125,7 @@ async fn start<S: Service>(change: impl FnOnce(&mut Settings), service: fn(Conte
     let (stop, tasks) = (Stop::new(), Tasks::new());
     let broker = Arc::new(MemoryBroker::new("pubsub", telemetry.clone()));
     let received = record(&broker, &stop, &tasks).await;
-    let properties: Properties = [("protectedTopics", "secret")].into_iter().collect();
+    let properties: ComponentMetadata = [("protectedTopics", "secret")].into_iter().collect();
     for name in ["ps", "my ps", "bulk"] {
         let identity = Identity { name: name.to_owned(), kind: "pubsub.in-memory".to_owned(), version: String::new() };
         catalog.insert(Arc::new(Pubsub::new(identity, broker.clone(), &properties, "app1", "")));

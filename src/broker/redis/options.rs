@@ -105,7 +105,7 @@ fn last_before(start: StartFrom, now_millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::Properties;
+    use crate::metadata::ComponentMetadata;
 
     fn asked(pairs: &[(&str, &str)]) -> SubscribeOptions {
         let metadata = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn options(component: &[(&str, &str)], subscription: &[(&str, &str)]) -> ReadOptions {
-        let properties: Properties = component.iter().copied().collect();
+        let properties: ComponentMetadata = component.iter().copied().collect();
         let settings = Settings::of(&properties, "app").0.unwrap();
         ReadOptions::new(&asked(subscription), &settings, &GroupNames::default()).unwrap()
     }
@@ -162,7 +162,7 @@ mod tests {
         let pairs = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let templates = Templates::of(&pairs.into_iter().collect(), "kitchen");
         let names = GroupNames::new(templates);
-        let settings = Settings::of(&Properties::default(), "app").0.unwrap();
+        let settings = Settings::of(&ComponentMetadata::default(), "app").0.unwrap();
         let group = |text: &str| {
             let options = ReadOptions::new(&asked(&[("consumerGroup", text)]), &settings, &names);
             options.unwrap().group

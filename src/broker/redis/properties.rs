@@ -9,7 +9,7 @@ use super::entry::{claimed_entries, entries_by_topic, pending_entries};
 use super::settings::Settings;
 use crate::json::arbitrary::{blank, cases, in_time, object, string, text, value, wounded};
 use crate::json::text_of;
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 
 fn bulk(bytes: impl Into<Vec<u8>>) -> Value {
     Value::BulkString(bytes.into())
@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn any_settings_are_read_or_refused(settings in vec((name(), text()), 0..6), host in text()) {
-        let mut properties: Properties = settings.into_iter().collect();
+        let mut properties: ComponentMetadata = settings.into_iter().collect();
         properties.set("redisHost", host);
         in_time(|| {
             let _ = Settings::of(&properties, "app");

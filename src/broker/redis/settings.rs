@@ -13,10 +13,11 @@ use super::address::{Address, Hosts};
 use crate::broker::ack::Ack;
 use crate::broker::options::read_bool;
 use crate::broker::start_from::StartFrom;
-use crate::broker::warning::{self, Warning};
+use crate::broker::warning;
 use crate::credentials::masked;
+use crate::diagnostic::Diagnostic;
 use crate::duration::{self, GoDuration};
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 
 /// What a component says about its Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,7 +291,7 @@ fn client_time(text: &str) -> Result<GoDuration, String> {
 impl Values {
     /// # Errors
     /// All values that cannot be read.
-    fn read(properties: &Properties) -> Result<Self, SettingsError> {
+    fn read(properties: &ComponentMetadata) -> Result<Self, SettingsError> {
         let (mut values, mut errors) = (Self::default(), Vec::new());
         for key in KEYS {
             if !key.default.is_empty() {
@@ -356,15 +357,15 @@ impl Values {
 
 impl Settings {
     /// Read all settings. Warnings about what is ignored or looks like a mistake come in any case.
-    pub fn of(properties: &Properties, app_id: &str) -> (Result<Self, SettingsError>, Vec<Warning>) {
+    pub fn of(properties: &ComponentMetadata, app_id: &str) -> (Result<Self, SettingsError>, Vec<Diagnostic>) {
         let mut texts = Vec::new();
         let settings = Self::read(properties, app_id, &mut texts);
         let mut warnings = unknown_names(properties);
-        warnings.extend(texts.into_iter().map(Warning::from));
+        warnings.extend(texts.into_iter().map(Diagnostic::of_setting));
         (settings, warnings)
     }
 
-    fn read(properties: &Properties, app_id: &str, warnings: &mut Vec<String>) -> Result<Self, SettingsError> {
+    fn read(properties: &ComponentMetadata, app_id: &str, warnings: &mut Vec<String>) -> Result<Self, SettingsError> {
         let mut values = Values::read(properties)?;
         let hosts = Hosts::read(values.host.as_deref().unwrap_or_default(), values.port).map_err(SettingsError)?;
         let database = match (hosts.database, values.database) {
@@ -449,7 +450,7 @@ impl Settings {
 }
 
 /// Read a `redeliverInterval`: milliseconds or a duration (D15). A value that cannot be read is no error, as in daprd, but a warning.
-fn redeliver_interval(properties: &Properties, warnings: &mut Vec<String>) -> Option<Duration> {
+fn redeliver_interval(properties: &ComponentMetadata, warnings: &mut Vec<String>) -> Option<Duration> {
     let text = properties.get("redeliverInterval")?;
     let read = match text.parse::<i64>() {
         Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
@@ -483,7 +484,7 @@ fn contradiction(name: &str) -> SettingsError {
     SettingsError(format!("the URL in redisHost says something else than {name}; remove one of them"))
 }
 
-fn unknown_names(properties: &Properties) -> Vec<Warning> {
+fn unknown_names(properties: &ComponentMetadata) -> Vec<Diagnostic> {
     warning::unknown(properties, NAMES, |name| {
         name.eq_ignore_ascii_case("consumerGroup").then(|| {
             format!("{name:?} belongs into the metadata of a subscription and has no effect here; the group of a component is consumerID")
@@ -492,7 +493,7 @@ fn unknown_names(properties: &Properties) -> Vec<Warning> {
 }
 
 /// Warnings about times that are small numbers without unit. They are milliseconds, and were most likely meant as seconds.
-pub fn times_without_unit(properties: &Properties) -> impl Iterator<Item = String> {
+pub fn times_without_unit(properties: &ComponentMetadata) -> impl Iterator<Item = String> {
     let is_small = |text: &str| matches!(text.parse::<i64>(), Ok(1..100));
     let times = KEYS.iter().filter(|key| key.is_time).filter_map(|key| Some((key.name, properties.get(key.name)?)));
     times.filter(move |(_, text)| is_small(text)).map(|(name, text)| {
@@ -506,7 +507,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> (Result<Settings, SettingsError>, Vec<String>) {
         let (settings, warnings) = Settings::of(&pairs.iter().copied().collect(), "app");
-        let texts = warnings.into_iter().map(|warning| warning.text);
+        let texts = warnings.into_iter().map(|warning| warning.message);
         (settings, texts.collect())
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Location, PROCESSOR};
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::resources::kinds::component_type::Category;
 use crate::resources::yaml::key_lines::KeyLines;
 use crate::telemetry::log::Level;
@@ -23,7 +23,7 @@ pub struct Component {
     /// `spec.initTimeout`.
     pub init_timeout: Duration,
     /// `spec.metadata`, resolved; always has `consumerID` for a pub/sub (tests/spec/redis.md, "2.3 consumerID").
-    pub properties: Properties,
+    pub properties: ComponentMetadata,
     /// The properties before templates were filled in. Hot reload compares these, because `{uuid}` changes each time.
     pub written: Vec<(String, String)>,
     /// Whether a raw property value contains `{namespace}`: topics get a prefix on the broker.

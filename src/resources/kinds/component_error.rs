@@ -148,7 +148,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metadata::Properties;
+    use crate::metadata::ComponentMetadata;
     use crate::resources::yaml::key_lines::KeyLines;
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             version: "v1".to_owned(),
             ignore_errors: false,
             init_timeout: Duration::from_secs(5),
-            properties: Properties::default(),
+            properties: ComponentMetadata::default(),
             written: Vec::new(),
             namespace_scoped: false,
             location: Location::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Location};
 use crate::duration;
-use crate::metadata::Properties;
+use crate::metadata::ComponentMetadata;
 use crate::resources::kinds::common_keys::{SCOPES_IN_SPEC, known_at_root, known_in_metadata};
 use crate::resources::kinds::component::Component;
 use crate::resources::yaml::fields::Fields;
@@ -103,7 +103,7 @@ impl Manifest {
             version: self.version.clone(),
             ignore_errors: self.ignore_errors,
             init_timeout: self.init_timeout,
-            properties: Properties::default(),
+            properties: ComponentMetadata::default(),
             written: Vec::new(),
             namespace_scoped: false,
             location: self.location.clone(),

@@ -44,7 +44,7 @@ impl Broker for Broken {
 async fn a_panic_is_a_500_and_the_connection_goes_on() {
     let api = start(|_| {}, service::api).await;
     let identity = Identity { name: "broken".to_owned(), kind: "pubsub.broken".to_owned(), version: String::new() };
-    let properties = Properties::default();
+    let properties = ComponentMetadata::default();
     let broken = Pubsub::new(identity, Arc::new(Broken), &properties, "app1", "");
     api.catalog.insert(Arc::new(broken));
     let answer = api
