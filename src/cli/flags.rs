@@ -445,7 +445,7 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "max-body-memory",
         Kind::OptionalText(|f| &mut f.max_body_memory),
-        "Memory for the bodies of all requests at a time, 503 beyond it; 16 times --max-body-size by default",
+        "Memory for all bodies, 503 beyond it; 16 times --max-body-size by default",
     ),
     flag(
         "max-body-size",
@@ -455,13 +455,13 @@ pub static FLAGS: &[Flag] = &[
     flag(
         "max-connections",
         Kind::Int(|f| &mut f.max_connections),
-        "Most connections to a port of the API at a time, 503 beyond it; 0 for no limit",
+        "Most connections to a port of the API, 503 beyond it; 0 for no limit",
     )
     .or("2048"),
     flag(
         "max-requests",
         Kind::Int(|f| &mut f.max_requests),
-        "Most requests to a port of the API at a time, 503 beyond it; 0 for no limit",
+        "Most requests at a time on a port of the API, 503 beyond it; 0 for no limit",
     )
     .or("4096"),
     flag("metrics-listen-address", Kind::Text(|f| &mut f.metrics_listen_address), "Host of the metrics port")

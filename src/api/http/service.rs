@@ -184,7 +184,7 @@ impl Dapr {
 }
 
 /// Removes the headers that axum adds to an answer: a length where there is no body, and all methods of a route in one
-/// `Allow`. daprd has one `Allow` for each method, without HEAD, and none where a wrong method is an invocation.
+/// `Allow`. daprd has one `Allow` for each method, sorted, without HEAD, and none where a wrong method is an invocation.
 fn remove_headers_of_axum(head: &Parts, response: &mut Response) {
     let status = response.status();
     let headers = response.headers_mut();
@@ -195,8 +195,10 @@ fn remove_headers_of_axum(head: &Parts, response: &mut Response) {
         return;
     };
     if status == StatusCode::METHOD_NOT_ALLOWED && invocation::is_standard(&head.method) {
-        let methods = allow.to_str().unwrap_or_default().split(',').filter(|method| *method != "HEAD");
-        for method in methods.filter_map(|method| HeaderValue::from_str(method).ok()) {
+        let mut methods: Vec<&str> = allow.to_str().unwrap_or_default().split(',').collect();
+        methods.retain(|method| *method != "HEAD");
+        methods.sort_unstable();
+        for method in methods.into_iter().filter_map(|method| HeaderValue::from_str(method).ok()) {
             headers.append(ALLOW, method);
         }
     }
