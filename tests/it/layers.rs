@@ -261,3 +261,139 @@ fn test_only_files_are_left_out() {
     assert!(sources.contains_key("delivery/consumer.rs"));
     assert_eq!(test_files("api/http.rs", "#[cfg(test)]\nmod tests;\n"), ["api/http/tests.rs", "api/http/tests/"]);
 }
+
+/// Folders whose files still import types from the file beside the folder: these are to move into the folder.
+const OPEN_FACES: [&str; 7] = ["app", "app/http", "app/verdict", "config", "delivery/supervisor", "expr", "resiliency"];
+
+/// The paths that the code names by `crate::`, `super::` or `self::`, groups in braces taken apart: the segments of each.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for start in ["crate::", "super::", "self::"] {
+        for rest in after(code, start) {
+            // The words of a visibility, `pub(in crate::broker)`, name no item.
+            let before = &code[..code.len() - rest.len() - start.len()];
+            if !before.ends_with("(in ") {
+                take_apart(&[start.trim_end_matches(':')], rest, &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Add the paths of one path or group that follows `prefix`.
+fn take_apart(prefix: &[&str], text: &str, found: &mut Vec<Vec<String>>) {
+    let text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut depth, mut begin) = (0, 0);
+        for (at, letter) in group.char_indices() {
+            let ends = depth == 0 && (letter == ',' || letter == '}');
+            if ends {
+                take_apart(prefix, &group[begin..at], found);
+                begin = at + 1;
+            }
+            match letter {
+                '{' => depth += 1,
+                '}' if depth == 0 => return,
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return;
+    }
+    let word = first_word(text);
+    if word.is_empty() {
+        return;
+    }
+    let path: Vec<&str> = prefix.iter().copied().chain([word.as_str()]).collect();
+    match text[word.len()..].strip_prefix("::") {
+        Some(rest) if !rest.starts_with('<') => take_apart(&path, rest, found),
+        _ => found.push(path.into_iter().map(str::to_owned).collect()),
+    }
+}
+
+/// The module that a path names, or the module of the item that it names, as the path of its file without `.rs`.
+fn module_named(path: &[String], from: &str, modules: &BTreeSet<&str>) -> String {
+    let mut at: Vec<&str> = if path[0] == "crate" { Vec::new() } else { from.split('/').collect() };
+    for segment in path.iter().skip(usize::from(path[0] != "super")) {
+        match segment.as_str() {
+            "super" => drop(at.pop()),
+            segment => {
+                let next = [at.as_slice(), &[segment]].concat();
+                if !modules.contains(next.join("/").as_str()) {
+                    break;
+                }
+                at = next;
+            }
+        }
+    }
+    at.join("/")
+}
+
+/// One line for each file that imports from the file of a folder it is in, and for each circle of modules within a folder.
+fn breaches_within_folders(sources: &BTreeMap<String, String>) -> Vec<String> {
+    let modules: BTreeSet<&str> = sources.keys().filter_map(|file| file.strip_suffix(".rs")).collect();
+    let mut breaches = BTreeSet::new();
+    // Folder to its modules to the modules beside them that they import.
+    let mut arrows: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for who in &modules {
+        for path in paths(&code(&sources[&format!("{who}.rs")])) {
+            let whom = module_named(&path, who, &modules);
+            if whom.is_empty() {
+                continue;
+            }
+            if who.strip_prefix(whom.as_str()).is_some_and(|rest| rest.starts_with('/')) {
+                let item = path.last().map_or("", String::as_str);
+                breaches.insert(format!("src/{who}.rs: `{item}` is to be in a file beside, not in src/{whom}.rs"));
+            }
+            let (from, to): (Vec<&str>, Vec<&str>) = (who.split('/').collect(), whom.split('/').collect());
+            let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+            if common > 0 && common < from.len() && common < to.len() {
+                let folder = arrows.entry(from[..common].join("/")).or_default();
+                folder.entry(from[common].to_owned()).or_default().insert(to[common].to_owned());
+            }
+        }
+    }
+    for (folder, mut arrows) in arrows {
+        // Modules whose imports are all gone import nothing that remains; what never goes is a circle, or leads to one.
+        let mut left: BTreeSet<String> = arrows.keys().cloned().collect();
+        while let Some(free) = left.iter().find(|name| arrows[*name].is_disjoint(&left)).cloned() {
+            left.remove(&free);
+        }
+        arrows.retain(|name, _| left.contains(name));
+        if !left.is_empty() {
+            let left: Vec<String> = left.into_iter().collect();
+            breaches.insert(format!("src/{folder}: there is a circle among {}", left.join(", ")));
+        }
+    }
+    breaches.into_iter().collect()
+}
+
+#[test]
+fn folders_have_layers_too() {
+    let mut breaches = breaches_within_folders(&sources());
+    for face in OPEN_FACES {
+        let before = breaches.len();
+        breaches.retain(|breach| !breach.ends_with(&format!(" not in src/{face}.rs")));
+        assert!(breaches.len() < before, "{face} is open no longer: take it off the list");
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
+fn a_breach_within_a_folder_is_named() {
+    let check = |files: &[(&str, &str)], expected: &[&str]| {
+        let sources = files.iter().map(|(name, text)| (format!("{name}.rs"), (*text).to_owned())).collect();
+        assert_eq!(breaches_within_folders(&sources), expected, "{files:?}");
+    };
+    let upwards = "src/a/b.rs: `X` is to be in a file beside, not in src/a.rs";
+    check(&[("a", "mod b;"), ("a/b", "use super::X;")], &[upwards]);
+    check(&[("a", ""), ("a/b", "fn f(x: crate::a::X) {}")], &[upwards]);
+    check(&[("a", ""), ("a/b", "use crate::{a::{c::Y, X}, d};"), ("a/c", "")], &[upwards]);
+    check(&[("a", ""), ("a/b", "use super::c::X;"), ("a/c", "")], &[]);
+    check(&[("a", ""), ("a/b", "pub(in crate::a) struct X;")], &[]);
+    check(&[("a", "use b::X;"), ("a/b", "use crate::d::X;"), ("d", "")], &[]);
+    let circle = "src/a: there is a circle among b, c";
+    check(&[("a", ""), ("a/b", "use super::c::X;"), ("a/c", "use crate::a::b::Y;")], &[circle]);
+    check(&[("a", ""), ("a/b", "use super::c::X;"), ("a/c", ""), ("a/c/d", "use crate::a::b::Y;")], &[circle]);
+    check(&[("a", ""), ("a/b", "use super::c::X;"), ("a/c", "use super::d::X;"), ("a/d", "")], &[]);
+}
