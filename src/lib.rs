@@ -1,7 +1,7 @@
 //! Sidestream: a pub/sub sidecar that speaks the Dapr API. This is the map; read it first.
 //!
-//! A sidecar stands beside one app. The app publishes with an HTTP POST and says what it subscribes to; the sidecar keeps the events in a
-//! broker and gives them to the app as HTTP POSTs, until the app says that it is done with them.
+//! A sidecar runs beside one app. The app publishes events with an HTTP POST and declares its subscriptions; the sidecar
+//! keeps the events in a broker and delivers them to the app as HTTP POSTs until the app has handled them.
 //!
 //! # The flow
 //!
@@ -25,13 +25,13 @@
 //!                                               ▼ │
 //!                                         app::Channel ◄──► app (HTTP)
 //!
-//!  across all of it: telemetry (what is told), health (is it ready), shutdown (how it ends)
+//!  used by all: telemetry (logs and counts), health (is it ready), shutdown (how it stops), server (what listens)
 //! ```
 //!
 //! # Layers: who may import whom
 //!
-//! A module imports modules of lower layers and, of its own layer, only what the third column says. `tests/it/layers.rs` reads this table
-//! and holds the code to it, so it is true.
+//! A module imports modules of lower layers and, of its own layer, only those in the third column. `tests/it/layers.rs`
+//! reads this table and compares it with the imports. Within a folder the files form layers, too: no circles.
 //!
 //! <!-- layers -->
 //! | layer | modules | may import beside lower layers |
@@ -46,37 +46,44 @@
 //! | 7 wiring | `wait`, `check`, `runtime`, `demo`, `run` | `demo` -> `runtime`, `run` -> `runtime` |
 //! <!-- end of layers -->
 //!
-//! A crate that could be replaced stands behind one door: `redis` behind `broker::redis`, `cel` behind `expr`, `axum` behind `api` and
-//! `server`,
-//! `granit-parser` (YAML) behind `resources::yaml::parse`, `clap` behind `cli`, `rustls` behind `app::http` and
-//! `broker::redis::conn::tls`. The same test holds that.
+//! A crate that could be replaced is used in one place: `redis` in `broker::redis`, `cel` in `expr`, `axum` in `api` and
+//! `server`, `granit-parser` (YAML) in `resources::yaml::parse`, `clap` in `cli`, `rustls` in `app::http` and
+//! `broker::redis::conn::tls`. The same test compares that, too.
 //!
-//! # Two walks through the house
+//! # Two walks through the code
 //!
-//! **An event is published.** `server` accepts the connection and gives the request to `api::http::service`, which checks the token, begins
-//! the trace and calls a handler: `handlers::publish` takes topic, query, headers and body from the request, looks the component up
-//! (`publish::Publisher::pubsub`) and hands over a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
-//! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt. `pubsub::Pubsub::publishing` asks the
-//! scopes, `Permitted::send` gives it to `broker::Broker::publish`, under the component's `resiliency::Policy` if it has one. The answer is
-//! 204 once the broker has confirmed. Whatever goes wrong on the way is an error type of the module where it happens, and becomes an answer
-//! in `api::error`, once.
+//! **An event is published.** `server::accept` accepts the connection, `server::connection` reads the request. In
+//! `api::http::service` the steps around a call stand in order: path, trace, CORS, token, handler, log. The handler,
+//! `api::http::handlers::publish`, takes topic, query, headers and body from the request, looks the component up
+//! (`publish::Publisher::pubsub`) and builds a `publish::Request`. `Publisher::publish` puts a CloudEvent around the body
+//! (`envelope::wrap`), unless it is to stay raw; the bytes of `data` are copied, not rebuilt.
+//! `pubsub::Pubsub::publishing` checks the scopes, `Permitted::send` calls `broker::Broker::publish` under the
+//! component's `resiliency::Policy`. The answer is 204 once the broker has confirmed the event. A failure is an error type
+//! of the module where it happens, and becomes an answer in `api::error`.
 //!
-//! **An event is delivered.** `delivery::supervisor` knows what is subscribed, from files and from the app's answer to `GET
-//! /dapr/subscribe`, and hands the broker one `consumer` per subscription, which is a `broker::Sink`. The broker reads and calls
-//! `Sink::accept` with an `Incoming`. The consumer reads the event (`envelope::Event`), lets `router` choose a path by the rules (`expr`),
-//! and asks the app (`app::Channel::deliver`, again under a policy), which answers with a `Verdict`. Success is `Settlement::Ack`. What is
-//! dropped, expired or fits no rule goes to the dead-letter topic first, if there is one; only when that is confirmed is it an `Ack`. What
-//! failed goes there too, or without one is `Settlement::Retry`: the broker plans when it comes again. A future that is dropped was no
-//! `Ack`, so nothing is lost by a stop or a panic.
+//! **An event is delivered.** `delivery::supervisor` knows the subscriptions, from files and from the app's answer to `GET
+//! /dapr/subscribe`, and hands the broker a `broker::Sink` for each: a `delivery::consumer`, or `delivery::bulk`. The
+//! broker reads entries into its `broker::dispatch`, which decides which entry is next and calls `Sink::accept` with an
+//! `Incoming`. `delivery::prepare` reads the event, drops what has expired, and chooses the path by the rules (`router`,
+//! `expr`). The consumer calls the app (`app::Channel::deliver`, under a policy) and gets a `Verdict`. The return value of
+//! `accept` is the acknowledgement: success is `Settlement::Ack`. An event that is dropped, expired or fits no rule goes
+//! to the dead-letter topic first, if there is one, and is acknowledged once that is confirmed. An event that failed goes
+//! there, too, or is `Settlement::Retry`: the dispatcher plans its redelivery. A future that is dropped, or panics, counts
+//! as `Retry`, so a stop or a panic loses nothing.
 //!
-//! # What is deliberately absent
+//! **To add a broker**: a folder `broker/<name>/` that implements `broker::Broker` and drives `broker::dispatch` (the trait
+//! `Driver`), a row in `broker::kinds`, a component file in `components/`, and a row in `tests/it/brokers.rs`, which runs
+//! the conformance suite.
 //!
-//! - `broker` knows no CloudEvents, no HTTP, no app; `envelope` knows no broker. What is between them is bytes and a string map.
-//! - `publish` and `delivery` know nothing of each other. A dead letter is sent like any message, by `pubsub::Permitted::send`.
-//! - `delivery` does not know how the app is reached, `app` not what becomes of its answer.
-//! - Nothing is global: no static state, no environment but the [`environment::Environment`] that `main` passes in, no registry of
-//!   metrics. Many [`runtime::Runtime`]s can live in one process.
-//! - No part but `telemetry::events` writes log lines or counts; no part but `shutdown::Tasks` spawns tasks.
+//! # Rules that keep it so
+//!
+//! - `broker` knows no CloudEvents, no HTTP and no app; `envelope` knows no broker. They exchange bytes and a string map.
+//! - `publish` and `delivery` do not import each other. A dead letter is sent like any message, by
+//!   `pubsub::Permitted::send`.
+//! - `delivery` does not know how the app is reached; `app` does not know what follows from its answer.
+//! - Nothing is global: no static state, no environment but the [`environment::Environment`] that `main` passes in, no
+//!   registry of metrics. Many [`runtime::Runtime`]s can live in one process.
+//! - Only `telemetry::events` writes log lines and counts. Only `shutdown::Tasks` spawns tasks.
 
 // Words.
 pub mod backoff;
