@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use crate::app::DiscoveryError;
+use crate::app::channel::DiscoveryError;
 use crate::json;
 use crate::message::Metadata;
 use crate::resources::kinds::subscription::{BulkSpec, RuleSpec, SubscriptionSpec};

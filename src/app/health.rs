@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::app::{Channel, ProbeError};
+use crate::app::channel::{Channel, ProbeError};
 use crate::config::AppHealthSettings;
 use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;

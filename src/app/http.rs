@@ -9,6 +9,7 @@ mod bulk;
 mod coding;
 mod connect;
 mod connection_stats;
+mod error_chain;
 mod headers;
 mod path;
 mod protocol;
@@ -35,12 +36,14 @@ use tokio::time::Instant;
 
 use self::connect::Connector;
 use self::connection_stats::ConnectionStats;
+use self::error_chain::chain;
 use self::protocol::DetectedProtocol;
 use self::response::AppResponse;
-use crate::app::{
-    Answer, BulkAnswer, BulkDelivery, Channel, Delivery, DiscoveryError, FailureReason, ProbeError, Verdict, discovery,
-    verdict,
+use crate::app::channel::{
+    Answer, BulkAnswer, BulkDelivery, Channel, Delivery, DiscoveryError, FailureReason, MAX_EXCERPT, ProbeError,
+    Verdict,
 };
+use crate::app::{discovery, verdict};
 use crate::config::{AppProtocol, AppSettings};
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
@@ -439,7 +442,7 @@ impl Channel for HttpChannel {
             verdict::of_answer(response.code, &response.body, |problem| self.warn_of_answer(&delivery.path, problem))
         };
         let mut excerpt = response.body;
-        excerpt.truncate(verdict::MAX_EXCERPT);
+        excerpt.truncate(MAX_EXCERPT);
         Answer { verdict, status: Some(response.code), excerpt }
     }
 
@@ -513,18 +516,6 @@ fn unprobed(reason: FailureReason) -> ProbeError {
         FailureReason::Unreachable(error) => ProbeError::Unreachable(error),
         other => ProbeError::Unanswered(other.to_string()),
     }
-}
-
-/// An error with all its sources.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,11 +5,8 @@
 
 pub mod bulk;
 
-use crate::app::{FailureReason, Verdict};
+use super::channel::{FailureReason, Verdict};
 use crate::json;
-
-/// Bytes of the body of an answer that go into the log and the dead letter.
-pub const MAX_EXCERPT: usize = 1024;
 
 /// What an HTTP answer means. `unread` is told, in words that follow "the body", why the body of a success is no answer to an event.
 pub fn of_answer(code: u16, body: &[u8], unread: impl FnOnce(&'static str)) -> Verdict {
@@ -21,8 +18,8 @@ pub fn of_answer(code: u16, body: &[u8], unread: impl FnOnce(&'static str)) -> V
                 Verdict::Success
             }
         },
-        404 => Verdict::Drop(of_code(code, body)),
-        _ => Verdict::Retry(of_code(code, body)),
+        404 => Verdict::Drop(FailureReason::of_code(code, body)),
+        _ => Verdict::Retry(FailureReason::of_code(code, body)),
     }
 }
 
@@ -87,11 +84,6 @@ fn of_status(status: &str) -> Verdict {
         "DROP" => Verdict::Drop(FailureReason::Status(status.to_owned())),
         _ => Verdict::Retry(FailureReason::Status(status.to_owned())),
     }
-}
-
-fn of_code(code: u16, body: &[u8]) -> FailureReason {
-    let shown = &body[..body.len().min(MAX_EXCERPT)];
-    FailureReason::Code { code, body: String::from_utf8_lossy(shown).into_owned() }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::{FlagError, Flags};
-use crate::config::{
+use crate::config::settings::{
     ApiAccess, AppHealthSettings, AppProtocol, AppSettings, CallLog, HttpSettings, InitEndpoints, MetricsSettings,
     Settings,
 };

@@ -263,7 +263,7 @@ fn test_only_files_are_left_out() {
 }
 
 /// Folders whose files still import types from the file beside the folder: these are to move into the folder.
-const OPEN_FACES: [&str; 7] = ["app", "app/http", "app/verdict", "config", "delivery/supervisor", "expr", "resiliency"];
+const OPEN_FACES: [&str; 3] = ["delivery/supervisor", "expr", "resiliency"];
 
 /// The paths that the code names by `crate::`, `super::` or `self::`, groups in braces taken apart: the segments of each.
 fn paths(code: &str) -> Vec<Vec<String>> {

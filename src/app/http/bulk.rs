@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::app::{BulkDelivery, BulkEntry, BulkEvent};
+use crate::app::channel::{BulkDelivery, BulkEntry, BulkEvent};
 use crate::envelope::push_base64;
 use crate::json::{self, push_map, push_text};
 

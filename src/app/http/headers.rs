@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::coding;
-use crate::app::{BulkDelivery, Delivery};
+use crate::app::channel::{BulkDelivery, Delivery};
 use crate::telemetry::trace::NO_TRACE;
 
 /// The content type of every single delivery, whatever its body is.

@@ -6,9 +6,9 @@ use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::chain;
 use super::coding::{self, Coding};
-use crate::app::FailureReason;
+use super::error_chain::chain;
+use crate::app::channel::FailureReason;
 
 /// Longest body of an answer that is read, packed or not.
 pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;

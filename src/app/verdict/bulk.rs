@@ -8,8 +8,7 @@ use std::collections::HashMap;
 
 use serde::de::Error;
 
-use super::of_code;
-use crate::app::{FailureReason, Verdict};
+use crate::app::channel::{FailureReason, Verdict};
 use crate::json;
 
 /// What an answer means.
@@ -30,8 +29,8 @@ pub fn of_answer<'a>(code: u16, body: &[u8], ids: impl Iterator<Item = &'a str>)
                 "failed unmarshalling app response for bulk subscribe: {error}"
             ))),
         },
-        404 => Verdict::Drop(of_code(code, body)),
-        _ => Verdict::Retry(of_code(code, body)),
+        404 => Verdict::Drop(FailureReason::of_code(code, body)),
+        _ => Verdict::Retry(FailureReason::of_code(code, body)),
     };
     Verdicts { of_entries: ids.map(|_| for_all.clone()).collect(), unknown_ids: Vec::new() }
 }
