@@ -1,5 +1,5 @@
-//! What is subscribed: declared in files and asked for by the app, merged into one list (tests/spec/delivery.md, "B5.
-//! Merging").
+//! The subscriptions of a sidecar: declared in files and asked for by the app, merged into one list
+//! (tests/spec/delivery.md, "B5. Merging").
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ pub(super) struct Subscription {
     pub(super) spec: SubscriptionSpec,
     pub(super) origin: Origin,
     pub(super) rules: Rules,
-    /// `rawPayload` of its metadata; the error is the text for log and dead letter.
+    /// `rawPayload` of its metadata. The error is the text for log and dead letter.
     pub(super) is_raw: Result<bool, String>,
 }
 
-/// A `match` expression that does not compile, with the subscription and the position.
+/// A `match` expression that does not compile. The text names the subscription and the position.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RuleError(pub String);
@@ -46,7 +46,7 @@ impl Subscription {
         }))
     }
 
-    /// Do both mean the same?
+    /// Have both the same declaration and origin?
     pub(super) fn equals(&self, other: &Self) -> bool {
         self.origin == other.origin && self.spec == other.spec
     }
@@ -70,9 +70,38 @@ pub(super) fn described(spec: &SubscriptionSpec) -> String {
     }
 }
 
-/// One subscription for each topic: the first of those declared, replaced by the last that the app asks for. In the
-/// order of the metadata API (tests/spec/http-api.md, "7.1 GET /v1.0/metadata").
-pub(super) fn merge(declared: &[Arc<Subscription>], programmatic: &[Arc<Subscription>]) -> Vec<Arc<Subscription>> {
+/// All subscriptions of a sidecar.
+#[derive(Default)]
+pub(super) struct SubscriptionSet {
+    declared: Vec<Arc<Subscription>>,
+    programmatic: Vec<Arc<Subscription>>,
+    merged: Vec<Arc<Subscription>>,
+}
+
+impl SubscriptionSet {
+    pub(super) fn set_declared(&mut self, declared: Vec<Arc<Subscription>>) {
+        self.merged = merge(&declared, &self.programmatic);
+        self.declared = declared;
+    }
+
+    pub(super) fn set_programmatic(&mut self, programmatic: Vec<Arc<Subscription>>) {
+        self.merged = merge(&self.declared, &programmatic);
+        self.programmatic = programmatic;
+    }
+
+    pub(super) fn declared(&self) -> &[Arc<Subscription>] {
+        &self.declared
+    }
+
+    /// One subscription for each topic, in the order of the metadata API.
+    pub(super) fn merged(&self) -> &[Arc<Subscription>] {
+        &self.merged
+    }
+}
+
+/// One subscription for each topic: the first that is declared, unless the app asks for one; then the last that it asks for. In
+/// the order of the metadata API (tests/spec/http-api.md, "7.1 GET /v1.0/metadata").
+fn merge(declared: &[Arc<Subscription>], programmatic: &[Arc<Subscription>]) -> Vec<Arc<Subscription>> {
     let mut merged: Vec<Arc<Subscription>> = Vec::with_capacity(declared.len() + programmatic.len());
     let place_of = |merged: &[Arc<Subscription>], new: &Subscription| {
         merged.iter().position(|known| known.is_for(&new.spec.pubsub, &new.spec.topic))

@@ -183,7 +183,7 @@ impl<'a> Checker<'a> {
             Expr::Call(call) => self.type_of_call(call),
             Expr::Comprehension(inner) => self.type_of_comprehension(inner),
             Expr::List(_) | Expr::Map(_) => {
-                for child in super::children(node) {
+                for child in super::tree::children(node) {
                     self.type_of(child)?;
                 }
                 Ok(if matches!(node.expr, Expr::List(_)) { List } else { Map })

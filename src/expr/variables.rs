@@ -6,7 +6,9 @@ use std::fmt;
 
 use cel::common::ast::{Expr, IdedExpr};
 
-use super::{CompileError, Expression, check, children};
+use super::check;
+use super::expression::{CompileError, Expression};
+use super::tree::children;
 use crate::metadata::nearest;
 
 /// A variable that does not exist. Its text says what exists instead.
@@ -58,7 +60,7 @@ impl Expression {
             if !is_known(name) && !unknown.iter().any(|said| said.name == name) {
                 unknown.push(UnknownVariable {
                     name: name.to_owned(),
-                    position: check::position_of_variable(&self.text, name),
+                    position: check::position_of_variable(self.text(), name),
                     nearest: nearest(name, known),
                     known,
                 });

@@ -1,23 +1,24 @@
-//! Circuit breakers: a component that keeps failing is left alone for a while (tests/spec/resources-cli.md, "8.2 Schema
-//! and defaults", "8.4 Execution").
+//! Circuit breakers: a component whose calls keep failing is not called for a while (tests/spec/resources-cli.md, "8.2
+//! Schema and defaults", "8.4 Execution").
 //!
-//! [`Machine`] is the state machine, fed with instants; [`Breaker`] is one machine shared by all calls of a component.
+//! [`Machine`] is the state machine; it gets the time as an argument. [`Breaker`] is one machine shared by all calls of a
+//! component.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Interruption;
+use super::error::Interruption;
 use crate::expr::{Expression, Subject};
 use crate::resources::kinds::policies::Breaker as Settings;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::resiliency::BreakerChanged;
 
-/// A breaker trips after more failures in a row than this, unless it says otherwise.
-const FAILURES_IN_A_ROW: i64 = 5;
+/// A breaker without `trip` opens after more consecutive failures than this.
+const MAX_CONSECUTIVE_FAILURES: i64 = 5;
 
-/// The variables that `trip` can ask about.
+/// The variables of a `trip` expression.
 pub const TRIP_VARIABLES: &[&str] =
     &["requests", "totalSuccesses", "totalFailures", "consecutiveSuccesses", "consecutiveFailures"];
 
@@ -38,7 +39,18 @@ pub(super) struct Breaker {
     telemetry: Telemetry,
 }
 
-/// Leave for one call. Unless it [`succeeded`](Permit::succeeded) it has failed, also when the call was given up.
+/// The breaker of one component. It is made at its first use, from the template of that use.
+pub(super) type BreakerCell = Arc<OnceLock<Breaker>>;
+
+/// The breaker of a component as a policy holds it.
+pub(super) struct BreakerHandle {
+    pub(super) component: Arc<str>,
+    pub(super) template: Arc<Template>,
+    pub(super) cell: BreakerCell,
+    pub(super) telemetry: Telemetry,
+}
+
+/// Permission for one call. Dropping it counts as a failure, unless [`succeeded`](Permit::succeeded) was called.
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
     generation: u64,
@@ -55,7 +67,10 @@ impl Breaker {
         }
     }
 
-    /// Leave to call now.
+    /// Permission to call now.
+    ///
+    /// # Errors
+    /// If the breaker is open, or half-open and full.
     pub(super) fn enter(&self) -> Result<Permit<'_>, Interruption> {
         let settings = &self.template.settings;
         let generation = self.change(|machine| machine.enter(settings, Instant::now()))?;
@@ -78,6 +93,13 @@ impl Breaker {
             self.telemetry.emit(BreakerChanged { name: &self.name, from: before.word(), to: after.word() });
         }
         result
+    }
+}
+
+impl BreakerHandle {
+    pub(super) fn breaker(&self) -> &Breaker {
+        let make = || Breaker::new(self.template.clone(), &self.component, self.telemetry.clone());
+        self.cell.get_or_init(make)
     }
 }
 
@@ -145,10 +167,10 @@ impl Counts {
 }
 
 impl Template {
-    /// An expression without an answer does not trip.
+    /// Should the breaker open? An expression that fails does not open it.
     fn trips(&self, counts: &Counts) -> bool {
         match &self.trip {
-            None => counts.consecutive_failures > FAILURES_IN_A_ROW,
+            None => counts.consecutive_failures > MAX_CONSECUTIVE_FAILURES,
             Some(trip) => trip.matches(&counts.subject()).unwrap_or(false),
         }
     }
@@ -158,9 +180,9 @@ impl Template {
 struct Machine {
     state: BreakerState,
     counts: Counts,
-    /// Goes up with each fresh start of the counts: a call that began before one does not count.
+    /// How often the counts were reset. A call that began before the last reset is not counted.
     generation: u64,
-    /// When the counts are cleared while closed, or when open turns half-open.
+    /// When closed: when the counts are reset. When open: when it becomes half-open.
     until: Option<Instant>,
 }
 
@@ -174,7 +196,7 @@ impl Machine {
         }
     }
 
-    /// The generation of a call that may be made.
+    /// The generation of a call that may be made now.
     fn enter(&mut self, settings: &Settings, now: Instant) -> Result<u64, Interruption> {
         self.advance(settings, now);
         match self.state {
@@ -206,7 +228,7 @@ impl Machine {
         }
     }
 
-    /// Do what time alone brings.
+    /// Makes the changes that are due by the time alone.
     fn advance(&mut self, settings: &Settings, now: Instant) {
         if self.until.is_none_or(|until| now <= until) {
             return;
@@ -222,7 +244,7 @@ impl Machine {
         self.state = state;
         self.counts = Counts::default();
         self.generation += 1;
-        // A time too far away to be told never comes.
+        // `checked_add` fails for a time too far away to be represented: it never comes.
         self.until = match state {
             BreakerState::Closed => settings.interval.and_then(|interval| now.checked_add(interval)),
             BreakerState::Open => now.checked_add(settings.timeout),

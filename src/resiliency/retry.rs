@@ -1,17 +1,17 @@
-//! A retry policy as the pauses it asks for. It looks at no clock: how long it has been going on is told to it.
+//! The pauses of a retry policy. Reads no clock: the elapsed time is an argument.
 
 use std::time::Duration;
 
-use super::{CallError, Interruption};
+use super::error::{CallError, Interruption};
 use crate::resources::kinds::policies::{Pause, Retry};
 
-/// Parameters of an exponential policy that nobody can set (tests/spec/resources-cli.md, "8.2 Schema and defaults").
-const FIRST: Duration = Duration::from_millis(500);
+/// Parameters of an exponential policy that have no setting (tests/spec/resources-cli.md, "8.2 Schema and defaults").
+const INITIAL_PAUSE: Duration = Duration::from_millis(500);
 const GROWTH: f64 = 1.5;
 const JITTER: f64 = 0.5;
-const IN_ALL: Duration = Duration::from_secs(15 * 60);
+const MAX_ELAPSED: Duration = Duration::from_secs(15 * 60);
 
-/// The pauses of one operation, one after the other.
+/// The pauses between the calls of one operation.
 pub(super) struct Delays<'a> {
     retry: &'a Retry,
     left: Option<u64>,
@@ -21,10 +21,11 @@ pub(super) struct Delays<'a> {
 
 impl<'a> Delays<'a> {
     pub(super) fn new(retry: &'a Retry) -> Self {
-        Self { retry, left: retry.max_retries, next: FIRST }
+        Self { retry, left: retry.max_retries, next: INITIAL_PAUSE }
     }
 
-    /// Is this failure one to retry after? A code counts if there is a list of codes; what has no code is always retried.
+    /// Does the policy retry after this failure? If it lists codes, a failure with a code must match one; a failure without a
+    /// code is always retried.
     pub(super) fn covers<E>(&self, failure: &CallError<E>, http_code: impl Fn(&E) -> Option<u16>) -> bool {
         let codes = &self.retry.http_codes;
         match failure {
@@ -37,7 +38,7 @@ impl<'a> Delays<'a> {
         }
     }
 
-    /// The pause before the next try; `None` if there is to be none. `elapsed` since the first try began.
+    /// The pause before the next call; `None` if there is to be no other. `elapsed` counts from the start of the first call.
     pub(super) fn after(&mut self, elapsed: Duration) -> Option<Duration> {
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(1)?;
@@ -47,7 +48,7 @@ impl<'a> Delays<'a> {
             Pause::Exponential(longest) => {
                 let pause = self.next.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64());
                 self.next = self.next.mul_f64(GROWTH).min(longest);
-                (elapsed + pause <= IN_ALL).then_some(pause)
+                (elapsed + pause <= MAX_ELAPSED).then_some(pause)
             }
         }
     }
@@ -68,7 +69,7 @@ mod tests {
             let retry = retry(Pause::Constant(second), max_retries, &[]);
             let mut delays = Delays::new(&retry);
             // Time does not matter to it.
-            let pauses: Vec<_> = (0..10).map_while(|_| delays.after(IN_ALL * 2)).collect();
+            let pauses: Vec<_> = (0..10).map_while(|_| delays.after(MAX_ELAPSED * 2)).collect();
             assert_eq!(pauses, vec![second; expected], "{max_retries:?}");
         }
     }
@@ -88,8 +89,8 @@ mod tests {
     fn an_exponential_policy_ends_after_a_quarter_of_an_hour() {
         let retry = retry(Pause::Exponential(Duration::from_secs(60)), None, &[]);
         let mut delays = Delays::new(&retry);
-        assert!(delays.after(IN_ALL - Duration::from_secs(1)).is_some());
-        assert_eq!(delays.after(IN_ALL), None);
+        assert!(delays.after(MAX_ELAPSED - Duration::from_secs(1)).is_some());
+        assert_eq!(delays.after(MAX_ELAPSED), None);
     }
 
     #[test]

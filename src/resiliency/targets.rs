@@ -2,12 +2,12 @@
 //! "8.3 Built-in and default policies", "8.4 Execution").
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Policy;
-use super::breaker::{Breaker, TRIP_VARIABLES, Template};
+use super::breaker::{BreakerCell, BreakerHandle, TRIP_VARIABLES, Template};
+use super::policy::Policy;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Expression;
 use crate::resources::kinds::policies::{Direction, Policies};
@@ -27,20 +27,9 @@ struct Inner {
     telemetry: Telemetry,
 }
 
-/// The breaker of one component, made when it is first used: from the template that is first used.
-type BreakerCell = Arc<OnceLock<Breaker>>;
-
-/// How a policy gets at the breaker of its component.
-pub(super) struct BreakerHandle {
-    component: Arc<str>,
-    template: Arc<Template>,
-    cell: BreakerCell,
-    telemetry: Telemetry,
-}
-
 impl Targets {
-    /// From resources, later ones over earlier ones. A `trip` that does not compile takes the targets of its resource away, like any
-    /// other wrong policy; what is said about it comes beside.
+    /// The policies of all resources; later ones replace earlier ones of the same name. If a `trip` does not compile, the targets of
+    /// its resource are ignored, as with any other wrong policy. The diagnostics say so.
     pub fn new(resiliencies: &[Resiliency], telemetry: Telemetry) -> (Self, Vec<Diagnostic>) {
         let (mut policies, mut templates) = (Policies::built_in(), BTreeMap::new());
         let mut diagnostics = Vec::new();
@@ -50,7 +39,7 @@ impl Targets {
             for (name, compiled) in compile(resource) {
                 match compiled {
                     Ok(template) => {
-                        diagnostics.extend(variables_that_nothing_sets(resource, &template));
+                        diagnostics.extend(unknown_variables(resource, &template));
                         templates.insert(name, Arc::new(template));
                     }
                     Err(diagnostic) => {
@@ -69,25 +58,26 @@ impl Targets {
         (targets, diagnostics)
     }
 
-    /// The policies behind it.
+    /// The policies as they were declared.
     pub fn policies(&self) -> &Policies {
         &self.0.policies
     }
 
-    /// The policy of a component, if it has any. Its retries end with `stop`.
+    /// The policy of a component, if it has one. `stop` ends its retries.
     pub fn policy(&self, component: &str, direction: Direction, stop: Stop) -> Option<Policy> {
         let policies = &self.0.policies;
         let timeout = policies.timeout_of(component, direction);
         let retry = policies.retry_of(component, direction);
-        let breaker = policies.breaker_of(component, direction).and_then(|name| self.guard(component, name));
+        let breaker = policies.breaker_of(component, direction).and_then(|name| self.breaker(component, name));
         if timeout.is_none() && retry.is_none() && breaker.is_none() {
             return None;
         }
-        if let Some(guard) = &breaker
+        if let Some(handle) = &breaker
             && direction == Direction::Inbound
         {
-            // Deliveries are looked up when the subscription starts, publishing with each call: who is first decides.
-            guard.breaker();
+            // The first use decides which template the breaker has. A subscription asks for its policy when it starts, so this is
+            // its first use; publishing asks with each call.
+            handle.breaker();
         }
         Some(Policy {
             component: component.into(),
@@ -100,7 +90,7 @@ impl Targets {
         })
     }
 
-    fn guard(&self, component: &str, template: &str) -> Option<BreakerHandle> {
+    fn breaker(&self, component: &str, template: &str) -> Option<BreakerHandle> {
         let template = self.0.templates.get(template)?.clone();
         let mut breakers = self.0.breakers.lock();
         let cell = breakers.entry(component.to_owned()).or_default().clone();
@@ -108,15 +98,8 @@ impl Targets {
     }
 }
 
-impl BreakerHandle {
-    pub(super) fn breaker(&self) -> &Breaker {
-        let make = || Breaker::new(self.template.clone(), &self.component, self.telemetry.clone());
-        self.cell.get_or_init(make)
-    }
-}
-
-/// A warning for each variable in `trip` that does not exist: asked for its value, the expression has no answer and does not trip.
-fn variables_that_nothing_sets(resource: &Resiliency, template: &Template) -> Vec<Diagnostic> {
+/// A warning for each variable in `trip` that does not exist: an expression that reads it fails and does not open the breaker.
+fn unknown_variables(resource: &Resiliency, template: &Template) -> Vec<Diagnostic> {
     let (Some(trip), Some((text, line))) = (&template.trip, &template.settings.trip) else {
         return Vec::new();
     };
@@ -129,7 +112,7 @@ fn variables_that_nothing_sets(resource: &Resiliency, template: &Template) -> Ve
     warnings.collect()
 }
 
-/// The breakers of a resource, each compiled or with what is wrong.
+/// The breakers of a resource, each compiled or with the mistake in it.
 fn compile(resource: &Resiliency) -> impl Iterator<Item = (String, Result<Template, Box<Diagnostic>>)> + use<'_> {
     resource.policies.breakers.iter().map(|(name, settings)| {
         let trip = settings.trip.as_ref().map(|(text, line)| {

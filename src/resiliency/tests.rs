@@ -1,14 +1,20 @@
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::diagnostic::Location;
+use crate::resources::kinds::policies::Direction;
 use crate::resources::kinds::resiliency::Resiliency;
 use crate::resources::yaml::diagnostics::Diagnostics;
 use crate::resources::yaml::fields::{Dialect, Fields};
 use crate::resources::yaml::parse;
+use crate::shutdown::Stop;
+use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, LogBuilder};
 use crate::telemetry::metrics::Metrics;
 

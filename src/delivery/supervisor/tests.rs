@@ -1,9 +1,15 @@
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::*;
+use crate::config::InitEndpoints;
 use crate::delivery::testing::{App, RecordingBroker, telemetry, until};
+use crate::health::Health;
 use crate::message::Settlement;
+use crate::pubsub::Catalog;
 use crate::resources::kinds::subscription::RuleSpec;
+use crate::shutdown::{Stop, Tasks};
+use crate::telemetry::trace::Tracing;
 
 const LIST: &str =
     r#"[{"pubsubname":"pubsub","topic":"asked","route":"/x"},{"pubsubname":"nobody","topic":"t","route":"/x"}]"#;
@@ -177,7 +183,7 @@ async fn subscriptions_run_while_the_app_is_healthy() {
     }
     assert_eq!(questions(&app), 1);
     assert_eq!(listed(&supervisor).len(), 3);
-    supervisor.0.config.stop.trigger();
+    supervisor.reconciler.config.stop.trigger();
 }
 
 #[tokio::test]
@@ -194,7 +200,7 @@ async fn an_app_that_probes_found_gone_is_asked_again() {
     app.answer("/dapr/subscribe", 200, r#"[{"pubsubname":"pubsub","topic":"new","route":"/x"}]"#);
     app.come_back().await;
     until("asked again", || broker.topics() == ["new"]).await;
-    supervisor.0.config.stop.trigger();
+    supervisor.reconciler.config.stop.trigger();
 }
 
 #[tokio::test]
@@ -211,8 +217,8 @@ async fn probes_go_on_after_the_subscriptions_have_ended() {
     app.answer("/healthz", 200, "");
     health.healthy().await;
     assert!(broker.topics().is_empty());
-    supervisor.0.config.stop.trigger();
-    supervisor.0.config.tasks.ended().await;
+    supervisor.reconciler.config.stop.trigger();
+    supervisor.reconciler.config.tasks.ended().await;
 }
 
 #[tokio::test]
@@ -225,16 +231,11 @@ async fn what_the_files_declare_anew_runs_and_the_rest_goes_on() {
     let supervisor = supervisor(&broker, vec![kept.clone(), named("old", "old", "/x")]);
     supervisor.start(app.channel.clone(), None).await;
     assert_eq!(broker.topics(), ["asked", "kept", "old"]);
-    let subscription = || async {
-        let running = supervisor.0.running.lock().await;
-        let of_kept = running.iter().find(|known| known.subscription.spec.name == "kept");
-        Arc::as_ptr(&of_kept.unwrap().subscription)
-    };
-    let before = subscription().await;
+    let before = supervisor.reconciler.address_of("kept").await;
     supervisor.declare(vec![kept.clone(), named("new", "new", "/x")]).unwrap();
     supervisor.resume().await;
     assert_eq!(broker.topics(), ["asked", "kept", "new"]);
-    assert_eq!(subscription().await, before);
+    assert_eq!(supervisor.reconciler.address_of("kept").await, before);
 
     let mut bad = named("bad", "bad", "/x");
     bad.rules[0].match_ = "event ==".to_owned();
