@@ -6,6 +6,7 @@
 
 mod check;
 mod expression;
+mod pattern;
 mod tree;
 mod variables;
 

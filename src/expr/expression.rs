@@ -11,6 +11,7 @@ use cel::parser::PrattParser;
 use cel::{Context, Env, ExecutionError, Value};
 
 use super::check;
+use super::pattern::{self, Patterns};
 use super::tree::{children_mut, depth, dismantle};
 
 /// Longest expression in bytes. It bounds the work at load; the deepest possible tree of it still fits a small stack.
@@ -27,6 +28,7 @@ static LIBRARY: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut library = Env::default().with_optional_support(false).with_stdlib();
     // Cannot fail: no expression can spell this name, and nothing else declares it.
     let _ = library.add_overload(PRESENT, PRESENT, vec![DYN_TYPE, DYN_TYPE], is_present);
+    pattern::add_to(&mut library);
     Arc::new(library)
 });
 
@@ -35,6 +37,8 @@ static LIBRARY: LazyLock<Arc<Env>> = LazyLock::new(|| {
 pub struct Expression {
     text: String,
     pub(super) tree: IdedExpr,
+    /// Keeps its patterns compiled.
+    _patterns: Patterns,
 }
 
 /// Why an expression cannot be compiled, with line and column where that is known.
@@ -97,7 +101,7 @@ impl Expression {
         }
         check::check(&tree, text).map_err(CompileError)?;
         ask_for_presence(&mut tree);
-        Ok(Self { text: text.to_owned(), tree })
+        Ok(Self { text: text.to_owned(), _patterns: Patterns::compile(&tree), tree })
     }
 
     /// As it was written.
