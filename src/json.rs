@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
+use memchr::memchr;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::ser::Formatter;
@@ -107,7 +108,7 @@ pub fn items(list: &str) -> Result<Vec<&str>, serde_json::Error> {
 /// The content of a JSON string. `None`: the value is not a string. A lone surrogate becomes U+FFFD.
 pub fn text_of(value: &str) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
-    let Some(mut at) = inner.find('\\') else {
+    let Some(mut at) = memchr(b'\\', inner.as_bytes()) else {
         return Some(inner.into());
     };
     let mut text = String::with_capacity(inner.len());
@@ -117,7 +118,7 @@ pub fn text_of(value: &str) -> Option<Cow<'_, str>> {
         let (letter, length) = escape(&rest[at..]);
         text.push(letter);
         rest = &rest[at + length..];
-        match rest.find('\\') {
+        match memchr(b'\\', rest.as_bytes()) {
             Some(next) => at = next,
             None => break,
         }
