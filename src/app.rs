@@ -1,4 +1,4 @@
-//! The app behind the sidecar: what can be asked of it, over whatever protocol.
+//! The app behind the sidecar: the requests that the sidecar makes to it, over any protocol.
 
 mod channel;
 pub mod discovery;
@@ -32,7 +32,7 @@ pub fn channel(
     }
 }
 
-/// The app speaks a protocol that is not there yet.
+/// A protocol of `--app-protocol` that is not supported yet.
 #[derive(Debug, thiserror::Error)]
 #[error("app-protocol {0} is not supported yet, only http, https and h2c are")]
 pub struct UnsupportedProtocol(&'static str);

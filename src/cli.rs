@@ -101,13 +101,13 @@ fn help(arguments: &[String]) -> Parsed {
     let topic = arguments.first().map(String::as_str);
     match topic {
         Some(topic @ ("demo" | "run" | "check")) => parse(&[topic.to_owned(), "--help".to_owned()]),
-        None | Some("help" | "version") => said(say_help()),
-        Some(flag) if flag.starts_with('-') => said(say_help()),
-        Some(word) => said(refuse(help::unknown_command(word))),
+        None | Some("help" | "version") => parsed(say_help()),
+        Some(flag) if flag.starts_with('-') => parsed(say_help()),
+        Some(word) => parsed(refuse(help::unknown_command(word))),
     }
 }
 
-fn said(command: Command) -> Parsed {
+fn parsed(command: Command) -> Parsed {
     Parsed { notices: Vec::new(), command }
 }
 
@@ -167,7 +167,7 @@ mod tests {
         parse(&arguments).command
     }
 
-    fn said(line: &str) -> (bool, u8, String) {
+    fn message(line: &str) -> (bool, u8, String) {
         match command(line) {
             Command::Say(say) => (say.to_stderr, say.exit_code, say.text.lines().last().unwrap_or_default().to_owned()),
             other => panic!("{line}: {other:?}"),
@@ -200,24 +200,24 @@ mod tests {
 
     #[test]
     fn help_and_mistakes() {
-        assert_eq!(said("--foo"), (true, 2, "unknown flag: --foo".to_owned()));
-        assert_eq!(said("--version --foo").1, 2);
-        assert_eq!((said("-h").0, said("-h").1), (false, 0));
+        assert_eq!(message("--foo"), (true, 2, "unknown flag: --foo".to_owned()));
+        assert_eq!(message("--version --foo").1, 2);
+        assert_eq!((message("-h").0, message("-h").1), (false, 0));
         for line in ["help", "help help", "--help", "daprd --help", "help --all"] {
             assert_eq!(command(line), say_help(), "{line}");
         }
         for name in ["run", "demo", "check"] {
             let (help, flag) = (format!("help {name}"), format!("{name} --help"));
             assert_eq!(command(&help), command(&flag));
-            assert_eq!((said(&help).0, said(&help).1), (false, 0));
+            assert_eq!((message(&help).0, message(&help).1), (false, 0));
         }
         assert_eq!(command("version"), Command::Versions);
         let unknown = "sidestream: unknown command chekc, did you mean check?".to_owned();
-        assert_eq!(said("chekc --app-id a"), (true, 2, unknown.clone()));
-        assert_eq!(said("help chekc"), (true, 2, unknown));
-        assert_eq!(said("foo bar").1, 2);
-        assert_eq!((said("run --help").0, said("run --help").1), (false, 0));
-        assert_eq!((said("check").0, said("check").1), (true, 2));
+        assert_eq!(message("chekc --app-id a"), (true, 2, unknown.clone()));
+        assert_eq!(message("help chekc"), (true, 2, unknown));
+        assert_eq!(message("foo bar").1, 2);
+        assert_eq!((message("run --help").0, message("run --help").1), (false, 0));
+        assert_eq!((message("check").0, message("check").1), (true, 2));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can be asked of the app, over any protocol, and what it answers.
+//! Requests to the app and its answers, independent of the protocol.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::message::Metadata;
 use crate::resources::kinds::subscription::SubscriptionSpec;
 use crate::shutdown::Stop;
 
-/// Bytes of the body of an answer that go into the log and the dead letter.
+/// How many bytes of an answer's body go into the log and the dead letter.
 pub const MAX_EXCERPT: usize = 1024;
 
 /// A way to talk to the app.
@@ -21,50 +21,49 @@ pub trait Channel: Send + Sync {
     /// timeline", item 3).
     async fn listening(&self, stop: &Stop) -> bool;
 
-    /// Ask the app for its configuration, as daprd does; the answer does not matter.
+    /// Ask the app for its configuration, as daprd does. The answer has no effect.
     async fn load_configuration(&self);
 
-    /// Ask the app what it subscribes to (B2).
+    /// Ask the app for its subscriptions (B2).
     ///
     /// # Errors
-    /// If the app cannot be reached, or its answer makes no sense.
+    /// If the app cannot be reached, or its answer is not a list of subscriptions.
     async fn subscriptions(&self) -> Result<Vec<SubscriptionSpec>, DiscoveryError>;
 
-    /// Ask the app whether it is healthy, once (tests/spec/resources-cli.md, "11.5 App health checks"). Whoever asks
-    /// sets the limit of time.
+    /// Probe the app's health once (tests/spec/resources-cli.md, "11.5 App health checks"). The caller sets the time limit.
     ///
     /// # Errors
-    /// If it is not, or does not say.
+    /// If the app is not healthy, or does not answer.
     async fn probe(&self, path: &str) -> Result<(), ProbeError>;
 
-    /// Give one event to the app, once (B10, B11).
+    /// Deliver one event to the app, in one attempt (B10, B11).
     async fn deliver(&self, delivery: &Delivery) -> Answer;
 
-    /// Give several events to the app in one request, once (B15).
+    /// Deliver several events to the app in one request, in one attempt (B15).
     async fn deliver_bulk(&self, delivery: &BulkDelivery<'_>) -> BulkAnswer;
 }
 
 /// An event on its way to a route of the app.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// The route as the rule names it, not cleaned.
+    /// The path as the rule names it, before cleaning.
     pub path: Arc<str>,
     /// The request body.
     pub body: Bytes,
-    /// The message's metadata with `pubsubName`, to become headers.
+    /// The message's metadata with `pubsubName`. Its entries become headers.
     pub metadata: Metadata,
-    /// The `traceparent` header, if there is to be one (B20).
+    /// The value of the `traceparent` header, if one is sent (B20).
     pub traceparent: Option<String>,
-    /// Metadata that cannot be headers makes the delivery fail; else it is left out (D24).
+    /// If true, metadata that cannot be a header makes the delivery fail. If false, it is left out (D24).
     pub must_keep_headers: bool,
 }
 
 /// Several events on their way to a route of the app.
 #[derive(Clone, Debug)]
 pub struct BulkDelivery<'a> {
-    /// The id of the request, a UUID; the same if it is repeated.
+    /// The id of the request, a UUID. Repeated attempts keep it.
     pub id: String,
-    /// The route as the rule names it, not cleaned.
+    /// The path as the rule names it, before cleaning.
     pub path: Arc<str>,
     /// The component.
     pub pubsub: &'a str,
@@ -72,27 +71,27 @@ pub struct BulkDelivery<'a> {
     pub topic: &'a str,
     /// The events in order of their arrival.
     pub entries: Vec<BulkEntry<'a>>,
-    /// The `traceparent` header, if there is to be one.
+    /// The value of the `traceparent` header, if one is sent.
     pub traceparent: Option<String>,
 }
 
 /// One of several events.
 #[derive(Clone, Debug)]
 pub struct BulkEntry<'a> {
-    /// What the app names it by in its answer, a UUID; the same if it is delivered again.
+    /// The id that the app uses in its answer, a UUID. It stays the same if the event is delivered again.
     pub id: String,
     /// What to deliver.
     pub event: BulkEvent<'a>,
-    /// The stored metadata, if there was any.
+    /// The stored metadata, if any.
     pub metadata: Option<&'a Metadata>,
 }
 
-/// What one of several events consists of.
+/// The content of one of several events.
 #[derive(Clone, Copy, Debug)]
 pub enum BulkEvent<'a> {
     /// The JSON of an event.
     Json(&'a [u8]),
-    /// Any bytes, of a subscription with `rawPayload`.
+    /// Any bytes, for a subscription with `rawPayload`.
     Raw(&'a [u8]),
 }
 
@@ -125,29 +124,29 @@ pub struct BulkAnswer {
 }
 
 impl BulkAnswer {
-    /// There was no answer to a request with so many entries.
+    /// The result for a request of `entries` events that got no answer.
     pub fn missing(reason: FailureReason, entries: usize) -> Self {
         Self { verdicts: vec![Verdict::Retry(reason); entries], status: None }
     }
 }
 
-/// What the app made of an event (B11).
+/// The app's verdict on an event (B11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Done.
+    /// The event was processed.
     Success,
-    /// The app does not want it: dead letter or gone.
+    /// The app rejects the event: it becomes a dead letter, or is discarded.
     Drop(FailureReason),
-    /// Not done: again later, or dead letter.
+    /// The event was not processed: it is delivered again later, or becomes a dead letter.
     Retry(FailureReason),
 }
 
-/// What a verdict other than success comes from.
+/// The reason for a verdict other than success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailureReason {
     /// The `status` in the answer: `RETRY`, `DROP`, or something unknown.
     Status(String),
-    /// An answer with an HTTP status that is no success, and the beginning of its body.
+    /// An HTTP status that is not a success, with the beginning of the body.
     Code {
         /// The HTTP status.
         code: u16,
@@ -156,7 +155,7 @@ pub enum FailureReason {
     },
     /// No connection to the app.
     Unreachable(String),
-    /// No answer, or none that can be read.
+    /// No answer, or one that cannot be read.
     Unanswered(String),
 }
 
@@ -167,7 +166,7 @@ impl FailureReason {
         Self::Code { code, body: String::from_utf8_lossy(shown).into_owned() }
     }
 
-    /// The HTTP status, if it was that (for `matching` of retry policies).
+    /// The HTTP status, if that is the reason (for `matching` of retry policies).
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Code { code, .. } => Some(*code),
@@ -195,7 +194,7 @@ pub enum DiscoveryError {
     /// An answer with a status that is neither 200 nor 404.
     #[error("app returned http status code {0} from subscription endpoint{1}")]
     Status(u16, String),
-    /// An answer that is no list of subscriptions.
+    /// An answer that is not a list of subscriptions.
     #[error("error getting topics from app: {0}")]
     Malformed(String),
 }
@@ -203,7 +202,7 @@ pub enum DiscoveryError {
 /// Why a probe counts as failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// An answer that says so.
+    /// An answer whose status is not a success.
     #[error("Health check failed with status code: {0}")]
     Status(u16),
     /// No connection to the app.

@@ -1,7 +1,7 @@
-//! What the app answers to `GET /dapr/subscribe` (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP").
+//! The app's answer to `GET /dapr/subscribe` (tests/spec/delivery.md, "B2. Programmatic discovery over HTTP").
 //!
-//! Names of keys count in any case, and the last of equal ones; `null` is like nothing said; what is of a wrong type spoils the whole
-//! list. Whether the expressions compile is not known here.
+//! Keys are compared without regard to case; the last of equal keys counts; `null` is as if the key were absent. One value of a wrong
+//! type makes the whole list invalid. Expressions are not compiled here.
 
 use std::str::FromStr;
 
@@ -19,16 +19,16 @@ pub struct SubscriptionList {
     pub routeless: Vec<String>,
 }
 
-/// Read an answer. Only its first JSON value counts; an empty one means no subscriptions.
+/// Read an answer. Only its first JSON value counts; an empty body means no subscriptions.
 ///
 /// # Errors
-/// [`DiscoveryError::Malformed`] if it is no list of subscriptions.
+/// [`DiscoveryError::Malformed`] if it is not a list of subscriptions.
 pub fn read(body: &[u8]) -> Result<SubscriptionList, DiscoveryError> {
     let text = json::valid_text(body);
     let first = json::first_value(&text)?;
     let mut answer = SubscriptionList::default();
     for entry in first.map_or(Ok(Vec::new()), |list| items("list of subscriptions", list))? {
-        let subscription = subscription(said("subscription", entry)?)?;
+        let subscription = subscription(members_of("subscription", entry)?)?;
         if subscription.rules.is_empty() {
             answer.routeless.push(subscription.topic);
         } else {
@@ -48,8 +48,8 @@ fn subscription(fields: Fields<'_>) -> Result<SubscriptionSpec, DiscoveryError> 
             "deadlettertopic" => found.dead_letter_topic = text(&name, value)?,
             "metadata" => found.metadata = texts(&name, value)?,
             "route" => route = text(&name, value)?,
-            "routes" => found.rules = rules(said(&name, value)?)?,
-            "bulksubscribe" => found.bulk = Some(bulk(said(&name, value)?)?),
+            "routes" => found.rules = rules(members_of(&name, value)?)?,
+            "bulksubscribe" => found.bulk = Some(bulk(members_of(&name, value)?)?),
             _ => {}
         }
     }
@@ -88,7 +88,7 @@ fn rules(fields: Fields<'_>) -> Result<Vec<RuleSpec>, DiscoveryError> {
 
 fn rule(entry: &str) -> Result<RuleSpec, DiscoveryError> {
     let mut rule = RuleSpec::default();
-    for (name, value) in said("rules", entry)? {
+    for (name, value) in members_of("rules", entry)? {
         match name.as_str() {
             "match" => rule.match_ = text(&name, value)?.trim().to_owned(),
             "path" => rule.path = text(&name, value)?,
@@ -115,11 +115,11 @@ fn bulk(fields: Fields<'_>) -> Result<BulkSpec, DiscoveryError> {
     Ok(bulk)
 }
 
-/// Names in lower case with the text of their values.
+/// Keys in lower case with the JSON text of their values.
 type Fields<'a> = Vec<(String, &'a str)>;
 
-/// The fields of an object that say something, in their order; `null` has none.
-fn said<'a>(name: &str, object: &'a str) -> Result<Fields<'a>, DiscoveryError> {
+/// The fields of an object whose values are not `null`, in their order; `null` itself has none.
+fn members_of<'a>(name: &str, object: &'a str) -> Result<Fields<'a>, DiscoveryError> {
     let fields = match object {
         "null" => Vec::new(),
         _ if object.starts_with('{') => json::fields(object)?,
@@ -159,7 +159,7 @@ fn texts(name: &str, value: &str) -> Result<Metadata, DiscoveryError> {
         .collect()
 }
 
-/// A boolean or a whole number, which JSON writes as Rust does.
+/// A boolean or an integer: JSON writes both as Rust does.
 fn parsed<T: FromStr>(name: &str, value: &str) -> Result<T, DiscoveryError> {
     value.parse().map_err(|_| mistyped(name, value))
 }

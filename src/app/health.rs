@@ -1,7 +1,7 @@
-//! Is the app well? Probes it for as long as the sidecar lives (tests/spec/resources-cli.md, "11.5 App health checks").
+//! Health checks: probes the app for as long as the sidecar runs (tests/spec/resources-cli.md, "11.5 App health checks").
 //!
-//! [`AppHealth`] is what others see of it: `delivery` runs subscriptions for a healthy app only, `runtime` ends a blocked shutdown when
-//! the app is unhealthy. How an app is probed, its [`Channel`] knows.
+//! [`AppHealth`] is the result: `delivery` runs subscriptions for a healthy app only, and `runtime` ends a blocked shutdown when the app
+//! is unhealthy. The app's [`Channel`] does the probing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::shutdown::{Stop, Tasks};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::app::{AppHealthy, AppProbesStarted, AppUnhealthy};
 
-/// Whether the app is healthy. Clones see the same.
+/// Whether the app is healthy. Clones are handles to the same.
 #[derive(Clone, Debug)]
 pub struct AppHealth(watch::Receiver<bool>);
 
@@ -23,9 +23,9 @@ pub struct AppHealth(watch::Receiver<bool>);
 pub struct Probes {
     /// The app.
     pub channel: Arc<dyn Channel>,
-    /// Path, pace and threshold.
+    /// Path, interval, timeout and threshold.
     pub settings: AppHealthSettings,
-    /// Told when a probe finds nobody there.
+    /// Notified when a probe finds that nothing listens on the app's port.
     pub app_is_gone: Arc<Notify>,
     /// Log and metrics.
     pub telemetry: Telemetry,
@@ -41,7 +41,7 @@ impl AppHealth {
         Self(seen)
     }
 
-    /// Is it healthy now?
+    /// Is the app healthy now?
     pub fn is_healthy(&self) -> bool {
         *self.0.borrow()
     }
@@ -66,7 +66,7 @@ impl AppHealth {
 impl Probes {
     async fn run(&self, status: &watch::Sender<bool>) {
         self.telemetry.emit(AppProbesStarted);
-        // An interval of nothing is not possible for the timer.
+        // The timer panics on an interval of zero.
         let interval = self.settings.interval.max(Duration::from_millis(1));
         let mut pace = tokio::time::interval(interval);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,7 +99,7 @@ impl Probes {
     }
 }
 
-/// Failures so far. As in daprd they need not follow on each other: only a success of an unhealthy app sets them back.
+/// Failures so far. As in daprd they need not be consecutive: only the success that ends an unhealthy state resets them.
 struct Tally {
     failures: u32,
     threshold: u32,
@@ -127,7 +127,7 @@ impl Tally {
 mod tests {
     use super::*;
 
-    /// Probes as `+` and `-`; expected is the status after each, `H` or `u`.
+    /// Probe as `+` and `-`; expected is the status after each, `H` or `u`.
     fn check(threshold: u32, probes: &str, expected: &str) {
         let mut tally = Tally::new(threshold);
         assert!(!tally.is_healthy());

@@ -1,9 +1,9 @@
 //! The app over HTTP (tests/spec/delivery.md, "B10. HTTP request to the app", "B11. HTTP response mapping", "B17. App
-//! channel"): one pooled keep-alive client for all that is asked of it. `--app-protocol` decides between HTTP/1.1 in
+//! channel"): one client with a pool of keep-alive connections for all requests. `--app-protocol` decides between HTTP/1.1 in
 //! clear text, the same over TLS, and HTTP/2 in clear text.
 //!
 //! Redirects are not followed. A request that was lost because the app closed an idle connection is sent again on a new
-//! one (D27); else nothing is repeated here: whoever gets a verdict decides what becomes of the event.
+//! one (D27). Nothing else is repeated here: `delivery` decides that by the verdict.
 
 mod bulk;
 mod coding;
@@ -57,7 +57,7 @@ use crate::telemetry::events::app::{
 /// Idle connections that are kept, as in daprd.
 const MAX_IDLE: usize = 64;
 
-/// How long an idle connection is kept: that of Go's client.
+/// How long an idle connection is kept, as in Go's client.
 const IDLE: Duration = Duration::from_secs(90);
 
 /// While waiting for the app: time for one attempt, pause between two, attempts between two log lines (B1.3).
@@ -65,19 +65,19 @@ const PROBE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS_PER_LINE: u32 = 100;
 
-/// Time between two log lines about an `--app-protocol` that does not fit, and between two probes for another protocol.
+/// Time between two log lines about an `--app-protocol` that does not fit, and between two probes for the protocol that does.
 const PROTOCOL_REMINDER: Duration = Duration::from_secs(30);
 
-/// So much more than `--read-buffer-size` an answer's head may take, as in daprd.
+/// How much longer than `--read-buffer-size` the head of an answer may be, as in daprd.
 const HEAD_SLACK: usize = 4096;
 
-/// What hyper needs at least for reading.
+/// The smallest read buffer that hyper accepts.
 const LEAST_BUFFER: usize = 8192;
 
-/// So many routes are kept as URIs, and so many names of bad headers are remembered.
+/// How many routes are kept as URIs, and how many names of invalid headers are remembered.
 const REMEMBERED: usize = 4096;
 
-/// Bytes of the body of an answer to discovery that an error quotes.
+/// How many bytes of the answer to discovery an error quotes.
 const SHOWN: usize = 64;
 
 const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
@@ -85,23 +85,23 @@ const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
 /// A pooled HTTP client for one app.
 pub struct HttpChannel {
     client: Client<Connector, Full<Bytes>>,
-    /// Has no pool: each request goes over a connection of its own.
+    /// A client without pool: each request has a connection of its own.
     unpooled: Client<Connector, Full<Bytes>>,
     connector: Connector,
     protocol: AppProtocol,
     address: String,
     port: i32,
-    /// `None` if address and port cannot stand in a URI: then the app is never reached.
+    /// `None` if address and port do not make a URI: then every request fails.
     authority: Option<Authority>,
     app_id: String,
     token: Option<HeaderValue>,
     max_concurrency: Option<usize>,
     slots: Option<Semaphore>,
-    /// Routes that have been cleaned.
+    /// The URIs of routes.
     routes: RwLock<HashMap<Arc<str>, Uri>>,
-    /// Names of metadata that could not be headers and have been warned of.
+    /// Names of metadata that cannot be headers and have been logged.
     left_out: Mutex<HashSet<String>>,
-    /// Routes whose success bodies could not be understood: each is logged once (D26).
+    /// Routes whose success bodies could not be read: each is logged once (D26).
     unread: Mutex<HashSet<String>>,
     /// When it was last logged that the app speaks another protocol.
     protocol_warned: Mutex<Option<Instant>>,
@@ -111,7 +111,7 @@ pub struct HttpChannel {
 }
 
 impl HttpChannel {
-    /// A client for this app. Connects on first use.
+    /// A client for this app. It connects at its first request.
     pub fn new(settings: &AppSettings, app_id: &str, telemetry: Telemetry) -> Self {
         let address = bracketed(&settings.address);
         let connector = Connector::new(settings.protocol, &address);
@@ -136,13 +136,13 @@ impl HttpChannel {
         }
     }
 
-    /// Send a request and read its answer to the end. Holds one of the slots of `--app-max-concurrency` meanwhile.
+    /// Send a request and reads its answer to the end. Holds one of the slots of `--app-max-concurrency` meanwhile.
     async fn call(
         &self,
         make: impl Fn() -> Result<Request<Full<Bytes>>, FailureReason> + Send,
     ) -> Result<AppResponse, FailureReason> {
         let _slot = match &self.slots {
-            // Nobody closes the semaphore.
+            // The semaphore is never closed.
             Some(slots) => slots.acquire().await.ok(),
             None => None,
         };
@@ -151,14 +151,14 @@ impl HttpChannel {
             None => Ok(answer),
             Some(spoken) => {
                 let advice = self.warn_of_protocol(spoken);
-                // A gRPC server answers 200 to requests that it does not know: that must not count as SUCCESS.
+                // A gRPC server answers 200 to requests that it does not know: that is not SUCCESS.
                 if answer.is_success() { Err(FailureReason::Unanswered(advice)) } else { Ok(answer) }
             }
         }
     }
 
-    /// Send a request. If it is lost with a connection that the app had closed, it is made and sent once more, on a new connection; what
-    /// becomes of it there counts.
+    /// Send a request. If it was lost because the app had closed the connection, `make` makes it again, and it is sent once more, on a
+    /// new connection.
     async fn send(
         &self,
         make: impl Fn() -> Result<Request<Full<Bytes>>, FailureReason> + Send,
@@ -228,7 +228,7 @@ impl HttpChannel {
         Ok(request)
     }
 
-    /// The URI of a route; made once for each.
+    /// The URI of a route. Each is made once.
     fn route(&self, route: &Arc<str>) -> Result<Uri, FailureReason> {
         let known = self.routes.read().get(route).cloned();
         if let Some(uri) = known {
@@ -265,21 +265,21 @@ impl HttpChannel {
         uri.ok_or_else(|| FailureReason::Unreachable(format!("no app can listen on {}:{}", self.address, self.port)))
     }
 
-    /// Say once for each name that it is no header (D24).
+    /// Log once for each name that it is not a valid header (D24).
     fn warn_of_metadata(&self, name: &str) {
         if is_news(&self.left_out, name) {
             self.telemetry.emit(MetadataLeftOut { name });
         }
     }
 
-    /// Say once for each route that the body of a success is no answer to an event (D26).
+    /// Log once for each route that the body of a success could not be read (D26).
     fn warn_of_answer(&self, route: &str, problem: &str) {
         if is_news(&self.unread, route) {
             self.telemetry.emit(AnswerNotUnderstood { route, problem });
         }
     }
 
-    /// Why there is no answer, with a guess at what the app speaks if it is not what was expected.
+    /// Why there is no answer, with a guess at the app's protocol if it is not the expected one.
     async fn failed(&self, error: &ClientError) -> FailureReason {
         let mut text = chain(error);
         if let Some(spoken) = self.spoken(error).await {
@@ -296,7 +296,7 @@ impl HttpChannel {
         if !stats.first().is_empty() || self.protocol == AppProtocol::Https {
             return protocol::of_first_bytes(self.protocol, stats.first());
         }
-        // Probing is limited, because many requests may fail at once.
+        // Many requests may fail at once: only one of them probes.
         if !is_due(&self.protocols_probed) {
             return None;
         }
@@ -304,7 +304,7 @@ impl HttpChannel {
         protocol::try_others(self.protocol, self.host(), port, PROBE).await
     }
 
-    /// Say that the app speaks another protocol, again and again while it does. Returns what was said.
+    /// Log that the app speaks another protocol, at intervals as long as it does. Returns the text.
     fn warn_of_protocol(&self, spoken: DetectedProtocol) -> String {
         let advice = spoken.advice(self.protocol);
         if is_due(&self.protocol_warned) {
@@ -313,7 +313,7 @@ impl HttpChannel {
         advice
     }
 
-    /// Describes an answer to `GET /dapr/subscribe` that is no list of subscriptions: status, content type, first bytes.
+    /// Describe an answer to `GET /dapr/subscribe` that is no list of subscriptions: status, content type, first bytes.
     fn seen(&self, answer: &AppResponse) -> String {
         let content_type = match answer.content_type() {
             none if none.is_empty() => "no Content-Type".to_owned(),
@@ -426,7 +426,7 @@ impl Channel for HttpChannel {
             headers.insert(ACCEPT_ENCODING, coding::GZIP);
             Ok(request)
         };
-        // The body does not matter.
+        // Only the status counts.
         let status = self.send(make).await.map_err(unprobed)?.status();
         if status.is_success() { Ok(()) } else { Err(ProbeError::Status(status.as_u16())) }
     }
@@ -465,13 +465,13 @@ impl Channel for HttpChannel {
     }
 }
 
-/// Adds a name to those that have been logged. Returns whether it is new; beyond [`REMEMBERED`] names nothing is.
+/// Add a name to those that have been logged. Returns whether it is new; beyond [`REMEMBERED`] names nothing is.
 fn is_news(told: &Mutex<HashSet<String>>, name: &str) -> bool {
     let mut told = told.lock();
     told.len() < REMEMBERED && !told.contains(name) && told.insert(name.to_owned())
 }
 
-/// Has [`PROTOCOL_REMINDER`] passed since the last time? If so, it begins anew.
+/// Has [`PROTOCOL_REMINDER`] passed since `last`? If so, `last` becomes now.
 fn is_due(last: &Mutex<Option<Instant>>) -> bool {
     let mut last = last.lock();
     let is_due = last.is_none_or(|last| last.elapsed() >= PROTOCOL_REMINDER);

@@ -1,14 +1,15 @@
 //! From the app's answer to a verdict (tests/spec/delivery.md, "B11. HTTP response mapping").
 //!
-//! Only the first JSON value of a body counts, and of that only the last `status`, in whatever case its name is written. A body that
-//! says nothing readable is success, as in daprd; the caller is told, as the app most likely meant something by it.
+//! Only the first JSON value of a body counts, and of that only the last `status`; the case of its name does not matter. A body that
+//! cannot be read is success, as in daprd; the caller logs it, because the app most likely meant something by it.
 
 pub mod bulk;
 
 use super::channel::{FailureReason, Verdict};
 use crate::json;
 
-/// What an HTTP answer means. `unread` is told, in words that follow "the body", why the body of a success is no answer to an event.
+/// The verdict of an HTTP answer. If the body of a success cannot be read, `unread` is called with the reason, as words that follow
+/// "the body".
 pub fn of_answer(code: u16, body: &[u8], unread: impl FnOnce(&'static str)) -> Verdict {
     match code {
         200..=299 => match status(body) {
@@ -23,11 +24,11 @@ pub fn of_answer(code: u16, body: &[u8], unread: impl FnOnce(&'static str)) -> V
     }
 }
 
-/// The last `status` of the first value; empty if the body says nothing, as `{}` does. A status that is no text makes the whole answer
-/// unreadable, wherever it stands.
+/// The last `status` of the first value; empty if there is none, as in `{}`. One status that is not a string makes the whole answer
+/// unreadable.
 ///
 /// # Errors
-/// What the body is, if it is no answer.
+/// A description of the body, if it is not an answer to an event.
 fn status(body: &[u8]) -> Result<String, &'static str> {
     let text = json::valid_text(body);
     let Some(first) = json::first_value(&text).map_err(|_| no_json(body))? else {
@@ -60,7 +61,7 @@ fn status(body: &[u8]) -> Result<String, &'static str> {
     }
 }
 
-/// What a body is that does not begin with a JSON value.
+/// Describe a body that does not begin with a JSON value.
 fn no_json(body: &[u8]) -> &'static str {
     match body {
         [0xef, 0xbb, 0xbf, ..] => "begins with a byte order mark, which JSON must not have",
@@ -73,7 +74,7 @@ fn no_json(body: &[u8]) -> &'static str {
     }
 }
 
-/// Does a body begin as HTML or XML does?
+/// Does a body begin like HTML or XML?
 pub fn is_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }

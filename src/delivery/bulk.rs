@@ -1,8 +1,8 @@
-//! A subscription that takes several events in one request (tests/spec/delivery.md, "B15. Bulk subscribe"): its sink
-//! gathers messages until there are enough of them or the first has waited long enough, and a loop beside the broker's
-//! work delivers one batch after the other.
+//! Subscriptions that deliver several events in one request (tests/spec/delivery.md, "B15. Bulk subscribe"). The sink collects
+//! messages until the batch is full or its first message has waited long enough; a loop beside the broker's delivers batch
+//! after batch.
 //!
-//! What a batch means for each of its messages is the business of `batch`.
+//! `batch` handles one batch.
 
 mod attempts;
 mod batch;
@@ -23,16 +23,16 @@ use crate::message::{Incoming, Settlement};
 use crate::resources::kinds::subscription::BulkSpec;
 use crate::shutdown::Stop;
 
-/// Messages of a batch where the subscription does not say.
+/// Messages of a batch, unless the subscription sets it.
 const COUNT: usize = 100;
 
-/// Messages of a batch at most: all of them are in memory, and in one request.
+/// Most messages of a batch: all of them are in memory, and in one request.
 const MOST: usize = 10_000;
 
-/// Wait for a batch to fill where the subscription does not say.
+/// How long a batch waits to fill, unless the subscription sets it.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// When a batch is ready to go.
+/// When a batch is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BatchLimits {
     count: usize,
@@ -45,7 +45,7 @@ struct Queued {
     settle: oneshot::Sender<Settlement>,
 }
 
-/// The sink: messages wait in it until their batch is delivered.
+/// The sink. Messages wait in it until their batch is delivered.
 struct BatchSink {
     inbox: mpsc::UnboundedSender<Queued>,
     count: usize,
@@ -53,14 +53,14 @@ struct BatchSink {
     report: Report,
 }
 
-/// A sink for bulk delivery, and the loop that delivers what it gathers. The loop never ends by itself: it is to be dropped when the
-/// subscription has ended.
+/// A sink for bulk delivery, and the loop that delivers its batches. The loop never ends by itself: drop it when the subscription has
+/// ended.
 pub(super) fn open(
     consumer: Arc<Consumer>,
     spec: BulkSpec,
 ) -> (Arc<dyn Sink>, impl Future<Output = ()> + Send + 'static) {
     let limits = BatchLimits::of(spec);
-    // Not bounded here: the broker hands over no more than `places`.
+    // Bounded by the broker, which delivers no more than `places` messages at a time.
     let (inbox, waiting) = mpsc::unbounded_channel();
     let sink = BatchSink { inbox, count: limits.count, stop: consumer.stop.clone(), report: consumer.report.clone() };
     (Arc::new(sink), run(consumer, waiting, limits))
@@ -86,12 +86,13 @@ impl Sink for BatchSink {
     }
 }
 
-/// Deliver batch after batch. What is not begun at the stop is handed back.
+/// Deliver batch after batch. At the stop, messages whose batch has not begun go back to the broker.
 async fn run(consumer: Arc<Consumer>, mut waiting: mpsc::UnboundedReceiver<Queued>, limits: BatchLimits) {
     while let Some(first) = waiting.recv().await {
         let mut batch = collect_batch(first, &mut waiting, limits, &consumer.stop).await;
         if consumer.stop.is_triggered() {
-            // Dropped without settlement: that is a retry. What would not come again is delivered all the same.
+            // A message that is dropped without settlement is delivered again. One that the broker would not deliver again is delivered
+            // now.
             batch.retain(|waiting| waiting.message.only_once);
         }
         if batch.is_empty() {
@@ -102,7 +103,7 @@ async fn run(consumer: Arc<Consumer>, mut waiting: mpsc::UnboundedReceiver<Queue
         // A panic must not end the subscription: it counts as a retry of the whole batch.
         let settled = AssertUnwindSafe(batch::settle(&consumer, messages)).catch_unwind();
         for (settle, settlement) in settles.into_iter().zip(settled.await.unwrap_or_default()) {
-            // Who does not wait any more has counted it as a retry.
+            // If the receiver is gone, the message has been counted as a retry.
             let _ = settle.send(settlement);
         }
     }

@@ -29,10 +29,10 @@ use crate::telemetry::events::delivery::{
 };
 use crate::telemetry::trace::Tracing;
 
-/// The metadata key under which the app learns the name of the component.
+/// The metadata key with the name of the component, for the app.
 const PUBSUB_NAME: &str = "pubsubName";
 
-/// Why an event is not given to an unhealthy app (tests/spec/resources-cli.md, "11.5 App health checks").
+/// The reason why an event is not delivered to an unhealthy app (tests/spec/resources-cli.md, "11.5 App health checks").
 const UNHEALTHY: &str = "app is not in a healthy state";
 
 /// The sink of one subscription.
@@ -45,7 +45,7 @@ pub(super) struct Consumer {
     pub(super) app_is_gone: Arc<Notify>,
     /// `None` without health checks.
     pub(super) health: Option<AppHealth>,
-    /// What deliveries go through; `None` is one attempt without limit.
+    /// The resiliency policy of deliveries; `None` is one attempt without timeout.
     pub(super) policy: Option<Policy>,
     pub(super) stop: Stop,
     /// Where the subscription reports whether its broker is read.
@@ -108,7 +108,7 @@ impl Consumer {
             body: prepared.wrapper.as_ref().unwrap_or(&message.data).clone(),
             metadata: std::mem::take(&mut message.metadata),
             traceparent: self.tracing.at_delivery(prepared.trace().as_deref()),
-            // With a dead-letter topic an event is put aside rather than delivered with less than it came with.
+            // With a dead-letter topic, an event whose metadata cannot be sent moves there instead of losing the metadata.
             must_keep_headers: self.subscription.dead_letter_topic().is_some(),
         };
         let event = EventRef { trace: delivery.traceparent.as_deref(), ..event };
@@ -127,7 +127,7 @@ impl Consumer {
         outcome
     }
 
-    /// Deliver once. The attempt is reported here.
+    /// Make one attempt, and report it.
     async fn attempt(&self, delivery: &Delivery, event: EventRef<'_>) -> Result<Outcome, FailureReason> {
         let begun = Instant::now();
         let Answer { verdict, status, excerpt } = match self.reason_not_to_ask() {
@@ -146,8 +146,7 @@ impl Consumer {
         }
     }
 
-    /// Do what the outcome of an event demands, and return the acknowledgement. A rejected event is not acknowledged
-    /// before its dead letter is written (D3).
+    /// Settle an event by its outcome. A rejected event is not acknowledged before its dead letter is written (D3).
     pub(super) async fn settle(&self, message: Incoming, event: EventRef<'_>, outcome: Outcome) -> Settlement {
         let dead_letter_topic = self.subscription.dead_letter_topic();
         match (outcome, dead_letter_topic) {
@@ -174,7 +173,7 @@ impl Consumer {
         self.health.as_ref().is_none_or(AppHealth::is_healthy)
     }
 
-    /// An unhealthy app is not asked.
+    /// No attempt is made while the app is unhealthy.
     pub(super) fn reason_not_to_ask(&self) -> Option<FailureReason> {
         (!self.is_app_healthy()).then(|| FailureReason::Unanswered(UNHEALTHY.to_owned()))
     }

@@ -1,7 +1,7 @@
-//! How an event moves on to the dead-letter topic (tests/spec/delivery.md, "B13. Dead letter publish"; D3, D5).
+//! Moves an event to the dead-letter topic (tests/spec/delivery.md, "B13. Dead letter publish"; D3, D5).
 //!
-//! The payload stays as it is; the metadata, if there is any, also says why, after how many attempts, from where and for whom. The event
-//! may be acknowledged only after this says `Ok`.
+//! The payload stays as it is. The metadata, if there is any, gets the reason, the number of attempts, the topic and the app. The event
+//! may be acknowledged only after `Ok`.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::delivery::outcome::DeadLetterReason;
 use crate::message::Metadata;
 use crate::pubsub::{Forbidden, Pubsub, SendError};
 
-/// Own limit of daprd for a dead letter, whatever else goes on.
+/// Time limit for writing a dead letter, as in daprd. No policy changes it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest detail, in characters. It travels as a header.
+/// Longest detail, in characters: it becomes a header.
 const LONGEST_DETAIL: usize = 500;
 
 /// An event on its way to the dead-letter topic.
@@ -23,17 +23,17 @@ const LONGEST_DETAIL: usize = 500;
 pub(super) struct DeadLetter<'a> {
     /// The bytes as the broker had them.
     pub(super) data: Bytes,
-    /// The metadata as it was delivered, with `pubsubName` if that was single; `None` stays none.
+    /// The metadata as it was delivered; for single deliveries with `pubsubName`. `None`: the letter has none, either.
     pub(super) metadata: Option<Metadata>,
     /// The topic that it was read from, without prefix.
     pub(super) origin: &'a str,
-    /// How often it was handed to this sidecar.
+    /// How often the broker has delivered it to this sidecar.
     pub(super) attempts: u32,
-    /// Why.
+    /// The reason.
     pub(super) reason: &'a DeadLetterReason,
 }
 
-/// Why a letter was not written.
+/// Why a dead letter was not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeadLetterError {
     #[error(transparent)]
@@ -55,7 +55,7 @@ impl DeadLetter<'_> {
         }
     }
 
-    /// The metadata of the letter. What an earlier dead letter wrote there is replaced.
+    /// The metadata of the dead letter. Entries of an earlier dead letter are replaced.
     fn marked(&self, subscriber: &str, time: &str) -> Option<Metadata> {
         let mut metadata = self.metadata.clone()?;
         for (name, value) in [
@@ -72,7 +72,7 @@ impl DeadLetter<'_> {
     }
 }
 
-/// Text that can be a header.
+/// A text as a valid header value.
 fn in_one_line(text: &str) -> String {
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(LONGEST_DETAIL).map(visible).collect::<String>().trim().to_owned()

@@ -8,18 +8,18 @@ use crate::resiliency::Interruption;
 pub(super) enum Outcome {
     /// The app has taken the event.
     Delivered,
-    /// The event is not to be delivered: it is acknowledged once its dead letter, if there is to be one, is written.
+    /// The event is not to be delivered. With a dead-letter topic it is acknowledged once its dead letter is written, otherwise at once.
     Rejected(DeadLetterReason),
-    /// The event could not be delivered: without dead-letter topic the broker delivers it again later.
+    /// The event could not be delivered. Without a dead-letter topic the broker delivers it again later.
     Failed(DeadLetterReason),
 }
 
 /// Why an event was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DeadLetterReason {
-    /// One of a few words, for programs: `expired`, `no-route`, `dropped` and so on.
+    /// One of a fixed set of words, for programs: `expired`, `no-route`, `dropped` and so on.
     pub(super) code: &'static str,
-    /// The rest, for people.
+    /// Details, for people.
     pub(super) detail: String,
 }
 

@@ -1,8 +1,8 @@
 //! From a stored message to an event that can be given to the app: the event is parsed, checked for expiry, and routed
 //! (tests/spec/delivery.md, "B7. Inbound handling of one message (non-bulk)", "B15. Bulk subscribe").
 //!
-//! Single and bulk subscriptions differ in what they take for an event. A bulk subscription delivers raw payloads as they
-//! are, and looks neither at binary CloudEvents nor at trace attributes in the metadata.
+//! Single and bulk subscriptions differ: a bulk subscription delivers raw payloads as they are, and reads neither binary
+//! CloudEvents nor trace attributes from the metadata.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl<'a> Preparer<'a> {
         }
     }
 
-    /// Identifies the event of a message in reports. `id` may be empty.
+    /// Identify the event of a message in reports. `id` may be empty.
     pub(super) fn event_ref<'b>(&self, message: &Incoming, id: &'b str) -> EventRef<'b>
     where
         'a: 'b,

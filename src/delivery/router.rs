@@ -1,11 +1,11 @@
-//! Which path an event takes: the first rule that is true (tests/spec/delivery.md, "B8. Routing rules and CEL").
+//! Selects the path for an event: the first rule that is true (tests/spec/delivery.md, "B8. Routing rules and CEL").
 
 use std::sync::Arc;
 
 use crate::expr::{CompileError, EvaluationError, Expression, Subject};
 use crate::resources::kinds::subscription::RuleSpec;
 
-/// The variables that a rule can ask about.
+/// The variables of a rule.
 pub const RULE_VARIABLES: &[&str] = &["event"];
 
 /// The rules of one subscription, compiled.
@@ -14,7 +14,7 @@ pub(super) struct Rules(Vec<Rule>);
 
 #[derive(Debug)]
 struct Rule {
-    /// `None` is always true.
+    /// `None` matches every event.
     condition: Option<Expression>,
     path: Arc<str>,
 }
@@ -43,25 +43,25 @@ impl Rules {
         compiled.collect::<Result<_, _>>().map(Self)
     }
 
-    /// One text for each variable in a rule that does not exist.
+    /// A text for each variable in a rule that does not exist.
     pub(super) fn unknown_variables(&self) -> Vec<String> {
-        let mut said = Vec::new();
+        let mut problems = Vec::new();
         for (index, rule) in self.0.iter().enumerate() {
             let Some(condition) = &rule.condition else {
                 continue;
             };
             let unknown = condition.unknown_variables(RULE_VARIABLES);
-            said.extend(
+            problems.extend(
                 unknown.iter().map(|variable| format!("rule {}, match `{}`: {variable}", index + 1, condition.text())),
             );
         }
-        said
+        problems
     }
 
-    /// The path of an event; `None` if no rule is true. `event` is asked for only if a rule looks at it.
+    /// The path for an event; `None` if no rule is true. `event` is called only if a rule needs it.
     ///
     /// # Errors
-    /// If a rule has no answer: then the later ones are not tried.
+    /// If the evaluation of a rule fails: then the later ones are not tried.
     pub(super) fn path<E: From<EvaluationError>>(
         &self,
         event: impl FnOnce() -> Result<Subject, E>,
@@ -85,7 +85,7 @@ impl Rules {
     }
 }
 
-/// Adds which rule failed, what that means for the event, and what helps.
+/// Add which rule failed, what that means for the event, and what helps.
 fn explained(error: EvaluationError, number: usize, condition: &Expression) -> EvaluationError {
     let remedy = if error.is_missing_key() {
         "; a field that may be missing is asked for with has(...) first, for example has(event.data.x) && event.data.x == 1"
@@ -163,10 +163,10 @@ mod tests {
     #[test]
     fn a_bad_rule_is_named() {
         let error = rules(&[("true", "/a"), ("event.type.lowerAscii() == 'a'", "/b")]).unwrap_err();
-        let said = error.to_string();
+        let text = error.to_string();
         assert!(
-            said.starts_with("rule 2, match `event.type.lowerAscii() == 'a'`: ERROR: <input>:1:12: undeclared reference to 'lowerAscii'"),
-            "{said}"
+            text.starts_with("rule 2, match `event.type.lowerAscii() == 'a'`: ERROR: <input>:1:12: undeclared reference to 'lowerAscii'"),
+            "{text}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! One subscription at its broker: begun, tried again until it works, ended (tests/spec/delivery.md, "B6. Starting a
+//! One subscription at its broker: started, retried until it works, stopped (tests/spec/delivery.md, "B6. Starting a
 //! subscription", "B18. Ordering, stopping, shutdown").
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,22 +24,22 @@ use crate::telemetry::events::subscription::{
 /// Pauses between two attempts to subscribe.
 const PAUSES: Backoff = Backoff::as_daprd(Duration::from_secs(60));
 
-/// A subscription that runs or is being tried again.
+/// A subscription that runs or is being retried.
 pub(super) struct Running {
     pub(super) subscription: Arc<Subscription>,
     stop: Stop,
-    /// `None` if it cannot run: no such component, or not allowed.
+    /// `None` if it cannot run: there is no such component, or the scopes forbid the topic.
     task: Option<JoinHandle<()>>,
-    /// `None` if there is no such component: that is no failure.
+    /// `None` if there is no such component, which does not count as a failure.
     report: Option<Report>,
 }
 
-/// The topics of each component whose subscriptions cannot begin because its broker is away: the log says that once for all of them.
+/// The topics of each component whose subscriptions cannot start because its broker is away. This is logged once for all of them.
 #[derive(Default)]
 pub(super) struct Outages(Mutex<BTreeMap<String, BTreeSet<String>>>);
 
 impl Outages {
-    /// A subscription cannot begin. Is it the first of its component?
+    /// Add a subscription that cannot start. Returns whether it is the first of its component.
     fn add(&self, pubsub: &str, topic: &str) -> bool {
         let mut outages = self.all();
         let is_first = !outages.contains_key(pubsub);
@@ -48,7 +48,7 @@ impl Outages {
         is_first
     }
 
-    /// A subscription does not wait for its broker any more. Was it the last of its component?
+    /// Remove a subscription that no longer waits for its broker. Returns whether it was the last of its component.
     fn remove(&self, pubsub: &str, topic: &str) -> bool {
         let mut outages = self.all();
         let Some(topics) = outages.get_mut(pubsub) else {
@@ -66,7 +66,7 @@ impl Outages {
     }
 }
 
-/// The attempts of one subscription to begin.
+/// The attempts to start one subscription.
 struct StartAttempts {
     consumer: Arc<Consumer>,
     outages: Arc<Outages>,
@@ -74,22 +74,22 @@ struct StartAttempts {
     logged: Option<String>,
 }
 
-/// What came of one attempt to subscribe.
+/// The result of one attempt to subscribe.
 enum StartResult {
     Running(BoxFuture<'static, ()>),
-    /// Worth trying again.
+    /// To be tried again.
     Failed,
-    /// Not worth it.
+    /// Another attempt would fail the same way.
     GivenUp,
 }
 
 impl Running {
-    /// One that is listed and cannot run: there is no such component.
+    /// A subscription that is listed and cannot run: there is no such component.
     pub(super) fn inactive(subscription: Arc<Subscription>, stop: Stop) -> Self {
         Self { subscription, stop, task: None, report: None }
     }
 
-    /// Begin a subscription. Returns after the first attempt; if that failed, a task goes on trying.
+    /// Start a subscription. Returns after the first attempt; if that failed, a task retries.
     pub(super) async fn start(consumer: Consumer, outages: &Arc<Outages>, tasks: &Tasks) -> Self {
         let (subscription, stop) = (consumer.subscription.clone(), consumer.stop.clone());
         let report = Some(consumer.report.clone());
@@ -98,7 +98,7 @@ impl Running {
         Self { subscription, stop, task, report }
     }
 
-    /// Stop these, and wait until the app has nothing of theirs in hand.
+    /// Stop these, and wait until none of their events is in flight.
     pub(super) async fn end_all(running: Vec<Self>) {
         for ending in &running {
             ending.stop.trigger();
@@ -124,13 +124,13 @@ async fn establish(mut attempts: StartAttempts, stop: &Stop, tasks: &Tasks) -> O
     }
 }
 
-/// Try until it works, then run it (B6).
+/// Retry until it works, then run it (B6).
 async fn retry(mut attempts: StartAttempts, stop: &Stop) {
     let mut failures = 1;
     while stop.sleep(PAUSES.after(failures)).await {
         match stop.run_until_triggered(attempts.attempt(stop)).await {
             Some(StartResult::Running(work)) => {
-                attempts.begun();
+                attempts.log_started();
                 return work.await;
             }
             Some(StartResult::Failed) => failures += 1,
@@ -139,8 +139,8 @@ async fn retry(mut attempts: StartAttempts, stop: &Stop) {
     }
 }
 
-/// Does only a change of files help?
-fn is_hopeless(error: &SubscribeError) -> bool {
+/// Would the subscription fail again until a file changes?
+fn is_permanent(error: &SubscribeError) -> bool {
     match error {
         SubscribeError::Forbidden { .. } => true,
         SubscribeError::Broker(error) => error.kind == BrokerErrorKind::Misconfigured,
@@ -164,8 +164,8 @@ impl StartAttempts {
                 (sink, Some(delivering))
             }
         };
-        let begun = pubsub.subscribe(&spec.topic, spec.metadata.clone(), sink, stop.clone());
-        let work = match begun.await {
+        let subscribing = pubsub.subscribe(&spec.topic, spec.metadata.clone(), sink, stop.clone());
+        let work = match subscribing.await {
             Ok(work) => work,
             Err(error) => return self.failed(&error),
         };
@@ -173,7 +173,7 @@ impl StartAttempts {
         match bulk {
             None => StartResult::Running(work),
             Some(delivering) => StartResult::Running(Box::pin(async move {
-                // The broker's work ends when the sink has settled everything.
+                // `work` ends when the sink has settled everything.
                 tokio::select! {
                     () = work => {}
                     () = delivering => {}
@@ -187,7 +187,7 @@ impl StartAttempts {
         let (spec, telemetry) = (&consumer.subscription.spec, &consumer.telemetry);
         let text = error.to_string();
         let is_away = match error {
-            // The scopes are as somebody wants them.
+            // Not an outage: the scopes were set on purpose.
             SubscribeError::Forbidden { .. } => false,
             SubscribeError::Broker(error) => {
                 consumer.report.fails(&text);
@@ -205,11 +205,11 @@ impl StartAttempts {
             self.logged = Some(text);
             telemetry.emit(SubscriptionFailed { pubsub: &spec.pubsub, topic: &spec.topic, error });
         }
-        if is_hopeless(error) { StartResult::GivenUp } else { StartResult::Failed }
+        if is_permanent(error) { StartResult::GivenUp } else { StartResult::Failed }
     }
 
-    /// It runs, not at the first attempt.
-    fn begun(&mut self) {
+    /// Log that the subscription runs after failed attempts.
+    fn log_started(&mut self) {
         let spec = &self.consumer.subscription.spec;
         let telemetry = &self.consumer.telemetry;
         if self.outages.remove(&spec.pubsub, &spec.topic) {
@@ -222,7 +222,7 @@ impl StartAttempts {
 }
 
 impl Drop for StartAttempts {
-    /// An ended subscription no longer counts among those that wait for the broker.
+    /// A subscription that ends no longer waits for its broker.
     fn drop(&mut self) {
         let spec = &self.consumer.subscription.spec;
         self.outages.remove(&spec.pubsub, &spec.topic);

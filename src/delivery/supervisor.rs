@@ -37,7 +37,7 @@ pub struct SubscriptionInfo {
 }
 
 impl Supervisor {
-    /// Compiles what is declared.
+    /// Compile what is declared.
     ///
     /// # Errors
     /// If a rule of a declared subscription does not compile.
@@ -45,7 +45,7 @@ impl Supervisor {
         Ok(Self { reconciler: Arc::new(Reconciler::new(config)?), discovery: Arc::default() })
     }
 
-    /// Asks the app for its subscriptions and starts all; what fails is tried again in the background (tests/spec/delivery.md,
+    /// Ask the app for its subscriptions and starts all; what fails is tried again in the background (tests/spec/delivery.md,
     /// "B6. Starting a subscription"; D14).
     ///
     /// Without health checks this returns after the first round. With them it returns at once: the app is asked when a
@@ -71,7 +71,7 @@ impl Supervisor {
         });
     }
 
-    /// Runs the subscriptions while the app is healthy.
+    /// Run the subscriptions while the app is healthy.
     async fn follow_health(self, health: AppHealth, channel: Arc<dyn Channel>) {
         health.healthy().await;
         // A task of its own: an app that never answers the question may become unhealthy meanwhile.
@@ -102,7 +102,7 @@ impl Supervisor {
         subscriptions.iter().map(|it| SubscriptionInfo { spec: it.spec.clone(), origin: it.origin }).collect()
     }
 
-    /// Ends all subscriptions for good: no new events, those in flight are finished and settled.
+    /// End all subscriptions for good: no new events, those in flight are finished and settled.
     pub async fn stop(&self) {
         self.reconciler.end_all().await;
     }
@@ -110,7 +110,7 @@ impl Supervisor {
 
 /// Hot reload (tests/spec/resources-cli.md, "10. Hot reload and SIGHUP"; D16). Subscriptions that have not changed go on undisturbed.
 impl Supervisor {
-    /// Replaces what the files declare, in their order. It takes effect with [`Supervisor::resume`].
+    /// Replace what the files declare, in their order. It takes effect with [`Supervisor::resume`].
     ///
     /// # Errors
     /// If a rule does not compile. Then nothing has changed.
@@ -118,17 +118,17 @@ impl Supervisor {
         self.reconciler.declare(specs)
     }
 
-    /// Replaces the policies. Subscriptions that run keep theirs until they are stopped.
+    /// Replace the policies. Subscriptions that run keep theirs until they are stopped.
     pub fn set_targets(&self, targets: Targets) {
         self.reconciler.set_targets(targets);
     }
 
-    /// Ends the subscriptions of a component that is about to change: no new events, those in flight are finished, for at most 30 s.
+    /// End the subscriptions of a component that is about to change: no new events, those in flight are finished, for at most 30 s.
     pub async fn stop_component(&self, pubsub: &str) {
         self.reconciler.end_component(pubsub).await;
     }
 
-    /// Makes what runs equal to what is declared and asked for, with the components of now. While the app is not ready, or
+    /// Make what runs equal to what is declared and asked for, with the components of now. While the app is not ready, or
     /// unhealthy, nothing happens: then it happens when the app is ready.
     pub async fn resume(&self) {
         if let Some(discovery) = self.discovery.get() {

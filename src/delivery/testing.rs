@@ -1,4 +1,4 @@
-//! For the tests of delivery: a broker that keeps what it is given, and a real app on a port of this machine.
+//! For the tests of delivery: a broker that records what it is given, and a real app on a port of this machine.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl RecordingBroker {
         Arc::new(Pubsub::new(identity, self.clone(), &ComponentMetadata::default(), "shop", ""))
     }
 
-    /// Hand a message to the subscriber of a topic, if there is one.
+    /// Deliver a message to the subscriber of a topic, if there is one.
     pub(super) async fn hand(&self, topic: &str, data: &'static str) -> Option<Settlement> {
         let sink = self.sinks.lock().get(topic).cloned()?;
         Some(sink.accept(message(topic, data.as_bytes(), &[])).await)
@@ -115,7 +115,7 @@ pub(super) fn telemetry() -> Telemetry {
     Telemetry::new(Log::new(Level::Fatal, std::io::sink()), Metrics::default())
 }
 
-/// What an app was asked: method and path, trace, body.
+/// The requests to an app: method and path, trace, body.
 pub(super) type Asked = Arc<Mutex<Vec<String>>>;
 
 /// Policies for the component, as the resiliency tests write them.
@@ -187,19 +187,19 @@ impl App {
         AppHealth::watch(probes, tasks, stop.clone())
     }
 
-    /// The events that came, without questions for subscriptions.
+    /// The events that were delivered, without requests for subscriptions.
     pub(super) fn events(&self) -> Vec<String> {
         let asked = self.asked.lock();
         asked.iter().filter(|line| line.starts_with("POST")).cloned().collect()
     }
 
-    /// Be gone: the port is closed, connections too.
+    /// Close the port and all connections.
     pub(super) async fn go(&self) {
         self.stop.trigger();
         self.tasks.ended().await;
     }
 
-    /// Be there again.
+    /// Listen on the port again.
     pub(super) async fn come_back(&mut self) {
         self.tasks = Tasks::new();
         self.stop = Stop::new();
@@ -250,7 +250,7 @@ fn of_entries(request: &[u8], statuses: &str) -> String {
     serde_json::json!({ "statuses": statuses }).to_string()
 }
 
-/// Wait until this holds; far longer than it takes on a machine that does much else.
+/// Wait until a condition holds, with a limit that is enough on a busy machine.
 pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {

@@ -1,7 +1,7 @@
-//! What can be told about an expression before there is an event: unknown functions, and types that never fit.
+//! Mistakes in an expression that are known before there is an event: unknown functions, and types that never fit.
 //!
-//! A small part of cel-go's checker: what comes from the event has any type, so only literals, operators and functions of the standard
-//! library are told apart. In doubt an expression is let through; it then fails, or not, with its event.
+//! This is a small part of cel-go's checker. A value of the event may have any type, so only the types of literals, operators and
+//! functions of the standard library are known. In doubt an expression is accepted; its evaluation may then fail.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ impl Type {
     }
 }
 
-/// Names that stand for types. They are no attributes of the event: `type == 'x'` never works (B8).
+/// The names of types. They are not attributes of the event: `type == 'x'` never works (B8).
 pub(super) const TYPES: [&str; 11] =
     ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string", "type", "uint"];
 
@@ -125,7 +125,7 @@ const FUNCTIONS: [Overload; 44] = [
     ("timestamp", None, &[Int], Timestamp),
 ];
 
-/// Ways to use an operator of two sides.
+/// The types that a binary operator accepts.
 const OPERATORS: [(&str, Type, Type, Type); 25] = [
     (operators::ADD, Int, Int, Int),
     (operators::ADD, Uint, Uint, Uint),
@@ -154,7 +154,7 @@ const OPERATORS: [(&str, Type, Type, Type); 25] = [
     (operators::IN, Dyn, Map, Bool),
 ];
 
-/// Find what can never work.
+/// Find mistakes that make every evaluation fail.
 pub(super) fn check(tree: &IdedExpr, text: &str) -> Result<(), String> {
     let mut checker = Checker { text, locals: Vec::new() };
     checker.type_of(tree).map(drop)
@@ -175,8 +175,8 @@ impl<'a> Checker<'a> {
             Expr::Select(select) => {
                 let operand = self.type_of(&select.operand)?;
                 if !operand.fits(Map) {
-                    let said = format!("type '{operand}' does not support field selection");
-                    return Err(self.at(&select.field, &said));
+                    let message = format!("type '{operand}' does not support field selection");
+                    return Err(self.at(&select.field, &message));
                 }
                 Ok(if select.test { Bool } else { Dyn })
             }
@@ -189,8 +189,8 @@ impl<'a> Checker<'a> {
                 Ok(if matches!(node.expr, Expr::List(_)) { List } else { Map })
             }
             Expr::Struct(value) => {
-                let said = format!("undeclared reference to '{}' (in container '')", value.type_name);
-                Err(self.at(&value.type_name, &said))
+                let message = format!("undeclared reference to '{}' (in container '')", value.type_name);
+                Err(self.at(&value.type_name, &message))
             }
         }
     }
@@ -207,10 +207,10 @@ impl<'a> Checker<'a> {
     fn type_of_comprehension(&mut self, inner: &'a ComprehensionExpr) -> Result<Type, String> {
         let range = self.type_of(&inner.iter_range)?;
         if !range.fits(List) && !range.fits(Map) {
-            let said = format!(
+            let message = format!(
                 "expression of type '{range}' cannot be range of a comprehension (must be list, map, or dynamic)"
             );
-            return Err(self.at("", &said));
+            return Err(self.at("", &message));
         }
         let start = self.type_of(&inner.accu_init)?;
         let outer = self.locals.len();
@@ -241,8 +241,8 @@ impl<'a> Checker<'a> {
         match result.unwrap_or_else(|| type_of_function(name, target, &arguments)) {
             Ok(result) => Ok(result),
             Err(Misfit::Unknown) => {
-                let said = format!("undeclared reference to '{name}' (in container '')");
-                Err(self.at(name, &said))
+                let message = format!("undeclared reference to '{name}' (in container '')");
+                Err(self.at(name, &message))
             }
             Err(Misfit::Types) => Err(self.misfit(name, target, &arguments)),
         }
@@ -251,21 +251,22 @@ impl<'a> Checker<'a> {
     fn misfit(&self, name: &str, target: Option<Type>, arguments: &[Type]) -> String {
         let arguments: Vec<_> = arguments.iter().map(Type::to_string).collect();
         let receiver = target.map(|target| format!("{target}.")).unwrap_or_default();
-        let said = format!("found no matching overload for '{name}' applied to '{receiver}({})'", arguments.join(", "));
-        self.at(name, &said)
+        let message =
+            format!("found no matching overload for '{name}' applied to '{receiver}({})'", arguments.join(", "));
+        self.at(name, &message)
     }
 
-    /// A message with the position of the first time that `name` is called or stands.
-    fn at(&self, name: &str, said: &str) -> String {
-        // Operators are named `_==_`: what stands in the text is between the underscores.
+    /// A message with the position of the first occurrence of `name`.
+    fn at(&self, name: &str, message: &str) -> String {
+        // Operators are named `_==_`; the text contains the part between the underscores.
         let written = name.trim_matches(|c| c == '_' || c == '@');
         let code = outside_literals(self.text);
         let found = (!written.is_empty()).then(|| occurrences(self.text, written, &code).next()).flatten();
         match found {
-            None => format!("ERROR: <input>: {said}"),
+            None => format!("ERROR: <input>: {message}"),
             Some(offset) => {
                 let (line, column) = line_and_column(self.text, offset);
-                format!("ERROR: <input>:{line}:{column}: {said}")
+                format!("ERROR: <input>:{line}:{column}: {message}")
             }
         }
     }
@@ -288,7 +289,7 @@ fn type_of_literal(literal: &LiteralValue) -> Type {
     }
 }
 
-/// `None` if it is no operator.
+/// `None` if it is not an operator.
 fn type_of_operator(name: &str, arguments: &[Type]) -> Option<Result<Type, Misfit>> {
     let when = |fits: bool, result: Type| Some(if fits { Ok(result) } else { Err(Misfit::Types) });
     match (name, arguments) {
@@ -305,7 +306,7 @@ fn type_of_operator(name: &str, arguments: &[Type]) -> Option<Result<Type, Misfi
         (operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS, [left, right]) => {
             let ordered = |side: &Type| !matches!(side, Null | List | Map | Meta);
             let alike = left.fits(*right) || both_numbers(*left, *right);
-            // What comes from the event may be compared with null: that fails with the event, as in cel-go.
+            // A value of the event may be compared with null: that fails at evaluation, as in cel-go.
             let is_null_beside_any = matches!((*left, *right), (Dyn, Null) | (Null, Dyn));
             when(is_null_beside_any || (alike && ordered(left) && ordered(right)), Bool)
         }
@@ -362,7 +363,7 @@ fn one_of(mut results: impl Iterator<Item = Type>) -> Result<Type, Misfit> {
     Ok(if results.all(|result| result == first) { first } else { Dyn })
 }
 
-/// Where a variable stands for the first time, as line and column: not as a field, a function or a part of a literal.
+/// Line and column of a variable's first use, which is not a field, a function or a part of a literal.
 pub(super) fn position_of_variable(text: &str, name: &str) -> Option<(usize, usize)> {
     let outside = outside_literals(text);
     let is_variable = |offset: &usize| {
@@ -386,7 +387,7 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Where `wanted` stands, not as a part of a longer name or of what is no code.
+/// The offsets of `wanted` in the code, not within a longer name.
 fn occurrences<'t>(text: &'t str, wanted: &'t str, code: &'t [bool]) -> impl Iterator<Item = usize> + 't {
     text.match_indices(wanted).map(|(offset, _)| offset).filter(move |offset| {
         let before = text[..*offset].chars().next_back();
@@ -397,7 +398,7 @@ fn occurrences<'t>(text: &'t str, wanted: &'t str, code: &'t [bool]) -> impl Ite
     })
 }
 
-/// For each byte: is it code, and no part of a literal in quotes or of a comment?
+/// For each byte: is it code, that is, neither in a quoted literal nor in a comment?
 fn outside_literals(text: &str) -> Vec<bool> {
     let mut code = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -413,14 +414,14 @@ fn outside_literals(text: &str) -> Vec<bool> {
     code
 }
 
-/// Is the quote that follows that of a raw literal: `r'a'`, `bR"a"`?
+/// Does the quote after `before` begin a raw literal, such as `r'a'` or `bR"a"`?
 fn is_raw(before: &str) -> bool {
     let start = before.trim_end_matches(is_name).len();
     let prefix = &before[start..];
     prefix.len() <= 2 && prefix.contains(['r', 'R']) && prefix.chars().all(|c| "rRbB".contains(c))
 }
 
-/// How long the literal is that begins here. One that is open reaches to the end.
+/// The length of the literal at the start of `text`. An unterminated one extends to the end.
 fn length_of_literal(text: &str, is_raw: bool) -> usize {
     let one = &text[..1];
     let three = one.repeat(3);

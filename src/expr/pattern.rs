@@ -23,7 +23,7 @@ static PATTERNS: LazyLock<RwLock<HashMap<String, Weak<Regex>>>> = LazyLock::new(
 pub(super) struct Patterns(Vec<Arc<Regex>>);
 
 impl Patterns {
-    /// Compiles the patterns that are literals. One that is no regular expression is left out: evaluating it is an error, as in cel-go.
+    /// Compile the patterns that are literals. One that is no regular expression is left out: evaluating it is an error, as in cel-go.
     pub(super) fn compile(tree: &IdedExpr) -> Self {
         let mut literals = Vec::new();
         let mut open = vec![tree];
@@ -61,7 +61,7 @@ fn literal_pattern(node: &IdedExpr) -> Option<&str> {
     }
 }
 
-/// Adds `matches(text, pattern)` and `text.matches(pattern)` to the library.
+/// Add `matches(text, pattern)` and `text.matches(pattern)` to the library.
 pub(super) fn add_to(library: &mut cel::Env) {
     // Neither can fail: without its feature `regex`, the crate declares no such function.
     let _ = library.add_overload("matches", "matches", vec![STRING_TYPE, STRING_TYPE], matches);

@@ -1,4 +1,4 @@
-//! What holds for every text of a rule: it compiles or not, and has an answer or not, in bounded time.
+//! Properties of every text of a rule: compiling and evaluating it end in bounded time, with or without an error.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -13,7 +13,7 @@ pub(super) fn depth(tree: &IdedExpr) -> usize {
     deepest
 }
 
-/// Drops a tree that may be too deep for a recursive drop.
+/// Drop a tree that may be too deep for a recursive drop.
 pub(super) fn dismantle(tree: IdedExpr) {
     let mut open = vec![tree];
     while let Some(mut node) = open.pop() {

@@ -1,6 +1,6 @@
-//! Variables that an expression asks for and that nothing sets.
+//! Unknown variables of an expression.
 //!
-//! Such an expression compiles, as in daprd, and fails whenever its value is asked for. So it is told before the first event.
+//! As in daprd, an expression with an unknown variable compiles, and its evaluation fails. So a warning is given before the first event.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use super::expression::{CompileError, Expression};
 use super::tree::children;
 use crate::metadata::nearest;
 
-/// A variable that does not exist. Its text says what exists instead.
+/// A variable that does not exist. As text, it also names the variables that do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownVariable<'a> {
     /// As it is written.
     pub name: String,
     /// Line and column of its first use, both counted from 1, the column in characters.
     pub position: Option<(usize, usize)>,
-    /// The known variable that is most likely meant.
+    /// The known variable with the most similar name.
     pub nearest: Option<&'a str>,
     known: &'a [&'a str],
 }
@@ -41,23 +41,23 @@ impl fmt::Display for UnknownVariable<'_> {
     }
 }
 
-/// The variables of an expression that are none of the `known`, each once, in the order in which they are written.
+/// The variables of an expression that are not among `known`, each once, in their order in the text.
 ///
 /// # Errors
-/// If the text is no expression.
+/// If the text is not an expression.
 pub fn unknown_variables<'a>(text: &str, known: &'a [&'a str]) -> Result<Vec<UnknownVariable<'a>>, CompileError> {
     Expression::compile(text).map(|expression| expression.unknown_variables(known))
 }
 
 impl Expression {
-    /// Its variables that are none of the `known`, each once, in the order in which they are written.
+    /// The variables that are not among `known`, each once, in their order in the text.
     pub fn unknown_variables<'a>(&self, known: &'a [&'a str]) -> Vec<UnknownVariable<'a>> {
         let mut free = Vec::new();
         collect(&self.tree, &mut Vec::new(), &mut free);
         let is_known = |name: &str| known.contains(&name) || check::TYPES.contains(&name) || name.is_empty();
         let mut unknown: Vec<UnknownVariable<'a>> = Vec::new();
         for name in free {
-            if !is_known(name) && !unknown.iter().any(|said| said.name == name) {
+            if !is_known(name) && !unknown.iter().any(|known| known.name == name) {
                 unknown.push(UnknownVariable {
                     name: name.to_owned(),
                     position: check::position_of_variable(self.text(), name),
@@ -71,7 +71,7 @@ impl Expression {
     }
 }
 
-/// Names that no macro around them sets. `set` are those of the macros around this node.
+/// Collect the names that are not set by a macro around them. `set` has the names that the macros around this node set.
 fn collect<'t>(node: &'t IdedExpr, set: &mut Vec<&'t str>, free: &mut Vec<&'t str>) {
     match &node.expr {
         Expr::Ident(name) if !set.contains(&name.as_str()) => free.push(name.trim_start_matches('.')),
@@ -101,7 +101,7 @@ mod tests {
 
     const COUNTS: [&str; 3] = ["requests", "totalFailures", "consecutiveFailures"];
 
-    fn said(text: &str, known: &[&str]) -> Vec<String> {
+    fn unknown(text: &str, known: &[&str]) -> Vec<String> {
         let unknown = unknown_variables(text, known).unwrap();
         unknown.iter().map(ToString::to_string).collect()
     }
@@ -159,7 +159,7 @@ mod tests {
             ("bogus > 5", &COUNTS, vec![format!("bogus {counts} (line 1, column 1)")]),
             ("bogus > 5", &[], vec!["bogus is not known (line 1, column 1)".to_owned()]),
         ] {
-            assert_eq!(said(text, known), expected, "{text}");
+            assert_eq!(unknown(text, known), expected, "{text}");
         }
     }
 

@@ -228,7 +228,7 @@ impl Machine {
         }
     }
 
-    /// Makes the changes that are due by the time alone.
+    /// Make the changes that are due by the time alone.
     fn advance(&mut self, settings: &Settings, now: Instant) {
         if self.until.is_none_or(|until| now <= until) {
             return;

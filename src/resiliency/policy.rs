@@ -27,7 +27,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Calls until a call succeeds or the policy allows no other. `http_code` gives the HTTP status behind an error, if there
+    /// Call until a call succeeds or the policy allows no other. `http_code` gives the HTTP status behind an error, if there
     /// was one: a policy may name the statuses to retry after.
     ///
     /// Dropping the future ends the call at once; the breaker counts it as a failure. At the stop the call that is going on is

@@ -106,8 +106,8 @@ fn unknown_variables(resource: &Resiliency, template: &Template) -> Vec<Diagnost
     let location = Location::new(&resource.location.file, *line);
     let unknown = trip.unknown_variables(TRIP_VARIABLES);
     let warnings = unknown.iter().map(|variable| {
-        let said = format!("resiliency policy {} ({location}): circuit breaker {:?}: trip {text:?}: {variable}; whenever its value is needed, the breaker does not open", resource.name, template.name);
-        Diagnostic::warning(location.clone(), said)
+        let text = format!("resiliency policy {} ({location}): circuit breaker {:?}: trip {text:?}: {variable}; whenever its value is needed, the breaker does not open", resource.name, template.name);
+        Diagnostic::warning(location.clone(), text)
     });
     warnings.collect()
 }

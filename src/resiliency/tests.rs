@@ -79,7 +79,7 @@ fn outbound(targets: &Targets) -> Policy {
 #[error("call failed")]
 struct CallError(Option<u16>);
 
-/// Calls: `+` succeeds, `-` fails, `5` fails with status 500, `4` with 429, `h` hangs. The last one repeats.
+/// Call: `+` succeeds, `-` fails, `5` fails with status 500, `4` with 429, `h` hangs. The last one repeats.
 async fn call(script: &str, made: &RefCell<Vec<Duration>>, begun: Instant) -> Result<(), CallError> {
     let step = {
         let mut made = made.borrow_mut();

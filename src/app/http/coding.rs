@@ -1,5 +1,5 @@
-//! The content coding of an answer (D26). We ask for gzip, as daprd does, and unpack it; what comes in another coding
-//! cannot be read, and then nobody knows whether it says success.
+//! The content coding of an answer (D26). We accept gzip, as daprd does, and unpack it. An answer in another coding cannot
+//! be read, so it does not count as success.
 
 use std::io::Read;
 
@@ -11,14 +11,14 @@ use http::header::{CONTENT_ENCODING, HeaderValue};
 /// The value of `Accept-Encoding` of every request to the app.
 pub(super) const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
-/// How a body is packed.
+/// How a body is encoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Not at all.
+    /// Plain.
     Identity,
-    /// With gzip.
+    /// gzip.
     Gzip,
-    /// In a way that is not unpacked, as the header says it.
+    /// A coding that we do not unpack, as the header names it.
     Other(String),
 }
 

@@ -1,4 +1,4 @@
-//! Connections to the app: in clear text, or over TLS without a look at its certificate (tests/spec/delivery.md, "B17.
+//! Connections to the app: in clear text, or over TLS without verifying its certificate (tests/spec/delivery.md, "B17.
 //! App channel").
 
 use std::io;
@@ -25,7 +25,7 @@ use tower::Service;
 use super::connection_stats::ConnectionStats;
 use crate::config::AppProtocol;
 
-/// How long a connection may take to come about during a delivery, and then its TLS.
+/// Time limit for connecting during a delivery, and again for the TLS handshake.
 const CONNECT: Duration = Duration::from_secs(30);
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -34,7 +34,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: HttpConnector,
-    /// `None` in clear text, which then costs nothing of TLS.
+    /// `None` in clear text: then nothing of TLS is set up.
     tls: Option<Tls>,
 }
 
@@ -82,13 +82,13 @@ impl Tls {
     /// TLS to this host, brackets or not.
     pub(super) fn to(address: &str) -> Self {
         let host = address.trim_start_matches('[').trim_end_matches(']');
-        // What is no name for TLS is not said to the app, and neither is an address of IP.
+        // Neither an IP address nor what is not a valid name is sent to the app (SNI).
         let name =
             ServerName::try_from(host.to_owned()).unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
         Self { connector: TlsConnector::from(Arc::new(config())), name }
     }
 
-    /// Begin TLS on a connection.
+    /// Start TLS on a connection.
     pub(super) async fn begin_within(
         &self,
         limit: Duration,
@@ -199,8 +199,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Takes every certificate, as daprd does: the app is on the same host, and its certificate is rarely one that could be verified. For the
-/// same reason it may be of any form, so that what is signed with it is not looked at either.
+/// Accepts every certificate, as daprd does: the app is on the same host, and its certificate can rarely be verified. It may have any
+/// form for the same reason, so signatures made with it are not checked either.
 #[derive(Debug)]
 struct AnyCertificate(Vec<SignatureScheme>);
 

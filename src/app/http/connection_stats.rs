@@ -1,5 +1,4 @@
-//! Counts what was received on one connection to the app, so that a failed request can tell whether the app saw it
-//! (D27).
+//! Counts what was received on one connection to the app. By that a failed request knows whether the app has seen it (D27).
 //!
 //! An app may close a connection that it has kept open for a while at the same moment as we send the next request over it. That request
 //! then ends without the first byte of an answer, though nothing is wrong with the app. Go's client sends such a request again, and so do
@@ -12,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use http::Extensions;
 use hyper_util::client::legacy::Error as ClientError;
 
-/// So many bytes of the first answer are kept: the head of an HTTP/2 frame.
+/// How many bytes of the first answer are kept: the head of an HTTP/2 frame.
 const FIRST: usize = 9;
 
 /// The counters of one connection. Clones share them.
@@ -37,16 +36,16 @@ impl ConnectionStats {
         extensions.remove()
     }
 
-    /// These bytes were read.
+    /// Counts bytes that were read.
     pub(super) fn record_read(&self, bytes: &[u8]) {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.0.received.fetch_add(count, Ordering::Relaxed) == 0 && count > 0 {
-            // Set once: only the first bytes find the counter at zero.
+            // Set once: only for the first bytes is the counter zero.
             let _ = self.0.first.set(bytes[..bytes.len().min(FIRST)].to_vec());
         }
     }
 
-    /// Bytes are being written: of HTTP/1 those of a new request, if something was read since the last were written.
+    /// Note that bytes are written. For HTTP/1 they begin a new request if something was read since the last write.
     pub(super) fn record_write(&self) {
         let received = self.0.received.load(Ordering::Relaxed);
         self.0.received_before.store(received, Ordering::Relaxed);
@@ -57,20 +56,19 @@ impl ConnectionStats {
         self.0.has_answered.store(true, Ordering::Relaxed);
     }
 
-    /// The first bytes that came, and none if nothing has come yet.
+    /// The first bytes that were received; empty if nothing was.
     pub(super) fn first(&self) -> &[u8] {
         self.0.first.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Was the connection used before, and did nothing come over it for the latest request? For HTTP/1, where one request follows the
-    /// other.
+    /// Had the connection been used before, and was nothing received for the latest request? For HTTP/1, which has one request at a time.
     fn is_silent_after_reuse(&self) -> bool {
         let received = self.0.received.load(Ordering::Relaxed);
         received > 0 && received == self.0.received_before.load(Ordering::Relaxed)
     }
 }
 
-/// Did the app most likely never see this request, as it had closed the connection, or was about to? Then it is to be sent again.
+/// Was this request lost because the app had closed the connection? Then the app has most likely not seen it, and it is sent again.
 pub(super) fn was_lost_with_connection(error: &ClientError, is_http2: bool) -> bool {
     let Some(stats) = ConnectionStats::of(error) else {
         return false;
@@ -79,11 +77,11 @@ pub(super) fn was_lost_with_connection(error: &ClientError, is_http2: bool) -> b
         return stats.is_silent_after_reuse();
     }
     match http2_error(error) {
-        // The app says itself that it has not looked at the request.
+        // The app itself says that it has not processed the request.
         Some(error) if error.is_remote() && error.is_go_away() => true,
         Some(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => true,
         Some(error) if !error.is_io() => false,
-        // The connection broke. Other frames than answers come over it, too, so that bytes tell nothing.
+        // The connection broke. Frames other than answers are received, too, so the number of bytes proves nothing.
         _ => stats.0.has_answered.load(Ordering::Relaxed),
     }
 }

@@ -21,7 +21,7 @@ const PUBSUB_NAME: HeaderName = HeaderName::from_static("pubsubname");
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Metadata that is no header of ours to set: it belongs to the connection, to the body, or to the answer.
+/// Metadata that never becomes a header: these names belong to the connection, to the body, or to answers.
 const NEVER: [&str; 15] = [
     "accept-encoding",
     "content-type",
@@ -40,7 +40,7 @@ const NEVER: [&str; 15] = [
     "proxy-authenticate",
 ];
 
-/// Names of gRPC and HTTP/2 that would mean something else to the app.
+/// Names that have a meaning in gRPC and HTTP/2.
 const RENAMED: [&str; 4] = [":method", ":scheme", ":path", ":authority"];
 
 /// The headers of a delivery. Metadata that cannot be a header is handed to `warn_of_metadata` (D24).
@@ -63,7 +63,7 @@ pub(super) fn of<'a>(
         {
             continue;
         }
-        // Blanks around a value do not arrive anyway.
+        // The receiver trims blanks around a value.
         let value = value.trim_matches([' ', '\t']);
         match (name_of(key), HeaderValue::from_bytes(value.as_bytes())) {
             (Some(name), Ok(value)) => drop(headers.insert(name, value)),
@@ -85,10 +85,10 @@ pub(super) fn of_bulk(delivery: &BulkDelivery<'_>, token: Option<&HeaderValue>) 
     headers
 }
 
-/// What does not come from metadata.
+/// Add the headers that do not come from metadata.
 fn add_own(headers: &mut HeaderMap, traceparent: Option<&str>, token: Option<&HeaderValue>) {
     headers.insert(ACCEPT_ENCODING, coding::GZIP);
-    // What the metadata says, even what is no trace, gives way to a trace only.
+    // A `traceparent` in the metadata, even an invalid one, is replaced only if there is a trace.
     if let Some(trace) = traceparent
         && (trace != NO_TRACE || !headers.contains_key(TRACEPARENT))
         && let Ok(trace) = HeaderValue::from_str(trace)

@@ -1,11 +1,11 @@
 //! From a route as written to the path and query of a request (tests/spec/delivery.md, "B10. HTTP request to the app").
 //!
-//! daprd cleans the whole text as a path of files, query included, puts it behind the app's address and lets Go's `net/url` read that. So
-//! escapes stay as they are written wherever they can, a fragment is not sent, and a slash before the query stays.
+//! daprd cleans the whole text, query included, as a file path, appends it to the app's address, and parses that with Go's `net/url`. So
+//! escapes stay as written where possible, a fragment is not sent, and a slash before the query stays.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-/// What Go writes as an escape in a path that it has to write anew.
+/// The characters that Go escapes when it has to encode a path anew.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -21,7 +21,7 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'@');
 
-/// Why a route cannot be requested, in the words of Go.
+/// Why a route cannot be requested. The texts are Go's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum RouteError {
     /// A percent sign without two hexadecimal digits behind it.
@@ -32,7 +32,7 @@ pub(super) enum RouteError {
     Control,
 }
 
-/// Path and query for a route: `//a/./b/../x/?q#f` becomes `/a/x/?q`.
+/// The path and query for a route: `//a/./b/../x/?q#f` becomes `/a/x/?q`.
 ///
 /// # Errors
 /// If Go's `url.Parse` refuses it.
@@ -64,7 +64,7 @@ pub(super) fn clean(route: &str) -> Result<String, RouteError> {
     Ok(cleaned)
 }
 
-/// The shortest path of the same meaning, as Go's `path.Clean` finds it, from the root on.
+/// The shortest path with the same meaning, starting at the root, as Go's `path.Clean` finds it.
 fn lexically(route: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for segment in route.split('/') {
@@ -77,7 +77,7 @@ fn lexically(route: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// Go sends a query as it is written, whatever it is. We write as escapes what would end the path in the request line, or is forbidden in it.
+/// Append a query. Go sends it as written; we escape what would end the path in the request line, or is forbidden there.
 fn push_query(out: &mut String, query: &str) {
     for letter in query.chars() {
         match letter {
@@ -94,14 +94,14 @@ fn check_escapes(text: &str) -> Result<(), RouteError> {
     for (at, _) in text.match_indices('%') {
         let is_hex = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
         if !(is_hex(at + 1) && is_hex(at + 2)) {
-            // Go shows three bytes of it.
+            // Go's error quotes three bytes.
             return Err(RouteError::Escape(text[at..].chars().take(3).collect()));
         }
     }
     Ok(())
 }
 
-/// Does Go leave a path as it is written that consists of such bytes only?
+/// Can this byte stay as written? If all bytes of a path can, Go leaves the path as it is.
 fn may_stand_in_path(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte)
 }

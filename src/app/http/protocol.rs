@@ -1,5 +1,5 @@
-//! A guess at what the app speaks, if that is not what `--app-protocol` says. Made of the first bytes that come from it, or of how TLS
-//! with it fails.
+//! A guess at the app's protocol when it is not the one of `--app-protocol`, from the first bytes that it sends or from the way the TLS
+//! handshake fails.
 
 use std::error::Error;
 use std::io;
@@ -14,17 +14,17 @@ use super::connect::{HandshakeError, Tls};
 use super::response::AppResponse;
 use crate::config::AppProtocol;
 
-/// A request that every server of HTTP/1 answers, whatever with, and that asks for nothing.
+/// A request without effect that every HTTP/1 server answers.
 const OPTIONS: &[u8] = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// What servers say in their status 400 to a request without TLS: those of Go, nginx and Apache.
+/// Texts in the status 400 of TLS servers for a request without TLS: those of Go, nginx and Apache.
 const TLS_WANTED: [&str; 3] = [
     "HTTP request to an HTTPS server",
     "plain HTTP request was sent to HTTPS port",
     "plain HTTP to an SSL-enabled server port",
 ];
 
-/// What an app seems to speak.
+/// The protocol that an app seems to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DetectedProtocol {
     /// TLS, where none was expected.
@@ -40,7 +40,7 @@ pub(super) enum DetectedProtocol {
 }
 
 impl DetectedProtocol {
-    /// The guess with its remedy, as half a sentence.
+    /// The guess with its remedy, as the end of a sentence.
     pub(super) fn advice(self, protocol: AppProtocol) -> String {
         let (seems, remedy) = match self {
             Self::Tls => ("seems to speak TLS", "start with --app-protocol https"),
@@ -114,7 +114,7 @@ pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Option<DetectedPro
     None
 }
 
-/// Probes an app that closes connections without sending a byte for the protocols that it might speak.
+/// Probe an app that closes connections without sending a byte: which protocols does it speak?
 pub(super) async fn try_others(
     protocol: AppProtocol,
     host: &str,

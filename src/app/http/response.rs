@@ -1,4 +1,4 @@
-//! An answer of the app, read to its end and unpacked.
+//! An answer of the app, read to its end and decoded.
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
@@ -10,7 +10,7 @@ use super::coding::{self, Coding};
 use super::error_chain::chain;
 use crate::app::channel::FailureReason;
 
-/// Longest body of an answer that is read, packed or not.
+/// Longest body of an answer, before and after decoding.
 pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// An answer.
@@ -26,7 +26,7 @@ impl AppResponse {
     /// Read it to the end.
     ///
     /// # Errors
-    /// If it ends too early, or says success in a body that cannot be unpacked: it might say the contrary (D26).
+    /// If it ends too early, or if it is a success whose body cannot be decoded: the body might say the contrary (D26).
     pub(super) async fn read(answer: Response<Incoming>) -> Result<Self, FailureReason> {
         let (head, body) = answer.into_parts();
         let (body, is_cut) = read(body).await?;
@@ -35,23 +35,23 @@ impl AppResponse {
             Ok(None) => {}
             Ok(Some(body)) => answer.body = body,
             Err(error) if answer.is_success() => return Err(FailureReason::Unanswered(error)),
-            // The status says enough.
+            // The status is enough.
             Err(error) => answer.body = format!("({error})").into(),
         }
         Ok(answer)
     }
 
-    /// Does its status say success?
+    /// Is its status a success?
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.code)
     }
 
-    /// Could a status stand in the part of the body that was not read?
+    /// Could the part of the body that was not read contain a status?
     pub(super) fn might_say_more(&self) -> bool {
         self.is_cut && self.is_success() && self.body.trim_ascii_start().starts_with(b"{")
     }
 
-    /// The header that says what the body is; empty if there is none.
+    /// The `Content-Type` header; empty if there is none.
     pub(super) fn content_type(&self) -> String {
         self.headers
             .get(CONTENT_TYPE)
@@ -59,7 +59,7 @@ impl AppResponse {
             .unwrap_or_default()
     }
 
-    /// The content of a packed body; `None` if it is not packed.
+    /// The decoded body; `None` if it is not encoded.
     fn unpacked(&self) -> Result<Option<Bytes>, String> {
         if self.body.is_empty() {
             return Ok(None);
@@ -75,7 +75,7 @@ impl AppResponse {
     }
 }
 
-/// What an answer of more than [`MAX_BODY`] bytes is.
+/// Describe an answer of more than [`MAX_BODY`] bytes.
 pub(super) fn too_long() -> String {
     format!("the answer is longer than {MAX_BODY} bytes")
 }

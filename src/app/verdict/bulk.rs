@@ -1,7 +1,7 @@
 //! From the app's answer to a request with several events to a verdict for each (tests/spec/delivery.md, "B15. Bulk
 //! subscribe").
 //!
-//! Unlike for a single event, an answer that cannot be read, or does not mention an event, is a failure.
+//! Unlike for a single event, an answer that cannot be read is a failure, and so is one that does not mention the event.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,16 +11,16 @@ use serde::de::Error;
 use crate::app::channel::{FailureReason, Verdict};
 use crate::json;
 
-/// What an answer means.
+/// The verdicts of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdicts {
     /// One for each entry, in their order.
     pub of_entries: Vec<Verdict>,
-    /// What the answer mentions and the request did not.
+    /// The ids in the answer that were not in the request.
     pub unknown_ids: Vec<String>,
 }
 
-/// What an HTTP answer means for the entries of these ids.
+/// The verdicts of an HTTP answer on the entries with these ids.
 pub fn of_answer<'a>(code: u16, body: &[u8], ids: impl Iterator<Item = &'a str>) -> Verdicts {
     let for_all = match code {
         200..=299 => match statuses(&json::valid_text(body)) {
@@ -37,9 +37,9 @@ pub fn of_answer<'a>(code: u16, body: &[u8], ids: impl Iterator<Item = &'a str>)
 
 fn of_statuses<'a>(statuses: Vec<Status>, ids: impl Iterator<Item = &'a str>) -> Verdicts {
     // If an entry is mentioned twice, the last mention counts.
-    let mut said: HashMap<String, String> = statuses.into_iter().map(|status| (status.id, status.status)).collect();
-    let of_entries = ids.map(|id| of_status(id, said.remove(id))).collect();
-    let mut unknown_ids: Vec<_> = said.into_keys().collect();
+    let mut by_id: HashMap<String, String> = statuses.into_iter().map(|status| (status.id, status.status)).collect();
+    let of_entries = ids.map(|id| of_status(id, by_id.remove(id))).collect();
+    let mut unknown_ids: Vec<_> = by_id.into_keys().collect();
     unknown_ids.sort();
     Verdicts { of_entries, unknown_ids }
 }
@@ -57,7 +57,7 @@ fn of_status(id: &str, status: Option<String>) -> Verdict {
     }
 }
 
-/// What the app says of one entry; what is null or missing is empty.
+/// The app's answer for one entry. Null and missing values are empty.
 #[derive(Default)]
 struct Status {
     id: String,
@@ -96,7 +96,7 @@ fn status(item: &str) -> Result<Status, serde_json::Error> {
     Ok(status)
 }
 
-/// The members of an object in their order, none of `null`: names count in any case, and of several the last.
+/// The members of an object in their order; `null` has none. The case of names does not matter, and the last of equal names counts.
 fn fields(object: &str) -> Result<Vec<(Cow<'_, str>, &str)>, serde_json::Error> {
     match json::trimmed(object.as_bytes()) {
         b"null" => Ok(Vec::new()),

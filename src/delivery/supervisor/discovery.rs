@@ -52,7 +52,7 @@ impl Discovery {
         Self { reconciler, channel, asked: Arc::default() }
     }
 
-    /// Asks the app and starts all subscriptions. Returns after the first round; later ones go on in the background.
+    /// Ask the app and starts all subscriptions. Returns after the first round; later ones go on in the background.
     pub(super) async fn start(&self) {
         if self.reconciler.config.disabled.subscribe {
             self.reconciler.config.telemetry.emit(DiscoverySkipped);
@@ -65,7 +65,7 @@ impl Discovery {
         self.reconciler.config.tasks.spawn("discovery", async move { discovery.keep_asking(first).await });
     }
 
-    /// Starts and stops what a hot reload has changed, and asks an app for which there was no pub/sub before.
+    /// Start and stops what a hot reload has changed, and asks an app for which there was no pub/sub before.
     pub(super) async fn resume(&self) {
         self.reconcile().await;
         if self.must_ask() {
@@ -84,7 +84,7 @@ impl Discovery {
         !config.disabled.subscribe && !config.catalog.is_empty() && !self.asked.swap(true, Ordering::Relaxed)
     }
 
-    /// Asks for `/dapr/config`, as daprd does. Neither the answer nor its absence has an effect: it is about actors.
+    /// Ask for `/dapr/config`, as daprd does. Neither the answer nor its absence has an effect: it is about actors.
     pub(super) async fn load_configuration(&self) {
         let config = &self.reconciler.config;
         if config.disabled.config {
@@ -123,7 +123,7 @@ impl Discovery {
         Err(String::new())
     }
 
-    /// Asks, however long the answer takes. If that is long, declared subscriptions start meanwhile. `None` at the stop.
+    /// Ask, however long the answer takes. If that is long, declared subscriptions start meanwhile. `None` at the stop.
     async fn ask_patiently(&self) -> Option<Answer> {
         let mut answer = pin!(self.reconciler.stop.run_until_triggered(self.ask()));
         if let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
@@ -133,7 +133,7 @@ impl Discovery {
         answer.await
     }
 
-    /// Asks until there is an answer, and again when the app comes back after having been gone. Runs in the background.
+    /// Ask until there is an answer, and again when the app comes back after having been gone. Runs in the background.
     async fn keep_asking(&self, first: Result<(), String>) {
         let mut failures = 0;
         let mut is_known = first.is_ok();
@@ -191,7 +191,7 @@ impl Discovery {
         self.reconciler.stop.run_until_triggered(healthy).await.is_some()
     }
 
-    /// Asks once. One rule that does not compile spoils the whole list (B2).
+    /// Ask once. One rule that does not compile spoils the whole list (B2).
     async fn ask(&self) -> Answer {
         let wanted = self.channel.subscriptions().await?;
         let compile = |spec| Subscription::compile(spec, Origin::Programmatic);

@@ -110,7 +110,7 @@ impl Reconciler {
         self.subscriptions.read().merged().iter().any(|known| known.origin == Origin::Programmatic)
     }
 
-    /// Replaces what the files declare. A subscription that means the same as before stays the same.
+    /// Replace what the files declare. A subscription that means the same as before stays the same.
     pub(super) fn declare(&self, specs: Vec<SubscriptionSpec>) -> Result<(), DeclareError> {
         let known = self.subscriptions.read().declared().to_vec();
         let compile = |spec: SubscriptionSpec| {
@@ -125,7 +125,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Replaces what the app asks for, and runs it.
+    /// Replace what the app asks for, and runs it.
     pub(super) async fn set_programmatic(&self, wanted: Vec<Arc<Subscription>>, channel: &Arc<dyn Channel>) {
         self.subscriptions.write().set_programmatic(wanted);
         self.reconcile(channel).await;
@@ -143,7 +143,7 @@ impl Reconciler {
         self.health.get().is_none_or(AppHealth::is_healthy)
     }
 
-    /// Makes what runs equal to what is listed, or to nothing while the app is unhealthy.
+    /// Make what runs equal to what is listed, or to nothing while the app is unhealthy.
     pub(super) async fn reconcile(&self, channel: &Arc<dyn Channel>) {
         let mut running = self.running.lock().await;
         let listed = if self.is_app_healthy() { self.listed() } else { Vec::new() };
@@ -159,13 +159,13 @@ impl Reconciler {
         running.extend(started);
     }
 
-    /// Ends what runs over this component, within [`DRAIN`].
+    /// End what runs over this component, within [`DRAIN`].
     pub(super) async fn end_component(&self, pubsub: &str) {
         let mut running = self.running.lock().await;
         drain(running.extract_if(.., |known| known.subscription.spec.pubsub == pubsub).collect()).await;
     }
 
-    /// Ends all subscriptions for good, however long their events in flight take.
+    /// End all subscriptions for good, however long their events in flight take.
     pub(super) async fn end_all(&self) {
         self.stop.trigger();
         let mut running = self.running.lock().await;
@@ -195,7 +195,7 @@ impl Reconciler {
         Running::start(consumer, &self.outages, &self.config.tasks).await
     }
 
-    /// Logs what the app has subscribed to and what is doubtful about it. About what files declare, most was said when they were read.
+    /// Log what the app has subscribed to and what is doubtful about it. About what files declare, most was said when they were read.
     fn log_new(&self, new: &[&Arc<Subscription>]) {
         let telemetry = &self.config.telemetry;
         for subscription in new {
@@ -230,7 +230,7 @@ impl Reconciler {
     }
 }
 
-/// Ends these within [`DRAIN`]; those that take longer go on ending in the background.
+/// End these within [`DRAIN`]; those that take longer go on ending in the background.
 async fn drain(ending: Vec<Running>) {
     let _ = timeout(DRAIN, Running::end_all(ending)).await;
 }
